@@ -1,0 +1,5 @@
+/// TBD.
+@NullMarked
+package dev.hyperfresh.cli;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,5 @@
+/// TBD.
+@NullMarked
+package dev.hyperfresh.daemon;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,293 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.Tap;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+
+/// A guest: its memory, its network endpoints and the one instance that runs it.
+///
+/// All writes happen on the guest's own thread, `hf-guest-NAME`; other threads enqueue with [#call]
+/// and read [#view]. Events of the instances wait in [#mailbox] for that thread.
+final class Guest {
+  private static final Duration END_LIMIT = Duration.ofSeconds(5);
+
+  private final GuestSpec spec;
+  private final Hypervisor hypervisor;
+  private final AcceleratorChoice accelerator;
+  private final MemFd memory;
+  private final List<Tap> taps;
+  private final Path files;
+  private final Path sockets;
+  private final Instant createdAt = Instant.now();
+  private final Pulse pulse;
+  private final BlockingQueue<InstanceEvent> mailbox = new LinkedBlockingQueue<>();
+  private final ExecutorService thread;
+  private final Consumer<Guest> changed;
+  private int generation;
+  private @Nullable Instance instance;
+  private volatile GuestView view;
+
+  Guest(
+      GuestSpec spec,
+      Hypervisor hypervisor,
+      AcceleratorChoice accelerator,
+      MemFd memory,
+      List<Tap> taps,
+      Path files,
+      Path sockets,
+      Consumer<Guest> changed) {
+    this.spec = spec;
+    this.hypervisor = hypervisor;
+    this.accelerator = accelerator;
+    this.memory = memory;
+    this.taps = List.copyOf(taps);
+    this.files = files;
+    this.sockets = sockets;
+    this.changed = changed;
+    this.pulse = new Pulse(memory);
+    this.thread =
+        Executors.newSingleThreadExecutor(
+            Thread.ofPlatform().name("hf-guest-" + spec.name()).daemon().factory());
+    this.view = view(GuestView.State.STARTING, "");
+  }
+
+  GuestSpec spec() {
+    return spec;
+  }
+
+  Hypervisor hypervisor() {
+    return hypervisor;
+  }
+
+  AcceleratorChoice accelerator() {
+    return accelerator;
+  }
+
+  MemFd memory() {
+    return memory;
+  }
+
+  List<Tap> taps() {
+    return taps;
+  }
+
+  Path files() {
+    return files;
+  }
+
+  Pulse pulse() {
+    return pulse;
+  }
+
+  BlockingQueue<InstanceEvent> mailbox() {
+    return mailbox;
+  }
+
+  /// What every thread may know of the guest; a consistent copy.
+  GuestView view() {
+    return view;
+  }
+
+  /// Runs `work` on the guest's thread and waits for it.
+  ///
+  /// @throws HyperFreshException what `work` threw, or [Problem#GUEST_UNKNOWN] when the guest is
+  ///   gone
+  <T> T call(Callable<T> work) {
+    try {
+      Future<T> result = thread.submit(work);
+      return result.get();
+    } catch (RejectedExecutionException e) {
+      throw Problem.GUEST_UNKNOWN.because("Guest " + spec.name() + " was deleted.", e);
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof HyperFreshException known) {
+        throw known;
+      }
+      throw Problem.INTERNAL.because(String.valueOf(e.getCause()), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw Problem.INTERNAL.because("Interrupted while waiting for guest " + spec.name() + ".", e);
+    }
+  }
+
+  /// Guest's thread: starts the first instance.
+  void start(Release release) {
+    Launch launch = launch(release, activeQueues());
+    hypervisor.pin(launch);
+    instance = hypervisor.start(launch);
+    publish(GuestView.State.RUNNING, "");
+  }
+
+  /// Guest's thread: everything an instance of the next generation is started with.
+  Launch launch(Release release, List<Fd> queues) {
+    generation++;
+    return new Launch(
+        spec,
+        release,
+        accelerator.accelerator(),
+        memory,
+        queues,
+        files,
+        sockets,
+        generation,
+        this::onEvent);
+  }
+
+  private List<Fd> activeQueues() {
+    return taps.stream().map(tap -> tap.queue(tap.activeQueue())).toList();
+  }
+
+  /// The queues that the next instance gets; silent until they are activated.
+  List<Fd> spareQueues() {
+    return taps.stream().map(tap -> tap.queue(1 - tap.activeQueue())).toList();
+  }
+
+  /// Guest's thread: the instance that runs the guest.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when none does
+  Instance running() {
+    Instance current = instance;
+    if (current == null || view.state() == GuestView.State.STOPPED) {
+      throw Problem.GUEST_STATE.because(
+          "Guest " + spec.name() + " is " + view.state().name().toLowerCase(Locale.ROOT) + ".");
+    }
+    return current;
+  }
+
+  /// Guest's thread: `next` is the authority from now on.
+  void adopt(Instance next) {
+    instance = next;
+  }
+
+  /// Guest's thread: makes the state visible.
+  void publish(GuestView.State state, String detail) {
+    view = view(state, detail);
+    changed.accept(this);
+  }
+
+  private GuestView view(GuestView.State state, String detail) {
+    Instance current = instance;
+    return new GuestView(
+        spec,
+        state,
+        detail,
+        hypervisor.kind(),
+        current == null ? "" : current.release().name(),
+        current == null ? 0 : current.pid(),
+        generation,
+        accelerator,
+        createdAt,
+        current == null ? Optional.empty() : Optional.of(current.console()),
+        files);
+  }
+
+  private void onEvent(InstanceEvent event) {
+    mailbox.add(event);
+    try {
+      thread.execute(this::settle);
+    } catch (RejectedExecutionException e) {
+      // The guest is being deleted, and nobody waits for its events any more.
+      mailbox.clear();
+    }
+  }
+
+  /// Guest's thread, outside a replacement: takes note of what happened by itself.
+  private void settle() {
+    for (InstanceEvent event = mailbox.poll(); event != null; event = mailbox.poll()) {
+      Instance current = instance;
+      if (current == null || event.generation() != current.generation()) {
+        continue;
+      }
+      switch (event) {
+        case InstanceEvent.Ended ended -> {
+          current.close();
+          instance = null;
+          publish(GuestView.State.STOPPED, ended.reason());
+        }
+        case InstanceEvent.PoweredOff _ ->
+            publish(GuestView.State.RUNNING, "powered off by itself");
+        case InstanceEvent.Stopped _,
+            InstanceEvent.Resumed _,
+            InstanceEvent.HandOverFailed _,
+            InstanceEvent.HandOverSent _ -> {}
+      }
+    }
+  }
+
+  /// Guest's thread: asks the guest to power off, and ends its instance if it does not within
+  /// `patience`.
+  void stop(Duration patience) {
+    Instance current = instance;
+    if (current == null) {
+      return;
+    }
+    if (patience.isPositive()) {
+      current.powerOff();
+      awaitEnd(current, patience);
+    }
+    end();
+  }
+
+  private void awaitEnd(Instance current, Duration patience) {
+    long deadline = System.nanoTime() + patience.toNanos();
+    try {
+      InstanceEvent event;
+      do {
+        event =
+            mailbox.poll(
+                Math.max(0, deadline - System.nanoTime()),
+                java.util.concurrent.TimeUnit.NANOSECONDS);
+      } while (event != null
+          && !(event instanceof InstanceEvent.Ended && event.generation() == current.generation()));
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /// Guest's thread: ends the instance, whatever it does.
+  void end() {
+    Instance current = instance;
+    if (current != null) {
+      current.end(END_LIMIT);
+      current.close();
+      instance = null;
+      publish(GuestView.State.STOPPED, "stopped by request");
+    }
+  }
+
+  /// Any thread, last of all: ends the instance and returns memory and endpoints to the host.
+  void delete() {
+    call(() -> {
+      end();
+      return true;
+    });
+    thread.shutdown();
+    pulse.close();
+    memory.close();
+    taps.forEach(Tap::close);
+  }
+}

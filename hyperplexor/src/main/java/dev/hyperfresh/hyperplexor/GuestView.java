@@ -1,0 +1,42 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.Optional;
+
+/// A consistent copy of what is known of a guest.
+///
+/// @param detail more about the state, or empty
+/// @param kind the kind of hypervisor
+/// @param release the release that runs it, or empty when none does
+/// @param pid the hypervisor's process, 0 when there is none
+/// @param generation how many instances it has had
+/// @param console the unix socket of the serial console
+/// @param files the folder with its console log, pinned boot files and hypervisor logs
+public record GuestView(
+    GuestSpec spec,
+    State state,
+    String detail,
+    String kind,
+    String release,
+    int pid,
+    int generation,
+    AcceleratorChoice accelerator,
+    Instant createdAt,
+    Optional<Path> console,
+    Path files) {
+
+  /// What a guest is doing.
+  public enum State {
+    /// Its first instance is being started.
+    STARTING,
+    /// An instance runs it.
+    RUNNING,
+    /// An instance runs it, and another is being prepared or has just taken over.
+    REPLACING,
+    /// No instance runs it.
+    STOPPED
+  }
+}

@@ -1,0 +1,53 @@
+package dev.hyperfresh.hyperplexor;
+
+import java.time.Instant;
+import java.util.OptionalDouble;
+
+/// A replacement that is over, with all that was measured.
+///
+/// @param id unique among the replacements of a state directory
+/// @param kind the kind of hypervisor, `process` or `machine`
+/// @param accelerator `kvm` or `tcg`: figures of one say nothing about the other
+/// @param blackoutMs from the source's STOP to the target's RESUME, by the hypervisors' own clocks
+/// @param guestGapMs the longest time in which the guest's heartbeat stood still, as seen in its
+///   memory; empty when the guest carries no heartbeat
+/// @param noiseFloorMs the longest such gap while nothing was being done
+/// @param ramBytesCopied bytes of guest RAM that were copied: 0, or something is wrong
+/// @param stateBytes bytes that crossed between the hypervisors
+/// @param phases how long each phase took, milliseconds
+/// @param totalMs from the request to the end of the source
+/// @param outcome `committed`, `rolled-back` or `failed`
+/// @param problem the catalogue's code when it was not committed, else empty
+/// @param detail what happened when it was not committed, else empty
+public record ReplacementRecord(
+    String id,
+    String guest,
+    String kind,
+    String from,
+    String to,
+    String accelerator,
+    Instant startedAt,
+    OptionalDouble blackoutMs,
+    OptionalDouble guestGapMs,
+    OptionalDouble noiseFloorMs,
+    boolean heartbeatWentBack,
+    long ramBytesCopied,
+    long stateBytes,
+    Phases phases,
+    double totalMs,
+    String outcome,
+    String problem,
+    String detail) {
+
+  /// Milliseconds of each phase; 0 for one that was not reached.
+  ///
+  /// @param prepareMs starting the target, opening the channel: the guest runs
+  /// @param handOverMs from the order to hand over until the guest stopped: the guest runs
+  /// @param retireMs ending the source: the guest runs
+  public record Phases(double planMs, double prepareMs, double handOverMs, double retireMs) {}
+
+  /// Whether the guest runs on the new release.
+  public boolean committed() {
+    return outcome.equals("committed");
+  }
+}

@@ -1,0 +1,164 @@
+package dev.hyperfresh.hypervisor;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.regex.Pattern;
+
+/// What a guest is, independent of the hypervisor that runs it. Immutable.
+///
+/// @param name 1 to 32 characters: letters, digits, `-`, starting with a letter
+/// @param vcpus 1 to 64
+/// @param memoryBytes a multiple of 1 MiB, at least 16 MiB
+/// @param machine the pinned machine type, such as `pc-q35-7.2`: never an alias such as `q35`,
+///   which would mean another machine on another release
+/// @param cpu a CPU model that every release in question knows, such as `qemu64`
+/// @param accelerator what the guest wants to run on
+/// @param boot kernel to start, or empty to boot from the first disk
+/// @param disks in the order in which the guest sees them
+/// @param nics in the order in which the guest sees them
+public record GuestSpec(
+    String name,
+    int vcpus,
+    long memoryBytes,
+    String machine,
+    String cpu,
+    AcceleratorWish accelerator,
+    Optional<KernelBoot> boot,
+    List<Disk> disks,
+    List<Nic> nics) {
+
+  /// The smallest memory a guest may have.
+  public static final long MIN_MEMORY_BYTES = 16L << 20;
+
+  private static final Pattern NAME = Pattern.compile("[a-zA-Z][a-zA-Z0-9-]{0,31}");
+  private static final Pattern TOKEN = Pattern.compile("[a-zA-Z0-9][a-zA-Z0-9._+-]{0,63}");
+  private static final Pattern CPU = Pattern.compile("[a-zA-Z0-9][a-zA-Z0-9._+=,-]{0,255}");
+  private static final Pattern MAC = Pattern.compile("([0-9a-f]{2}:){5}[0-9a-f]{2}");
+
+  // linux/if.h IFNAMSIZ is 16 with the closing NUL.
+  private static final Pattern INTERFACE = Pattern.compile("[a-zA-Z0-9][a-zA-Z0-9._-]{0,14}");
+
+  public GuestSpec {
+    disks = List.copyOf(disks);
+    nics = List.copyOf(nics);
+  }
+
+  /// What a spec may ask of the accelerator.
+  public enum AcceleratorWish {
+    /// KVM where it is usable, else TCG.
+    AUTO,
+    /// KVM or nothing.
+    KVM,
+    /// TCG even where KVM is usable.
+    TCG;
+
+    /// The word in a spec.
+    public String label() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /// A kernel that the hypervisor loads itself.
+  public record KernelBoot(Path kernel, Optional<Path> initrd, String commandLine) {}
+
+  /// A disk image.
+  public record Disk(Path path, Format format, boolean readOnly) {
+    /// The image's format; never guessed from its content, which the guest controls.
+    public enum Format {
+      /// A plain image.
+      RAW,
+      /// QEMU's own format.
+      QCOW2;
+
+      /// The name of the block driver.
+      public String label() {
+        return name().toLowerCase(Locale.ROOT);
+      }
+    }
+  }
+
+  /// A network card, attached by a tap of HyperFresh's own making.
+  ///
+  /// @param tap the tap's name, 1 to 15 characters
+  /// @param bridge a bridge that exists, or empty to leave the tap alone
+  /// @param mac six lower-case octets with colons
+  public record Nic(String tap, Optional<String> bridge, String mac) {}
+
+  /// Every fault in the fields themselves, in the order of the spec; empty when there is none. Does
+  /// not look at the host.
+  public List<String> faults() {
+    List<String> faults = new ArrayList<>();
+    require(
+        faults,
+        NAME.matcher(name).matches(),
+        "name: '" + name + "' is not 1 to 32 letters, digits or '-', starting with a letter");
+    require(faults, vcpus >= 1 && vcpus <= 64, "vcpus: " + vcpus + " is not between 1 and 64");
+    require(
+        faults,
+        memoryBytes >= MIN_MEMORY_BYTES && memoryBytes % (1 << 20) == 0,
+        "memory: " + memoryBytes + " bytes is not a multiple of 1 MiB of at least 16 MiB");
+    require(
+        faults,
+        TOKEN.matcher(machine).matches(),
+        "machine: '" + machine + "' is not a machine type");
+    require(
+        faults,
+        !List.of("q35", "pc", "none", "isapc").contains(machine),
+        "machine: '" + machine + "' differs between releases; pin one, such as pc-q35-7.2");
+    require(faults, CPU.matcher(cpu).matches(), "cpu: '" + cpu + "' is not a CPU model");
+    require(
+        faults,
+        boot.isPresent() || !disks.isEmpty(),
+        "kernel: neither a kernel nor a disk to boot from is given");
+    boot.ifPresent(kernel ->
+        require(
+            faults,
+            isPrintable(kernel.commandLine()),
+            "cmdline: must be printable ASCII of at most 2000 characters"));
+    require(faults, disks.size() <= 16, "disks: " + disks.size() + " are more than 16");
+    require(faults, nics.size() <= 8, "nics: " + nics.size() + " are more than 8");
+    nics.forEach(nic -> nicFaults(faults, nic));
+    require(
+        faults,
+        nics.stream().map(Nic::mac).distinct().count() == nics.size(),
+        "nics: two cards have the same mac");
+    require(
+        faults,
+        nics.stream().map(Nic::tap).distinct().count() == nics.size(),
+        "nics: two cards have the same tap");
+    return faults;
+  }
+
+  private static boolean isPrintable(String text) {
+    return text.length() <= 2000 && text.chars().allMatch(c -> c >= 32 && c < 127);
+  }
+
+  private static void nicFaults(List<String> faults, Nic nic) {
+    require(
+        faults,
+        INTERFACE.matcher(nic.tap()).matches(),
+        "nics: tap '" + nic.tap() + "' is not an interface name");
+    nic.bridge()
+        .ifPresent(bridge ->
+            require(
+                faults,
+                INTERFACE.matcher(bridge).matches(),
+                "nics: bridge '" + bridge + "' is not an interface name"));
+    // The lowest bit of the first octet marks a group address.
+    boolean unicast =
+        MAC.matcher(nic.mac()).matches() && (Character.digit(nic.mac().charAt(1), 16) & 1) == 0;
+    require(
+        faults,
+        unicast,
+        "nics: mac '" + nic.mac() + "' is not a unicast address such as 52:54:00:12:34:56");
+  }
+
+  private static void require(List<String> faults, boolean holds, String fault) {
+    if (!holds) {
+      faults.add(fault);
+    }
+  }
+}

@@ -1,0 +1,32 @@
+package dev.hyperfresh.hypervisor;
+
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
+import java.nio.file.Path;
+import java.util.List;
+
+/// All that one instance of a hypervisor is started with.
+///
+/// @param spec the guest
+/// @param release the build to run
+/// @param accelerator what executes the guest's code
+/// @param memory the guest's memory; the instance maps it and never owns it
+/// @param nicQueues one descriptor for each card of the spec, owned by the caller
+/// @param files the folder with the guest's pinned boot files and its logs
+/// @param sockets the folder for control sockets, mode 0700
+/// @param generation counts the instances of a guest from 1; no two share a socket's path
+/// @param events told of everything the instance reports, on the instance's own thread
+public record Launch(
+    GuestSpec spec,
+    Release release,
+    Accelerator accelerator,
+    MemFd memory,
+    List<Fd> nicQueues,
+    Path files,
+    Path sockets,
+    int generation,
+    InstanceEvents events) {
+  public Launch {
+    nicQueues = List.copyOf(nicQueues);
+  }
+}

@@ -1,0 +1,253 @@
+package dev.hyperfresh.hypervisor;
+
+/// The catalogue of errors. Each entry drives the command's exit code, the API's status and the
+/// page `docs/ERRORS.md`, so a code means the same wherever a user meets it.
+public enum Problem {
+  /// The document is not YAML, or not the shape of a guest spec.
+  SPEC_MALFORMED(
+      "HF-SPEC-001",
+      2,
+      400,
+      "The guest spec cannot be read.",
+      "Correct the document; `hyperfresh guest create --help` shows a complete one."),
+  /// One or more fields are out of range; all are reported together.
+  SPEC_INVALID(
+      "HF-SPEC-002",
+      2,
+      400,
+      "The guest spec has invalid fields.",
+      "Correct every field named and create the guest again."),
+  /// A kernel, initrd or disk that the spec names is not there or not readable.
+  SPEC_FILE_MISSING(
+      "HF-SPEC-003",
+      2,
+      400,
+      "A file that the guest spec names cannot be read.",
+      "Give the path of a file that the daemon can read; relative paths start at the spec's folder."),
+  /// The guest would not fit into the host's memory.
+  SPEC_MEMORY(
+      "HF-SPEC-004",
+      2,
+      400,
+      "The guest's memory is larger than this host can give.",
+      "Ask for less memory, or stop other guests."),
+  /// A guest of that name exists already.
+  GUEST_EXISTS(
+      "HF-GUEST-001",
+      3,
+      409,
+      "A guest of this name exists.",
+      "Choose another name, or delete the guest with `hyperfresh guest delete NAME`."),
+  /// No guest has that name.
+  GUEST_UNKNOWN(
+      "HF-GUEST-002",
+      3,
+      404,
+      "There is no guest of this name.",
+      "`hyperfresh guest list` shows the guests."),
+  /// The operation needs a guest in another state.
+  GUEST_STATE(
+      "HF-GUEST-003",
+      3,
+      409,
+      "The guest is not in a state that allows this.",
+      "`hyperfresh guest show NAME` shows its state."),
+  /// The hypervisor could not be started, so the guest does not exist.
+  GUEST_START(
+      "HF-GUEST-004",
+      4,
+      500,
+      "The hypervisor could not start the guest.",
+      "Read the hypervisor's own message above; its log stands in the guest's folder."),
+  /// The guest's RAM is private to its hypervisor and cannot be mapped elsewhere.
+  GUEST_PRIVATE_MEMORY(
+      "HF-GUEST-005",
+      3,
+      409,
+      "The guest's memory is not shared, so no other hypervisor can map it.",
+      "Start the guest with `hyperfresh guest create`, which always shares its memory."),
+  /// No installed release has that name.
+  RELEASE_UNKNOWN(
+      "HF-RELEASE-001",
+      3,
+      404,
+      "There is no release of this name.",
+      "`hyperfresh release list` shows the releases; `hyperfresh release fetch NAME` brings one."),
+  /// The release's files are not what they were when it was added.
+  RELEASE_DAMAGED(
+      "HF-RELEASE-002",
+      4,
+      409,
+      "The release is damaged or cannot run.",
+      "Remove it with `hyperfresh release remove NAME` and fetch or add it again."),
+  /// The packages could not be had.
+  RELEASE_FETCH(
+      "HF-RELEASE-003",
+      4,
+      502,
+      "The release could not be fetched.",
+      "Check that `apt-get update` works on this host, then try again."),
+  /// A guest still runs on the release.
+  RELEASE_IN_USE(
+      "HF-RELEASE-004",
+      3,
+      409,
+      "The release runs a guest.",
+      "Replace it under its guests first: `hyperfresh replace GUEST --to OTHER`."),
+  /// A release of that name is there already, or the name fits several.
+  RELEASE_NAME(
+      "HF-RELEASE-005",
+      3,
+      409,
+      "The release's name is taken or fits more than one release.",
+      "Give the full name that `hyperfresh release list` shows."),
+  /// The plan found obstacles; nothing was touched.
+  REPLACE_OBSTACLES(
+      "HF-REPLACE-001",
+      5,
+      409,
+      "The guest cannot be moved to this release.",
+      "Remove the obstacles listed; `hyperfresh replace GUEST --to RELEASE --dry-run` lists them"
+          + " again."),
+  /// The target could not be prepared; the source was never stopped.
+  REPLACE_PREPARE(
+      "HF-REPLACE-002",
+      5,
+      500,
+      "The new hypervisor could not be prepared; the replacement was rolled back.",
+      "The guest was not paused. Read the new hypervisor's message, correct it, try again."),
+  /// The state did not arrive; the source goes on.
+  REPLACE_SWITCH(
+      "HF-REPLACE-003",
+      5,
+      500,
+      "The new hypervisor refused the guest's state; the replacement was rolled back.",
+      "The guest runs on its old hypervisor. Read the new one's message before you try again."),
+  /// The blackout budget ran out; the source goes on.
+  REPLACE_DEADLINE(
+      "HF-REPLACE-004",
+      5,
+      504,
+      "The switch took longer than the blackout budget; the replacement was rolled back.",
+      "The guest runs on its old hypervisor. Try again, or allow more with --max-blackout."),
+  /// Neither hypervisor runs the guest.
+  REPLACE_LOST(
+      "HF-REPLACE-005",
+      6,
+      500,
+      "The guest was lost: neither hypervisor runs it.",
+      "Its memory and logs are kept in the guest's folder; start it again with `hyperfresh guest"
+          + " create`."),
+  /// A replacement of this guest is under way.
+  REPLACE_BUSY(
+      "HF-REPLACE-006",
+      3,
+      409,
+      "A replacement of this guest is under way.",
+      "Wait for it to end; `hyperfresh guest show NAME` shows it."),
+  /// A socket's path would be longer than the kernel allows.
+  HOST_SOCKET_PATH(
+      "HF-HOST-001",
+      2,
+      400,
+      "The path of a socket would be longer than 107 bytes.",
+      "Choose a shorter --state directory or guest name."),
+  /// The user may not do this on this host.
+  HOST_PERMISSION(
+      "HF-HOST-002",
+      4,
+      403,
+      "This host does not allow it to this user.",
+      "Run the daemon as root, or give the user the device or capability named."),
+  /// A device, bridge or kernel feature is missing.
+  HOST_MISSING(
+      "HF-HOST-003",
+      4,
+      409,
+      "The host lacks something the guest needs.",
+      "`hyperfresh doctor` shows what this host has."),
+  /// No daemon answers.
+  DAEMON_ABSENT(
+      "HF-DAEMON-001",
+      7,
+      503,
+      "No daemon answers.",
+      "Start one with `hyperfresh daemon`, or name its directory with --state."),
+  /// Another daemon owns the state directory.
+  DAEMON_RUNNING(
+      "HF-DAEMON-002",
+      7,
+      409,
+      "Another daemon uses this state directory.",
+      "Use that daemon, or start this one with another --state directory."),
+  /// The state directory cannot be used.
+  DAEMON_STATE(
+      "HF-DAEMON-003",
+      7,
+      500,
+      "The state directory cannot be used.",
+      "Give a directory that belongs to this user with --state."),
+  /// The request is not one the API knows.
+  API_REQUEST(
+      "HF-API-001",
+      2,
+      400,
+      "The request is not one that this daemon knows.",
+      "Use the same version of the command and the daemon."),
+  /// A defect of HyperFresh.
+  INTERNAL(
+      "HF-INTERNAL-001",
+      70,
+      500,
+      "HyperFresh met a defect of its own.",
+      "Guests go on running. Report it with the daemon's log.");
+
+  private final String code;
+  private final int exitCode;
+  private final int httpStatus;
+  private final String summary;
+  private final String advice;
+
+  Problem(String code, int exitCode, int httpStatus, String summary, String advice) {
+    this.code = code;
+    this.exitCode = exitCode;
+    this.httpStatus = httpStatus;
+    this.summary = summary;
+    this.advice = advice;
+  }
+
+  /// The stable code, such as `HF-REPLACE-003`.
+  public String code() {
+    return code;
+  }
+
+  /// The exit code of a command that ends with this problem, 2 to 70.
+  public int exitCode() {
+    return exitCode;
+  }
+
+  /// The HTTP status of the API's answer, 400 to 599.
+  public int httpStatus() {
+    return httpStatus;
+  }
+
+  /// One sentence that holds for every occurrence.
+  public String summary() {
+    return summary;
+  }
+
+  /// What the user can do.
+  public String advice() {
+    return advice;
+  }
+
+  /// This problem as an exception; `detail` is one sentence about this occurrence.
+  public HyperFreshException because(String detail) {
+    return new HyperFreshException(this, detail, null);
+  }
+
+  /// As [#because(String)], with the failure that led here.
+  public HyperFreshException because(String detail, Throwable cause) {
+    return new HyperFreshException(this, detail, cause);
+  }
+}

@@ -1,0 +1,18 @@
+package dev.hyperfresh.hypervisor;
+
+import java.util.Set;
+
+/// A named, verified build of a hypervisor, such as `qemu-10.0.2`. Immutable.
+public interface Release {
+  /// The unique name, such as `qemu-10.0.2`.
+  String name();
+
+  /// The kind of hypervisor that runs it: `process` or `machine`.
+  String kind();
+
+  /// The version the build itself reported, such as `10.0.2`.
+  String version();
+
+  /// Every machine type the build itself listed.
+  Set<String> machines();
+}

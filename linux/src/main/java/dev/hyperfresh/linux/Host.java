@@ -1,0 +1,99 @@
+package dev.hyperfresh.linux;
+
+import static dev.hyperfresh.linux.LinuxException.check;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.function.Supplier;
+
+/// What this host has and who runs here. All methods may be called by any thread.
+public final class Host {
+  private static final Path MEMINFO = Path.of("/proc/meminfo");
+
+  private Host() {}
+
+  /// The memory that the kernel manages, in bytes (`MemTotal`).
+  public static long totalMemoryBytes() {
+    return memory("MemTotal");
+  }
+
+  /// The memory that new work could use without swapping, in bytes (`MemAvailable`).
+  public static long availableMemoryBytes() {
+    return memory("MemAvailable");
+  }
+
+  /// The user whose rights this process has; 0 is root.
+  public static int effectiveUid() {
+    return ThreadCalls.geteuid();
+  }
+
+  /// Runs code inside another network namespace and gives its answer. The code runs on a thread of
+  /// its own that ends with it, so no other thread ever changes its namespace. Sockets and taps
+  /// made there stay in that namespace wherever they are used.
+  ///
+  /// @param namespaceFile such as `/run/netns/<name>` or `/proc/<pid>/ns/net`
+  /// @throws LinuxException when there is no such namespace, or without the right to enter it
+  public static <T> T inNetworkNamespace(Path namespaceFile, Supplier<T> body) {
+    FutureTask<T> task =
+        new FutureTask<>(() -> {
+          enterNetwork(namespaceFile);
+          return body.get();
+        });
+    Thread.ofPlatform().name("hf-netns").daemon(true).start(task);
+    return answer(task);
+  }
+
+  /// Reads one line of `/proc/meminfo`.
+  ///
+  /// @return bytes
+  static long memoryBytes(String meminfo, String field) {
+    return meminfo
+        .lines()
+        .map(line -> line.split("\\s+"))
+        .filter(words -> words.length == 3 && words[0].equals(field + ":"))
+        .mapToLong(words -> Long.parseLong(words[1]) * 1024)
+        .findFirst()
+        .orElseThrow(() -> new IllegalStateException(MEMINFO + " has no line " + field));
+  }
+
+  private static long memory(String field) {
+    try {
+      return memoryBytes(Files.readString(MEMINFO), field);
+    } catch (IOException unreadable) {
+      throw new UncheckedIOException("cannot read " + MEMINFO, unreadable);
+    }
+  }
+
+  private static void enterNetwork(Path namespaceFile) {
+    try (Fd namespace = Fd.open(namespaceFile, OpenFlags.READ_ONLY)) {
+      check(
+          ThreadCalls.setns(namespace.number(), Constants.CLONE_NEWNET),
+          "setns CLONE_NEWNET",
+          namespace.label());
+    }
+  }
+
+  // An interrupt is kept for the caller: the body may hold resources, so its answer is awaited.
+  private static <T> T answer(FutureTask<T> task) {
+    boolean interrupted = false;
+    try {
+      while (true) {
+        try {
+          return task.get();
+        } catch (InterruptedException again) {
+          interrupted = true;
+        } catch (ExecutionException failed) {
+          throw Symbol.unexpected(failed.getCause());
+        }
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+}

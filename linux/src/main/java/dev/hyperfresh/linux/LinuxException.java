@@ -1,0 +1,54 @@
+package dev.hyperfresh.linux;
+
+/// A system call failed. The message names the call, its object and the error: `mmap guest-ram 1
+/// GiB: ENOMEM (12)`.
+public final class LinuxException extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  private final String call;
+  private final String object;
+  private final int errno;
+
+  LinuxException(String call, String object, int errno) {
+    super(call + " " + object + ": " + Errno.name(errno) + " (" + errno + ")");
+    this.call = call;
+    this.object = object;
+    this.errno = errno;
+  }
+
+  /// The name of the C function, such as `mmap`; an ioctl adds its request, as `ioctl TUNSETIFF`.
+  public String call() {
+    return call;
+  }
+
+  /// What the call was about, such as a path or the label of a descriptor.
+  public String object() {
+    return object;
+  }
+
+  /// The error number, positive.
+  public int errno() {
+    return errno;
+  }
+
+  /// The name of the error number in `errno.h`, such as `ENOMEM`.
+  public String errnoName() {
+    return Errno.name(errno);
+  }
+
+  /// Passes a result on, or throws when it is `-errno`.
+  static int check(int result, String call, String object) {
+    if (result < 0) {
+      throw new LinuxException(call, object, -result);
+    }
+    return result;
+  }
+
+  /// Passes a result on, or throws when it is `-errno`.
+  static long check(long result, String call, String object) {
+    if (result < 0) {
+      throw new LinuxException(call, object, (int) -result);
+    }
+    return result;
+  }
+}

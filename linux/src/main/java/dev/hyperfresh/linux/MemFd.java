@@ -1,0 +1,162 @@
+package dev.hyperfresh.linux;
+
+import static dev.hyperfresh.linux.LinuxException.check;
+
+import dev.hyperfresh.linux.Layouts.Stat;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.OptionalLong;
+
+/// Memory that is a file without a name, whose size nobody can change: a memfd sealed with
+/// `F_SEAL_SHRINK` and `F_SEAL_GROW`. Without the seals another holder could cut the file and every
+/// later access would end this process with `SIGBUS`.
+///
+/// All methods may be called by any thread. Mappings outlive [#close].
+public final class MemFd implements AutoCloseable {
+  private static final int SEALS = Constants.F_SEAL_SHRINK | Constants.F_SEAL_GROW;
+  private static final int BLOCK_BYTES = 512; // The unit of st_blocks, whatever the page size.
+  private static final String[] UNITS = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+
+  private final Fd fd;
+  private final long bytes;
+
+  private MemFd(Fd fd, long bytes) {
+    this.fd = fd;
+    this.bytes = bytes;
+  }
+
+  /// Makes memory of a fixed size. No page is there until it is touched.
+  ///
+  /// @param name what `/proc/<pid>/maps` and errors call it, at most 249 bytes
+  /// @param bytes the size, more than 0; hypervisors want whole pages of 4096
+  /// @throws IllegalArgumentException when the size is not positive
+  /// @throws LinuxException when the kernel refuses the name, the size or another descriptor
+  public static MemFd create(String name, long bytes) {
+    if (bytes <= 0) {
+      throw new IllegalArgumentException(name + " needs a size above 0 bytes, not " + bytes);
+    }
+    Fd fd;
+    try (Arena arena = Arena.ofConfined()) {
+      int flags = Constants.MFD_CLOEXEC | Constants.MFD_ALLOW_SEALING;
+      int made = MemoryCalls.memfdCreate(arena.allocateFrom(name), flags);
+      fd = Fd.adopt(check(made, "memfd_create", name), name);
+    }
+    try {
+      check(MemoryCalls.ftruncate(fd.number(), bytes), "ftruncate", name + " " + size(bytes));
+      check(FileCalls.fcntl(fd.number(), Constants.F_ADD_SEALS, SEALS), "fcntl F_ADD_SEALS", name);
+    } catch (LinuxException refused) {
+      fd.close();
+      throw refused;
+    }
+    return new MemFd(fd, bytes);
+  }
+
+  /// Takes ownership of memory that another process handed over. When this throws, the descriptor
+  /// still belongs to the caller.
+  ///
+  /// @throws IllegalArgumentException when it is not a memory file or lacks one of the two seals
+  public static MemFd adopt(Fd fd) {
+    int held = fd.acquire();
+    try {
+      int seals = FileCalls.fcntl(held, Constants.F_GET_SEALS, 0);
+      if (seals == -Constants.EINVAL) {
+        throw new IllegalArgumentException(
+            fd.label() + " is not a memory file; hand over one that MemFd.create made");
+      }
+      if ((check(seals, "fcntl F_GET_SEALS", fd.label()) & SEALS) != SEALS) {
+        throw new IllegalArgumentException(
+            fd.label() + " can change its size; seal it with F_SEAL_SHRINK and F_SEAL_GROW first");
+      }
+      return new MemFd(fd, Stat.st_size.get(stat(held, fd.label())));
+    } finally {
+      fd.release();
+    }
+  }
+
+  /// The descriptor, which this object owns.
+  public Fd fd() {
+    return fd;
+  }
+
+  /// The size in bytes, which never changes.
+  public long bytes() {
+    return bytes;
+  }
+
+  /// How many bytes have pages behind them now (`st_blocks`).
+  public long populatedBytes() {
+    return whileHeld(held -> Stat.st_blocks.get(stat(held, fd.label())) * BLOCK_BYTES);
+  }
+
+  /// The inode number: two processes map the same memory when theirs are equal (`st_ino`).
+  public long inode() {
+    return whileHeld(held -> Stat.st_ino.get(stat(held, fd.label())));
+  }
+
+  /// The first byte at or after `from` that has a page (`SEEK_DATA`), or nothing when none follows.
+  ///
+  /// @param from 0 up to, and without, [#bytes]
+  public OptionalLong nextData(long from) {
+    long found = seek(from, Constants.SEEK_DATA);
+    return found == -Constants.ENXIO
+        ? OptionalLong.empty()
+        : OptionalLong.of(check(found, "lseek SEEK_DATA", fd.label()));
+  }
+
+  /// The first byte at or after `from` that has no page (`SEEK_HOLE`); [#bytes] when all have.
+  ///
+  /// @param from 0 up to, and without, [#bytes]
+  public long nextHole(long from) {
+    return check(seek(from, Constants.SEEK_HOLE), "lseek SEEK_HOLE", fd.label());
+  }
+
+  /// Maps the whole memory, shared with all other mappings.
+  ///
+  /// @throws LinuxException when there is no room in the address space (`ENOMEM`)
+  public Mapping map(boolean writable) {
+    return Mapping.shared(fd, bytes, writable, fd.label() + " " + size(bytes));
+  }
+
+  /// Closes the descriptor; the memory lives on while anyone maps it or holds another descriptor.
+  @Override
+  public void close() {
+    fd.close();
+  }
+
+  private interface HeldCall {
+    long apply(int number);
+  }
+
+  private long whileHeld(HeldCall call) {
+    int held = fd.acquire();
+    try {
+      return call.apply(held);
+    } finally {
+      fd.release();
+    }
+  }
+
+  private long seek(long from, int whence) {
+    if (from < 0 || from >= bytes) {
+      throw new IllegalArgumentException(
+          fd.label() + " has " + bytes + " bytes, so there is no byte " + from);
+    }
+    return whileHeld(held -> MemoryCalls.lseek(held, from, whence));
+  }
+
+  private static MemorySegment stat(int number, String label) {
+    MemorySegment stat = Scratch.mine().arguments();
+    check(MemoryCalls.fstat(number, stat), "fstat", label);
+    return stat;
+  }
+
+  private static String size(long bytes) {
+    long value = bytes;
+    int unit = 0;
+    while (value % 1024 == 0 && unit < UNITS.length - 1) {
+      value /= 1024;
+      unit++;
+    }
+    return value + " " + UNITS[unit];
+  }
+}

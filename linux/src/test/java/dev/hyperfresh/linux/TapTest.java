@@ -1,0 +1,264 @@
+package dev.hyperfresh.linux;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.sun.management.ThreadMXBean;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.management.ManagementFactory;
+import java.net.InetSocketAddress;
+import java.net.StandardProtocolFamily;
+import java.nio.ByteBuffer;
+import java.nio.channels.DatagramChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(20)
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class TapTest {
+  private static final String GUEST = "10.77.0.2";
+  private static final Duration SOON = Duration.ofMillis(500);
+  private static final Duration NOW = Duration.ofMillis(10);
+  private static final int FLOWS = 12;
+
+  private TestNamespace namespace;
+
+  @BeforeAll
+  void makeNamespace() {
+    Here.requireRoot();
+    Here.require(Files.exists(Path.of("/dev/net/tun")), "needs /dev/net/tun");
+    namespace = TestNamespace.create("tap");
+  }
+
+  @AfterAll
+  void dropNamespace() {
+    if (namespace != null) {
+      namespace.close();
+    }
+  }
+
+  @Test
+  void everyPacketGoesToTheActiveQueue() throws Exception {
+    try (Tap tap = port("hft0");
+        DatagramChannel sender = sender()) {
+      Here.require(tap.steered(), "the kernel does not allow eBPF");
+      for (int round = 0; round < 4; round++) {
+        int active = round % 2;
+        int idle = 1 - active;
+        tap.activate(active);
+        drain(tap.queue(0));
+        drain(tap.queue(1));
+        sendFlows(sender);
+
+        assertThat(tap.activeQueue()).isEqualTo(active);
+        assertThat(received(tap.queue(active))).isEqualTo(FLOWS);
+        assertThat(tap.queue(idle).pollReadable(NOW)).as("idle queue").isFalse();
+      }
+    }
+  }
+
+  @Test
+  void packetsFromEitherQueueReachTheHost() throws Exception {
+    try (Tap tap = port("hft1")) {
+      for (int queue = 0; queue < 2; queue++) {
+        long before = packetsFromGuest("hft1");
+        byte[] frame = new byte[10 + 60];
+        assertThat(tap.queue(queue).write(frame, 0, frame.length)).isEqualTo(frame.length);
+        assertThat(packetsFromGuest("hft1")).isEqualTo(before + 1);
+      }
+    }
+  }
+
+  @Test
+  void aSurvivingQueueIsAdoptedAndSteeredAgain() throws Exception {
+    Fd survivor;
+    try (Tap first = port("hft2")) {
+      Here.require(first.steered(), "the kernel does not allow eBPF");
+      first.activate(1);
+      survivor = first.queue(1).duplicate();
+    }
+    try (Tap tap = namespace.within(() -> Tap.adopt(survivor));
+        DatagramChannel sender = sender()) {
+      assertThat(tap.name()).isEqualTo("hft2");
+      assertThat(tap.steered()).isTrue();
+      assertThat(tap.queue(0)).isSameAs(survivor);
+      for (int active = 0; active < 2; active++) {
+        tap.activate(active);
+        drain(tap.queue(0));
+        drain(tap.queue(1));
+        sendFlows(sender);
+
+        assertThat(received(tap.queue(active))).isEqualTo(FLOWS);
+        assertThat(tap.queue(1 - active).pollReadable(NOW)).isFalse();
+      }
+    }
+  }
+
+  @Test
+  void withoutSteeringBothNumbersAreTheSameQueue() throws Exception {
+    try (Tap tap = namespace.within(() -> Tap.createWithOneQueue("hft3"));
+        DatagramChannel sender = address(tap)) {
+      assertThat(tap.steered()).isFalse();
+      tap.activate(1);
+      assertThat(tap.activeQueue()).isEqualTo(1);
+      drain(tap.queue(0));
+      sendFlows(sender);
+
+      assertThat(tap.queue(0).pollReadable(SOON)).isTrue();
+      assertThat(tap.queue(1).pollReadable(NOW)).isTrue();
+      assertThat(received(tap.queue(1))).isEqualTo(FLOWS);
+      assertThat(tap.queue(0).pollReadable(NOW)).isFalse();
+    }
+  }
+
+  @Test
+  void activatingAllocatesNothingOnceCompiled() {
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    int calls = 2000;
+    long least = Long.MAX_VALUE;
+    try (Tap tap = namespace.within(() -> Tap.create("hft8"))) {
+      for (int batch = 0; batch < 300 && least > calls; batch++) {
+        long before = threads.getCurrentThreadAllocatedBytes();
+        for (int call = 0; call < calls; call++) {
+          tap.activate(call & 1);
+        }
+        least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
+      }
+    }
+    assertThat(least).as("bytes in %d calls", calls).isLessThanOrEqualTo(calls);
+  }
+
+  @Test
+  void becomesAPortOfABridge() {
+    namespace.ip("link", "add", "hfbr", "type", "bridge");
+    try (Tap tap = namespace.within(() -> Tap.create("hft4"))) {
+      // From a thread outside the namespace: the tap remembers where it belongs.
+      tap.mtu(1400);
+      tap.addToBridge("hfbr");
+      tap.up();
+
+      assertThat(namespace.ip("-o", "link", "show", "hft4"))
+          .contains("mtu 1400")
+          .contains("master hfbr")
+          .contains("UP");
+      assertThatThrownBy(() -> tap.addToBridge("nobridge"))
+          .hasMessage("ioctl SIOCBRADDIF hft4 to nobridge: ENODEV (19)");
+      assertThatThrownBy(() -> tap.mtu(1)).hasMessageContaining("hft4 1: EINVAL");
+    }
+  }
+
+  @Test
+  void livesUntilTheLastDescriptorIsClosed() {
+    Tap tap = namespace.within(() -> Tap.create("hft5"));
+    try (Fd hypervisor = tap.queue(1).duplicate()) {
+      tap.close();
+      assertThat(hypervisor.isOpen()).isTrue();
+      assertThat(namespace.ip("-o", "link")).contains("hft5");
+    }
+    assertThat(namespace.ip("-o", "link")).doesNotContain("hft5");
+  }
+
+  @Test
+  void refusesATakenNameAndLeavesNothing() {
+    try (Tap tap = namespace.within(() -> Tap.create("hft6"))) {
+      long before = Here.openDescriptors();
+
+      assertThatThrownBy(() -> namespace.within(() -> Tap.create("hft6")))
+          .isInstanceOf(LinuxException.class)
+          .hasMessage("ioctl TUNSETIFF hft6: EBUSY (16)");
+      assertThat(Here.openDescriptors()).isEqualTo(before);
+      assertThatThrownBy(() -> tap.queue(2)).isInstanceOf(IllegalArgumentException.class);
+      assertThatThrownBy(() -> tap.activate(-1)).isInstanceOf(IllegalArgumentException.class);
+    }
+  }
+
+  @Test
+  void refusesANameThatIsNone() {
+    for (String name : new String[] {"", "tap%d", "a/b", "sixteen-letters-", "-x", "a b"}) {
+      assertThatThrownBy(() -> Tap.create(name))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("use 1 to 15 letters");
+    }
+  }
+
+  @Test
+  void closingTwiceClosesEveryDescriptorOnce() {
+    namespace.within(() -> Tap.create("hft7")).close();
+    long before = Here.openDescriptors();
+    Tap tap = namespace.within(() -> Tap.create("hft7"));
+    assertThat(Here.openDescriptors()).isGreaterThan(before);
+    tap.close();
+    tap.close();
+
+    assertThat(Here.openDescriptors()).isEqualTo(before);
+  }
+
+  private Tap port(String name) {
+    Tap tap = namespace.within(() -> Tap.create(name));
+    tap.up();
+    givePeer(name);
+    return tap;
+  }
+
+  private DatagramChannel address(Tap tap) {
+    tap.up();
+    givePeer(tap.name());
+    return sender();
+  }
+
+  private void givePeer(String name) {
+    namespace.ip("addr", "add", "10.77.0.1/24", "dev", name);
+    namespace.ip("neigh", "add", GUEST, "lladdr", "02:00:00:00:00:02", "dev", name);
+  }
+
+  private DatagramChannel sender() {
+    return namespace.within(() -> {
+      try {
+        return DatagramChannel.open(StandardProtocolFamily.INET);
+      } catch (IOException failed) {
+        throw new UncheckedIOException(failed);
+      }
+    });
+  }
+
+  // Different ports make different flows, which an unsteered tap would spread over its queues.
+  private static void sendFlows(DatagramChannel sender) throws IOException {
+    for (int flow = 0; flow < FLOWS; flow++) {
+      sender.send(ByteBuffer.wrap(new byte[] {1}), new InetSocketAddress(GUEST, 4000 + flow));
+    }
+  }
+
+  // Counts the datagrams of sendFlows; the kernel may add packets of its own (IPv6).
+  private static int received(Fd queue) {
+    byte[] frame = new byte[2000];
+    int datagrams = 0;
+    while (datagrams < FLOWS && queue.pollReadable(SOON)) {
+      int bytes = queue.read(frame, 0, frame.length);
+      // After the 10 bytes of the virtio header and 14 of Ethernet: IPv4, protocol 17.
+      if (bytes > 34 && frame[24] == 0x45 && frame[33] == 17) {
+        datagrams++;
+      }
+    }
+    return datagrams;
+  }
+
+  private static void drain(Fd queue) {
+    byte[] frame = new byte[2000];
+    while (queue.pollReadable(Duration.ZERO)) {
+      queue.read(frame, 0, frame.length);
+    }
+  }
+
+  private long packetsFromGuest(String name) {
+    String shown = namespace.ip("-s", "-j", "link", "show", name);
+    String json = shown.substring(shown.indexOf("\"rx\""));
+    return Long.parseLong(json.replaceFirst("(?s).*?\"packets\":(\\d+).*", "$1"));
+  }
+}

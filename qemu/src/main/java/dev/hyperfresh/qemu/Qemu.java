@@ -1,0 +1,186 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Obstacle;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.ChildProcess;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.UnixSocket;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Pattern;
+
+/// The `process` kind of hypervisor: each guest in a QEMU process of its own. Stateless.
+public final class Qemu implements Hypervisor {
+  /// The name of this kind.
+  public static final String KIND = "process";
+
+  static final String PINNED_KERNEL = "kernel";
+  static final String PINNED_INITRD = "initrd";
+
+  private static final Pattern VERSIONED = Pattern.compile(".*-[0-9]+\\.[0-9]+");
+  private static final List<String> NEEDED_CAPABILITIES = List.of("x-ignore-shared", "events");
+
+  @Override
+  public String kind() {
+    return KIND;
+  }
+
+  @Override
+  public List<Obstacle> obstacles(GuestSpec spec, Release release, Accelerator accelerator) {
+    QemuRelease qemu = (QemuRelease) release;
+    List<Obstacle> obstacles = new ArrayList<>();
+    if (!Files.isExecutable(qemu.binary())) {
+      obstacles.add(
+          new Obstacle(
+              release.name() + " has no executable " + qemu.binary() + ".",
+              "Remove the release and fetch or add it again."));
+    }
+    if (!VERSIONED.matcher(spec.machine()).matches()) {
+      obstacles.add(
+          new Obstacle(
+              "Machine type " + spec.machine() + " has no version, so two releases disagree on it.",
+              "Create the guest with a versioned type such as pc-q35-7.2."));
+    } else if (!qemu.machines().contains(spec.machine())) {
+      obstacles.add(
+          new Obstacle(
+              release.name() + " does not know machine type " + spec.machine() + ".",
+              "Choose a release that lists it: hyperfresh release show NAME."));
+    }
+    String model = spec.cpu().split(",", 2)[0];
+    if (!qemu.cpus().contains(model)) {
+      obstacles.add(
+          new Obstacle(
+              release.name() + " does not know CPU model " + model + ".",
+              "Choose a release that lists it, or create the guest with another model."));
+    }
+    for (String capability : NEEDED_CAPABILITIES) {
+      if (!qemu.capabilities().contains(capability)) {
+        obstacles.add(
+            new Obstacle(
+                release.name() + " lacks the migration capability " + capability + ".",
+                "Choose QEMU 4.0 or newer."));
+      }
+    }
+    return obstacles;
+  }
+
+  /// Copies kernel and initrd into the guest's folder: a later release must find the same files,
+  /// whatever the host's package manager did to the originals since.
+  @Override
+  public void pin(Launch launch) {
+    launch
+        .spec()
+        .boot()
+        .ifPresent(boot -> {
+          copy(boot.kernel(), launch.files().resolve(PINNED_KERNEL));
+          boot.initrd().ifPresent(initrd -> copy(initrd, launch.files().resolve(PINNED_INITRD)));
+        });
+  }
+
+  private static void copy(Path from, Path to) {
+    try {
+      Files.copy(from, to, StandardCopyOption.REPLACE_EXISTING);
+    } catch (IOException e) {
+      throw Problem.SPEC_FILE_MISSING.because(from + " cannot be copied: " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public Instance start(Launch launch) {
+    return spawn(launch, false);
+  }
+
+  @Override
+  public Instance startWaiting(Launch launch) {
+    return spawn(launch, true);
+  }
+
+  private static Instance spawn(Launch launch, boolean waiting) {
+    QemuRelease release = (QemuRelease) launch.release();
+    Problem problem = waiting ? Problem.REPLACE_PREPARE : Problem.GUEST_START;
+    String stem = launch.spec().name() + "." + launch.generation();
+    Path qmp = launch.sockets().resolve(stem + ".qmp");
+    Path console = launch.sockets().resolve(stem + ".con");
+    Path log = launch.files().resolve("hypervisor-" + launch.generation() + ".log");
+    try {
+      // The listeners are closed here before the greeting is awaited: a QEMU that dies must end the
+      // connection.
+      ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
+      return connect(launch, release, process, qmp, console);
+    } catch (LinuxException | Qmp.QmpException e) {
+      throw problem.because(
+          release.name() + " did not start: " + lastLines(log, String.valueOf(e.getMessage())), e);
+    }
+  }
+
+  private static ChildProcess spawn(
+      Launch launch, QemuRelease release, boolean waiting, Path qmp, Path console, Path log) {
+    try (UnixSocket qmpListener = listen(qmp);
+        UnixSocket consoleListener = listen(console)) {
+      Map<Integer, Fd> descriptors = new HashMap<>();
+      descriptors.put(CommandLine.MEMORY_FD, launch.memory().fd());
+      descriptors.put(CommandLine.QMP_FD, qmpListener.fd());
+      descriptors.put(CommandLine.CONSOLE_FD, consoleListener.fd());
+      for (int i = 0; i < launch.nicQueues().size(); i++) {
+        descriptors.put(CommandLine.FIRST_NIC_FD + i, launch.nicQueues().get(i));
+      }
+      return ChildProcess.spawn(
+          new ChildProcess.Request(
+              CommandLine.of(launch, release, waiting),
+              release.environment(),
+              descriptors,
+              log,
+              true));
+    }
+  }
+
+  private static Instance connect(
+      Launch launch, QemuRelease release, ChildProcess process, Path qmp, Path console) {
+    try {
+      return new QemuInstance(launch, release, process, qmp, console);
+    } catch (RuntimeException e) {
+      process.kill();
+      process.waitFor();
+      process.close();
+      throw e;
+    }
+  }
+
+  private static UnixSocket listen(Path path) {
+    try {
+      Files.deleteIfExists(path);
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(path + " cannot be removed: " + e.getMessage(), e);
+    }
+    return UnixSocket.listen(path, 0600);
+  }
+
+  /// What the process said before it ended, or `otherwise`.
+  static String lastLines(Path log, String otherwise) {
+    try {
+      String text = Files.readString(log, StandardCharsets.ISO_8859_1).strip();
+      if (text.isEmpty()) {
+        return otherwise;
+      }
+      String[] lines = text.split("\n");
+      int from = Math.max(0, lines.length - 3);
+      return String.join(" / ", List.of(lines).subList(from, lines.length));
+    } catch (IOException e) {
+      return otherwise;
+    }
+  }
+}

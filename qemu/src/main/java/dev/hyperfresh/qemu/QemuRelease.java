@@ -1,0 +1,60 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Release;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+
+/// A QEMU build, with all it said of itself when it was added. Immutable.
+///
+/// @param name `qemu-` and the version
+/// @param version as `query-version` reported it, such as `7.2.22`
+/// @param binary the emulator
+/// @param arguments what every start of it needs, such as where its firmware lies
+/// @param libraries folders with the libraries it needs beside the host's
+/// @param sha256 of the binary when it was added
+/// @param machines from `query-machines`, aliases left out
+/// @param cpus from `query-cpu-definitions`
+/// @param capabilities from `query-migrate-capabilities`
+/// @param source where it came from, for people
+public record QemuRelease(
+    String name,
+    String version,
+    Path binary,
+    List<String> arguments,
+    List<Path> libraries,
+    String sha256,
+    Set<String> machines,
+    Set<String> cpus,
+    Set<String> capabilities,
+    String source)
+    implements Release {
+
+  public QemuRelease {
+    arguments = List.copyOf(arguments);
+    libraries = List.copyOf(libraries);
+    machines = Set.copyOf(machines);
+    cpus = Set.copyOf(cpus);
+    capabilities = Set.copyOf(capabilities);
+  }
+
+  @Override
+  public String kind() {
+    return Qemu.KIND;
+  }
+
+  /// The environment of every process of this release.
+  Map<String, String> environment() {
+    String path = String.join(":", libraries.stream().map(Path::toString).toList());
+    return path.isEmpty()
+        ? Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin")
+        : Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin", "LD_LIBRARY_PATH", path);
+  }
+
+  /// Machine types in alphabetical order.
+  public Set<String> sortedMachines() {
+    return new TreeSet<>(machines);
+  }
+}

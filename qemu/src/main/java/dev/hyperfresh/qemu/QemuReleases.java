@@ -1,0 +1,290 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.DebianPackages.PackagesException;
+import dev.hyperfresh.qemu.DebianPackages.Suite;
+import dev.hyperfresh.qemu.DebianPackages.Unpacked;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.DigestInputStream;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Comparator;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Consumer;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import tools.jackson.core.JacksonException;
+
+/// The releases under one folder, each in a folder of its own beside a description.
+///
+/// Thread-safe: every change is one rename, and readers see a release whole or not at all.
+public final class QemuReleases {
+  private static final String DESCRIPTION = "release.json";
+  private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
+  private static final List<String> PACKAGES = List.of("qemu-system-x86");
+
+  private final Path directory;
+  private final DebianPackages packages;
+
+  /// Uses `directory` for releases and `packages` to fetch them.
+  public QemuReleases(Path directory, DebianPackages packages) {
+    this.directory = directory;
+    this.packages = packages;
+  }
+
+  /// All releases, oldest version first.
+  public List<QemuRelease> list() {
+    if (!Files.isDirectory(directory)) {
+      return List.of();
+    }
+    try (Stream<Path> folders = Files.list(directory)) {
+      return folders
+          .map(folder -> folder.resolve(DESCRIPTION))
+          .filter(Files::isRegularFile)
+          .map(QemuReleases::read)
+          .sorted(Comparator.comparing(release -> Runtime.Version.parse(release.version())))
+          .toList();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(directory + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// The release called `name`, or the newest one whose name starts with `name` and a dot:
+  /// `qemu-10.0` finds `qemu-10.0.2`.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN]
+  public QemuRelease get(String name) {
+    List<QemuRelease> all = list();
+    return find(all, name)
+        .orElseThrow(() ->
+            Problem.RELEASE_UNKNOWN.because(
+                "'"
+                    + name
+                    + "' is not installed; installed: "
+                    + (all.isEmpty()
+                        ? "none"
+                        : String.join(", ", all.stream().map(QemuRelease::name).toList()))
+                    + "."));
+  }
+
+  private static Optional<QemuRelease> find(List<QemuRelease> all, String name) {
+    return all.reversed().stream()
+        .filter(r -> r.name().equals(name) || r.name().startsWith(name + "."))
+        .findFirst();
+  }
+
+  /// Brings the release `name` (`qemu-7.2` or `qemu-7.2.22`) from Debian's packages, unless it is
+  /// here already.
+  ///
+  /// @param progress gets one line for each step
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_FETCH]
+  public QemuRelease fetch(String name, Consumer<String> progress) {
+    if (!SERIES.matcher(name).matches()) {
+      throw Problem.RELEASE_FETCH.because(
+          "'" + name + "' is not of the form qemu-10.0 or qemu-10.0.2.");
+    }
+    Optional<QemuRelease> present = find(list(), name);
+    if (present.isPresent()) {
+      return present.get();
+    }
+    StringBuilder seen = new StringBuilder();
+    for (Suite suite : Suite.values()) {
+      Path staging = stage();
+      try {
+        Unpacked unpacked =
+            packages.unpack(suite, PACKAGES, true, staging.resolve("root"), progress);
+        String version = String.valueOf(unpacked.versions().get(PACKAGES.getFirst()));
+        seen.append(seen.isEmpty() ? "" : ", ").append(version);
+        if (mayBe(name, version)) {
+          progress.accept("asking QEMU " + upstream(version) + " what it can do");
+          return install(staging, debianRelease(staging, version));
+        }
+      } catch (PackagesException e) {
+        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
+          throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
+        }
+      } finally {
+        delete(staging);
+      }
+    }
+    throw Problem.RELEASE_FETCH.because(
+        "This host's package archives offer " + seen + ", none of which is " + name + ".");
+  }
+
+  /// Registers a binary that is on this host already. The binary is not copied: when the host's
+  /// package manager replaces it, the release counts as damaged.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED] when it does
+  ///   not run, [Problem#RELEASE_NAME] when its version is here already
+  public QemuRelease add(Path binary) {
+    if (!Files.isExecutable(binary)) {
+      throw Problem.RELEASE_DAMAGED.because(binary + " is not an executable file.");
+    }
+    Path staging = stage();
+    try {
+      QemuRelease candidate =
+          new QemuRelease(
+              "candidate",
+              "",
+              binary.toAbsolutePath().normalize(),
+              List.of(),
+              List.of(),
+              sha256(binary),
+              Set.of(),
+              Set.of(),
+              Set.of(),
+              binary.toString());
+      return install(staging, candidate);
+    } finally {
+      delete(staging);
+    }
+  }
+
+  /// Checks that the release is what it was when it was added and still runs.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED]
+  public QemuRelease verify(String name) {
+    QemuRelease release = get(name);
+    if (!Files.isExecutable(release.binary())) {
+      throw Problem.RELEASE_DAMAGED.because(release.binary() + " is missing.");
+    }
+    if (!sha256(release.binary()).equals(release.sha256())) {
+      throw Problem.RELEASE_DAMAGED.because(
+          release.binary() + " is not the file that was added as " + release.name() + ".");
+    }
+    QemuProbe.Answer answer = ask(release, directory.resolve(release.name()));
+    if (!answer.version().equals(release.version())) {
+      throw Problem.RELEASE_DAMAGED.because(
+          release.binary() + " says that it is version " + answer.version() + ".");
+    }
+    return release;
+  }
+
+  /// Removes the release; the caller has made sure that no guest runs on it.
+  public void remove(String name) {
+    delete(directory.resolve(get(name).name()));
+  }
+
+  private static QemuRelease debianRelease(Path staging, String version) {
+    Path root = staging.resolve("root");
+    return new QemuRelease(
+        "candidate",
+        "",
+        root.resolve("usr/bin/qemu-system-x86_64"),
+        List.of(
+            "-L", root.resolve("usr/share/qemu").toString(),
+            "-L", root.resolve("usr/share/seabios").toString()),
+        List.of(root.resolve("usr/lib/x86_64-linux-gnu"), root.resolve("lib/x86_64-linux-gnu")),
+        sha256(root.resolve("usr/bin/qemu-system-x86_64")),
+        Set.of(),
+        Set.of(),
+        Set.of(),
+        "Debian package qemu-system-x86 " + version);
+  }
+
+  /// Whether the package can hold the release: `1:7.2+dfsg-7+deb12u18` is 7.2.22, which only the
+  /// binary itself tells.
+  private static boolean mayBe(String name, String debianVersion) {
+    String packaged = "qemu-" + upstream(debianVersion) + ".";
+    return packaged.startsWith(name + ".") || (name + ".").startsWith(packaged);
+  }
+
+  private static String upstream(String debianVersion) {
+    return debianVersion.replaceFirst("^[0-9]+:", "").replaceFirst("[^0-9.].*", "");
+  }
+
+  private QemuRelease install(Path staging, QemuRelease candidate) {
+    QemuProbe.Answer answer = ask(candidate, staging);
+    String name = "qemu-" + answer.version();
+    Path home = directory.resolve(name);
+    if (Files.exists(home)) {
+      throw Problem.RELEASE_NAME.because(name + " is installed already.");
+    }
+    QemuRelease release =
+        new QemuRelease(
+            name,
+            answer.version(),
+            moved(candidate.binary(), staging, home),
+            candidate.arguments().stream()
+                .map(argument -> argument.replace(staging.toString(), home.toString()))
+                .toList(),
+            candidate.libraries().stream().map(path -> moved(path, staging, home)).toList(),
+            candidate.sha256(),
+            answer.machines(),
+            answer.cpus(),
+            answer.capabilities(),
+            candidate.source());
+    try {
+      Files.write(staging.resolve(DESCRIPTION), QmpMessage.JSON.writeValueAsBytes(release));
+      Files.move(staging, home, StandardCopyOption.ATOMIC_MOVE);
+    } catch (AtomicMoveNotSupportedException e) {
+      throw new IllegalStateException("staging and releases lie on one file system", e);
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(home + " cannot be written: " + e.getMessage(), e);
+    }
+    return release;
+  }
+
+  private static Path moved(Path path, Path from, Path to) {
+    return path.startsWith(from) ? to.resolve(from.relativize(path)) : path;
+  }
+
+  private static QemuProbe.Answer ask(QemuRelease release, Path folder) {
+    try {
+      return QemuProbe.ask(release, folder.resolve("probe.log"));
+    } catch (Qmp.QmpException e) {
+      throw Problem.RELEASE_DAMAGED.because(String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private Path stage() {
+    try {
+      Files.createDirectories(directory);
+      return Files.createTempDirectory(directory, ".staging-").toAbsolutePath();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(directory + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  private static QemuRelease read(Path description) {
+    try {
+      return QmpMessage.JSON.readValue(Files.readAllBytes(description), QemuRelease.class);
+    } catch (IOException | JacksonException e) {
+      throw Problem.DAEMON_STATE.because(description + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  private static String sha256(Path file) {
+    try (InputStream in =
+        new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance("SHA-256"))) {
+      in.transferTo(java.io.OutputStream.nullOutputStream());
+      return HexFormat.of().formatHex(((DigestInputStream) in).getMessageDigest().digest());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every JDK has SHA-256", e);
+    }
+  }
+
+  private static void delete(Path folder) {
+    if (!Files.exists(folder)) {
+      return;
+    }
+    try (Stream<Path> files = Files.walk(folder)) {
+      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+        Files.delete(file);
+      }
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(folder + " cannot be removed: " + e.getMessage(), e);
+    }
+  }
+}

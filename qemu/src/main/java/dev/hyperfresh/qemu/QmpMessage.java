@@ -1,0 +1,104 @@
+package dev.hyperfresh.qemu;
+
+import java.nio.charset.StandardCharsets;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.StreamReadConstraints;
+import tools.jackson.core.json.JsonFactory;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.ObjectMapper;
+import tools.jackson.databind.json.JsonMapper;
+
+/// One message of the QEMU Machine Protocol, as `docs/interop/qmp-spec` defines it. The peer is not
+/// trusted: size, nesting and shape are bounded here, and nothing else reads its bytes.
+sealed interface QmpMessage {
+  /// The longest line a peer may send. `query-machines` of a full build stays under 100 KiB.
+  int MAX_LINE_BYTES = 4 << 20;
+
+  ObjectMapper JSON =
+      JsonMapper.builder(
+              JsonFactory.builder()
+                  .streamReadConstraints(
+                      StreamReadConstraints.builder()
+                          .maxNestingDepth(64)
+                          .maxStringLength(1 << 20)
+                          .maxNumberLength(64)
+                          .build())
+                  .build())
+          .build();
+
+  /// The first message of a server.
+  record Greeting(String version) implements QmpMessage {}
+
+  /// The success of a command.
+  record Success(String id, JsonNode value) implements QmpMessage {}
+
+  /// The failure of a command.
+  record Failure(String id, String kind, String description) implements QmpMessage {}
+
+  /// Something that happened in the hypervisor.
+  ///
+  /// @param atMicros the peer's wall clock, microseconds since 1970
+  record Event(String name, long atMicros, JsonNode data) implements QmpMessage {}
+
+  /// The peer broke the protocol.
+  final class MalformedException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    MalformedException(String message) {
+      super(message);
+    }
+  }
+
+  /// Decodes one line.
+  ///
+  /// @throws MalformedException for anything that is not a message of the protocol
+  static QmpMessage decode(byte[] line, int offset, int length) {
+    JsonNode root;
+    try {
+      root = JSON.readTree(line, offset, length);
+    } catch (JacksonException e) {
+      throw new MalformedException("not JSON: " + e.getOriginalMessage());
+    }
+    if (root == null || !root.isObject()) {
+      throw new MalformedException("not a JSON object: " + excerpt(line, offset, length));
+    }
+    if (root.has("event")) {
+      return event(root);
+    }
+    if (root.has("return")) {
+      return new Success(root.path("id").asString(""), root.path("return"));
+    }
+    if (root.has("error")) {
+      JsonNode error = root.path("error");
+      return new Failure(
+          root.path("id").asString(""),
+          error.path("class").asString("GenericError"),
+          error.path("desc").asString("no description"));
+    }
+    if (root.path("QMP").isObject()) {
+      JsonNode version = root.path("QMP").path("version").path("qemu");
+      return new Greeting(
+          version.path("major").asInt(0)
+              + "."
+              + version.path("minor").asInt(0)
+              + "."
+              + version.path("micro").asInt(0));
+    }
+    throw new MalformedException("no known member: " + excerpt(line, offset, length));
+  }
+
+  private static Event event(JsonNode root) {
+    JsonNode stamp = root.path("timestamp");
+    long seconds = stamp.path("seconds").asLong(0);
+    long micros = stamp.path("microseconds").asLong(0);
+    if (seconds < 0 || seconds > Long.MAX_VALUE / 2_000_000) {
+      throw new MalformedException("timestamp out of range: " + seconds);
+    }
+    return new Event(
+        root.path("event").asString(""), seconds * 1_000_000 + micros, root.path("data"));
+  }
+
+  private static String excerpt(byte[] line, int offset, int length) {
+    return new String(line, offset, Math.min(length, 80), StandardCharsets.UTF_8);
+  }
+}

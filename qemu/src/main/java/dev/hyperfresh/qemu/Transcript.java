@@ -1,0 +1,55 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.linux.Clock;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.Locale;
+
+/// The last messages of one control channel, kept in memory and written to a file when the channel
+/// is done, so that the blackout never waits for a disk. Thread-safe.
+final class Transcript {
+  private static final int CAPACITY = 2000;
+  private static final int MAX_LINE = 4000;
+
+  private record Line(long atNanos, char direction, String text) {}
+
+  private final Deque<Line> lines = new ArrayDeque<>(CAPACITY);
+  private final long start = Clock.monotonicNanos();
+
+  synchronized void sent(String text) {
+    add('>', text);
+  }
+
+  synchronized void received(String text) {
+    add('<', text);
+  }
+
+  private void add(char direction, String text) {
+    if (lines.size() == CAPACITY) {
+      lines.removeFirst();
+    }
+    lines.addLast(new Line(Clock.monotonicNanos() - start, direction, text));
+  }
+
+  /// Appends what is kept to `file` and forgets it.
+  synchronized void writeTo(Path file, String heading) {
+    StringBuilder text = new StringBuilder("# ").append(heading).append('\n');
+    for (Line line : lines) {
+      text.append(String.format(Locale.ROOT, "%12.3f ms %c ", line.atNanos / 1e6, line.direction));
+      text.append(line.text, 0, Math.min(line.text.length(), MAX_LINE)).append('\n');
+    }
+    lines.clear();
+    try {
+      Files.writeString(
+          file, text, StandardCharsets.UTF_8, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}

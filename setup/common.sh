@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# What ./hyperfresh and ./verify share: messages, the private folder, and tools from apt.
+# shellcheck disable=SC2034 # variables in capitals are read by the scripts that source this
+
+HYPERFRESH_NAME=${0##*/}
+
+say() {
+  printf '%s: %s\n' "$HYPERFRESH_NAME" "$*" >&2
+}
+
+die() {
+  say "$*"
+  exit 1
+}
+
+# Sets CACHE: the private folder for what this machine lacks. HOME may be unset, empty or not ours
+# to write (system accounts); then a folder under /var/tmp that only this user can have made.
+find_cache() {
+  local home=${HOME:-}
+  if [[ -n ${HYPERFRESH_HOME:-} ]]; then
+    CACHE=$HYPERFRESH_HOME
+  elif [[ -n ${XDG_CACHE_HOME:-} ]]; then
+    CACHE=$XDG_CACHE_HOME/hyperfresh
+  else
+    if [[ -z $home ]]; then
+      home=$(getent passwd "$EUID" | cut -d: -f6)
+    fi
+    CACHE=$home/.cache/hyperfresh
+    if [[ -z $home || ! -w $home ]] && [[ ! -w $CACHE ]]; then
+      CACHE=/var/tmp/hyperfresh-$EUID
+      mkdir -m 700 -- "$CACHE" 2>/dev/null || [[ -O $CACHE && ! -L $CACHE ]] ||
+        die "$CACHE belongs to somebody else; set HYPERFRESH_HOME to a folder of your own"
+    fi
+  fi
+  [[ $CACHE == /* ]] || CACHE=$PWD/$CACHE
+}
+
+make_cache() {
+  mkdir -p -- "$CACHE" 2>/dev/null || true
+  [[ -w $CACHE ]] || die "$CACHE cannot be written; set HYPERFRESH_HOME to a folder of your own"
+}
+
+# Sets MAVEN_REPO to the options that keep Maven's repository in the private folder where the user
+# has no home that could hold one.
+find_maven_repository() {
+  local home
+  home=$(getent passwd "$EUID" | cut -d: -f6)
+  MAVEN_REPO=()
+  if [[ -z $home || ! -w $home ]] && [[ ! -w $home/.m2/repository ]]; then
+    make_cache
+    MAVEN_REPO=("-Dmaven.repo.local=$CACHE/m2")
+  fi
+}
+
+# install_packages REASON PACKAGE...: installs from the machine's own sources; fails with a sentence
+# where that needs an administrator, or where apt would change what is installed already.
+install_packages() {
+  local reason=$1 plan log
+  shift
+  local -a as_root=(env DEBIAN_FRONTEND=noninteractive LC_ALL=C)
+  local -a apt=(apt-get -o DPkg::Lock::Timeout=300 install --no-install-recommends -y "$@")
+  if ! type -P apt-get >/dev/null; then
+    say "$reason, and this machine has no apt-get to install it with; install it (in Debian: $*)"
+    return 1
+  fi
+  if ((EUID != 0)); then
+    if ! sudo -n true 2>/dev/null; then
+      say "$reason; an administrator has to run: apt-get install --no-install-recommends -y $*"
+      return 1
+    fi
+    as_root=(sudo -n "${as_root[@]}")
+  fi
+  make_cache
+  log=$CACHE/apt-install.log
+  say "$reason; installing $* with apt-get"
+  if ! plan=$("${as_root[@]}" apt-get -qq --no-install-recommends --simulate install "$@" 2>/dev/null); then
+    "${as_root[@]}" apt-get -q update >"$log" 2>&1 ||
+      say "apt-get update failed (${log}): $(last_error "$log")"
+    if ! plan=$("${as_root[@]}" apt-get -qq --no-install-recommends --simulate install "$@" 2>"$log"); then
+      say "apt-get cannot install $*: $(last_error "$log")"
+      return 1
+    fi
+  fi
+  if grep -qE '^(Remv |Inst [^ ]+ \[)' <<<"$plan"; then
+    say "apt-get would have to change installed packages for that ($(changed_packages "$plan")); an administrator who agrees can run: ${apt[*]:3}"
+    return 1
+  fi
+  if ! "${as_root[@]}" "${apt[@]}" >"$log" 2>&1 </dev/null; then
+    say "apt-get install $* failed: $(last_error "$log"); the whole output is in $log"
+    return 1
+  fi
+}
+
+changed_packages() {
+  sed -nE 's/^(Remv |Inst )([^ ]+) \[.*/\2/p' <<<"$1" | paste -sd' ' -
+}
+
+last_error() {
+  grep -E '^(E|Err)' "$1" | tail -n 1 || tail -n 1 "$1"
+}
+
+# Guest programs are compiled and tests read the C headers; networks are set up with ip.
+install_tools() {
+  local -a missing=()
+  type -P gcc >/dev/null || missing+=(gcc)
+  [[ -e /usr/include/stdio.h ]] || missing+=(libc6-dev)
+  type -P ld >/dev/null || missing+=(binutils)
+  type -P ip >/dev/null || [[ -x /sbin/ip ]] || missing+=(iproute2)
+  if ((${#missing[@]})); then
+    install_packages "guest programs and networks need what this machine lacks" "${missing[@]}" ||
+      say "going on without; what needs it will say so"
+  fi
+}
+
+# Maven 3.8.7 or newer, with JAVA_HOME exported already.
+require_maven() {
+  local version
+  type -P mvn >/dev/null || install_packages "the build needs Maven" maven || exit 1
+  version=$(mvn -v 2>/dev/null </dev/null | sed -nE 's/.*Apache Maven ([0-9][0-9.]*).*/\1/p')
+  [[ -n $version ]] || die "Maven does not start: $(mvn -v 2>&1 </dev/null | tail -n 1)"
+  [[ $(printf '%s\n' 3.8.7 "$version" | sort -V | head -n 1) == 3.8.7 ]] ||
+    die "Maven $version is too old to build HyperFresh; put Maven 3.8.7 or newer first in PATH"
+}

@@ -1,0 +1,74 @@
+# shellcheck shell=bash
+# What ./verify shows of Maven's output and of the test reports.
+
+# One line for each module and each test class.
+show_progress() {
+  local line
+  while IFS= read -r line; do
+    if [[ $line =~ ^\[INFO\]\ Building\ ([A-Za-z]+)\ .*\[([0-9]+/[0-9]+)\]$ ]]; then
+      printf '%s (%s)\n' "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+    elif [[ $line =~ ^\[[A-Z]+\]\ Tests\ run:\ ([0-9]+),.*Time\ elapsed:\ ([0-9.]+)\ s.*\ in\ ([A-Za-z0-9_.$]+)$ ]]; then
+      printf '  %s: %s tests, %s s%s\n' "${BASH_REMATCH[3]}" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" \
+        "$([[ $line != *FAILURE* ]] || printf ', FAILED')"
+    fi
+  done
+}
+
+# Prints "tests failed skipped" of all modules. Only the first element of a report counts: what a
+# test prints is in there too.
+count_tests() {
+  local report counts tests=0 failed=0 skipped=0
+  for report in "$ROOT"/*/target/surefire-reports/TEST-*.xml; do
+    [[ -e $report ]] || continue
+    counts=$(grep -m 1 '<testsuite ' -- "$report") || continue
+    tests=$((tests + $(attribute tests "$counts")))
+    failed=$((failed + $(attribute failures "$counts") + $(attribute errors "$counts")))
+    skipped=$((skipped + $(attribute skipped "$counts")))
+  done
+  printf '%d %d %d\n' "$tests" "$failed" "$skipped"
+}
+
+attribute() {
+  if [[ $2 =~ \ $1=\"([0-9]+)\" ]]; then
+    printf '%s' "${BASH_REMATCH[1]}"
+  else
+    printf 0
+  fi
+}
+
+# Prints "class.method" of every test that failed.
+failed_tests() {
+  local report
+  for report in "$ROOT"/*/target/surefire-reports/TEST-*.xml; do
+    [[ ! -e $report ]] || awk '
+      /^  <testcase / {
+        name = $0; sub(/.* name="/, "", name); sub(/".*/, "", name)
+        class = $0; sub(/.*classname="/, "", class); sub(/".*/, "", class)
+      }
+      /^    <(failure|error)[ >]/ { print class "." name }' "$report"
+  done
+}
+
+# summarize STATUS LOG: the closing lines, and the exit status of the script.
+summarize() {
+  local status=$1 log=$2 tests failed skipped name
+  read -r tests failed skipped < <(count_tests)
+  grep -aE '^skipped: ' -- "$log" | sort -u || true
+  while IFS= read -r name; do
+    printf 'failed: %s\n' "$name"
+  done < <(failed_tests)
+  local passed=$((tests - failed - skipped))
+  if ((status != 0 && failed == 0)); then
+    failed=1
+    grep -aE '^\[ERROR\]' -- "$log" | head -n 12 || true
+    printf 'failed: the build itself\n'
+  elif ((tests == 0)); then
+    failed=1
+    printf 'failed: no test ran\n'
+  fi
+  if ((failed != 0)); then
+    printf 'read more in %s and in */target/surefire-reports\n' "$log"
+  fi
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  ((status == 0 && failed == 0))
+}

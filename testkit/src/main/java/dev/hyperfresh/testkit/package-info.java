@@ -1,0 +1,5 @@
+/// TBD.
+@NullMarked
+package dev.hyperfresh.testkit;
+
+import org.jspecify.annotations.NullMarked;
