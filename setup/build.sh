@@ -62,6 +62,7 @@ build() {
   lock_build
   if is_stale || ! find_application; then
     install_tools
+    require_jdk
     JAVA_HOME=$JDK require_maven
     find_maven_repository
     say "building HyperFresh (the first time takes a minute) ..."

@@ -72,7 +72,7 @@ install_packages() {
   fi
   make_cache
   log=$CACHE/apt-install.log
-  say "$reason; installing $* with apt-get"
+  say "$reason; installing with apt-get ..."
   if ! plan=$("${as_root[@]}" apt-get -qq --no-install-recommends --simulate install "$@" 2>/dev/null); then
     "${as_root[@]}" apt-get -q update >"$log" 2>&1 ||
       say "apt-get update failed (${log}): $(last_error "$log")"
@@ -99,23 +99,24 @@ last_error() {
   grep -E '^(E|Err)' "$1" | tail -n 1 || tail -n 1 "$1"
 }
 
-# Guest programs are compiled and tests read the C headers; networks are set up with ip.
+# The build needs Maven; guest programs are compiled, tests read the C headers, and networks are set
+# up with ip. Without Maven there is no going on.
 install_tools() {
   local -a missing=()
+  type -P mvn >/dev/null || missing+=(maven)
   type -P gcc >/dev/null || missing+=(gcc)
   [[ -e /usr/include/stdio.h ]] || missing+=(libc6-dev)
   type -P ld >/dev/null || missing+=(binutils)
   type -P ip >/dev/null || [[ -x /sbin/ip ]] || missing+=(iproute2)
-  if ((${#missing[@]})); then
-    install_packages "guest programs and networks need what this machine lacks" "${missing[@]}" ||
-      say "going on without; what needs it will say so"
+  if ((${#missing[@]})) && ! install_packages "HyperFresh is built and tested with ${missing[*]}, which this machine lacks" "${missing[@]}"; then
+    type -P mvn >/dev/null || exit 1
+    say "going on without; what needs it will say so"
   fi
 }
 
 # Maven 3.8.7 or newer, with JAVA_HOME exported already.
 require_maven() {
   local version
-  type -P mvn >/dev/null || install_packages "the build needs Maven" maven || exit 1
   version=$(mvn -v 2>/dev/null </dev/null | sed -nE 's/.*Apache Maven ([0-9][0-9.]*).*/\1/p')
   [[ -n $version ]] || die "Maven does not start: $(mvn -v 2>&1 </dev/null | tail -n 1)"
   [[ $(printf '%s\n' 3.8.7 "$version" | sort -V | head -n 1) == 3.8.7 ]] ||

@@ -1,4 +1,4 @@
-/// TBD.
+/// Test guests, measurements and the demonstration: everything that needs a whole system.
 @NullMarked
 package dev.hyperfresh.testkit;
 

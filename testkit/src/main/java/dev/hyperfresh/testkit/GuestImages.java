@@ -1,0 +1,143 @@
+package dev.hyperfresh.testkit;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.qemu.DebianPackages.PackagesException;
+import dev.hyperfresh.qemu.DebianPackages.Suite;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Comparator;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+
+/// The test guests, built from the sources that travel in this module; see their README for what
+/// they do.
+///
+/// @param kernel a Debian cloud kernel
+/// @param initrd the Linux guest's whole user space
+/// @param ring3 the guest that leaves ring 0 at once, for KVMs that emulate ring 0 slowly
+public record GuestImages(Path kernel, Path initrd, Path ring3) {
+  private static final List<String> SOURCES =
+      List.of("build.sh", "linux/guest.c", "linux/init", "ring3/ring3.S", "ring3/ring3.ld");
+  private static final int BUILD_LIMIT_SECONDS = 300;
+
+  /// Builds the guests under `cache`, or returns those that were built there from the same sources.
+  ///
+  /// @param progress gets one line for each step
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_MISSING] when the packages
+  ///   or the compiler cannot be had
+  public static GuestImages build(Path cache, DebianPackages packages, Consumer<String> progress) {
+    Path home = cache.resolve("guests-" + fingerprint());
+    if (!Files.isDirectory(home)) {
+      buildInto(home, cache, packages, progress);
+    }
+    return new GuestImages(
+        home.resolve("vmlinuz"), home.resolve("initrd"), home.resolve("ring3.elf"));
+  }
+
+  private static void buildInto(
+      Path home, Path cache, DebianPackages packages, Consumer<String> progress) {
+    try {
+      Files.createDirectories(cache);
+      Path work = Files.createTempDirectory(cache, ".guests-");
+      try {
+        progress.accept("fetching a Debian kernel and busybox for the test guests");
+        packages.unpack(
+            Suite.STABLE,
+            List.of("linux-image-cloud-amd64"),
+            false,
+            work.resolve("kernel"),
+            progress);
+        packages.unpack(
+            Suite.STABLE, List.of("busybox-static"), false, work.resolve("busybox"), progress);
+        progress.accept("building the test guests from source");
+        extractSources(work.resolve("src"));
+        run(work);
+        Files.move(work.resolve("out"), home, StandardCopyOption.ATOMIC_MOVE);
+      } finally {
+        delete(work);
+      }
+    } catch (PackagesException e) {
+      throw Problem.HOST_MISSING.because(String.valueOf(e.getMessage()), e);
+    } catch (IOException e) {
+      throw Problem.HOST_MISSING.because("The test guests cannot be built: " + e.getMessage(), e);
+    }
+  }
+
+  private static void extractSources(Path to) throws IOException {
+    for (String source : SOURCES) {
+      Path file = to.resolve(source);
+      Files.createDirectories(file.getParent() == null ? to : file.getParent());
+      try (InputStream in = open(source)) {
+        Files.copy(in, file);
+      }
+    }
+  }
+
+  private static void run(Path work) throws IOException {
+    Path log = work.resolve("build.log");
+    Process build =
+        new ProcessBuilder(
+                "bash",
+                work.resolve("src/build.sh").toString(),
+                work.resolve("out").toString(),
+                work.resolve("kernel").toString(),
+                work.resolve("busybox/bin/busybox").toString())
+            .redirectErrorStream(true)
+            .redirectOutput(log.toFile())
+            .start();
+    try {
+      if (!build.waitFor(BUILD_LIMIT_SECONDS, TimeUnit.SECONDS) || build.exitValue() != 0) {
+        build.destroyForcibly();
+        throw new IOException("build.sh: " + Files.readString(log).strip());
+      }
+    } catch (InterruptedException e) {
+      build.destroyForcibly();
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted", e);
+    }
+  }
+
+  private static InputStream open(String source) throws IOException {
+    InputStream in = GuestImages.class.getResourceAsStream("/guests/" + source);
+    if (in == null) {
+      throw new IOException("the resource guests/" + source + " is missing");
+    }
+    return in;
+  }
+
+  private static String fingerprint() {
+    try {
+      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      for (String source : SOURCES) {
+        try (InputStream in = open(source)) {
+          digest.update(source.getBytes(StandardCharsets.UTF_8));
+          digest.update(in.readAllBytes());
+        }
+      }
+      return HexFormat.of().formatHex(digest.digest(), 0, 6);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every JDK has SHA-256", e);
+    }
+  }
+
+  private static void delete(Path folder) throws IOException {
+    try (Stream<Path> files = Files.walk(folder)) {
+      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+        Files.delete(file);
+      }
+    }
+  }
+}
