@@ -52,51 +52,64 @@ find_maven_repository() {
   fi
 }
 
-# install_packages REASON PACKAGE...: installs from the machine's own sources; fails with a sentence
-# where that needs an administrator, or where apt would change what is installed already.
+# install_packages PACKAGE...: installs from the machine's own sources; fails with a sentence where
+# that needs an administrator, or where apt would change what is installed already.
 install_packages() {
-  local reason=$1 plan log
-  shift
+  local lacking="HyperFresh is built and tested with $*, which this machine lacks"
+  local command="apt-get install --no-install-recommends -y $*"
+  local log plan package status=0
   local -a as_root=(env DEBIAN_FRONTEND=noninteractive LC_ALL=C)
-  local -a apt=(apt-get -o DPkg::Lock::Timeout=300 install --no-install-recommends -y "$@")
   if ! type -P apt-get >/dev/null; then
-    say "$reason, and this machine has no apt-get to install it with; install it (in Debian: $*)"
+    say "$lacking, and it has no apt-get to install them with; install them another way"
     return 1
   fi
   if ((EUID != 0)); then
     if ! sudo -n true 2>/dev/null; then
-      say "$reason; an administrator has to run: apt-get install --no-install-recommends -y $*"
+      say "$lacking; an administrator has to run: $command"
       return 1
     fi
     as_root=(sudo -n "${as_root[@]}")
   fi
   make_cache
   log=$CACHE/apt-install.log
-  say "$reason; installing with apt-get ..."
-  if ! plan=$("${as_root[@]}" apt-get -qq --no-install-recommends --simulate install "$@" 2>/dev/null); then
+  if ! plan=$(plan_installation "$@"); then
+    say "$lacking; looking for them with apt-get update ..."
     "${as_root[@]}" apt-get -q update >"$log" 2>&1 ||
-      say "apt-get update failed (${log}): $(last_error "$log")"
-    if ! plan=$("${as_root[@]}" apt-get -qq --no-install-recommends --simulate install "$@" 2>"$log"); then
-      say "apt-get cannot install $*: $(last_error "$log")"
+      say "apt-get update failed: $(first_error "$log")"
+    plan=$(plan_installation "$@") || {
+      say "apt-get cannot install $*: $(first_error "$log")"
       return 1
-    fi
+    }
   fi
   if grep -qE '^(Remv |Inst [^ ]+ \[)' <<<"$plan"; then
-    say "apt-get would have to change installed packages for that ($(changed_packages "$plan")); an administrator who agrees can run: ${apt[*]:3}"
+    if (($# > 1)); then
+      for package in "$@"; do
+        install_packages "$package" || status=1
+      done
+      return "$status"
+    fi
+    say "$lacking, and which would change what is installed ($(changed_packages "$plan")); an administrator who agrees can run: $command"
     return 1
   fi
-  if ! "${as_root[@]}" "${apt[@]}" >"$log" 2>&1 </dev/null; then
-    say "apt-get install $* failed: $(last_error "$log"); the whole output is in $log"
+  say "$lacking; installing with apt-get ..."
+  if ! "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install --no-install-recommends -y "$@" \
+    >"$log" 2>&1 </dev/null; then
+    say "apt-get could not install $*: $(first_error "$log"); the whole output is in $log"
     return 1
   fi
+}
+
+plan_installation() {
+  "${as_root[@]}" apt-get -qq --no-install-recommends --simulate install "$@" 2>"$log"
 }
 
 changed_packages() {
   sed -nE 's/^(Remv |Inst )([^ ]+) \[.*/\2/p' <<<"$1" | paste -sd' ' -
 }
 
-last_error() {
-  grep -E '^(E|Err)' "$1" | tail -n 1 || tail -n 1 "$1"
+# The first is the cause; what follows it in apt's output is its consequences.
+first_error() {
+  grep -m 1 -E '^(E: |W: (Failed|GPG|An error))' "$1" || tail -n 1 "$1"
 }
 
 # The build needs Maven; guest programs are compiled, tests read the C headers, and networks are set
@@ -108,7 +121,7 @@ install_tools() {
   [[ -e /usr/include/stdio.h ]] || missing+=(libc6-dev)
   type -P ld >/dev/null || missing+=(binutils)
   type -P ip >/dev/null || [[ -x /sbin/ip ]] || missing+=(iproute2)
-  if ((${#missing[@]})) && ! install_packages "HyperFresh is built and tested with ${missing[*]}, which this machine lacks" "${missing[@]}"; then
+  if ((${#missing[@]})) && ! install_packages "${missing[@]}"; then
     type -P mvn >/dev/null || exit 1
     say "going on without; what needs it will say so"
   fi

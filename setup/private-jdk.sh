@@ -60,10 +60,7 @@ unpack_jdk() {
   codename=$(sed -nE 's/^VERSION_CODENAME="?([a-z]+)"?$/\1/p' /etc/os-release)
   find_archive "$codename"
   configure_apt
-  write_sources "$JDK_RELEASE"
-  if ! run_apt update && ! { grep -q NO_PUBKEY "$apt/log" && renew_keys "$codename" && run_apt update; }; then
-    die_of_apt "the package index of Debian $JDK_RELEASE cannot be had from $archive"
-  fi
+  run_apt update || die_of_apt "the package index of Debian $JDK_RELEASE cannot be had from $archive"
   (cd -- "$apt/archives" && run_apt download "${JDK_PACKAGES[@]}") ||
     die_of_apt "OpenJDK 25 cannot be had from $archive"
   for package in "$apt"/archives/*.deb; do
@@ -144,10 +141,7 @@ Dir::Cache::archives "$apt/archives/";
 Dir::Cache::pkgcache "$apt/pkgcache.bin";
 Dir::Cache::srcpkgcache "$apt/srcpkgcache.bin";
 CONF
-}
-
-write_sources() {
-  printf '%s\n' "Types: deb" "URIs: $archive" "Suites: $1" "Components: main" \
+  printf '%s\n' "Types: deb" "URIs: $archive" "Suites: $JDK_RELEASE" "Components: main" \
     "Architectures: amd64" "Targets: Packages" "$signed_by" >"$apt/private.sources"
 }
 
@@ -158,20 +152,9 @@ run_apt() {
 die_of_apt() {
   local hint="check the network and run this again"
   if grep -qE 'NO_PUBKEY|is not signed|BADSIG|EXPKEYSIG' "$apt/log"; then
-    hint="the keys on this machine do not vouch for it; an administrator has to upgrade debian-archive-keyring"
+    hint="the keys on this machine do not vouch for it; an administrator has to bring debian-archive-keyring up to date"
   fi
-  die "$1 ($(last_error "$apt/log")): $hint"
-}
-
-# A machine older than Debian 13 may lack its key, but it can check the package that carries it.
-renew_keys() {
-  say "this machine's keys do not know Debian $JDK_RELEASE; fetching Debian $1's current ones, which it can check"
-  write_sources "$1"
-  run_apt update || return 1
-  (cd -- "$apt" && run_apt download debian-archive-keyring) || return 1
-  dpkg-deb -x "$apt"/debian-archive-keyring_*.deb "$apt/keys" || return 1
-  signed_by="Signed-By: $apt/keys/usr/share/keyrings/debian-archive-keyring.gpg"
-  write_sources "$JDK_RELEASE"
+  die "$1 ($(first_error "$apt/log")): $hint"
 }
 
 # Debian's JDK looks for its settings under /etc.

@@ -49,7 +49,9 @@ failed_tests() {
   done
 }
 
-# summarize STATUS LOG: the closing lines, and the exit status of the script.
+# summarize STATUS LOG: the closing lines, and the exit status of the script. Maven is told to go on
+# after a failed test, and then takes a test process that dies for one: an error without a failed
+# test in the reports is a failure of the build.
 summarize() {
   local status=$1 log=$2 tests failed skipped name
   read -r tests failed skipped < <(count_tests)
@@ -58,9 +60,9 @@ summarize() {
     printf 'failed: %s\n' "$name"
   done < <(failed_tests)
   local passed=$((tests - failed - skipped))
-  if ((status != 0 && failed == 0)); then
-    failed=1
-    grep -aE '^\[ERROR\]' -- "$log" | head -n 12 || true
+  if ((status != 0)) || { ((failed == 0)) && grep -qaE '^\[ERROR\]' -- "$log"; }; then
+    failed=$((failed + 1))
+    grep -m 12 -aE '^\[ERROR\]' -- "$log" || true
     printf 'failed: the build itself\n'
   elif ((tests == 0)); then
     failed=1

@@ -134,6 +134,7 @@ public final class KvmProbe {
 
   private static Speeds await(KvmTrial trial, FutureTask<Speeds> task)
       throws ExecutionException, InterruptedException {
+    trial.awaitLoop();
     try {
       return task.get(LIMIT.toNanos(), TimeUnit.NANOSECONDS);
     } catch (TimeoutException late) {

@@ -16,6 +16,7 @@ import dev.hyperfresh.linux.Layouts.Sigset;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 
 /// A throw-away virtual machine that counts down in ring 0 or ring 3, and how fast it does.
 ///
@@ -70,6 +71,7 @@ final class KvmTrial {
 
   private final Fd kvm;
   private final byte[] code;
+  private final CountDownLatch looping = new CountDownLatch(1);
   private volatile int tid;
   private volatile boolean stopped;
 
@@ -83,6 +85,20 @@ final class KvmTrial {
   ///
   /// @throws Stuck when the virtual machine leaves the loop by another way than its end
   KvmProbe.Speeds run() {
+    try {
+      return runMachine();
+    } finally {
+      looping.countDown();
+    }
+  }
+
+  /// Waits until [#run] enters its first loop or ends before that. What comes earlier is bounded by
+  /// itself, and slow where Java makes its first calls.
+  void awaitLoop() throws InterruptedException {
+    looping.await();
+  }
+
+  private KvmProbe.Speeds runMachine() {
     blockKick();
     tid = ThreadCalls.gettid();
     int version = ioctl(kvm, "KVM_GET_API_VERSION", Constants.KVM_GET_API_VERSION, 0);
@@ -97,6 +113,7 @@ final class KvmTrial {
           Mapping run = Mapping.shared(cpu, runBytes(), true, "kvm_run")) {
         copyFeatures(cpu);
         unblockKick(cpu);
+        looping.countDown();
         double ring3 = speed(cpu, run.segment(), 3);
         return new KvmProbe.Speeds(speed(cpu, run.segment(), 0), ring3);
       }

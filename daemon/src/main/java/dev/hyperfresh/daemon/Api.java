@@ -1,0 +1,266 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Obstacle;
+import dev.hyperfresh.hypervisor.Problem;
+import io.helidon.webserver.WebServer;
+import io.helidon.webserver.http.HttpRouting;
+import io.helidon.webserver.http.ServerRequest;
+import io.helidon.webserver.http.ServerResponse;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.net.UnixDomainSocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.ObjectMapper;
+import tools.jackson.databind.json.JsonMapper;
+
+/// The daemon's interface: HTTP on a unix socket in the state directory, which only its owner may
+/// enter. Reads answer with one JSON document. Work answers with one JSON object a line: any number
+/// of `{"progress":…}`, then one `{"result":…}` or `{"problem":…}`.
+final class Api implements AutoCloseable {
+  static final ObjectMapper JSON = JsonMapper.builder().build();
+
+  private static final Logger LOG = LoggerFactory.getLogger(Api.class);
+  private static final int MAX_BODY_BYTES = 2 * SpecDocument.MAX_BYTES;
+  private static final int MAX_HISTORY = 1000;
+
+  private final Daemon daemon;
+  private @Nullable WebServer server;
+
+  Api(Daemon daemon) {
+    this.daemon = daemon;
+  }
+
+  void serve(Path socket) {
+    try {
+      Files.deleteIfExists(socket);
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(socket + ": " + e.getMessage(), e);
+    }
+    server =
+        WebServer.builder()
+            .bindAddress(UnixDomainSocketAddress.of(socket))
+            .maxPayloadSize(MAX_BODY_BYTES)
+            .shutdownHook(false)
+            .routing(this::routes)
+            .build()
+            .start();
+  }
+
+  @Override
+  public void close() {
+    if (server != null) {
+      server.stop();
+    }
+  }
+
+  private void routes(HttpRouting.Builder routes) {
+    routes
+        .error(HyperFreshException.class, (_, response, e) -> problem(response, e))
+        .error(RuntimeException.class, (_, response, e) -> problem(response, internal(e)))
+        .get("/v1/guests", (_, response) -> send(response, guests()))
+        .post("/v1/guests", (request, response) -> work(request, response, this::create))
+        .get("/v1/guests/{name}", (request, response) -> send(response, guest(name(request))))
+        .delete(
+            "/v1/guests/{name}",
+            (request, response) -> {
+              daemon.hyperplexor().delete(name(request));
+              send(response, Map.of("deleted", name(request)));
+            })
+        .post("/v1/guests/{name}/stop", (request, response) -> work(request, response, this::stop))
+        .post(
+            "/v1/guests/{name}/plan",
+            (request, response) -> send(response, plan(name(request), body(request))))
+        .post(
+            "/v1/guests/{name}/replacements",
+            (request, response) -> work(request, response, this::replace))
+        .get("/v1/history", (request, response) -> send(response, history(request)))
+        .get("/v1/releases", (_, response) -> send(response, releases()))
+        .post("/v1/releases", (request, response) -> work(request, response, this::addRelease))
+        .get(
+            "/v1/releases/{name}",
+            (request, response) ->
+                send(response, Views.release(daemon.releases().get(name(request)), true)))
+        .post(
+            "/v1/releases/{name}/verify",
+            (request, response) ->
+                send(response, Views.release(daemon.releases().verify(name(request)), false)))
+        .delete(
+            "/v1/releases/{name}",
+            (request, response) -> {
+              daemon.removeRelease(name(request));
+              send(response, Map.of("removed", name(request)));
+            });
+  }
+
+  /// What a request asks for: its path's name, its body, and where to tell of progress.
+  private record Job(String name, JsonNode body, Progress progress) {
+    String text(String field) {
+      String value = body.path(field).asString("");
+      if (value.isEmpty()) {
+        throw Problem.API_REQUEST.because("The request lacks '" + field + "'.");
+      }
+      return value;
+    }
+  }
+
+  private Object guests() {
+    return Map.of("guests", daemon.hyperplexor().list().stream().map(Views::guest).toList());
+  }
+
+  private Object guest(String name) {
+    return Views.guest(daemon.hyperplexor().show(name));
+  }
+
+  private Object create(Job job) {
+    SpecDocument document = SpecDocument.parse(job.text("document"), path(job.text("base")));
+    GuestView view =
+        daemon.hyperplexor().create(document.spec(), daemon.releaseFor(document), job.progress());
+    return Views.guest(view);
+  }
+
+  private Object stop(Job job) {
+    Duration patience = Duration.ofSeconds(job.body().path("patience_s").asInt(0));
+    job.progress().step("stop", "asking the guest to power off");
+    return Views.guest(daemon.hyperplexor().stop(job.name(), patience));
+  }
+
+  private Object plan(String guest, JsonNode body) {
+    String release = new Job(guest, body, Progress.NONE).text("to");
+    List<Obstacle> obstacles = daemon.hyperplexor().plan(guest, daemon.releases().get(release));
+    return Map.of(
+        "guest", guest,
+        "to", daemon.releases().get(release).name(),
+        "possible", obstacles.isEmpty(),
+        "obstacles", Views.obstacles(obstacles));
+  }
+
+  private Object replace(Job job) {
+    Duration maxBlackout = Duration.ofMillis(job.body().path("max_blackout_ms").asLong(1000));
+    if (maxBlackout.toMillis() < 1 || maxBlackout.toMillis() > 60_000) {
+      throw Problem.API_REQUEST.because("max_blackout_ms is not between 1 and 60000.");
+    }
+    return Views.replacement(
+        daemon.replace(job.name(), job.text("to"), maxBlackout, job.progress()));
+  }
+
+  private Object history(ServerRequest request) {
+    Optional<String> guest = request.query().first("guest").asOptional();
+    int limit = request.query().first("limit").asOptional().map(Api::number).orElse(50);
+    return Map.of("replacements", daemon.history().read(guest, Math.clamp(limit, 1, MAX_HISTORY)));
+  }
+
+  private static int number(String text) {
+    try {
+      return Integer.parseInt(text);
+    } catch (NumberFormatException e) {
+      throw Problem.API_REQUEST.because("'" + text + "' is not a number.", e);
+    }
+  }
+
+  private Object releases() {
+    return Map.of(
+        "releases",
+        daemon.releases().list().stream().map(release -> Views.release(release, false)).toList());
+  }
+
+  private Object addRelease(Job job) {
+    if (job.body().has("path")) {
+      return Views.release(daemon.releases().add(path(job.text("path"))), false);
+    }
+    return Views.release(
+        daemon.releases().fetch(job.text("name"), line -> job.progress().step("fetch", line)),
+        false);
+  }
+
+  private static Path path(String text) {
+    try {
+      Path path = Path.of(text);
+      if (path.isAbsolute()) {
+        return path;
+      }
+    } catch (InvalidPathException e) {
+      throw Problem.API_REQUEST.because(String.valueOf(e.getMessage()), e);
+    }
+    throw Problem.API_REQUEST.because("'" + text + "' is not an absolute path.");
+  }
+
+  private static String name(ServerRequest request) {
+    return request.path().pathParameters().get("name");
+  }
+
+  private static JsonNode body(ServerRequest request) {
+    try {
+      JsonNode body = JSON.readTree(request.content().as(byte[].class));
+      if (body != null && body.isObject()) {
+        return body;
+      }
+      throw Problem.API_REQUEST.because("The body is not a JSON object.");
+    } catch (JacksonException e) {
+      throw Problem.API_REQUEST.because("The body is not JSON: " + e.getOriginalMessage(), e);
+    }
+  }
+
+  private static void send(ServerResponse response, Object json) {
+    response.header("Content-Type", "application/json");
+    response.send(JSON.writeValueAsBytes(json));
+  }
+
+  private static void problem(ServerResponse response, HyperFreshException e) {
+    response.status(e.problem().httpStatus());
+    response.header("Content-Type", "application/problem+json");
+    response.send(JSON.writeValueAsBytes(Views.problem(e)));
+  }
+
+  private static HyperFreshException internal(RuntimeException e) {
+    LOG.error("a request failed", e);
+    return Problem.INTERNAL.because(String.valueOf(e.getMessage()), e);
+  }
+
+  /// Runs `job` and streams what it says. The body is read before the answer begins.
+  private static void work(
+      ServerRequest request, ServerResponse response, Function<Job, Object> job) {
+    String name = request.path().pathParameters().first("name").orElse("");
+    JsonNode body = body(request);
+    response.header("Content-Type", "application/x-ndjson");
+    try (OutputStream out = response.outputStream()) {
+      Progress progress =
+          (state, text) -> line(out, Map.of("progress", Map.of("state", state, "text", text)));
+      try {
+        line(out, Map.of("result", job.apply(new Job(name, body, progress))));
+      } catch (HyperFreshException e) {
+        line(out, Map.of("problem", Views.problem(e)));
+      } catch (RuntimeException e) {
+        line(out, Map.of("problem", Views.problem(internal(e))));
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /// Writes one line at once. A client that has gone away does not stop the work it asked for.
+  private static void line(OutputStream out, Object json) {
+    try {
+      out.write((JSON.writeValueAsString(json) + "\n").getBytes(StandardCharsets.UTF_8));
+      out.flush();
+    } catch (IOException | UncheckedIOException e) {
+      LOG.debug("the client has gone", e);
+    }
+  }
+}

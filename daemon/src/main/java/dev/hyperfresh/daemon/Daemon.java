@@ -1,0 +1,185 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.WarmUp;
+import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.qemu.Qemu;
+import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.qemu.QemuReleases;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// One daemon: the hyperplexor, the releases, the history and the API, wired together.
+///
+/// Life cycle: [#start] validates, takes the lock of the state directory, warms up and serves;
+/// [#close] ends in the reverse order. Thread-safe.
+public final class Daemon implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Daemon.class);
+
+  private final DaemonConfig config;
+  private final FileChannel lockFile;
+  private final QemuReleases releases;
+  private final Hyperplexor hyperplexor;
+  private final History history;
+  private final Api api;
+
+  private Daemon(DaemonConfig config, FileChannel lockFile) {
+    this.config = config;
+    this.lockFile = lockFile;
+    WarmUp.run();
+    KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
+    this.releases = new QemuReleases(config.releases(), new DebianPackages(config.packages()));
+    this.history = History.open(config.state().resolve("history.db"));
+    this.hyperplexor =
+        new Hyperplexor(
+            config.state(),
+            new Qemu(),
+            kvm,
+            view ->
+                LOG.info(
+                    "guest {} is {} on {} {}",
+                    view.spec().name(),
+                    view.state(),
+                    view.release(),
+                    view.detail()));
+    this.api = new Api(this);
+  }
+
+  /// Starts a daemon.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
+  ///   [Problem#DAEMON_STATE]
+  public static Daemon start(DaemonConfig config) {
+    FileChannel lockFile = lock(config.state());
+    try {
+      Daemon daemon = new Daemon(config, lockFile);
+      daemon.api.serve(config.socket());
+      return daemon;
+    } catch (RuntimeException e) {
+      release(lockFile);
+      throw e;
+    }
+  }
+
+  private static FileChannel lock(Path state) {
+    try {
+      Files.createDirectories(
+          state,
+          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+      FileChannel file =
+          FileChannel.open(
+              state.resolve("daemon.lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+      FileLock lock = tryLock(file);
+      if (lock == null) {
+        file.close();
+        throw Problem.DAEMON_RUNNING.because(state + " is locked.");
+      }
+      return file;
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(state + ": " + e.getMessage(), e);
+    }
+  }
+
+  @org.jspecify.annotations.Nullable
+  private static FileLock tryLock(FileChannel file) throws IOException {
+    try {
+      return file.tryLock();
+    } catch (OverlappingFileLockException e) {
+      return null;
+    }
+  }
+
+  /// The configuration it was started with.
+  public DaemonConfig config() {
+    return config;
+  }
+
+  /// The installed releases.
+  public QemuReleases releases() {
+    return releases;
+  }
+
+  /// The guests.
+  public Hyperplexor hyperplexor() {
+    return hyperplexor;
+  }
+
+  History history() {
+    return history;
+  }
+
+  /// The release a new guest starts on: the one its document names, else the newest that knows its
+  /// machine type.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN]
+  public QemuRelease releaseFor(SpecDocument document) {
+    Optional<String> named = document.release();
+    if (named.isPresent()) {
+      return releases.get(named.get());
+    }
+    List<QemuRelease> all = releases.list();
+    return all.reversed().stream()
+        .filter(release -> release.machines().contains(document.spec().machine()))
+        .findFirst()
+        .orElseThrow(() ->
+            Problem.RELEASE_UNKNOWN.because(
+                "No installed release knows machine type " + document.spec().machine() + "."));
+  }
+
+  /// Replaces and records.
+  public ReplacementRecord replace(
+      String guest, String release, Duration maxBlackout, Progress progress) {
+    ReplacementRecord record =
+        hyperplexor.replace(guest, releases.get(release), maxBlackout, progress);
+    history.add(record);
+    ReplacementJfr.write(record);
+    return record;
+  }
+
+  /// Removes a release that runs no guest.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_IN_USE]
+  public void removeRelease(String name) {
+    String full = releases.get(name).name();
+    List<String> users =
+        hyperplexor.list().stream()
+            .filter(view -> view.release().equals(full))
+            .map(view -> view.spec().name())
+            .toList();
+    if (!users.isEmpty()) {
+      throw Problem.RELEASE_IN_USE.because(full + " runs " + String.join(", ", users) + ".");
+    }
+    releases.remove(full);
+  }
+
+  @Override
+  public void close() {
+    api.close();
+    hyperplexor.close();
+    history.close();
+    release(lockFile);
+  }
+
+  private static void release(FileChannel lockFile) {
+    try {
+      lockFile.close();
+    } catch (IOException e) {
+      LOG.warn("the lock file cannot be closed", e);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.UnixSocket;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/// Where a daemon keeps things. Validated once, when it is made.
+///
+/// @param state the daemon's own directory: guests, journal, history, sockets
+/// @param releases where releases are kept; several daemons may share it
+/// @param packages apt's private state and downloads; shared likewise
+public record DaemonConfig(Path state, Path releases, Path packages) {
+
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_SOCKET_PATH] when the path
+  ///   of the API socket would be too long for the kernel
+  public DaemonConfig {
+    state = state.toAbsolutePath().normalize();
+    releases = releases.toAbsolutePath().normalize();
+    packages = packages.toAbsolutePath().normalize();
+    int length = socket(state).toString().getBytes(StandardCharsets.UTF_8).length;
+    if (length > UnixSocket.MAX_PATH) {
+      throw Problem.HOST_SOCKET_PATH.because(socket(state) + " has " + length + " bytes.");
+    }
+  }
+
+  /// Everything under one directory.
+  public static DaemonConfig under(Path state) {
+    return new DaemonConfig(state, state.resolve("releases"), state.resolve("apt"));
+  }
+
+  /// The directory that is used when none is named: `/var/lib/hyperfresh` for root, else
+  /// `$XDG_STATE_HOME/hyperfresh`, as the XDG base directory specification has it.
+  public static Path defaultState() {
+    if (Host.effectiveUid() == 0) {
+      return Path.of("/var/lib/hyperfresh");
+    }
+    String home = System.getProperty("user.home");
+    return inHome(System.getenv("XDG_STATE_HOME"), Path.of(home, ".local", "state"));
+  }
+
+  private static Path inHome(@Nullable String configured, Path otherwise) {
+    Path base = configured == null || !configured.startsWith("/") ? otherwise : Path.of(configured);
+    return base.resolve("hyperfresh");
+  }
+
+  /// The unix socket of the API.
+  public Path socket() {
+    return socket(state);
+  }
+
+  /// The unix socket of the daemon whose directory is `state`.
+  public static Path socket(Path state) {
+    return state.resolve("daemon.sock");
+  }
+}

@@ -1,0 +1,86 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.Problem;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import tools.jackson.databind.JsonNode;
+
+/// Every replacement that ended, newest first when read. Thread-safe: one connection, one lock.
+final class History implements AutoCloseable {
+  private final Connection connection;
+
+  private History(Connection connection) {
+    this.connection = connection;
+  }
+
+  static History open(Path file) {
+    try {
+      Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
+      try (Statement statement = connection.createStatement()) {
+        statement.execute("PRAGMA journal_mode=WAL");
+        statement.execute(
+            "CREATE TABLE IF NOT EXISTS replacement ("
+                + "id TEXT PRIMARY KEY, started_at TEXT NOT NULL, guest TEXT NOT NULL,"
+                + " outcome TEXT NOT NULL, record TEXT NOT NULL)");
+        statement.execute(
+            "CREATE INDEX IF NOT EXISTS replacement_by_guest ON replacement (guest, started_at)");
+      }
+      return new History(connection);
+    } catch (SQLException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be opened: " + e.getMessage(), e);
+    }
+  }
+
+  synchronized void add(ReplacementRecord record) {
+    String sql =
+        "INSERT INTO replacement (id, started_at, guest, outcome, record) VALUES (?, ?, ?, ?, ?)";
+    try (PreparedStatement statement = connection.prepareStatement(sql)) {
+      statement.setString(1, record.id());
+      statement.setString(2, record.startedAt().toString());
+      statement.setString(3, record.guest());
+      statement.setString(4, record.outcome());
+      statement.setString(5, Api.JSON.writeValueAsString(Views.replacement(record)));
+      statement.executeUpdate();
+    } catch (SQLException e) {
+      throw Problem.DAEMON_STATE.because("The history cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  /// The newest `limit` replacements, of one guest if one is named.
+  synchronized List<JsonNode> read(Optional<String> guest, int limit) {
+    String sql =
+        "SELECT record FROM replacement WHERE ? = '' OR guest = ? ORDER BY started_at DESC LIMIT ?";
+    try (PreparedStatement statement = connection.prepareStatement(sql)) {
+      statement.setString(1, guest.orElse(""));
+      statement.setString(2, guest.orElse(""));
+      statement.setInt(3, limit);
+      List<JsonNode> records = new ArrayList<>();
+      try (ResultSet rows = statement.executeQuery()) {
+        while (rows.next()) {
+          records.add(Api.JSON.readTree(rows.getString(1)));
+        }
+      }
+      return records;
+    } catch (SQLException e) {
+      throw Problem.DAEMON_STATE.because("The history cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public synchronized void close() {
+    try {
+      connection.close();
+    } catch (SQLException e) {
+      throw Problem.DAEMON_STATE.because("The history cannot be closed: " + e.getMessage(), e);
+    }
+  }
+}

@@ -1,0 +1,122 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Obstacle;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+
+/// What answers look like: the field names of the API, of `--json` and of the history are the same,
+/// and stand here alone.
+public final class Views {
+  private Views() {}
+
+  /// A guest.
+  public static Map<String, Object> guest(GuestView view) {
+    GuestSpec spec = view.spec();
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", spec.name());
+    json.put("state", view.state().name().toLowerCase(Locale.ROOT));
+    json.put("detail", view.detail());
+    json.put("kind", view.kind());
+    json.put("release", view.release());
+    json.put("accelerator", view.accelerator().accelerator().label());
+    json.put("accelerator_reason", view.accelerator().reason());
+    json.put("vcpus", spec.vcpus());
+    json.put("memory_mib", spec.memoryBytes() >> 20);
+    json.put("machine", spec.machine());
+    json.put("cpu", spec.cpu());
+    json.put("disks", spec.disks().stream().map(disk -> disk.path().toString()).toList());
+    json.put("nics", spec.nics().stream().map(Views::nic).toList());
+    json.put("pid", view.pid());
+    json.put("generation", view.generation());
+    json.put("created_at", view.createdAt().toString());
+    json.put("console", view.console().map(Object::toString).orElse(""));
+    json.put("files", view.files().toString());
+    return json;
+  }
+
+  private static Map<String, Object> nic(GuestSpec.Nic nic) {
+    return Map.of("tap", nic.tap(), "mac", nic.mac(), "bridge", nic.bridge().orElse(""));
+  }
+
+  /// A replacement that is over. Times are milliseconds.
+  public static Map<String, Object> replacement(ReplacementRecord record) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("id", record.id());
+    json.put("guest", record.guest());
+    json.put("kind", record.kind());
+    json.put("from", record.from());
+    json.put("to", record.to());
+    json.put("accelerator", record.accelerator());
+    json.put("started_at", record.startedAt().toString());
+    put(json, "blackout_ms", record.blackoutMs());
+    put(json, "guest_gap_ms", record.guestGapMs());
+    put(json, "noise_floor_ms", record.noiseFloorMs());
+    json.put("heartbeat_went_back", record.heartbeatWentBack());
+    json.put("ram_bytes_copied", record.ramBytesCopied());
+    json.put("state_bytes", record.stateBytes());
+    json.put("plan_ms", rounded(record.phases().planMs()));
+    json.put("prepare_ms", rounded(record.phases().prepareMs()));
+    json.put("hand_over_ms", rounded(record.phases().handOverMs()));
+    json.put("retire_ms", rounded(record.phases().retireMs()));
+    json.put("total_ms", rounded(record.totalMs()));
+    json.put("outcome", record.outcome());
+    if (!record.committed()) {
+      json.put("problem", record.problem());
+      json.put("detail", record.detail());
+    }
+    return json;
+  }
+
+  private static void put(Map<String, Object> json, String key, OptionalDouble millis) {
+    if (millis.isPresent()) {
+      json.put(key, rounded(millis.getAsDouble()));
+    }
+  }
+
+  /// Microseconds are the finest that any clock here tells.
+  private static double rounded(double millis) {
+    return Math.round(millis * 1000) / 1000.0;
+  }
+
+  /// A release; machine types only where a single release is shown.
+  public static Map<String, Object> release(QemuRelease release, boolean whole) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", release.name());
+    json.put("kind", release.kind());
+    json.put("version", release.version());
+    json.put("source", release.source());
+    json.put("binary", release.binary().toString());
+    json.put("sha256", release.sha256());
+    if (whole) {
+      json.put("machines", release.sortedMachines());
+      json.put("cpus", release.cpus().stream().sorted().toList());
+      json.put("migration_capabilities", release.capabilities().stream().sorted().toList());
+    }
+    return json;
+  }
+
+  /// What stands in the way of a replacement.
+  public static List<Map<String, String>> obstacles(List<Obstacle> obstacles) {
+    return obstacles.stream().map(o -> Map.of("what", o.what(), "remedy", o.remedy())).toList();
+  }
+
+  /// An error in the form of RFC 9457, `application/problem+json`.
+  public static Map<String, Object> problem(HyperFreshException e) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("type", "urn:hyperfresh:" + e.problem().code());
+    json.put("title", e.problem().summary());
+    json.put("status", e.problem().httpStatus());
+    json.put("code", e.problem().code());
+    json.put("detail", e.detail());
+    json.put("advice", e.problem().advice());
+    return json;
+  }
+}

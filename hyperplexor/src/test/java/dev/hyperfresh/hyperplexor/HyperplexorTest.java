@@ -1,0 +1,253 @@
+package dev.hyperfresh.hyperplexor;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.KvmProbe;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+@Timeout(20)
+class HyperplexorTest {
+  private static final KvmProbe.Result NO_KVM =
+      new KvmProbe.Result(KvmProbe.Verdict.ABSENT, 0, 0, false, "there is none.");
+  private static final Duration LONG = Duration.ofSeconds(10);
+
+  @TempDir Path folder;
+  private Stage stage;
+  private Hyperplexor hyperplexor;
+
+  @BeforeEach
+  void open() {
+    stage = new Stage(folder);
+    hyperplexor = new Hyperplexor(folder.resolve("state"), stage, NO_KVM, stage.views::add);
+  }
+
+  @AfterEach
+  void close() {
+    hyperplexor.close();
+  }
+
+  @Test
+  void aGuestIsMadeMovedAndDeleted() {
+    stage.handingOver();
+
+    GuestView made = hyperplexor.create(stage.spec("web1"), Stage.OLD, Progress.NONE);
+    assertThat(made.state()).isEqualTo(GuestView.State.RUNNING);
+    assertThat(hyperplexor.list()).containsExactly(made);
+    assertThat(hyperplexor.plan("web1", Stage.NEW)).isEmpty();
+    ReplacementRecord record = hyperplexor.replace("web1", Stage.NEW, LONG, Progress.NONE);
+    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(hyperplexor.show("web1").release()).isEqualTo(Stage.NEW.name());
+    hyperplexor.delete("web1");
+
+    assertThat(hyperplexor.list()).isEmpty();
+    assertThat(made.files()).doesNotExist();
+    assertThat(stage.actors).noneMatch(actor -> actor.alive);
+  }
+
+  @Test
+  void theFoldersBelongToTheUserAlone() throws Exception {
+    for (String name : new String[] {"", "run"}) {
+      Path path = folder.resolve("state").resolve(name);
+      assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(path)))
+          .as(path.toString())
+          .isEqualTo("rwx------");
+    }
+  }
+
+  @Test
+  void aFolderOfSocketsThatOthersMayEnterIsNotUsedAsItIs() throws Exception {
+    Path open = folder.resolve("open/run");
+    Files.createDirectories(open);
+    Files.setPosixFilePermissions(open, PosixFilePermissions.fromString("rwxrwxrwx"));
+    try (Hyperplexor other = new Hyperplexor(folder.resolve("open"), stage, NO_KVM, _ -> {})) {
+      assertThat(other.list()).isEmpty();
+      assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(open)))
+          .isEqualTo("rwx------");
+    } catch (HyperFreshException refused) {
+      assertThat(refused.problem()).isEqualTo(Problem.DAEMON_STATE);
+    }
+  }
+
+  @Test
+  void aGuestThatDoesNotStartLeavesNothingBehind() {
+    stage.failing("1.start", Problem.GUEST_START.because("It says no."));
+
+    assertProblem(
+        Problem.GUEST_START, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE));
+
+    assertThat(hyperplexor.list()).isEmpty();
+    assertThat(folder.resolve("state/guests/g")).doesNotExist();
+    stage.on("1.start", _ -> {});
+    assertThat(hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE).state())
+        .isEqualTo(GuestView.State.RUNNING);
+  }
+
+  @Test
+  void namesAreTakenOnce() {
+    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+
+    assertProblem(
+        Problem.GUEST_EXISTS, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE));
+    assertProblem(Problem.GUEST_UNKNOWN, () -> hyperplexor.show("h"));
+    assertProblem(Problem.GUEST_UNKNOWN, () -> hyperplexor.delete("h"));
+    assertThat(hyperplexor.show("g").state()).isEqualTo(GuestView.State.RUNNING);
+  }
+
+  @Test
+  void twoReplacementsAtOnceAreRefused() throws Exception {
+    CountDownLatch preparing = new CountDownLatch(1);
+    CountDownLatch goOn = new CountDownLatch(1);
+    stage
+        .handingOver()
+        .on(
+            "2.startWaiting",
+            _ -> {
+              preparing.countDown();
+              await(goOn);
+            });
+    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    CompletableFuture<ReplacementRecord> first =
+        CompletableFuture.supplyAsync(
+            () -> hyperplexor.replace("g", Stage.NEW, LONG, Progress.NONE));
+    await(preparing);
+
+    assertProblem(
+        Problem.REPLACE_BUSY, () -> hyperplexor.replace("g", Stage.NEW, LONG, Progress.NONE));
+    goOn.countDown();
+
+    assertThat(first.get(5, TimeUnit.SECONDS).outcome()).isEqualTo("committed");
+  }
+
+  @Test
+  void aGuestCanBeDeletedWhileItIsReplaced() throws Exception {
+    CountDownLatch preparing = new CountDownLatch(1);
+    CountDownLatch goOn = new CountDownLatch(1);
+    stage
+        .handingOver()
+        .on(
+            "2.startWaiting",
+            _ -> {
+              preparing.countDown();
+              await(goOn);
+            });
+    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    CompletableFuture<String> replacement = CompletableFuture.supplyAsync(this::outcome);
+    await(preparing);
+    CompletableFuture<?> deletion = CompletableFuture.runAsync(() -> hyperplexor.delete("g"));
+    goOn.countDown();
+
+    deletion.get(10, TimeUnit.SECONDS);
+    assertThat(replacement.get(10, TimeUnit.SECONDS)).isEqualTo("committed");
+    assertThat(stage.actors).hasSize(2).noneMatch(actor -> actor.alive);
+    assertThat(hyperplexor.list()).isEmpty();
+  }
+
+  @Test
+  void aGuestThatEndsByItselfIsStopped() throws Exception {
+    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+
+    stage.actor(1).die("powered off");
+    settled("g");
+
+    assertThat(hyperplexor.show("g").state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(hyperplexor.show("g").detail()).isEqualTo("powered off");
+    assertThat(stage.actor(1).closed).isTrue();
+  }
+
+  @Test
+  void aHypervisorWhoseControlChannelBreaksIsEndedAndNotForgotten() {
+    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+
+    stage.actor(1).tell(new InstanceEvent.Ended(1, "the control channel broke"));
+    settled("g");
+
+    assertThat(hyperplexor.show("g").state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(stage.actor(1).alive).as("a process that nobody would end any more").isFalse();
+  }
+
+  @Test
+  void aGuestIsAskedToPowerOffBeforeItIsEnded() {
+    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    stage.on("1.powerOff", actor -> actor.die("powered off"));
+
+    assertThat(hyperplexor.stop("g", LONG).state()).isEqualTo(GuestView.State.STOPPED);
+
+    assertThat(stage.replacementCalls()).startsWith("1.powerOff").endsWith("1.close");
+  }
+
+  @Test
+  void aGuestThatCannotBeAskedIsEndedAllTheSame() {
+    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    stage.failing("1.powerOff", Problem.GUEST_STATE.because("It does not listen."));
+
+    assertThat(hyperplexor.stop("g", LONG).state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(stage.actor(1).alive).isFalse();
+  }
+
+  @Test
+  void oneGuestThatCannotBeDeletedDoesNotKeepTheOthersRunning() {
+    Hyperplexor other = new Hyperplexor(folder.resolve("other"), stage, NO_KVM, _ -> {});
+    for (String name : new String[] {"a", "b", "c"}) {
+      other.create(stage.spec(name), Stage.OLD, Progress.NONE);
+    }
+    boolean[] thrown = {false};
+    stage.on(
+        "1.close",
+        _ -> {
+          if (!thrown[0]) {
+            thrown[0] = true;
+            throw new IllegalStateException("a full disk");
+          }
+        });
+    try {
+      other.close();
+    } catch (HyperFreshException e) {
+      assertThat(e.problem()).isEqualTo(Problem.INTERNAL);
+    }
+
+    assertThat(stage.actors).hasSize(3).noneMatch(actor -> actor.alive);
+  }
+
+  private String outcome() {
+    try {
+      return hyperplexor.replace("g", Stage.NEW, LONG, Progress.NONE).outcome();
+    } catch (HyperFreshException e) {
+      return e.problem().code();
+    }
+  }
+
+  /// Whatever was told to the guest before has been dealt with when this returns.
+  private void settled(String name) {
+    hyperplexor.stop(name, Duration.ZERO);
+  }
+
+  private static void assertProblem(Problem problem, Runnable action) {
+    assertThatThrownBy(action::run)
+        .isInstanceOf(HyperFreshException.class)
+        .extracting(Stage::code)
+        .isEqualTo(problem.code());
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      assertThat(latch.await(10, TimeUnit.SECONDS)).isTrue();
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+}

@@ -1,0 +1,494 @@
+package dev.hyperfresh.hyperplexor;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Obstacle;
+import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+@Timeout(20)
+class ReplacementTest {
+  private static final Duration LONG = Duration.ofSeconds(10);
+  private static final Duration SHORT = Duration.ofMillis(60);
+
+  @TempDir Path folder;
+  private Stage stage;
+  private Guest guest;
+  private Journal journal;
+  private Progress progress = Progress.NONE;
+
+  @BeforeEach
+  void raiseTheCurtain() {
+    stage = new Stage(folder);
+    guest = stage.guest("web1");
+    journal = Journal.open(folder.resolve("journal.log"));
+  }
+
+  @AfterEach
+  void fallTheCurtain() {
+    stage.on("1.close", _ -> {}).on("2.close", _ -> {}).on("1.end", _ -> {});
+    guest.delete();
+    journal.close();
+    stage.close();
+  }
+
+  @Test
+  void committed() {
+    stage.handingOver();
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(record.committed()).isTrue();
+    assertThat(record.from()).isEqualTo(Stage.OLD.name());
+    assertThat(record.to()).isEqualTo(Stage.NEW.name());
+    assertThat(record.accelerator()).isEqualTo("tcg");
+    assertThat(record.blackoutMs()).hasValue(4.5);
+    assertThat(record.ramBytesCopied()).isZero();
+    assertThat(record.stateBytes()).isEqualTo(4711);
+    assertThat(record.guestGapMs()).isEmpty();
+    assertThat(record.problem()).isEmpty();
+    assertThat(stage.replacementCalls())
+        .containsExactly(
+            "2.startWaiting",
+            "2.expect",
+            "1.connect",
+            "1.handOver",
+            "2.stateBytes",
+            "1.ramBytesCopied",
+            "1.end",
+            "1.close");
+    assertThat(states()).containsExactly("Planned", "Switching", "Committed", "Retired");
+    assertThat(Journal.unfinished(folder.resolve("journal.log"))).isEmpty();
+    assertRunsOn(Stage.NEW, 2);
+    assertThat(stage.views.stream().map(GuestView::state))
+        .containsExactly(
+            GuestView.State.RUNNING, GuestView.State.REPLACING, GuestView.State.RUNNING);
+  }
+
+  @Test
+  void aCommittedGuestMovesOn() {
+    stage
+        .handingOver()
+        .on(
+            "2.handOver",
+            source -> {
+              source.tell(new InstanceEvent.Stopped(2, 6_000_000));
+              stage.actor(3).tell(new InstanceEvent.Resumed(3, 6_001_000));
+            });
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+
+    assertRunsOn(Stage.NEW, 3);
+    assertThat(stage.actor(2).alive).isFalse();
+  }
+
+  @Test
+  void everyLineOfTheJournalNamesBothGenerations() throws Exception {
+    stage.handingOver();
+
+    replace(LONG);
+
+    assertThat(Files.readAllLines(folder.resolve("journal.log")))
+        .hasSize(4)
+        .allSatisfy(line ->
+            assertThat(line)
+                .matches("\\S+ id1 web1 \\S+ 1 2 " + Stage.NEW.name().replace(".", "\\.")));
+  }
+
+  @Test
+  void obstaclesAreReportedTogetherAndNothingIsTouched() {
+    stage.obstacles = List.of(new Obstacle("One.", "Do a."), new Obstacle("Two.", "Do b."));
+
+    assertThatThrownBy(() -> replace(LONG))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            refused -> {
+              assertThat(refused.problem()).isEqualTo(Problem.REPLACE_OBSTACLES);
+              assertThat(refused.detail()).isEqualTo("One. Do a. Two. Do b.");
+            });
+    assertThat(stage.replacementCalls()).isEmpty();
+    assertThat(states()).isEmpty();
+    assertRunsOn(Stage.OLD, 1);
+  }
+
+  @Test
+  void aReleaseOfAnotherKindIsAnObstacle() {
+    assertThat(Replacement.obstacles(guest, new Stage.Build("other-1", "machine")))
+        .singleElement()
+        .satisfies(obstacle ->
+            assertThat(obstacle.what())
+                .isEqualTo("The guest runs on a scripted and other-1 is a machine."));
+  }
+
+  @Test
+  void aGuestThatIsStoppedCannotMove() {
+    guest.call(() -> {
+      guest.stop(Duration.ZERO);
+      return true;
+    });
+
+    assertThatThrownBy(() -> replace(LONG))
+        .isInstanceOf(HyperFreshException.class)
+        .extracting(Stage::code)
+        .isEqualTo("HF-GUEST-003");
+  }
+
+  @Test
+  void aTargetThatDoesNotStartLeavesTheSourceAlone() {
+    stage.failing("2.startWaiting", Problem.REPLACE_PREPARE.because("It says no."));
+
+    assertRolledBack(replace(LONG), "HF-REPLACE-002", "It says no.");
+    assertThat(stage.replacementCalls()).containsExactly("2.startWaiting");
+    assertThat(states()).containsExactly("Planned", "RolledBack");
+  }
+
+  @Test
+  void aTargetThatCannotExpectIsDiscarded() {
+    stage.failing("2.expect", Problem.REPLACE_PREPARE.because("No channel."));
+
+    assertRolledBack(replace(LONG), "HF-REPLACE-002", "No channel.");
+    assertThat(stage.replacementCalls())
+        .containsExactly("2.startWaiting", "2.expect", "2.kill", "2.close");
+  }
+
+  @Test
+  void aSourceThatCannotConnectGoesOn() {
+    stage.failing("1.connect", Problem.REPLACE_PREPARE.because("No channel."));
+
+    assertRolledBack(replace(LONG), "HF-REPLACE-002", "No channel.");
+    assertThat(stage.replacementCalls())
+        .containsExactly("2.startWaiting", "2.expect", "1.connect", "2.kill", "2.close");
+  }
+
+  @Test
+  void aFailureOnTheSourceRollsBack() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1));
+          source.tell(new InstanceEvent.HandOverFailed(1, "the disk is busy"));
+        });
+
+    assertRolledBack(
+        replace(LONG), "HF-REPLACE-003", Stage.OLD.name() + " (old): the disk is busy");
+    assertTakenBackAfterTheTargetIsGone();
+  }
+
+  @Test
+  void aFailureOnTheTargetRollsBack() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1));
+          source.tell(new InstanceEvent.HandOverSent(1));
+          stage.actor(2).tell(new InstanceEvent.HandOverFailed(2, "unknown section"));
+        });
+
+    assertRolledBack(replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (new): unknown section");
+    assertTakenBackAfterTheTargetIsGone();
+  }
+
+  @Test
+  void aTargetThatEndsWhileSwitchingRollsBack() {
+    stage.on("1.handOver", _ -> stage.actor(2).die("it crashed"));
+
+    assertRolledBack(replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (new): it crashed");
+    assertTakenBackAfterTheTargetIsGone();
+  }
+
+  @Test
+  void theDeadlineRollsBack() {
+    ReplacementRecord record = replace(SHORT);
+
+    assertRolledBack(record, "HF-REPLACE-004", "The target did not resume within 60 ms.");
+    assertThat(record.totalMs()).isGreaterThanOrEqualTo(60);
+    assertTakenBackAfterTheTargetIsGone();
+  }
+
+  @Test
+  void eventsOfOthersDecideNothing() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Resumed(1, 1));
+          source.tell(new InstanceEvent.Resumed(7, 1));
+          source.tell(new InstanceEvent.Stopped(2, 1));
+          source.tell(new InstanceEvent.HandOverSent(1));
+          source.tell(new InstanceEvent.PoweredOff(1));
+          source.tell(new InstanceEvent.Ended(7, "long gone"));
+        });
+
+    assertRolledBack(replace(SHORT), "HF-REPLACE-004", "The target did not resume within 60 ms.");
+  }
+
+  @Test
+  void eventsFromBeforeTheSwitchDecideNothing() {
+    stage
+        .handingOver()
+        .on("1.connect", source -> source.tell(new InstanceEvent.HandOverFailed(1, "stale")));
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+  }
+
+  @Test
+  void aSourceThatCannotSendRollsBack() {
+    stage.failing("1.handOver", aLinuxException());
+
+    assertThat(replace(LONG).problem()).isEqualTo("HF-REPLACE-003");
+    assertTakenBackAfterTheTargetIsGone();
+    assertRunsOn(Stage.OLD, 1);
+  }
+
+  @Test
+  void aSourceThatEndsAfterItSentEverythingDoesNotMatter() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+          source.die("it crashed");
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 3_000));
+        });
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(record.blackoutMs()).hasValue(2);
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
+  void aTargetThatHadResumedWhenItWasKilledMeansThatTheGuestIsLost() {
+    stage.on("2.kill", target -> target.tell(new InstanceEvent.Resumed(2, 1)));
+
+    assertFailed(replace(SHORT));
+    assertThat(stage.replacementCalls()).endsWith("2.kill", "2.close").doesNotContain("1.takeBack");
+  }
+
+  @Test
+  void aSourceThatCannotGoOnMeansThatTheGuestIsLost() {
+    stage.failing("1.takeBack", Problem.REPLACE_LOST.because("It is dead."));
+
+    ReplacementRecord record = replace(SHORT);
+
+    assertFailed(record);
+    assertThat(record.detail()).isEqualTo("It is dead.");
+    assertTakenBackAfterTheTargetIsGone();
+  }
+
+  @Test
+  void afterARollBackTheNextReplacementSucceeds() {
+    stage.on("1.handOver", source -> source.tell(new InstanceEvent.HandOverFailed(1, "once")));
+    assertThat(replace(LONG).outcome()).isEqualTo("rolled-back");
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+          stage.actor(3).tell(new InstanceEvent.Resumed(3, 2_000));
+        });
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+
+    assertRunsOn(Stage.NEW, 3);
+  }
+
+  // From here on: faults of other parts. None of them may leave the guest between two states.
+
+  @Test
+  void aSourceThatIsGoneBeforeItConnectsDoesNotWedgeTheGuest() {
+    stage.on(
+        "1.connect",
+        source -> {
+          source.die("powered off");
+          throw new IllegalStateException("the control channel is closed");
+        });
+
+    tolerantly(LONG);
+
+    assertNotWedged();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(stage.actor(2).alive).as("the target is discarded").isFalse();
+  }
+
+  @Test
+  void aSourceThatIsGoneBeforeItHandsOverDoesNotWedgeTheGuest() {
+    stage.on("1.connect", source -> source.die("powered off"));
+    stage.failing("1.handOver", new IllegalStateException("the control channel is closed"));
+    stage.failing("1.takeBack", Problem.REPLACE_LOST.because("It is dead."));
+
+    tolerantly(LONG);
+
+    assertNotWedged();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(stage.actor(2).alive).as("the target is discarded").isFalse();
+  }
+
+  @Test
+  void aSourceWhoseChannelIsClosedWhenItIsTakenBackIsLostAndSaysSo() {
+    stage.failing("1.takeBack", new IllegalStateException("the control channel is closed"));
+
+    assertFailed(tolerantly(SHORT));
+  }
+
+  @Test
+  void aSourceThatCannotBeAskedAfterTheCommitIsRetired() {
+    stage.handingOver().failing("1.ramBytesCopied", new IllegalStateException("it is gone"));
+
+    tolerantly(LONG);
+
+    assertRunsOn(Stage.NEW, 2);
+    assertThat(stage.actor(1).alive).as("the source is ended").isFalse();
+    assertThat(states()).endsWith("Retired");
+  }
+
+  @Test
+  void aFullDiskWhileTheTargetIsClosedDoesNotKeepTheGuestStopped() {
+    stage.failing("2.close", new UncheckedIOException(new IOException("No space left on device")));
+
+    tolerantly(SHORT);
+
+    assertThat(stage.replacementCalls()).contains("1.takeBack");
+    assertRunsOn(Stage.OLD, 1);
+  }
+
+  @Test
+  void aJournalThatCannotBeWrittenDoesNotWedgeTheGuest() {
+    stage.handingOver();
+    journal.close();
+
+    tolerantly(LONG);
+
+    assertNotWedged();
+    assertRunsOn(Stage.OLD, 1);
+  }
+
+  @Test
+  void aListenerThatThrowsDoesNotWedgeTheGuest() {
+    stage.handingOver();
+    progress =
+        (_, _) -> {
+          throw new UncheckedIOException(new IOException("Broken pipe"));
+        };
+
+    tolerantly(LONG);
+
+    assertNotWedged();
+  }
+
+  @Test
+  void aBudgetBeyondAllClocksDoesNotStopTheGuest() {
+    stage.handingOver();
+
+    tolerantly(Duration.ofSeconds(Long.MAX_VALUE));
+
+    assertNotWedged();
+  }
+
+  @Test
+  void theBlackoutBeginsWithTheSourcesStopEvenWhenThatIsHeardLater() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 5_004_500));
+          source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+        });
+
+    assertThat(replace(LONG).blackoutMs()).hasValue(4.5);
+  }
+
+  private ReplacementRecord replace(Duration maxBlackout) {
+    return guest.call(
+        () -> new Replacement("id1", guest, Stage.NEW, maxBlackout, journal, progress).run());
+  }
+
+  /// A replacement that may also end with an exception; what counts is what it leaves behind.
+  private @org.jspecify.annotations.Nullable ReplacementRecord tolerantly(Duration maxBlackout) {
+    try {
+      return replace(maxBlackout);
+    } catch (HyperFreshException e) {
+      return null;
+    }
+  }
+
+  private static RuntimeException aLinuxException() {
+    try {
+      dev.hyperfresh.linux.UnixSocket.connect(Path.of("/nonexistent"));
+      throw new AssertionError("connected to nothing");
+    } catch (dev.hyperfresh.linux.LinuxException e) {
+      return e;
+    }
+  }
+
+  private List<String> states() {
+    try {
+      return Files.readAllLines(folder.resolve("journal.log")).stream()
+          .map(line -> line.split(" ")[3])
+          .toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private void assertRunsOn(Stage.Build release, int generation) {
+    assertMailboxEmpty();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
+    assertThat(guest.view().release()).isEqualTo(release.name());
+    assertThat(guest.view().pid()).isEqualTo(1000 + generation);
+    assertThat(stage.actor(generation).alive).isTrue();
+    assertThat(guest.call(guest::running).generation()).isEqualTo(generation);
+    assertThat(stage.actors.stream().filter(actor -> actor.alive).count()).isEqualTo(1);
+  }
+
+  private void assertRolledBack(ReplacementRecord record, String problem, String detail) {
+    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.committed()).isFalse();
+    assertThat(record.problem()).isEqualTo(problem);
+    assertThat(record.detail()).isEqualTo(detail);
+    assertThat(record.blackoutMs()).isEmpty();
+    assertThat(states()).endsWith("RolledBack");
+    assertThat(Journal.unfinished(folder.resolve("journal.log"))).isEmpty();
+    assertRunsOn(Stage.OLD, 1);
+  }
+
+  private void assertTakenBackAfterTheTargetIsGone() {
+    List<String> calls = stage.replacementCalls();
+    assertThat(calls).contains("2.kill", "1.takeBack").doesNotContain("1.end", "1.kill");
+    assertThat(calls.indexOf("2.kill")).isLessThan(calls.indexOf("1.takeBack"));
+    assertThat(stage.actor(2).alive).isFalse();
+    assertThat(stage.actor(2).closed).isTrue();
+  }
+
+  private void assertFailed(@org.jspecify.annotations.Nullable ReplacementRecord record) {
+    assertMailboxEmpty();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(record).isNotNull();
+    assertThat(record.outcome()).isEqualTo("failed");
+    assertThat(record.problem()).isEqualTo("HF-REPLACE-005");
+    assertThat(states()).endsWith("Failed");
+    assertThatThrownBy(() -> guest.call(guest::running)).isInstanceOf(HyperFreshException.class);
+  }
+
+  private void assertNotWedged() {
+    assertMailboxEmpty();
+    assertThat(guest.view().state()).isNotEqualTo(GuestView.State.REPLACING);
+    assertThat(stage.actors.stream().filter(actor -> actor.alive).count()).isLessThanOrEqualTo(1);
+  }
+
+  private void assertMailboxEmpty() {
+    assertThat(guest.call(() -> guest.mailbox().isEmpty())).isTrue();
+  }
+}

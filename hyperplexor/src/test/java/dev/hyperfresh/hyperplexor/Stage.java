@@ -1,0 +1,293 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Obstacle;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Consumer;
+
+/// A hypervisor whose instances do what a test says and write down every call, and one guest on it.
+/// A call is written as `generation.call`.
+final class Stage implements Hypervisor, AutoCloseable {
+  static final String KIND = "scripted";
+  static final Build OLD = new Build("scripted-1.0.0", KIND);
+  static final Build NEW = new Build("scripted-2.0.0", KIND);
+  static final long MEMORY_BYTES = 16L << 20;
+
+  /// A release of that name.
+  record Build(String name, String kind) implements Release {
+    @Override
+    public String version() {
+      return name.substring(name.indexOf('-') + 1);
+    }
+
+    @Override
+    public Set<String> machines() {
+      return Set.of("pc-q35-7.2");
+    }
+  }
+
+  final List<String> calls = Collections.synchronizedList(new ArrayList<>());
+  final List<Actor> actors = Collections.synchronizedList(new ArrayList<>());
+  final List<GuestView> views = Collections.synchronizedList(new ArrayList<>());
+  volatile List<Obstacle> obstacles = List.of();
+
+  /// What happens on a call of an instance, by `generation.call`.
+  private final java.util.Map<String, Consumer<Actor>> script =
+      new java.util.concurrent.ConcurrentHashMap<>();
+
+  private final Path folder;
+
+  Stage(Path folder) {
+    this.folder = folder;
+  }
+
+  /// Does `what` whenever `call` is made, after it was written down.
+  Stage on(String call, Consumer<Actor> what) {
+    script.put(call, what);
+    return this;
+  }
+
+  /// Lets `call` fail.
+  Stage failing(String call, RuntimeException failure) {
+    return on(
+        call,
+        _ -> {
+          throw failure;
+        });
+  }
+
+  /// The hand-over that works: the source of generation 1 stops, and generation 2 resumes.
+  Stage handingOver() {
+    return on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+          source.tell(new InstanceEvent.HandOverSent(1));
+          actor(2).tell(new InstanceEvent.Resumed(2, 5_004_500));
+        });
+  }
+
+  Actor actor(int generation) {
+    return actors.stream().filter(a -> a.generation() == generation).findFirst().orElseThrow();
+  }
+
+  /// Calls made since the guest's first instance was started.
+  List<String> replacementCalls() {
+    List<String> all = List.copyOf(calls);
+    return all.subList(all.indexOf("1.start") + 1, all.size());
+  }
+
+  GuestSpec spec(String name) {
+    Path kernel = folder.resolve("kernel");
+    try {
+      Files.write(kernel, new byte[] {1});
+    } catch (IOException e) {
+      throw new java.io.UncheckedIOException(e);
+    }
+    return new GuestSpec(
+        name,
+        1,
+        MEMORY_BYTES,
+        "pc-q35-7.2",
+        "qemu64",
+        AcceleratorWish.TCG,
+        Optional.of(new GuestSpec.KernelBoot(kernel, Optional.empty(), "")),
+        List.of(),
+        List.of());
+  }
+
+  /// A guest that runs on [#OLD] in generation 1.
+  Guest guest(String name) {
+    Guest guest =
+        new Guest(
+            spec(name),
+            this,
+            new AcceleratorChoice(Accelerator.TCG, "a test"),
+            MemFd.create("test-" + name, MEMORY_BYTES),
+            List.of(),
+            folder,
+            folder,
+            changed -> views.add(changed.view()));
+    guest.call(() -> {
+      guest.start(OLD);
+      return true;
+    });
+    return guest;
+  }
+
+  @Override
+  public String kind() {
+    return KIND;
+  }
+
+  @Override
+  public List<Obstacle> obstacles(GuestSpec spec, Release release, Accelerator accelerator) {
+    return obstacles;
+  }
+
+  @Override
+  public void pin(Launch launch) {
+    calls.add("pin");
+  }
+
+  @Override
+  public Instance start(Launch launch) {
+    return enter(launch, "start");
+  }
+
+  @Override
+  public Instance startWaiting(Launch launch) {
+    return enter(launch, "startWaiting");
+  }
+
+  private Actor enter(Launch launch, String call) {
+    Actor actor = new Actor(launch);
+    actor.called(call);
+    actor.alive = true;
+    actors.add(actor);
+    return actor;
+  }
+
+  @Override
+  public void close() {
+    actors.forEach(actor -> actor.alive = false);
+  }
+
+  /// One scripted instance.
+  final class Actor implements Instance {
+    private final Launch launch;
+    private boolean ended;
+    volatile boolean alive;
+    volatile boolean closed;
+
+    private Actor(Launch launch) {
+      this.launch = launch;
+    }
+
+    void tell(InstanceEvent event) {
+      launch.events().on(event);
+    }
+
+    /// The last event, once.
+    synchronized void die(String reason) {
+      alive = false;
+      if (!ended) {
+        ended = true;
+        tell(new InstanceEvent.Ended(generation(), reason));
+      }
+    }
+
+    private void called(String call) {
+      String name = launch.generation() + "." + call;
+      calls.add(name);
+      Consumer<Actor> what = script.get(name);
+      if (what != null) {
+        what.accept(this);
+      }
+    }
+
+    @Override
+    public int generation() {
+      return launch.generation();
+    }
+
+    @Override
+    public Release release() {
+      return launch.release();
+    }
+
+    @Override
+    public int pid() {
+      return 1000 + generation();
+    }
+
+    @Override
+    public Path console() {
+      return launch.sockets().resolve(generation() + ".con");
+    }
+
+    @Override
+    public void expect(Fd channel) {
+      called("expect");
+    }
+
+    @Override
+    public void connect(Fd channel) {
+      called("connect");
+    }
+
+    @Override
+    public void handOver() {
+      called("handOver");
+    }
+
+    @Override
+    public void takeBack() {
+      called("takeBack");
+    }
+
+    @Override
+    public long ramBytesCopied() {
+      called("ramBytesCopied");
+      return 0;
+    }
+
+    @Override
+    public long stateBytes() {
+      called("stateBytes");
+      return 4711;
+    }
+
+    @Override
+    public void powerOff() {
+      called("powerOff");
+    }
+
+    @Override
+    public void end(Duration limit) {
+      called("end");
+      die("ended");
+    }
+
+    @Override
+    public void kill() {
+      called("kill");
+      die("killed");
+    }
+
+    @Override
+    public int[] threads() {
+      return new int[0];
+    }
+
+    @Override
+    public void close() {
+      called("close");
+      closed = true;
+    }
+  }
+
+  /// The problem of a failure, for assertions.
+  static String code(Throwable failure) {
+    return failure instanceof HyperFreshException known ? known.problem().code() : "none";
+  }
+}
