@@ -31,7 +31,7 @@ find_application() {
 lock_build() {
   [[ -z ${HYPERFRESH_BUILDING:-} ]] || die "HyperFresh cannot be built from within its own build"
   { mkdir -p -- "$ROOT/target" && [[ -w $ROOT/target ]] && exec 9>"$ROOT/target/.lock"; } 2>/dev/null ||
-    die "HyperFresh has to be built, and $ROOT cannot be written by $(id -un); copy it to a folder of your own and run it there"
+    die "HyperFresh has to be built, and $ROOT cannot be written by $(id -un 2>/dev/null); copy it to a folder of your own and run it there"
   if ! flock -n 9; then
     say "waiting for another build in $ROOT"
     flock 9

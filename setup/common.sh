@@ -23,7 +23,7 @@ find_cache() {
     CACHE=$XDG_CACHE_HOME/hyperfresh
   else
     if [[ -z $home ]]; then
-      home=$(getent passwd "$EUID" | cut -d: -f6)
+      home=$(getent passwd "$EUID" | cut -d: -f6) || true
     fi
     CACHE=$home/.cache/hyperfresh
     if [[ -z $home || ! -w $home ]] && [[ ! -w $CACHE ]]; then
@@ -44,7 +44,7 @@ make_cache() {
 # has no home that could hold one.
 find_maven_repository() {
   local home
-  home=$(getent passwd "$EUID" | cut -d: -f6)
+  home=$(getent passwd "$EUID" | cut -d: -f6) || true
   MAVEN_REPO=()
   if [[ -z $home || ! -w $home ]] && [[ ! -w $home/.m2/repository ]]; then
     make_cache

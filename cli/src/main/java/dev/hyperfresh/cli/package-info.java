@@ -1,4 +1,5 @@
-/// TBD.
+/// The `hyperfresh` command. [Main] is the entry; each command is a class of its own; [Client]
+/// talks to the daemon.
 @NullMarked
 package dev.hyperfresh.cli;
 

@@ -42,7 +42,7 @@ class QmpTest {
   private @Nullable Qmp qmp;
 
   @AfterEach
-  void end() throws Exception {
+  void end() {
     if (qmp != null) {
       qmp.close();
     }
@@ -152,7 +152,8 @@ class QmpTest {
   @Test
   void aPostedCommandReportsItsRefusal() throws Exception {
     Qmp open = openGreeted();
-    peer.answer("migrate", (id, p) -> p.send("{\"id\":\"" + id + "\",\"error\":{\"desc\":\"no\"}}\n"));
+    peer.answer(
+        "migrate", (id, p) -> p.send("{\"id\":\"" + id + "\",\"error\":{\"desc\":\"no\"}}\n"));
     CompletableFuture<JsonNode> answer = open.expectAnswer("mine");
 
     open.post(Qmp.encode("migrate", Map.of("uri", "fd:x"), "mine"));
@@ -332,7 +333,7 @@ class QmpTest {
   }
 
   @Test
-  void openingAndClosingLeavesNothingBehind() throws Exception {
+  void openingAndClosingLeavesNothingBehind() {
     long before = 0;
     for (int i = 0; i < 200; i++) {
       Ear other = new Ear();
@@ -479,7 +480,7 @@ class QmpTest {
     }
 
     @Override
-    public void close() throws Exception {
+    public void close() {
       if (ours.fd().isOpen()) {
         try {
           theirs.shutdown();
@@ -487,7 +488,11 @@ class QmpTest {
           assertThat(alreadyApart.errnoName()).isEqualTo("ENOTCONN");
         }
       }
-      thread.join(5000);
+      try {
+        thread.join(5000);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
       theirs.close();
       ours.close();
     }

@@ -1,0 +1,116 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import io.helidon.http.Method;
+import io.helidon.webclient.api.HttpClientResponse;
+import io.helidon.webclient.api.WebClient;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
+import java.net.UnixDomainSocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.Map;
+import tools.jackson.databind.JsonNode;
+
+/// Speaks to the daemon of one state directory.
+final class Client {
+  /// Longer than any fetch of packages.
+  private static final Duration PATIENCE = Duration.ofHours(1);
+
+  private final Path socket;
+  private final WebClient http;
+
+  Client(Path state) {
+    this.socket = DaemonConfig.socket(state);
+    if (!Files.exists(socket)) {
+      throw absent();
+    }
+    this.http =
+        WebClient.builder()
+            .baseAddress(UnixDomainSocketAddress.of(socket))
+            .baseUri("http://localhost")
+            .readTimeout(PATIENCE)
+            .build();
+  }
+
+  private HyperFreshException absent() {
+    return Problem.DAEMON_ABSENT.because("Nothing listens on " + socket + ".");
+  }
+
+  JsonNode get(String path) {
+    return once(Method.GET, path, Map.of());
+  }
+
+  JsonNode delete(String path) {
+    return once(Method.DELETE, path, Map.of());
+  }
+
+  JsonNode post(String path, Map<String, ?> body) {
+    return once(Method.POST, path, body);
+  }
+
+  private JsonNode once(Method method, String path, Map<String, ?> body) {
+    try (HttpClientResponse response = request(method, path, body)) {
+      return checked(response, response.as(byte[].class));
+    }
+  }
+
+  /// Asks for work and follows it to its result.
+  JsonNode work(String path, Map<String, ?> body, Progress progress) {
+    try (HttpClientResponse response = request(Method.POST, path, body);
+        BufferedReader lines =
+            new BufferedReader(
+                new InputStreamReader(response.inputStream(), StandardCharsets.UTF_8))) {
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+        JsonNode message = Output.JSON.readTree(line);
+        if (message.has("progress")) {
+          JsonNode step = message.path("progress");
+          progress.step(step.path("state").asString(""), step.path("text").asString(""));
+        } else if (message.has("result")) {
+          return message.path("result");
+        } else {
+          throw problem(message.has("problem") ? message.path("problem") : message);
+        }
+      }
+      throw Problem.DAEMON_ABSENT.because("The daemon ended before the work did.");
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private HttpClientResponse request(Method method, String path, Map<String, ?> body) {
+    try {
+      var request = http.method(method).path(path);
+      return method.equals(Method.POST)
+          ? request.submit(Output.JSON.writeValueAsBytes(body))
+          : request.request();
+    } catch (UncheckedIOException | IllegalStateException e) {
+      throw absent();
+    }
+  }
+
+  private static JsonNode checked(HttpClientResponse response, byte[] body) {
+    JsonNode json = Output.JSON.readTree(body);
+    if (response.status().code() >= 400) {
+      throw problem(json);
+    }
+    return json;
+  }
+
+  private static HyperFreshException problem(JsonNode json) {
+    String code = json.path("code").asString("");
+    return Arrays.stream(Problem.values())
+        .filter(problem -> problem.code().equals(code))
+        .findFirst()
+        .orElse(Problem.API_REQUEST)
+        .because(json.path("detail").asString(json.toString()));
+  }
+}

@@ -1,0 +1,48 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.daemon.Doctor;
+import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.qemu.QemuReleases;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+
+/// `hyperfresh doctor`.
+@Command(
+    name = "doctor",
+    description = "Show what works on this host and what to do about the rest. Changes nothing.",
+    footer = {"", "Examples:", "  hyperfresh doctor", "  hyperfresh doctor --json"})
+final class DoctorCommand implements Runnable {
+  @Mixin private Options options = new Options();
+
+  @Override
+  public void run() {
+    DaemonConfig config = DaemonConfig.under(options.state());
+    QemuReleases releases =
+        new QemuReleases(config.releases(), new DebianPackages(config.packages()));
+    List<Doctor.Finding> findings = Doctor.examine(config, releases.list());
+    if (options.json()) {
+      Output.json(Map.of("findings", findings.stream().map(DoctorCommand::json).toList()));
+      return;
+    }
+    for (Doctor.Finding finding : findings) {
+      System.out.printf(
+          "%-8s %-12s %s%n", Doctor.word(finding.verdict()), finding.subject(), finding.finding());
+      if (!finding.remedy().isEmpty()) {
+        System.out.printf("%-8s %-12s → %s%n", "", "", finding.remedy());
+      }
+    }
+  }
+
+  private static Map<String, Object> json(Doctor.Finding finding) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("verdict", Doctor.word(finding.verdict()));
+    json.put("subject", finding.subject());
+    json.put("finding", finding.finding());
+    json.put("remedy", finding.remedy());
+    return json;
+  }
+}

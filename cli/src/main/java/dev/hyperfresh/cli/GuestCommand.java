@@ -1,0 +1,179 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.JsonNode;
+
+/// `hyperfresh guest …`.
+@Command(
+    name = "guest",
+    description = "The guests of a daemon.",
+    synopsisSubcommandLabel = "COMMAND",
+    mixinStandardHelpOptions = true,
+    subcommands = {
+      GuestCommand.Create.class,
+      GuestCommand.ListAll.class,
+      GuestCommand.Show.class,
+      ConsoleCommand.class,
+      GuestCommand.Stop.class,
+      GuestCommand.Delete.class
+    })
+final class GuestCommand {
+  private GuestCommand() {}
+
+  @Command(
+      name = "create",
+      description = "Make and start a guest.",
+      footer = {
+        "",
+        "A spec; only name and kernel or disks are required, and paths start at the spec's folder:",
+        "  name: web1",
+        "  vcpus: 1",
+        "  memory: 512M                # M or G",
+        "  machine: pc-q35-7.2         # pinned: every later release must know it",
+        "  cpu: qemu64",
+        "  accelerator: auto           # auto, kvm or tcg",
+        "  release: qemu-7.2           # default: the newest that knows the machine",
+        "  kernel: vmlinuz",
+        "  initrd: initrd",
+        "  cmdline: console=ttyS0",
+        "  disks:",
+        "    - path: disk.qcow2",
+        "      format: qcow2           # raw or qcow2",
+        "      readonly: false",
+        "  nics:",
+        "    - bridge: br0",
+        "      mac: 52:54:00:12:34:56  # default: made from the guest's name",
+        "      tap: web1-0             # default: likewise",
+        "",
+        "Example:",
+        "  hyperfresh guest create -f web1.yaml"
+      })
+  static final class Create implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Option(
+        names = {"-f", "--file"},
+        required = true,
+        paramLabel = "SPEC",
+        description = "The guest's spec, YAML.")
+    private Path file = Path.of("");
+
+    @Override
+    public void run() {
+      String document;
+      try {
+        document = Files.readString(file);
+      } catch (IOException e) {
+        throw Problem.SPEC_FILE_MISSING.because(file + " cannot be read: " + e.getMessage(), e);
+      }
+      Path folder = file.toAbsolutePath().getParent();
+      Map<String, String> body =
+          Map.of("document", document, "base", String.valueOf(folder == null ? "/" : folder));
+      JsonNode guest = options.client().work("/v1/guests", body, Output::progress);
+      print(options, guest);
+    }
+  }
+
+  @Command(name = "list", description = "List the guests.")
+  static final class ListAll implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().get("/v1/guests");
+      if (options.json()) {
+        Output.json(answer);
+        return;
+      }
+      List<List<String>> rows = answer.path("guests").valueStream().map(GuestCommand::row).toList();
+      Output.table(
+          List.of("GUEST", "STATE", "RELEASE", "ACCELERATOR", "MEMORY", "MACHINE", "PID"), rows);
+    }
+  }
+
+  private static List<String> row(JsonNode guest) {
+    return List.of(
+        guest.path("name").asString(),
+        guest.path("state").asString(),
+        guest.path("release").asString(),
+        guest.path("accelerator").asString(),
+        guest.path("memory_mib").asLong() + " MiB",
+        guest.path("machine").asString(),
+        guest.path("pid").asString());
+  }
+
+  private static void print(Options options, JsonNode guest) {
+    if (options.json()) {
+      Output.json(guest);
+      return;
+    }
+    guest.forEachEntry((key, value) ->
+        System.out.printf(
+            "%-19s %s%n", key, value.isValueNode() ? value.asString() : value.toString()));
+  }
+
+  @Command(name = "show", description = "Show one guest.")
+  static final class Show implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "GUEST")
+    private String name = "";
+
+    @Override
+    public void run() {
+      print(options, options.client().get("/v1/guests/" + name));
+    }
+  }
+
+  @Command(name = "stop", description = "Stop a guest; it stays listed until it is deleted.")
+  static final class Stop implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "GUEST")
+    private String name = "";
+
+    @Option(
+        names = "--patience",
+        paramLabel = "SECONDS",
+        defaultValue = "30",
+        description =
+            "How long the guest may take to power itself off; 0 ends it at once (default: ${DEFAULT-VALUE}).")
+    private int patience;
+
+    @Override
+    public void run() {
+      Map<String, Integer> body = Map.of("patience_s", patience);
+      print(options, options.client().work("/v1/guests/" + name + "/stop", body, Output::progress));
+    }
+  }
+
+  @Command(
+      name = "delete",
+      description =
+          "End a guest and remove everything HyperFresh made for it; its disk images stay.")
+  static final class Delete implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "GUEST")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().delete("/v1/guests/" + name);
+      if (options.json()) {
+        Output.json(answer);
+      } else {
+        System.out.println(name + " is deleted.");
+      }
+    }
+  }
+}

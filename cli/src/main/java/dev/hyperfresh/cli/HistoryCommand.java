@@ -1,0 +1,68 @@
+package dev.hyperfresh.cli;
+
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Locale;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.JsonNode;
+
+/// `hyperfresh history`.
+@Command(
+    name = "history",
+    description = "List past replacements, newest first.",
+    footer = {
+      "",
+      "Examples:",
+      "  hyperfresh history",
+      "  hyperfresh history web1 --limit 5 --json"
+    })
+final class HistoryCommand implements Runnable {
+  @Mixin private Options options = new Options();
+
+  @Parameters(paramLabel = "GUEST", arity = "0..1", description = "Only this guest's.")
+  private String guest = "";
+
+  @Option(
+      names = "--limit",
+      paramLabel = "N",
+      defaultValue = "50",
+      description = "At most so many, 1 to 1000 (default: ${DEFAULT-VALUE}).")
+  private int limit;
+
+  @Override
+  public void run() {
+    // Helidon's client encodes a path, so the query goes in already encoded.
+    String query = "?limit=" + limit;
+    if (!guest.isEmpty()) {
+      query += "&guest=" + URLEncoder.encode(guest, StandardCharsets.UTF_8);
+    }
+    JsonNode answer = options.client().get("/v1/history" + query);
+    if (options.json()) {
+      Output.json(answer);
+      return;
+    }
+    Output.table(
+        List.of("TIME", "GUEST", "FROM", "TO", "ACCELERATOR", "BLACKOUT", "GUEST STOOD", "OUTCOME"),
+        answer.path("replacements").valueStream().map(HistoryCommand::row).toList());
+  }
+
+  private static List<String> row(JsonNode r) {
+    return List.of(
+        r.path("started_at").asString().replaceFirst("\\..*", "Z"),
+        r.path("guest").asString(),
+        r.path("from").asString(),
+        r.path("to").asString(),
+        r.path("accelerator").asString(),
+        millis(r.path("blackout_ms")),
+        millis(r.path("guest_gap_ms")),
+        (r.path("outcome").asString() + " " + r.path("problem").asString("")).strip());
+  }
+
+  private static String millis(JsonNode value) {
+    return value.isNumber() ? String.format(Locale.ROOT, "%.2f ms", value.asDouble()) : "-";
+  }
+}

@@ -1,0 +1,83 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import java.util.Optional;
+import java.util.ServiceLoader;
+import picocli.AutoComplete.GenerateCompletion;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/// The entry of `hyperfresh`.
+@Command(
+    name = "hyperfresh",
+    description = "Replaces the hypervisor under running guests, on this host, in milliseconds.",
+    version = "hyperfresh " + Main.VERSION,
+    mixinStandardHelpOptions = true,
+    synopsisSubcommandLabel = "COMMAND",
+    footer = {
+      "",
+      "Examples:",
+      "  hyperfresh demo                            see it work, on guests of its own",
+      "  hyperfresh doctor                          what works on this host",
+      "  hyperfresh daemon &                        start the daemon",
+      "  hyperfresh release fetch qemu-10.0         bring a QEMU from Debian's packages",
+      "  hyperfresh guest create -f web1.yaml       start a guest",
+      "  hyperfresh replace web1 --to qemu-10.0     replace its hypervisor while it runs",
+      "",
+      "Exit codes: 0 done, 2 bad input, 3 not possible now, 4 the host lacks something,",
+      "  5 replacement refused or rolled back, 6 guest lost, 7 no daemon, 70 a defect."
+    },
+    subcommands = {
+      DaemonCommand.class,
+      DoctorCommand.class,
+      ReleaseCommand.class,
+      GuestCommand.class,
+      ReplaceCommand.class,
+      HistoryCommand.class,
+      GenerateCompletion.class
+    })
+public final class Main implements Runnable {
+  /// The version of command, daemon and API.
+  public static final String VERSION = "0.1.0";
+
+  @CommandLine.Spec
+  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
+  private Main() {}
+
+  /// Runs one command and exits with its code.
+  public static void main(String[] arguments) {
+    System.exit(run(arguments));
+  }
+
+  /// Runs one command.
+  ///
+  /// @return its exit code
+  public static int run(String... arguments) {
+    CommandLine line = new CommandLine(new Main());
+    for (ExtraCommand extra : ServiceLoader.load(ExtraCommand.class)) {
+      line.addSubcommand(extra);
+    }
+    line.setExecutionExceptionHandler(Main::report);
+    return line.execute(arguments);
+  }
+
+  private static int report(Exception e, CommandLine line, CommandLine.ParseResult result) {
+    boolean json =
+        Optional.ofNullable(line.getCommandSpec().findOption("--json"))
+            .map(option -> Boolean.TRUE.equals(option.getValue()))
+            .orElse(false);
+    if (e instanceof HyperFreshException known) {
+      Output.problem(known, json);
+      return known.problem().exitCode();
+    }
+    line.getErr().println("hyperfresh: a defect of HyperFresh: " + e);
+    e.printStackTrace(line.getErr());
+    return 70;
+  }
+
+  @Override
+  public void run() {
+    spec.commandLine().usage(System.out);
+  }
+}

@@ -1,0 +1,102 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.daemon.Views;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import java.util.List;
+import java.util.Locale;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.ObjectMapper;
+import tools.jackson.databind.json.JsonMapper;
+
+/// How results look: tables and sentences for people on standard output, progress and errors on
+/// standard error, one line of JSON for programs.
+public final class Output {
+  static final ObjectMapper JSON = JsonMapper.builder().build();
+
+  private Output() {}
+
+  static void json(Object value) {
+    System.out.println(JSON.writeValueAsString(value));
+  }
+
+  /// Prints an error: what happened, and what to do.
+  public static void problem(HyperFreshException e, boolean json) {
+    if (json) {
+      json(Views.problem(e));
+      return;
+    }
+    System.err.println("hyperfresh: " + e.problem().code() + " " + e.problem().summary());
+    System.err.println("  " + e.detail());
+    System.err.println("  " + e.problem().advice());
+  }
+
+  /// Prints one step of a longer work.
+  public static void progress(String state, String text) {
+    System.err.printf(Locale.ROOT, "  %-10s %s%n", state, text);
+  }
+
+  /// Prints rows under their headings, each column as wide as its widest cell.
+  static void table(List<String> headings, List<List<String>> rows) {
+    int[] widths = new int[headings.size()];
+    for (int i = 0; i < widths.length; i++) {
+      int column = i;
+      widths[i] =
+          rows.stream()
+              .mapToInt(row -> row.get(column).length())
+              .reduce(headings.get(i).length(), Math::max);
+    }
+    row(headings, widths);
+    rows.forEach(row -> row(row, widths));
+  }
+
+  private static void row(List<String> cells, int[] widths) {
+    StringBuilder line = new StringBuilder();
+    for (int i = 0; i < widths.length; i++) {
+      line.append(cells.get(i));
+      if (i < widths.length - 1) {
+        line.repeat(' ', widths[i] - cells.get(i).length() + 2);
+      }
+    }
+    System.out.println(line);
+  }
+
+  /// Prints a replacement for a person.
+  public static void replacement(JsonNode r) {
+    System.out.printf(
+        "%s: %s → %s, %s (%s)%n",
+        r.path("guest").asString(),
+        r.path("from").asString(),
+        r.path("to").asString(),
+        r.path("outcome").asString(),
+        r.path("accelerator").asString());
+    if (!r.has("blackout_ms")) {
+      System.out.println("  " + r.path("problem").asString() + " " + r.path("detail").asString());
+      return;
+    }
+    System.out.printf(
+        Locale.ROOT,
+        "  blackout     %8.2f ms   from STOP to RESUME, by the hypervisors' clocks%n",
+        r.path("blackout_ms").asDouble());
+    if (r.has("guest_gap_ms")) {
+      System.out.printf(
+          Locale.ROOT,
+          "  guest stood  %8.2f ms   longest gap of its heartbeat, seen in its memory (noise floor"
+              + " %.2f ms)%n",
+          r.path("guest_gap_ms").asDouble(),
+          r.path("noise_floor_ms").asDouble());
+    }
+    System.out.printf(
+        Locale.ROOT,
+        "  RAM copied   %8d bytes; device and vCPU state: %d bytes%n",
+        r.path("ram_bytes_copied").asLong(),
+        r.path("state_bytes").asLong());
+    System.out.printf(
+        Locale.ROOT,
+        "  phases       prepare %.0f ms (guest runs), hand-over %.1f ms (guest runs), retire %.0f ms"
+            + " (guest runs), total %.0f ms%n",
+        r.path("prepare_ms").asDouble(),
+        r.path("hand_over_ms").asDouble(),
+        r.path("retire_ms").asDouble(),
+        r.path("total_ms").asDouble());
+  }
+}

@@ -1,0 +1,161 @@
+package dev.hyperfresh.cli;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.JsonNode;
+
+/// `hyperfresh release …`.
+@Command(
+    name = "release",
+    description = "The hypervisor releases that guests can run on.",
+    synopsisSubcommandLabel = "COMMAND",
+    mixinStandardHelpOptions = true,
+    subcommands = {
+      ReleaseCommand.ListAll.class,
+      ReleaseCommand.Show.class,
+      ReleaseCommand.Fetch.class,
+      ReleaseCommand.Add.class,
+      ReleaseCommand.Verify.class,
+      ReleaseCommand.Remove.class
+    },
+    footer = {
+      "",
+      "Examples:",
+      "  hyperfresh release fetch qemu-7.2",
+      "  hyperfresh release fetch qemu-10.0",
+      "  hyperfresh release add /usr/bin/qemu-system-x86_64",
+      "  hyperfresh release list"
+    })
+final class ReleaseCommand {
+  private ReleaseCommand() {}
+
+  @Command(name = "list", description = "List the installed releases.")
+  static final class ListAll implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().get("/v1/releases");
+      if (options.json()) {
+        Output.json(answer);
+        return;
+      }
+      List<List<String>> rows =
+          answer
+              .path("releases")
+              .valueStream()
+              .map(r ->
+                  List.of(
+                      r.path("name").asString(),
+                      r.path("kind").asString(),
+                      r.path("source").asString()))
+              .toList();
+      Output.table(List.of("RELEASE", "KIND", "SOURCE"), rows);
+    }
+  }
+
+  @Command(name = "show", description = "Show what a release said it can do.")
+  static final class Show implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode release = options.client().get("/v1/releases/" + name);
+      if (options.json()) {
+        Output.json(release);
+        return;
+      }
+      for (String field : List.of("name", "kind", "version", "source", "binary", "sha256")) {
+        System.out.printf("%-9s %s%n", field, release.path(field).asString());
+      }
+      System.out.println("machines  " + joined(release.path("machines")));
+      System.out.println("cpus      " + joined(release.path("cpus")));
+    }
+
+    private static String joined(JsonNode list) {
+      return String.join(" ", list.valueStream().map(JsonNode::asString).toList());
+    }
+  }
+
+  @Command(
+      name = "fetch",
+      description = "Bring a release from Debian's packages, beside the system's own.",
+      footer = {"", "Example:", "  hyperfresh release fetch qemu-10.0"})
+  static final class Fetch implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME", description = "Such as qemu-7.2 or qemu-10.0.")
+    private String name = "";
+
+    @Override
+    public void run() {
+      installed(
+          options, options.client().work("/v1/releases", Map.of("name", name), Output::progress));
+    }
+  }
+
+  @Command(name = "add", description = "Register a QEMU that is on this host already.")
+  static final class Add implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "PATH", description = "Such as /usr/bin/qemu-system-x86_64.")
+    private Path path = Path.of("");
+
+    @Override
+    public void run() {
+      Map<String, String> body = Map.of("path", path.toAbsolutePath().toString());
+      installed(options, options.client().work("/v1/releases", body, Output::progress));
+    }
+  }
+
+  private static void installed(Options options, JsonNode release) {
+    if (options.json()) {
+      Output.json(release);
+    } else {
+      System.out.println(release.path("name").asString() + " is installed.");
+    }
+  }
+
+  @Command(name = "verify", description = "Check that a release is unchanged and runs.")
+  static final class Verify implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode release = options.client().post("/v1/releases/" + name + "/verify", Map.of());
+      if (options.json()) {
+        Output.json(release);
+      } else {
+        System.out.println(release.path("name").asString() + " is unchanged and runs.");
+      }
+    }
+  }
+
+  @Command(name = "remove", description = "Remove a release that runs no guest.")
+  static final class Remove implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().delete("/v1/releases/" + name);
+      if (options.json()) {
+        Output.json(answer);
+      } else {
+        System.out.println(name + " is removed.");
+      }
+    }
+  }
+}

@@ -1,0 +1,227 @@
+package dev.hyperfresh.qemu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
+import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.MemFd;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
+
+class CommandLineTest {
+  private static final String BINARY = "/opt/a/bin/qemu-system-x86_64";
+
+  @TempDir Path folder;
+  private final MemFd memory = MemFd.create("command-line-test", 64L << 20);
+  private Path files;
+
+  @BeforeEach
+  void pin() throws Exception {
+    files = Files.createDirectory(folder.resolve("web,1"));
+    Files.writeString(files.resolve(Qemu.PINNED_KERNEL), "k");
+    Files.writeString(files.resolve(Qemu.PINNED_INITRD), "i");
+  }
+
+  @AfterEach
+  void close() {
+    memory.close();
+  }
+
+  @Test
+  void aRichSpecIsExactlyThis() {
+    List<String> line = CommandLine.of(launch(rich(), 1), release("7.2.22", BINARY), false);
+
+    List<String> disks = line.stream().filter(argument -> argument.startsWith("{")).toList();
+    assertThat(replaced(line, disks))
+        .containsExactly(
+            BINARY,
+            "-L",
+            "/opt/a/share",
+            "-name",
+            "guest=web1,debug-threads=on",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-sandbox",
+            "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            "-machine",
+            "pc-q35-7.2,memory-backend=ram",
+            "-accel",
+            "tcg",
+            "-cpu",
+            "qemu64,+svm",
+            "-smp",
+            "4",
+            "-m",
+            "64M",
+            "-object",
+            "memory-backend-file,id=ram,size=64M,mem-path=/proc/self/fd/10,share=on",
+            "-chardev",
+            "socket,id=qmp,fd=11,server=on,wait=off",
+            "-mon",
+            "chardev=qmp,mode=control",
+            "-chardev",
+            "socket,id=console,fd=12,server=on,wait=off,logfile="
+                + folder
+                + "/web,,1/console.log,logappend=on",
+            "-serial",
+            "chardev:console",
+            "-kernel",
+            files + "/kernel",
+            "-initrd",
+            files + "/initrd",
+            "-append",
+            "console=ttyS0 root=/dev/vda,ro",
+            "-blockdev",
+            "DISK",
+            "-device",
+            "virtio-blk-pci,id=blk0,drive=disk0",
+            "-blockdev",
+            "DISK",
+            "-device",
+            "virtio-blk-pci,id=blk1,drive=disk1",
+            "-netdev",
+            "tap,id=net0,fd=13",
+            "-device",
+            "virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,romfile=",
+            "-netdev",
+            "tap,id=net1,fd=14",
+            "-device",
+            "virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:00:00:02,romfile=");
+    assertDisk(disks.get(0), "qcow2", "disk0", false, "/images/a,b \"c\".qcow2");
+    assertDisk(disks.get(1), "raw", "disk1", true, "/images/data,driver=nbd");
+  }
+
+  @Test
+  void aWaitingInstanceDiffersInOneOption() {
+    QemuRelease release = release("7.2.22", BINARY);
+    List<String> expected = new ArrayList<>(CommandLine.of(launch(rich(), 1), release, false));
+    expected.addAll(List.of("-incoming", "defer"));
+
+    assertThat(withoutDisks(CommandLine.of(launch(rich(), 1), release, true)))
+        .isEqualTo(withoutDisks(expected));
+  }
+
+  @Test
+  void releasesAndGenerationsDifferInTheBinaryAndItsOwnArgumentsOnly() {
+    QemuRelease old = release("7.2.22", BINARY);
+    QemuRelease next = release("10.0.2", "/opt/b/bin/qemu-system-x86_64");
+    List<String> first = CommandLine.of(launch(rich(), 1), old, true);
+    List<String> second = CommandLine.of(launch(rich(), 2), next, true);
+
+    assertThat(second).startsWith(next.binary().toString(), "-L", "/opt/b/share");
+    assertThat(withoutDisks(second.subList(3, second.size())))
+        .isEqualTo(withoutDisks(first.subList(3, first.size())));
+  }
+
+  @Test
+  void aGuestWithoutKernelAndCardsHasNoneOfTheirOptions() {
+    GuestSpec spec =
+        spec(Optional.empty(), List.of(new Disk(Path.of("/d"), Disk.Format.RAW, false)), List.of());
+
+    List<String> line = CommandLine.of(launch(spec, 1), release("7.2.22", BINARY), false);
+
+    assertThat(line).doesNotContain("-kernel", "-initrd", "-append", "-netdev", "-incoming");
+    assertThat(line).contains("-blockdev");
+  }
+
+  @Test
+  void aKernelWithoutAnInitrdGetsNoneEvenWhenAnEarlierGuestLeftOneBehind() {
+    GuestSpec spec =
+        spec(
+            Optional.of(new KernelBoot(Path.of("/boot/k"), Optional.empty(), "quiet")),
+            List.of(),
+            List.of());
+
+    assertThat(CommandLine.of(launch(spec, 1), release("7.2.22", BINARY), false))
+        .contains("-kernel")
+        .doesNotContain("-initrd");
+  }
+
+  private static void assertDisk(
+      String json, String driver, String node, boolean readOnly, String path) {
+    JsonNode disk = QmpMessage.JSON.readTree(json);
+    assertThat(disk.path("driver").asString()).isEqualTo(driver);
+    assertThat(disk.path("node-name").asString()).isEqualTo(node);
+    assertThat(disk.path("read-only").asBoolean()).isEqualTo(readOnly);
+    assertThat(disk.path("file").path("driver").asString()).isEqualTo("file");
+    assertThat(disk.path("file").path("filename").asString()).isEqualTo(path);
+    assertThat(disk.path("file").path("locking").asString()).isEqualTo("on");
+    assertThat(disk.size()).isEqualTo(4);
+  }
+
+  private static List<String> replaced(List<String> line, List<String> disks) {
+    return line.stream().map(argument -> disks.contains(argument) ? "DISK" : argument).toList();
+  }
+
+  /// The members of a JSON object have no order, so disks are compared as trees.
+  private static List<Object> withoutDisks(List<String> line) {
+    return line.stream()
+        .map(argument ->
+            argument.startsWith("{") ? (Object) QmpMessage.JSON.readTree(argument) : argument)
+        .toList();
+  }
+
+  private static GuestSpec rich() {
+    return spec(
+        Optional.of(
+            new KernelBoot(
+                Path.of("/boot/k"),
+                Optional.of(Path.of("/boot/i")),
+                "console=ttyS0 root=/dev/vda,ro")),
+        List.of(
+            new Disk(Path.of("/images/a,b \"c\".qcow2"), Disk.Format.QCOW2, false),
+            new Disk(Path.of("/images/data,driver=nbd"), Disk.Format.RAW, true)),
+        List.of(
+            new Nic("tap0", Optional.empty(), "52:54:00:00:00:01"),
+            new Nic("tap1", Optional.of("br0"), "52:54:00:00:00:02")));
+  }
+
+  private static GuestSpec spec(Optional<KernelBoot> boot, List<Disk> disks, List<Nic> nics) {
+    return new GuestSpec(
+        "web1", 4, 64L << 20, "pc-q35-7.2", "qemu64,+svm", AcceleratorWish.AUTO, boot, disks, nics);
+  }
+
+  private Launch launch(GuestSpec spec, int generation) {
+    return new Launch(
+        spec,
+        release("7.2.22", BINARY),
+        Accelerator.TCG,
+        memory,
+        List.of(),
+        files,
+        folder,
+        generation,
+        _ -> {});
+  }
+
+  private static QemuRelease release(String version, String binary) {
+    Path home = Path.of(binary).getRoot().resolve(Path.of(binary).subpath(0, 2));
+    return new QemuRelease(
+        "qemu-" + version,
+        version,
+        Path.of(binary),
+        List.of("-L", home + "/share"),
+        List.of(),
+        "0",
+        Set.of("pc-q35-7.2"),
+        Set.of("qemu64"),
+        Set.of(),
+        "a test");
+  }
+}
