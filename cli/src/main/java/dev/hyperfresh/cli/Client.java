@@ -5,6 +5,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import io.helidon.http.Method;
+import io.helidon.webclient.api.HttpClientRequest;
 import io.helidon.webclient.api.HttpClientResponse;
 import io.helidon.webclient.api.WebClient;
 import java.io.BufferedReader;
@@ -18,6 +19,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.function.Supplier;
 import tools.jackson.databind.JsonNode;
 
 /// Speaks to the daemon of one state directory.
@@ -46,26 +48,33 @@ final class Client {
   }
 
   JsonNode get(String path) {
-    return once(Method.GET, path, Map.of());
+    return get(path, Map.of());
+  }
+
+  JsonNode get(String path, Map<String, String> query) {
+    return once(http.method(Method.GET).path(path), query);
+  }
+
+  private JsonNode once(HttpClientRequest request, Map<String, String> query) {
+    query.forEach(request::queryParam);
+    try (HttpClientResponse response = sent(request::request)) {
+      return checked(response, response.as(byte[].class));
+    }
   }
 
   JsonNode delete(String path) {
-    return once(Method.DELETE, path, Map.of());
+    return once(http.method(Method.DELETE).path(path), Map.of());
   }
 
   JsonNode post(String path, Map<String, ?> body) {
-    return once(Method.POST, path, body);
-  }
-
-  private JsonNode once(Method method, String path, Map<String, ?> body) {
-    try (HttpClientResponse response = request(method, path, body)) {
+    try (HttpClientResponse response = submit(path, body)) {
       return checked(response, response.as(byte[].class));
     }
   }
 
   /// Asks for work and follows it to its result.
   JsonNode work(String path, Map<String, ?> body, Progress progress) {
-    try (HttpClientResponse response = request(Method.POST, path, body);
+    try (HttpClientResponse response = submit(path, body);
         BufferedReader lines =
             new BufferedReader(
                 new InputStreamReader(response.inputStream(), StandardCharsets.UTF_8))) {
@@ -86,12 +95,14 @@ final class Client {
     }
   }
 
-  private HttpClientResponse request(Method method, String path, Map<String, ?> body) {
+  private HttpClientResponse submit(String path, Map<String, ?> body) {
+    byte[] json = Output.JSON.writeValueAsBytes(body);
+    return sent(() -> http.method(Method.POST).path(path).submit(json));
+  }
+
+  private HttpClientResponse sent(Supplier<HttpClientResponse> request) {
     try {
-      var request = http.method(method).path(path);
-      return method.equals(Method.POST)
-          ? request.submit(Output.JSON.writeValueAsBytes(body))
-          : request.request();
+      return request.get();
     } catch (UncheckedIOException | IllegalStateException e) {
       throw absent();
     }

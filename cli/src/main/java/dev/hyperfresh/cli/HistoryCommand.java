@@ -1,9 +1,9 @@
 package dev.hyperfresh.cli;
 
-import java.net.URLEncoder;
-import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -35,12 +35,11 @@ final class HistoryCommand implements Runnable {
 
   @Override
   public void run() {
-    // Helidon's client encodes a path, so the query goes in already encoded.
-    String query = "?limit=" + limit;
+    Map<String, String> query = new HashMap<>(Map.of("limit", Integer.toString(limit)));
     if (!guest.isEmpty()) {
-      query += "&guest=" + URLEncoder.encode(guest, StandardCharsets.UTF_8);
+      query.put("guest", guest);
     }
-    JsonNode answer = options.client().get("/v1/history" + query);
+    JsonNode answer = options.client().get("/v1/history", query);
     if (options.json()) {
       Output.json(answer);
       return;

@@ -5,6 +5,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
+import io.helidon.http.HttpException;
 import io.helidon.webserver.WebServer;
 import io.helidon.webserver.http.HttpRouting;
 import io.helidon.webserver.http.ServerRequest;
@@ -73,6 +74,10 @@ final class Api implements AutoCloseable {
   private void routes(HttpRouting.Builder routes) {
     routes
         .error(HyperFreshException.class, (_, response, e) -> problem(response, e))
+        .error(
+            HttpException.class,
+            (_, response, e) ->
+                problem(response, Problem.API_REQUEST.because(String.valueOf(e.getMessage()), e)))
         .error(RuntimeException.class, (_, response, e) -> problem(response, internal(e)))
         .get("/v1/guests", (_, response) -> send(response, guests()))
         .post("/v1/guests", (request, response) -> work(request, response, this::create))

@@ -23,6 +23,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
@@ -42,6 +43,7 @@ final class Replacement {
   private static final long QUIET_NANOS = 500_000_000;
 
   private static final long AFTER_NANOS = 250_000_000;
+  private static final long STOP_REPORT_NANOS = 1_000_000_000;
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
 
   private final Guest guest;
@@ -58,6 +60,7 @@ final class Replacement {
   private double prepareMs;
   private double handOverMs;
   private long orderedMicros;
+  private OptionalLong stoppedMicros = OptionalLong.empty();
 
   Replacement(
       String id,
@@ -200,7 +203,6 @@ final class Replacement {
   private ReplacementState await(Switching switching) {
     Instance target = switching.target();
     long deadline = Clock.monotonicNanos() + maxBlackout.toNanos();
-    long stopped = orderedMicros;
     while (true) {
       InstanceEvent event = next(deadline);
       switch (event) {
@@ -211,10 +213,10 @@ final class Replacement {
                   "The target did not resume within " + maxBlackout.toMillis() + " ms."));
         }
         case InstanceEvent.Resumed resumed when resumed.generation() == target.generation() -> {
-          return new Committed(target, stopped, resumed.atMicros());
+          return new Committed(target, resumed.atMicros());
         }
         case InstanceEvent.Stopped stop when stop.generation() == source.generation() ->
-            stopped = stop.atMicros();
+            stoppedMicros = OptionalLong.of(stop.atMicros());
         case InstanceEvent.HandOverFailed failure -> {
           return rollBack(target, Problem.REPLACE_SWITCH.because(side(failure) + failure.reason()));
         }
@@ -283,7 +285,8 @@ final class Replacement {
     long stateBytes = committed.target().stateBytes();
     guest.adopt(committed.target());
     write("Committed");
-    handOverMs = (committed.stoppedMicros() - orderedMicros) / 1e3;
+    awaitStopped();
+    handOverMs = stoppedMicros.isPresent() ? (stoppedMicros.getAsLong() - orderedMicros) / 1e3 : 0;
     progress.step("Committed", "the guest runs on " + to.name());
     long begin = Clock.monotonicNanos();
     long ramBytesCopied = source.ramBytesCopied();
@@ -293,18 +296,29 @@ final class Replacement {
     if (watch.isPresent()) {
       LockSupport.parkNanos(AFTER_NANOS);
     }
-    double blackoutMs = (committed.resumedMicros() - committed.stoppedMicros()) / 1e3;
+    OptionalDouble blackoutMs =
+        stoppedMicros.isPresent()
+            ? OptionalDouble.of((committed.resumedMicros() - stoppedMicros.getAsLong()) / 1e3)
+            : OptionalDouble.empty();
     ReplacementRecord record =
-        record(
-            OptionalDouble.of(blackoutMs),
-            ramBytesCopied,
-            stateBytes,
-            retireMs,
-            "committed",
-            "",
-            "");
+        record(blackoutMs, ramBytesCopied, stateBytes, retireMs, "committed", "", "");
     closeWatch();
     return new Retired(record);
+  }
+
+  /// The two hypervisors report on channels of their own, so the source's STOP can be read after
+  /// the target's RESUME.
+  private void awaitStopped() {
+    long deadline = Clock.monotonicNanos() + STOP_REPORT_NANOS;
+    while (stoppedMicros.isEmpty()) {
+      InstanceEvent event = next(deadline);
+      if (event == null) {
+        return;
+      }
+      if (event instanceof InstanceEvent.Stopped stop && stop.generation() == source.generation()) {
+        stoppedMicros = OptionalLong.of(stop.atMicros());
+      }
+    }
   }
 
   private ReplacementRecord unsuccessful(String outcome, HyperFreshException reason) {

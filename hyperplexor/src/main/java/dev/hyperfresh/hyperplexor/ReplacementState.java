@@ -22,10 +22,8 @@ sealed interface ReplacementState {
 
   /// The target runs the guest and is its authority; the source is never continued.
   ///
-  /// @param stoppedMicros when the source stopped the guest, its own wall clock
   /// @param resumedMicros when the target resumed it, its own wall clock
-  record Committed(Instance target, long stoppedMicros, long resumedMicros)
-      implements ReplacementState {}
+  record Committed(Instance target, long resumedMicros) implements ReplacementState {}
 
   /// The source is gone; the replacement is over.
   record Retired(ReplacementRecord record) implements ReplacementState {}

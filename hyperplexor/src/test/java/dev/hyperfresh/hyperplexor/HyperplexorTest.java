@@ -3,6 +3,7 @@ package dev.hyperfresh.hyperplexor;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Problem;
@@ -11,6 +12,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -95,6 +98,54 @@ class HyperplexorTest {
     stage.on("1.start", _ -> {});
     assertThat(hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE).state())
         .isEqualTo(GuestView.State.RUNNING);
+  }
+
+  @Test
+  void aGuestWhoseNetworkCannotBeMadeLeavesNothingBehind() {
+    GuestSpec spec = stage.spec("g");
+    GuestSpec wired =
+        new GuestSpec(
+            spec.name(),
+            spec.vcpus(),
+            spec.memoryBytes(),
+            spec.machine(),
+            spec.cpu(),
+            spec.accelerator(),
+            spec.boot(),
+            spec.disks(),
+            List.of(new GuestSpec.Nic("lo", Optional.empty(), "52:54:00:00:00:01")));
+
+    assertThatThrownBy(() -> hyperplexor.create(wired, Stage.OLD, Progress.NONE))
+        .isInstanceOf(HyperFreshException.class)
+        .hasMessageContaining("Tap lo cannot be made");
+
+    assertThat(hyperplexor.list()).isEmpty();
+    assertThat(stage.calls).isEmpty();
+    assertThat(folder.resolve("state/guests/g")).doesNotExist();
+  }
+
+  @Test
+  void aSpecWithFaultsTouchesNothing() {
+    GuestSpec spec = stage.spec("g");
+    GuestSpec faulty =
+        new GuestSpec(
+            "a b",
+            0,
+            spec.memoryBytes(),
+            spec.machine(),
+            spec.cpu(),
+            spec.accelerator(),
+            spec.boot(),
+            spec.disks(),
+            spec.nics());
+
+    assertThatThrownBy(() -> hyperplexor.create(faulty, Stage.OLD, Progress.NONE))
+        .isInstanceOf(HyperFreshException.class)
+        .hasMessageContaining("name: ")
+        .hasMessageContaining("vcpus: ");
+
+    assertThat(stage.calls).isEmpty();
+    assertThat(folder.resolve("state/guests")).doesNotExist();
   }
 
   @Test

@@ -215,7 +215,12 @@ class QemuReleasesTest {
   void aReleaseWithOneOtherByteIsDamaged() throws Exception {
     QemuRelease original = fetched().fetch("qemu-7.2", System.out::println);
     Path home = Files.createDirectory(directory.resolve(original.name()));
-    Path binary = home.resolve("qemu");
+    // QEMU finds its modules beside the folder of its binary.
+    Path usr = original.binary().resolve("../..").normalize();
+    Path binary = home.resolve("usr/bin/qemu-system-x86_64");
+    Files.createDirectories(binary.getParent());
+    Files.createSymbolicLink(home.resolve("usr/lib"), usr.resolve("lib"));
+    Files.createSymbolicLink(home.resolve("usr/share"), usr.resolve("share"));
     Files.copy(original.binary(), binary, StandardCopyOption.COPY_ATTRIBUTES);
     write(
         home,
