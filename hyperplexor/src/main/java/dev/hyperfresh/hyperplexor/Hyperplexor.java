@@ -230,6 +230,12 @@ public final class Hyperplexor implements AutoCloseable {
     return guest.call(() -> new Replacement(id, guest, to, maxBlackout, journal, progress).run());
   }
 
+  /// Whether the guest carries a heartbeat that beats now.
+  public boolean hasHeartbeat(String name) {
+    Guest guest = guest(name);
+    return guest.call(() -> guest.pulse().find());
+  }
+
   /// Powers the guest off and ends its hypervisor; after `patience` without its consent.
   public GuestView stop(String name, Duration patience) {
     Guest guest = guest(name);

@@ -414,6 +414,23 @@ class ReplacementTest {
     assertThat(replace(LONG).blackoutMs()).hasValue(4.5);
   }
 
+  @Test
+  void aTargetThatEndsRightAfterItResumedIsNoticed() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 5_004_500));
+          stage.actor(2).die("it crashed");
+          source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+        });
+
+    tolerantly(LONG);
+
+    assertNotWedged();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(guest.view().detail()).isEqualTo("it crashed");
+  }
+
   private ReplacementRecord replace(Duration maxBlackout) {
     return guest.call(
         () -> new Replacement("id1", guest, Stage.NEW, maxBlackout, journal, progress).run());

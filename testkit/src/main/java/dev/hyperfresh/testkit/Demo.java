@@ -1,0 +1,163 @@
+package dev.hyperfresh.testkit;
+
+import dev.hyperfresh.cli.ExtraCommand;
+import dev.hyperfresh.cli.Logging;
+import dev.hyperfresh.daemon.Daemon;
+import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.OpenFlags;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.logging.Level;
+import java.util.stream.Stream;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/// `hyperfresh demo`: the whole product on guests of its own, and nothing left behind.
+///
+/// The demonstration runs in a network namespace that lives as long as its process, so its tap and
+/// its addresses touch nothing and cannot outlive it.
+@Command(
+    name = "demo",
+    description = "Replace the hypervisor under a Linux guest that serves TCP, there and back.",
+    mixinStandardHelpOptions = true,
+    footer = {
+      "",
+      "Boots a Linux guest under QEMU 7.2, replaces it by QEMU 10.0 and back while a TCP stream",
+      "and a heartbeat go on, then does the same with a guest on real KVM where /dev/kvm opens.",
+      "Uses its own daemon in a directory that is removed at the end; what it fetches or builds",
+      "(QEMU releases, a guest kernel) is kept in the cache for the next time.",
+      "",
+      "Examples:",
+      "  hyperfresh demo",
+      "  hyperfresh demo --json | tail -n 1"
+    })
+public final class Demo implements ExtraCommand {
+  @Option(names = "--json", description = "End with one line of JSON on standard output.")
+  private boolean json;
+
+  @Option(names = "--network", hidden = true, description = "Runs in a network namespace already.")
+  private boolean network;
+
+  /// For the service loader.
+  public Demo() {}
+
+  @Override
+  public void run() {
+    String obstacle = network ? "" : networkObstacle();
+    if (!network && obstacle.isEmpty()) {
+      System.exit(again());
+    }
+    Logging.plain(Level.WARNING);
+    Path state = stateDirectory();
+    try (Daemon daemon = daemon(state)) {
+      // Ctrl-C takes the same way out as the end of the demonstration.
+      Thread exit = new Thread(() -> leave(daemon, state), "hf-demo-exit");
+      Runtime.getRuntime().addShutdownHook(exit);
+      new DemoRun(daemon, Cache.ofThisUser(), json ? System.err : System.out, obstacle).run(json);
+      Runtime.getRuntime().removeShutdownHook(exit);
+    } finally {
+      clean(state);
+    }
+  }
+
+  private static void leave(Daemon daemon, Path state) {
+    daemon.close();
+    clean(state);
+  }
+
+  private static Daemon daemon(Path state) {
+    Path cache = Cache.ofThisUser().folder();
+    return Daemon.start(new DaemonConfig(state, cache.resolve("releases"), cache.resolve("apt")));
+  }
+
+  private static Path stateDirectory() {
+    try {
+      return Files.createTempDirectory(Path.of("/tmp"), "hf-demo-");
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because("/tmp: " + e.getMessage(), e);
+    }
+  }
+
+  /// Why the guest cannot have a network card here, or empty when it can.
+  private static String networkObstacle() {
+    try (Fd tun = Fd.open(Path.of("/dev/net/tun"), OpenFlags.READ_WRITE)) {
+      List<String> trial = new ArrayList<>(unshare());
+      trial.add("true");
+      int status =
+          new ProcessBuilder(trial)
+              .redirectErrorStream(true)
+              .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+              .start()
+              .waitFor();
+      return status == 0
+          ? ""
+          : tun.label() + " opens, but this user may not make a network namespace";
+    } catch (LinuxException | IOException e) {
+      return "this user cannot make a tap: " + e.getMessage();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return "interrupted";
+    }
+  }
+
+  /// An ordinary user gets a network namespace together with a user namespace, where the host
+  /// allows it.
+  private static List<String> unshare() {
+    return Host.effectiveUid() == 0
+        ? List.of("unshare", "--net", "--")
+        : List.of("unshare", "--map-root-user", "--net", "--");
+  }
+
+  /// Runs this very command again, in a network namespace of its own.
+  private static int again() {
+    try {
+      List<String> command = new ArrayList<>(unshare());
+      String self = Files.readString(Path.of("/proc/self/cmdline"), StandardCharsets.UTF_8);
+      List<String> arguments = List.of(self.split("\0"));
+      command.add(ProcessHandle.current().info().command().orElse(arguments.getFirst()));
+      command.addAll(arguments.subList(1, arguments.size()));
+      command.add("--network");
+      Process process = new ProcessBuilder(command).inheritIO().start();
+      // Ctrl-C reaches the whole process group; a plain kill of this process alone must too.
+      Runtime.getRuntime().addShutdownHook(new Thread(() -> await(process), "hf-demo-wait"));
+      return process.waitFor();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return Problem.INTERNAL.exitCode();
+    }
+  }
+
+  private static void await(Process process) {
+    process.destroy();
+    try {
+      process.waitFor();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private static void clean(Path state) {
+    if (!Files.exists(state)) {
+      return;
+    }
+    try (Stream<Path> files = Files.walk(state)) {
+      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+        Files.deleteIfExists(file);
+      }
+    } catch (IOException e) {
+      System.err.println("hyperfresh: " + state + " could not be removed: " + e.getMessage());
+    }
+  }
+}

@@ -1,0 +1,247 @@
+package dev.hyperfresh.testkit;
+
+import dev.hyperfresh.daemon.Daemon;
+import dev.hyperfresh.daemon.Views;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
+import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.concurrent.locks.LockSupport;
+import tools.jackson.databind.json.JsonMapper;
+
+/// One demonstration, on a daemon that belongs to it.
+final class DemoRun {
+  private static final Duration MAX_BLACKOUT = Duration.ofSeconds(5);
+  private static final Duration BOOT_PATIENCE = Duration.ofMinutes(2);
+  private static final String TAP = "hf-demo";
+  private static final String HOST_ADDRESS = "10.77.0.1/24";
+  private static final String GUEST_ADDRESS = "10.77.0.2";
+  private static final int ECHO_PORT = 7;
+
+  private final Daemon daemon;
+  private final Cache cache;
+  private final PrintStream out;
+  private final String networkObstacle;
+  private final Timeline timeline;
+  private final List<ReplacementRecord> records = new ArrayList<>();
+  private final Map<String, Object> tcp = new LinkedHashMap<>();
+
+  /// @param out where people read
+  /// @param networkObstacle why there is no network, or empty
+  DemoRun(Daemon daemon, Cache cache, PrintStream out, String networkObstacle) {
+    this.daemon = daemon;
+    this.cache = cache;
+    this.out = out;
+    this.networkObstacle = networkObstacle;
+    this.timeline = new Timeline(out);
+  }
+
+  void run(boolean json) {
+    QemuRelease older = daemon.releases().fetch("qemu-7.2", this::say);
+    QemuRelease newer = daemon.releases().fetch("qemu-10.0", this::say);
+    GuestImages images = cache.images(this::say);
+    linux(images, older, newer);
+    ring3(images, older, newer);
+    summary();
+    if (json) {
+      System.out.println(
+          JsonMapper.shared()
+              .writeValueAsString(
+                  Map.of(
+                      "replacements",
+                      records.stream().map(Views::replacement).toList(),
+                      "tcp",
+                      tcp)));
+    }
+    if (records.stream().anyMatch(record -> !record.committed())) {
+      throw Problem.REPLACE_SWITCH.because("Not every replacement of the demonstration committed.");
+    }
+  }
+
+  private void say(String line) {
+    out.println("  " + line);
+  }
+
+  private void linux(GuestImages images, QemuRelease older, QemuRelease newer) {
+    boolean networked = networkObstacle.isEmpty();
+    out.println(
+        "A Linux guest that serves TCP"
+            + (networked ? "" : " (no network: " + networkObstacle + ")"));
+    GuestSpec spec =
+        spec(
+            "web1",
+            512,
+            AcceleratorWish.AUTO,
+            new KernelBoot(
+                images.kernel(),
+                Optional.of(images.initrd()),
+                "console=ttyS0 quiet cryptomgr.notests hf.ip=" + GUEST_ADDRESS + "/24"),
+            networked ? List.of(new Nic(TAP, Optional.empty(), "52:54:00:77:00:02")) : List.of());
+    daemon.hyperplexor().create(spec, older, (_, text) -> say(text));
+    awaitReady("web1");
+    if (networked) {
+      withStream(older, newer);
+    } else {
+      tcp.put("skipped", networkObstacle);
+      replace("web1", newer, Optional.empty());
+      replace("web1", older, Optional.empty());
+    }
+    daemon.hyperplexor().delete("web1");
+  }
+
+  private void withStream(QemuRelease older, QemuRelease newer) {
+    ip("link", "set", "lo", "up");
+    ip("addr", "add", HOST_ADDRESS, "dev", TAP);
+    try (EchoStream stream = EchoStream.open(new InetSocketAddress(GUEST_ADDRESS, ECHO_PORT))) {
+      replace("web1", newer, Optional.of(stream));
+      replace("web1", older, Optional.of(stream));
+      stream.finish(Duration.ofSeconds(10));
+      tcp.put("bytes_sent", stream.bytesSent());
+      tcp.put("bytes_lost", stream.bytesLost());
+      tcp.put("reconnects", 0);
+      if (!stream.fault().isEmpty()) {
+        tcp.put("fault", stream.fault());
+      }
+    } catch (IOException e) {
+      throw Problem.INTERNAL.because("The guest's echo server: " + e.getMessage(), e);
+    }
+  }
+
+  private void ring3(GuestImages images, QemuRelease older, QemuRelease newer) {
+    out.println();
+    KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
+    if (kvm.verdict() != KvmProbe.Verdict.USABLE && kvm.verdict() != KvmProbe.Verdict.SLOW_RING0) {
+      out.println("No guest on real KVM: " + kvm.reason());
+      return;
+    }
+    out.println("A guest on real KVM that counts in ring 3");
+    daemon
+        .hyperplexor()
+        .create(
+            spec(
+                "ring3",
+                512,
+                AcceleratorWish.KVM,
+                new KernelBoot(images.ring3(), Optional.empty(), ""),
+                List.of()),
+            older,
+            (_, text) -> say(text));
+    awaitHeartbeat("ring3");
+    replace("ring3", newer, Optional.empty());
+    replace("ring3", older, Optional.empty());
+    daemon.hyperplexor().delete("ring3");
+  }
+
+  private static GuestSpec spec(
+      String name, long mebibytes, AcceleratorWish accelerator, KernelBoot boot, List<Nic> nics) {
+    return new GuestSpec(
+        name,
+        1,
+        mebibytes << 20,
+        "pc-q35-7.2",
+        "qemu64",
+        accelerator,
+        Optional.of(boot),
+        List.of(),
+        nics);
+  }
+
+  private void replace(String guest, QemuRelease to, Optional<EchoStream> stream) {
+    stream.ifPresent(EchoStream::takeLongestStallMs);
+    ReplacementRecord record = daemon.replace(guest, to.name(), MAX_BLACKOUT, Progress.NONE);
+    records.add(record);
+    timeline.draw(
+        record,
+        stream.isPresent()
+            ? OptionalDouble.of(stream.get().takeLongestStallMs())
+            : OptionalDouble.empty());
+  }
+
+  private void awaitReady(String guest) {
+    Path console = daemon.hyperplexor().show(guest).files().resolve("console.log");
+    await(
+        "The guest did not boot within " + BOOT_PATIENCE.toMinutes() + " minutes.",
+        () -> {
+          try {
+            return Files.exists(console) && Files.readString(console).contains("HF-GUEST READY");
+          } catch (IOException e) {
+            return false;
+          }
+        });
+    say("the guest has booted");
+  }
+
+  private void awaitHeartbeat(String guest) {
+    await(
+        "The guest did not begin to count within " + BOOT_PATIENCE.toMinutes() + " minutes.",
+        () -> daemon.hyperplexor().hasHeartbeat(guest));
+    say("the guest counts");
+  }
+
+  private static void await(String failure, java.util.function.BooleanSupplier condition) {
+    long deadline = System.nanoTime() + BOOT_PATIENCE.toNanos();
+    while (!condition.getAsBoolean()) {
+      if (System.nanoTime() > deadline) {
+        throw Problem.GUEST_START.because(failure);
+      }
+      LockSupport.parkNanos(50_000_000);
+    }
+  }
+
+  /// iproute2, because netlink has no binding that is better kept than that.
+  private static void ip(String... arguments) {
+    List<String> command = new ArrayList<>(List.of("ip"));
+    command.addAll(List.of(arguments));
+    try {
+      Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+      String said =
+          new String(
+              process.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
+      if (process.waitFor() != 0) {
+        throw Problem.HOST_MISSING.because(String.join(" ", command) + ": " + said.strip());
+      }
+    } catch (IOException e) {
+      throw Problem.HOST_MISSING.because("iproute2: " + e.getMessage(), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void summary() {
+    long copied = records.stream().mapToLong(ReplacementRecord::ramBytesCopied).sum();
+    long committed = records.stream().filter(ReplacementRecord::committed).count();
+    out.println();
+    out.println(
+        "  "
+            + committed
+            + " of "
+            + records.size()
+            + " replacements committed; RAM bytes copied: "
+            + copied);
+    if (tcp.containsKey("bytes_sent")) {
+      out.println(
+          "  TCP: "
+              + tcp.get("bytes_sent")
+              + " bytes sent and echoed, "
+              + tcp.get("bytes_lost")
+              + " lost, 0 reconnects");
+    }
+  }
+}
