@@ -3,14 +3,23 @@ package dev.hyperfresh.testkit;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 
 /// Releases, guest images and specs for tests; what was fetched once serves all of them.
 final class Workshop {
@@ -18,6 +27,9 @@ final class Workshop {
   static final DebianPackages PACKAGES = new DebianPackages(CACHE.resolve("apt"));
   static final QemuReleases RELEASES = new QemuReleases(CACHE.resolve("releases"), PACKAGES);
   static final KvmProbe.Result KVM = KvmProbe.probe(Path.of("/dev/kvm"));
+
+  /// Far more than any test guest needs to boot, also translated on a busy host.
+  static final Duration BOOT = Duration.ofSeconds(120);
 
   private Workshop() {}
 
@@ -40,7 +52,7 @@ final class Workshop {
     return new Hyperplexor(state, new Qemu(), KVM, _ -> {});
   }
 
-  static GuestSpec linux(String name, long mebibytes) {
+  static GuestSpec linux(String name, long mebibytes, List<Disk> disks, List<Nic> nics) {
     GuestImages images = images();
     return spec(
         name,
@@ -49,7 +61,9 @@ final class Workshop {
         new GuestSpec.KernelBoot(
             images.kernel(),
             Optional.of(images.initrd()),
-            "console=ttyS0 quiet panic=-1 cryptomgr.notests hf.ip=10.77.0.2/24"));
+            "console=ttyS0 quiet panic=-1 cryptomgr.notests hf.ip=10.77.0.2/24"),
+        disks,
+        nics);
   }
 
   static GuestSpec ring3(String name, long mebibytes, AcceleratorWish accelerator) {
@@ -57,11 +71,18 @@ final class Workshop {
         name,
         mebibytes,
         accelerator,
-        new GuestSpec.KernelBoot(images().ring3(), Optional.empty(), ""));
+        new GuestSpec.KernelBoot(images().ring3(), Optional.empty(), ""),
+        List.of(),
+        List.of());
   }
 
   private static GuestSpec spec(
-      String name, long mebibytes, AcceleratorWish accelerator, GuestSpec.KernelBoot boot) {
+      String name,
+      long mebibytes,
+      AcceleratorWish accelerator,
+      GuestSpec.KernelBoot boot,
+      List<Disk> disks,
+      List<Nic> nics) {
     return new GuestSpec(
         name,
         1,
@@ -70,8 +91,38 @@ final class Workshop {
         "qemu64",
         accelerator,
         Optional.of(boot),
-        List.of(),
-        List.of());
+        disks,
+        nics);
+  }
+
+  /// Waits until `condition` holds, and fails the test when it does not within `patience`.
+  static void await(String what, Duration patience, BooleanSupplier condition) {
+    long deadline = System.nanoTime() + patience.toNanos();
+    while (!condition.getAsBoolean()) {
+      if (System.nanoTime() > deadline) {
+        throw new AssertionError("no sign of " + what + " within " + patience.toSeconds() + " s");
+      }
+      pause(Duration.ofMillis(5));
+    }
+  }
+
+  static void pause(Duration duration) {
+    LockSupport.parkNanos(duration.toNanos());
+  }
+
+  /// Waits until the Linux guest whose folder is `files` has said on its console that all is up.
+  static void awaitReady(Path files) {
+    Path console = files.resolve("console.log");
+    await("HF-GUEST READY in " + console, BOOT, () -> contains(console, "HF-GUEST READY"));
+  }
+
+  private static boolean contains(Path file, String text) {
+    try {
+      return Files.exists(file)
+          && Files.readString(file, StandardCharsets.ISO_8859_1).contains(text);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   static void say(String line) {

@@ -1,0 +1,181 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// Many replacements of one guest in a row: what a single one cannot show are leaks, and state that
+/// only a second or fiftieth hand-over loses.
+@Tag("slow")
+class ChainTest {
+  private static final int LINKS = 50;
+  private static final int WARM_UP = 5;
+  private static final long MAX_GROWTH_BYTES = 32 << 20;
+  private static final Duration PATIENCE = Duration.ofSeconds(60);
+
+  @RegisterExtension final Workspace workspace = Workspace.ofTest();
+
+  /// What the process of the hyperplexor holds.
+  private record Holdings(long descriptors, long threads, long anonymousBytes) {
+    static Holdings now() throws IOException {
+      // Twice, because finalizable leftovers of the first collection go with the second; what the
+      // heap does not need any more goes back to the host.
+      System.gc();
+      System.gc();
+      try (Stream<Path> fds = Files.list(Path.of("/proc/self/fd"));
+          Stream<String> status = Files.lines(Path.of("/proc/self/status"))) {
+        return new Holdings(
+            fds.count(),
+            Thread.getAllStackTraces().keySet().stream()
+                .filter(thread -> thread.getName().startsWith("hf-"))
+                .count(),
+            status
+                .filter(line -> line.startsWith("RssAnon:"))
+                .mapToLong(line -> Long.parseLong(line.replaceAll("[^0-9]", "")) << 10)
+                .sum());
+      }
+    }
+  }
+
+  /// Reads the heartbeat's counter all the time.
+  private static final class Sampler implements AutoCloseable {
+    private final Thread thread;
+    private volatile boolean done;
+    private volatile long samples;
+    private volatile String wentBack = "";
+
+    Sampler(TestGuest guest) {
+      thread = Thread.ofPlatform().name("chain-sampler").start(() -> sample(guest));
+    }
+
+    private void sample(TestGuest guest) {
+      long last = guest.counter();
+      while (!done) {
+        Workshop.pause(Duration.ofMillis(1));
+        long next = guest.counter();
+        if (next < last) {
+          wentBack = "from " + last + " to " + next;
+        }
+        last = next;
+        samples = samples + 1;
+      }
+    }
+
+    @Override
+    public void close() throws InterruptedException {
+      done = true;
+      thread.join();
+    }
+  }
+
+  @Test
+  void fiftyReplacementsLoseNothingAndLeaveNothing() throws Exception {
+    Path image = workspace.state().resolve("disk.raw");
+    try (RandomAccessFile file = new RandomAccessFile(image.toFile(), "rw")) {
+      file.setLength(16 << 20);
+    }
+    List<QemuRelease> releases =
+        List.of(Workshop.release("qemu-10.0"), Workshop.release("qemu-7.2"));
+    GuestSpec spec =
+        Workshop.linux("chain", 256, List.of(new Disk(image, Disk.Format.RAW, false)), List.of());
+    try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
+      hyperplexor.create(spec, releases.getLast(), Progress.NONE);
+      Workshop.awaitReady(workspace.files("chain"));
+      GuestView view = hyperplexor.show("chain");
+      try (TestGuest guest = TestGuest.beatingIn(view.pid(), PATIENCE)) {
+        chain(hyperplexor, releases, guest);
+        hyperplexor.stop("chain", Duration.ZERO);
+        checkDisk(image, guest);
+        checkNothingRuns();
+        hyperplexor.delete("chain");
+      }
+    }
+    assertThat(workspace.sockets()).as("files in run/ after the guest is gone").isEmpty();
+  }
+
+  private void chain(Hyperplexor hyperplexor, List<QemuRelease> releases, TestGuest guest)
+      throws Exception {
+    long bootId = guest.bootId();
+    Workshop.await("a pass over the known region", PATIENCE, () -> guest.passes() > 0);
+    Workshop.await("a record on the disk", PATIENCE, () -> guest.diskSequence() > 0);
+    try (Sampler sampler = new Sampler(guest)) {
+      for (int i = 0; i < WARM_UP; i++) {
+        replace(hyperplexor, releases.get(i % 2), guest);
+      }
+      Holdings before = Holdings.now();
+      List<String> sockets = workspace.sockets();
+      long records = guest.diskSequence();
+      for (int i = WARM_UP; i < LINKS; i++) {
+        replace(hyperplexor, releases.get(i % 2), guest);
+      }
+      Holdings after = Holdings.now();
+      System.out.println("  after " + WARM_UP + ": " + before + "; after " + LINKS + ": " + after);
+      assertThat(sampler.samples).as("samples of the counter").isGreaterThan(1000);
+      assertThat(sampler.wentBack).as("the counter went back").isEmpty();
+      assertThat(guest.diskSequence()).as("records on the disk").isGreaterThan(records);
+      assertThat(after.descriptors()).as("descriptors").isEqualTo(before.descriptors());
+      assertThat(after.threads()).as("threads").isLessThanOrEqualTo(before.threads());
+      assertThat(after.anonymousBytes() - before.anonymousBytes())
+          .as("growth of anonymous memory, bytes")
+          .isLessThan(MAX_GROWTH_BYTES);
+      assertThat(workspace.sockets()).as("files in run/").hasSameSizeAs(sockets);
+    }
+    long passes = guest.passes();
+    Workshop.await("two more passes", PATIENCE, () -> guest.passes() >= passes + 2);
+    assertThat(guest.mismatches()).as("mismatches in the known region").isZero();
+    assertThat(guest.diskErrors()).as("errors of the disk").isZero();
+    assertThat(guest.bootId()).as("boot id").isEqualTo(bootId);
+    assertThat(workspace.hypervisors()).as("hypervisors that run").hasSize(1);
+  }
+
+  private void replace(Hyperplexor hyperplexor, QemuRelease to, TestGuest guest) {
+    ReplacementRecord record =
+        hyperplexor.replace("chain", to, Duration.ofSeconds(5), Progress.NONE);
+    System.out.printf(
+        Locale.ROOT,
+        "  to %-11s blackout %6.2f ms, guest stood %6.2f ms (floor %.2f), %d state bytes%n",
+        to.name(),
+        record.blackoutMs().orElse(-1),
+        record.guestGapMs().orElse(-1),
+        record.noiseFloorMs().orElse(-1),
+        record.stateBytes());
+    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.ramBytesCopied()).as("RAM bytes copied").isZero();
+    assertThat(record.heartbeatWentBack()).as("the heartbeat went back").isFalse();
+    assertThat(record.from()).isNotEqualTo(record.to());
+    assertThat(hyperplexor.show("chain").release()).isEqualTo(to.name());
+    guest.awaitBeat(Duration.ofSeconds(5));
+  }
+
+  /// The page lags behind the disk by one record at most, and never runs ahead of it.
+  private static void checkDisk(Path image, TestGuest guest) throws IOException {
+    DiskRecords records = DiskRecords.read(image, guest.bootId());
+    System.out.println("  disk: " + records + ", acknowledged " + guest.diskSequence());
+    assertThat(records.damaged()).as("the first damaged record").isEmpty();
+    assertThat(records.highest()).isBetween(guest.diskSequence(), guest.diskSequence() + 1);
+    assertThat(records.whole()).isEqualTo(Math.min(records.highest(), DiskRecords.SLOTS));
+  }
+
+  private void checkNothingRuns() {
+    assertThat(workspace.hypervisors().stream().map(ProcessHandle::pid).toList())
+        .as("hypervisors that live")
+        .isEmpty();
+  }
+}

@@ -1,0 +1,113 @@
+package dev.hyperfresh.testkit;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import dev.hyperfresh.hyperplexor.Heartbeat;
+import dev.hyperfresh.linux.Mapping;
+import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.PidFd;
+import java.lang.invoke.VarHandle;
+import java.time.Duration;
+import java.util.List;
+
+/// What a test guest says of itself in its heartbeat page, read in the guest's own memory. The view
+/// stays valid when the hypervisor is replaced and when all of them have ended.
+final class TestGuest implements AutoCloseable {
+  /// The number of the guest's memory in each of its hypervisors.
+  private static final int MEMORY_FD = 10;
+
+  private static final VarHandle WORD = JAVA_LONG.varHandle();
+
+  private final MemFd memory;
+  private final Mapping mapping;
+  private long page = -1;
+
+  private TestGuest(MemFd memory) {
+    this.memory = memory;
+    this.mapping = memory.map(false);
+  }
+
+  /// Takes the memory from a hypervisor that runs the guest.
+  static TestGuest in(int pid) {
+    try (PidFd hypervisor = PidFd.open(pid)) {
+      return new TestGuest(MemFd.adopt(hypervisor.takeFd(MEMORY_FD)));
+    }
+  }
+
+  /// Takes the memory and waits until the guest counts.
+  static TestGuest beatingIn(int pid, Duration patience) {
+    TestGuest guest = in(pid);
+    Workshop.await("the guest's heartbeat", patience, guest::findPage);
+    return guest;
+  }
+
+  private boolean findPage() {
+    List<Long> candidates = Heartbeat.candidates(memory);
+    long[] before = candidates.stream().mapToLong(at -> word(at, 3)).toArray();
+    Workshop.pause(Duration.ofMillis(20));
+    for (int i = 0; i < before.length; i++) {
+      if (word(candidates.get(i), 3) > before[i]) {
+        page = candidates.get(i);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private long word(long at, int index) {
+    return (long) WORD.getVolatile(mapping.segment(), at + index * Long.BYTES);
+  }
+
+  /// Beats so far; never falls.
+  long counter() {
+    return word(page, 3);
+  }
+
+  /// How often the known region was summed.
+  long passes() {
+    return word(page, 8);
+  }
+
+  /// How often its sum was wrong.
+  long mismatches() {
+    return word(page, 9);
+  }
+
+  /// The highest record that the disk acknowledged.
+  long diskSequence() {
+    return word(page, 10);
+  }
+
+  long diskErrors() {
+    return word(page, 11);
+  }
+
+  long echoConnections() {
+    return word(page, 12);
+  }
+
+  long echoBytes() {
+    return word(page, 13);
+  }
+
+  long bootId() {
+    return word(page, 14);
+  }
+
+  /// Which memory it is: equal for two views of the same.
+  long memoryInode() {
+    return memory.inode();
+  }
+
+  /// Fails unless the counter rises within `patience`.
+  void awaitBeat(Duration patience) {
+    long before = counter();
+    Workshop.await("a beat after " + before, patience, () -> counter() > before);
+  }
+
+  @Override
+  public void close() {
+    mapping.close();
+    memory.close();
+  }
+}

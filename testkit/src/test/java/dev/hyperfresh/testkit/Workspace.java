@@ -1,0 +1,182 @@
+package dev.hyperfresh.testkit;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.extension.AfterAllCallback;
+import org.junit.jupiter.api.extension.AfterEachCallback;
+import org.junit.jupiter.api.extension.BeforeAllCallback;
+import org.junit.jupiter.api.extension.BeforeEachCallback;
+import org.junit.jupiter.api.extension.ExtensionContext;
+
+/// A state directory for a test, or for all tests of a class, with a path short enough for sockets.
+///
+/// When a test fails, what the guests and hypervisors said is copied to `target/failures/<test>`.
+/// At the end no hypervisor that was started with the directory may live: one that does fails the
+/// test, and is ended.
+final class Workspace
+    implements BeforeAllCallback, BeforeEachCallback, AfterEachCallback, AfterAllCallback {
+  private static final long LARGEST_KEPT_BYTES = 4 << 20;
+  private static final List<String> KEPT = List.of(".log", ".yaml", ".txt");
+
+  private final boolean ofClass;
+  private Path state = Path.of("");
+
+  private Workspace(boolean ofClass) {
+    this.ofClass = ofClass;
+  }
+
+  /// For an instance field: one directory a test.
+  static Workspace ofTest() {
+    return new Workspace(false);
+  }
+
+  /// For a static field: one directory for all tests of the class.
+  static Workspace ofClass() {
+    return new Workspace(true);
+  }
+
+  /// The state directory.
+  Path state() {
+    return state;
+  }
+
+  /// The folder of guest `name`.
+  Path files(String name) {
+    return state.resolve("guests").resolve(name);
+  }
+
+  /// The control sockets and whatever else lies beside them.
+  List<String> sockets() {
+    Path run = state.resolve("run");
+    if (!Files.isDirectory(run)) {
+      return List.of();
+    }
+    try (Stream<Path> files = Files.list(run)) {
+      return files.map(file -> file.getFileName().toString()).sorted().toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /// The processes that were started with this directory and a guest's memory, oldest first.
+  List<ProcessHandle> hypervisors() {
+    return processes("memory-backend-file");
+  }
+
+  /// The processes that name this directory and `word` in their command line, oldest first.
+  List<ProcessHandle> processes(String word) {
+    return ProcessHandle.allProcesses()
+        .filter(process -> process.pid() != ProcessHandle.current().pid())
+        .filter(process -> {
+          String line = commandLine(process.pid());
+          return line.contains(state + "/") && line.contains(word);
+        })
+        .sorted(Comparator.comparing(ProcessHandle::pid))
+        .toList();
+  }
+
+  /// The arguments of a process with NULs between them; empty when it has ended.
+  static String commandLine(long pid) {
+    try {
+      return Files.readString(
+          Path.of("/proc", Long.toString(pid), "cmdline"), StandardCharsets.ISO_8859_1);
+    } catch (IOException e) {
+      return "";
+    }
+  }
+
+  @Override
+  public void beforeAll(ExtensionContext context) {
+    open();
+  }
+
+  @Override
+  public void beforeEach(ExtensionContext context) {
+    if (!ofClass) {
+      open();
+    }
+  }
+
+  private void open() {
+    try {
+      state = Files.createTempDirectory(Path.of("/tmp"), "hf-test-");
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  @Override
+  public void afterEach(ExtensionContext context) {
+    boolean failed = context.getExecutionException().filter(e -> !isAbortion(e)).isPresent();
+    if (failed) {
+      keep(context);
+    }
+    if (!ofClass) {
+      close(failed);
+    }
+  }
+
+  @Override
+  public void afterAll(ExtensionContext context) {
+    close(context.getExecutionException().isPresent());
+  }
+
+  private static boolean isAbortion(Throwable e) {
+    return e instanceof org.opentest4j.TestAbortedException;
+  }
+
+  private void close(boolean failed) {
+    List<ProcessHandle> left = hypervisors();
+    List<String> lines = left.stream().map(process -> commandLine(process.pid())).toList();
+    left.forEach(ProcessHandle::destroyForcibly);
+    delete(state);
+    if (!failed && !lines.isEmpty()) {
+      throw new AssertionError("hypervisors were left behind: " + lines);
+    }
+  }
+
+  private void keep(ExtensionContext context) {
+    String test =
+        context.getRequiredTestClass().getSimpleName() + "." + context.getDisplayName();
+    Path folder = Path.of("target", "failures", test.replaceAll("[^A-Za-z0-9.]+", "_"));
+    delete(folder);
+    try (Stream<Path> files = Files.walk(state)) {
+      for (Path file : files.filter(Workspace::isWorthKeeping).toList()) {
+        Path copy = folder.resolve(state.relativize(file).toString());
+        Files.createDirectories(Optional.ofNullable(copy.getParent()).orElse(folder));
+        Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+      }
+      System.out.println("  kept " + folder.toAbsolutePath());
+    } catch (IOException | UncheckedIOException e) {
+      System.out.println("  not all could be kept in " + folder + ": " + e.getMessage());
+    }
+  }
+
+  private static boolean isWorthKeeping(Path file) {
+    String name = file.getFileName().toString();
+    return Files.isRegularFile(file)
+        && KEPT.stream().anyMatch(name::endsWith)
+        && file.toFile().length() <= LARGEST_KEPT_BYTES;
+  }
+
+  private static void delete(Path folder) {
+    if (!Files.exists(folder)) {
+      return;
+    }
+    try (Stream<Path> files = Files.walk(folder)) {
+      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+        Files.deleteIfExists(file);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}
