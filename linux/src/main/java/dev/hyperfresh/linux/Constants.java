@@ -41,6 +41,12 @@ final class Constants {
   static final int SEEK_DATA = 3;
   static final int SEEK_HOLE = 4;
 
+  // linux/netlink.h, linux/rtnetlink.h
+  static final int NLM_F_REQUEST = 0x1;
+  static final int NLM_F_ACK = 0x4;
+  static final int NLMSG_ERROR = 0x2;
+  static final int RTM_DELLINK = 17;
+
   // poll.h
   static final int POLLIN = 0x1;
   static final int POLLNVAL = 0x20;
@@ -57,8 +63,10 @@ final class Constants {
   // sys/socket.h
   static final int AF_UNIX = 1;
   static final int AF_INET = 2;
+  static final int AF_NETLINK = 16;
   static final int SOCK_STREAM = 1;
   static final int SOCK_DGRAM = 2;
+  static final int SOCK_RAW = 3;
   static final int SOCK_CLOEXEC = 0x80000;
   static final int SOL_SOCKET = 1;
   static final int SO_PEERCRED = 17;
@@ -119,8 +127,11 @@ final class Constants {
   static final int IFF_NO_PI = 0x1000;
   static final int IFF_VNET_HDR = 0x4000;
   static final int IFF_TUN_EXCL = 0x8000;
+  static final int IFF_ATTACH_QUEUE = 0x200;
+  static final int IFF_DETACH_QUEUE = 0x400;
   static final long TUNSETIFF = 0x400454caL;
   static final long TUNGETIFF = 0x800454d2L;
+  static final long TUNSETQUEUE = 0x400454d9L;
   static final long TUNSETSTEERINGEBPF = 0x800454e0L;
   static final long SIOCGIFFLAGS = 0x8913;
   static final long SIOCSIFFLAGS = 0x8914;

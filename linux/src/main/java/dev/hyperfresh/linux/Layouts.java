@@ -198,6 +198,18 @@ final class Layouts {
     static final I32 ifr_mtu = new I32(16);
   }
 
+  static final class Nlmsghdr {
+    static final CType TYPE = whole("struct nlmsghdr", 16);
+    static final I32 nlmsg_len = new I32(0);
+    static final I16 nlmsg_type = new I16(4);
+    static final I16 nlmsg_flags = new I16(6);
+  }
+
+  static final class Ifinfomsg {
+    static final CType TYPE = whole("struct ifinfomsg", 16);
+    static final I32 ifi_index = new I32(4);
+  }
+
   static final class BpfInsn {
     static final CType TYPE = whole("struct bpf_insn", 8);
     static final I8 code = new I8(0);

@@ -11,88 +11,124 @@ import java.nio.file.Path;
 import java.util.Optional;
 import java.util.regex.Pattern;
 
-/// A network port of a guest: a tap with two queues that stay attached for its whole life, so that
-/// two hypervisors can hold one each. Every packet for the guest goes to the active queue; packets
-/// from the guest are taken from either.
+/// A network port of a guest: a tap whose queue is handed from hypervisor to hypervisor, so that
+/// the port never goes away.
 ///
-/// Where the kernel does not allow eBPF the tap has one queue, both numbers are descriptors of it,
-/// and whoever reads first gets the packet: then only one hypervisor may read at a time.
+/// A hypervisor that opens a queue sets up the whole device anew: header length and offloads go
+/// back to their defaults, and a guest that runs on another queue is cut off. It also takes the
+/// first packet that comes. So a hypervisor that only waits gets a **spare**: a descriptor of a
+/// throw-away tap of its own, where it can do no harm. When it is set up, [#joinSpare] removes the
+/// throw-away device and attaches the same descriptor to this port, as a second queue that stays
+/// silent until [#switchToSpare].
 ///
-/// All methods may be called by any thread. The port lives until the last descriptor of it is
-/// closed in every process.
+/// Which queue gets the packets for the guest is decided by an eBPF program ([#steered]); packets
+/// from the guest are taken from either. Where the kernel does not allow eBPF, the spare joins only
+/// in [#switchToSpare], which then detaches the other queue; packets that wait in it are lost.
+///
+/// ```
+/// spare() ─▶ joinSpare() ─▶ switchToSpare() ─▶ keepSpare()
+///    │           │                │
+///    └───────────┴──▶ dropSpare() ◀── switchBack()
+/// ```
+///
+/// All methods may be called by any thread, one at a time; [#create] and [#spare] in the network
+/// namespace of the port. The port lives until the last descriptor of it is closed in every
+/// process.
 public final class Tap implements AutoCloseable {
   private static final Path DEVICE = Path.of("/dev/net/tun");
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*");
-  private static final int ONE_QUEUE =
-      Constants.IFF_TAP | Constants.IFF_NO_PI | Constants.IFF_VNET_HDR;
-  private static final int TWO_QUEUES = ONE_QUEUE | Constants.IFF_MULTI_QUEUE;
+  private static final String THROW_AWAY = "hfwait%d";
+  private static final int FLAGS =
+      Constants.IFF_TAP | Constants.IFF_NO_PI | Constants.IFF_VNET_HDR | Constants.IFF_MULTI_QUEUE;
 
   private final String name;
-  private final Fd queue0;
-  private final Fd queue1;
+  private final NetworkNamespace namespace;
   private final Fd control;
   private final Optional<QueueSteering> steering;
-  private volatile int active;
+  private Fd queue;
+  private Optional<Fd> spare = Optional.empty();
+  private boolean joined;
 
-  private Tap(String name, Fd queue0, Fd queue1, Fd control, Optional<QueueSteering> steering) {
+  private Tap(
+      String name,
+      Fd queue,
+      NetworkNamespace namespace,
+      Fd control,
+      Optional<QueueSteering> steering) {
     this.name = name;
-    this.queue0 = queue0;
-    this.queue1 = queue1;
+    this.namespace = namespace;
+    this.queue = queue;
     this.control = control;
     this.steering = steering;
   }
 
-  /// Makes a tap in the network namespace of the calling thread. Queue 0 is active.
+  /// Makes a tap in the network namespace of the calling thread.
   ///
   /// @param name 1 to 15 letters, digits, `_`, `.` or `-`
   /// @throws IllegalArgumentException when the name is not one
   /// @throws LinuxException when a network interface has that name (`EBUSY`) or without the right
   ///   (`EPERM`)
   public static Tap create(String name) {
+    return create(name, true);
+  }
+
+  static Tap create(String name, boolean mayUseEbpf) {
     requireName(name);
-    try (Owned owned = new Owned()) {
-      Optional<QueueSteering> steering = owned.steering();
-      if (steering.isPresent()) {
-        Fd first = owned.add(attach(name, TWO_QUEUES | Constants.IFF_TUN_EXCL, 0));
-        if (steer(first, steering.get())) {
-          return owned.handOver(name, first, attach(name, TWO_QUEUES, 1), steering);
-        }
-        owned.drop();
-      }
-      return createWithOneQueue(name);
+    Fd queue = open(name);
+    try {
+      attach(queue, name, FLAGS | Constants.IFF_TUN_EXCL);
+      return own(name, queue, mayUseEbpf);
+    } catch (LinuxException refused) {
+      queue.close();
+      throw refused;
     }
   }
 
-  /// What [#create] falls back to without eBPF.
-  static Tap createWithOneQueue(String name) {
-    try (Owned owned = new Owned()) {
-      Fd only = owned.add(attach(name, ONE_QUEUE | Constants.IFF_TUN_EXCL, 0));
-      return owned.handOver(name, only, only.duplicate(), Optional.empty());
-    }
-  }
-
-  /// Takes ownership of the surviving queue of a tap whose owner has died, and attaches the missing
-  /// one anew. The survivor becomes queue 0 and active, without losing a packet. When this throws,
-  /// the descriptor still belongs to the caller.
+  /// Takes ownership of the surviving queue of a tap whose owner has died. When this throws, the
+  /// descriptor still belongs to the caller.
   ///
-  /// Call it in the namespace of the tap, and only when no other process holds another queue of it;
-  /// otherwise the numbers of the queues are not what this object thinks.
+  /// Call it in the namespace of the tap, and only when no other process holds another queue of it.
   ///
   /// @throws LinuxException when the descriptor is not a queue of a tap
   public static Tap adopt(Fd survivor) {
-    try (Arena arena = Arena.ofConfined();
-        Owned owned = new Owned()) {
+    try (Arena arena = Arena.ofConfined()) {
       MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
       ioctl(survivor, "TUNGETIFF", Constants.TUNGETIFF, request, survivor.label());
-      String name = Ifreq.ifr_name.in(request).getString(0);
-      if ((Ifreq.ifr_flags.get(request) & Constants.IFF_MULTI_QUEUE) == 0) {
-        return owned.handOver(name, survivor, survivor.duplicate(), Optional.empty());
+      return own(Ifreq.ifr_name.in(request).getString(0), survivor, true);
+    }
+  }
+
+  private static Tap own(String name, Fd queue, boolean mayUseEbpf) {
+    Optional<QueueSteering> steering = mayUseEbpf ? steering(queue) : Optional.empty();
+    try {
+      NetworkNamespace namespace = NetworkNamespace.ofThisThread();
+      return new Tap(name, queue, namespace, control(name), steering);
+    } catch (LinuxException refused) {
+      steering.ifPresent(QueueSteering::close);
+      throw refused;
+    }
+  }
+
+  // Bound to the namespace of the tap, whichever thread asks later.
+  private static Fd control(String name) {
+    int socket =
+        SocketCalls.socket(Constants.AF_INET, Constants.SOCK_DGRAM | Constants.SOCK_CLOEXEC);
+    return Fd.adopt(check(socket, "socket AF_INET", name), name + " control");
+  }
+
+  private static Optional<QueueSteering> steering(Fd queue) {
+    try {
+      QueueSteering steering = QueueSteering.load();
+      if (steer(queue, steering)) {
+        return Optional.of(steering);
       }
-      Optional<QueueSteering> steering = owned.steering();
-      if (steering.isEmpty() || !steer(survivor, steering.get())) {
-        return owned.handOver(name, survivor, survivor.duplicate(), Optional.empty());
+      steering.close();
+      return Optional.empty();
+    } catch (LinuxException refused) {
+      if (QueueSteering.unavailable(refused)) {
+        return Optional.empty();
       }
-      return owned.handOver(name, survivor, attach(name, TWO_QUEUES, 1), steering);
+      throw refused;
     }
   }
 
@@ -101,32 +137,88 @@ public final class Tap implements AutoCloseable {
     return name;
   }
 
-  /// A queue to hand to a hypervisor; this object keeps owning it.
-  ///
-  /// @param index 0 or 1
-  public Fd queue(int index) {
-    return requireIndex(index) == 0 ? queue0 : queue1;
+  /// The queue of the hypervisor that runs the guest; this object keeps owning it.
+  public Fd queue() {
+    return queue;
   }
 
-  /// The queue that gets the packets for the guest, 0 or 1.
-  public int activeQueue() {
-    return active;
-  }
-
-  /// Makes a queue the one that gets every packet from now on. Packets that wait in the other queue
-  /// stay there. One system call that, once compiled, allocates nothing; it does nothing but
-  /// remember when the tap is not [#steered].
+  /// A descriptor for a hypervisor that waits; this object keeps owning it.
   ///
-  /// @param index 0 or 1
-  public synchronized void activate(int index) {
-    requireIndex(index);
-    if (steering.isPresent()) {
-      steering.get().choose(index);
+  /// @throws IllegalStateException when there is one already
+  public Fd spare() {
+    if (spare.isPresent()) {
+      throw new IllegalStateException(name + " has a spare queue already");
     }
-    active = index;
+    Fd made = namespace.within(() -> throwAway(name + " spare"));
+    spare = Optional.of(made);
+    joined = false;
+    return made;
   }
 
-  /// Whether there are two queues and [#activate] chooses between them.
+  private static Fd throwAway(String label) {
+    Fd made = open(label);
+    try {
+      attach(made, THROW_AWAY, FLAGS);
+      return made;
+    } catch (LinuxException refused) {
+      made.close();
+      throw refused;
+    }
+  }
+
+  /// Makes the spare a queue of this port that gets no packets yet. Its hypervisor must have set it
+  /// up. Takes up to some ten milliseconds, in which the port works.
+  public void joinSpare() {
+    if (steering.isPresent()) {
+      join(spare.orElseThrow());
+    }
+  }
+
+  private void join(Fd waiting) {
+    if (!joined) {
+      namespace.within(() -> removeDevice(waiting));
+      attach(waiting, name, FLAGS);
+      joined = true;
+    }
+  }
+
+  /// From now on the spare gets every packet for the guest. With [#steered] this is one system call
+  /// that, once compiled, allocates nothing.
+  public void switchToSpare() {
+    if (steering.isPresent()) {
+      steering.get().choose(1);
+    } else {
+      join(spare.orElseThrow());
+      setQueue(queue, Constants.IFF_DETACH_QUEUE);
+    }
+  }
+
+  /// Undoes [#switchToSpare].
+  public void switchBack() {
+    if (steering.isPresent()) {
+      steering.get().choose(0);
+    } else {
+      setQueue(queue, Constants.IFF_ATTACH_QUEUE);
+    }
+  }
+
+  /// After a switch that holds: the spare is the queue, and the old one is closed. The old
+  /// hypervisor must have ended.
+  public void keepSpare() {
+    queue.close();
+    queue = spare.orElseThrow();
+    spare = Optional.empty();
+    // The kernel moved the last queue to the place of the one that was closed.
+    steering.ifPresent(choice -> choice.choose(0));
+  }
+
+  /// Closes the spare, if there is one. Its hypervisor must have ended.
+  public void dropSpare() {
+    spare.ifPresent(Fd::close);
+    spare = Optional.empty();
+  }
+
+  /// Whether an eBPF program chooses the queue, so that a switch loses no packet.
   public boolean steered() {
     return steering.isPresent();
   }
@@ -164,77 +256,45 @@ public final class Tap implements AutoCloseable {
     }
   }
 
-  /// Closes both queues; the interface is gone when no hypervisor holds one either.
+  /// Closes the queues; the interface is gone when no hypervisor holds one either.
   @Override
   public void close() {
-    queue0.close();
-    queue1.close();
+    dropSpare();
+    queue.close();
     control.close();
+    namespace.close();
     steering.ifPresent(QueueSteering::close);
   }
 
-  /// What a tap under construction owns, closed in one place when construction fails.
-  private static final class Owned implements AutoCloseable {
-    private Optional<Fd> queue = Optional.empty();
-    private Optional<QueueSteering> steering = Optional.empty();
-
-    Fd add(Fd first) {
-      queue = Optional.of(first);
-      return first;
-    }
-
-    Optional<QueueSteering> steering() {
-      try {
-        steering = Optional.of(QueueSteering.load());
-      } catch (LinuxException refused) {
-        if (!QueueSteering.unavailable(refused)) {
-          throw refused;
-        }
-      }
-      return steering;
-    }
-
-    Tap handOver(String name, Fd first, Fd second, Optional<QueueSteering> used) {
-      try {
-        int socket =
-            SocketCalls.socket(Constants.AF_INET, Constants.SOCK_DGRAM | Constants.SOCK_CLOEXEC);
-        // Bound to the namespace of the tap, whichever thread asks later.
-        Fd control = Fd.adopt(check(socket, "socket AF_INET", name), name + " control");
-        Tap tap = new Tap(name, first, second, control, used);
-        queue = Optional.empty();
-        if (used.isPresent()) {
-          steering = Optional.empty();
-        }
-        return tap;
-      } catch (LinuxException refused) {
-        second.close();
-        throw refused;
-      }
-    }
-
-    @Override
-    public void close() {
-      drop();
-    }
-
-    void drop() {
-      queue.ifPresent(Fd::close);
-      steering.ifPresent(QueueSteering::close);
-      queue = Optional.empty();
-      steering = Optional.empty();
-    }
+  private static Fd open(String label) {
+    return Fd.open(DEVICE, OpenFlags.READ_WRITE, label);
   }
 
-  private static Fd attach(String name, int flags, int index) {
-    Fd queue = Fd.open(DEVICE, OpenFlags.READ_WRITE, name + " queue " + index);
+  private static void attach(Fd queue, String name, int flags) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment request = request(arena, name);
       Ifreq.ifr_flags.set(request, flags);
       ioctl(queue, "TUNSETIFF", Constants.TUNSETIFF, request, name);
-      return queue;
-    } catch (LinuxException refused) {
-      queue.close();
-      throw refused;
+    }
+  }
+
+  private static void setQueue(Fd queue, int flags) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
+      Ifreq.ifr_flags.set(request, flags);
+      ioctl(queue, "TUNSETQUEUE", Constants.TUNSETQUEUE, request, queue.label());
+    }
+  }
+
+  /// Deletes the device that `queue` belongs to. The kernel then takes the open descriptor as one
+  /// that was never attached, so that it can be attached elsewhere; no other call detaches it.
+  private boolean removeDevice(Fd queue) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
+      ioctl(queue, "TUNGETIFF", Constants.TUNGETIFF, request, queue.label());
+      ioctl(control, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, queue.label());
+      Links.delete(Ifreq.ifr_ifindex.get(request), queue.label());
+      return true;
     }
   }
 
@@ -274,12 +334,5 @@ public final class Tap implements AutoCloseable {
           "\"%s\" cannot name a network interface: use 1 to %d letters, digits, '_', '.' or '-'"
               .formatted(name, Constants.IFNAMSIZ - 1));
     }
-  }
-
-  private static int requireIndex(int index) {
-    if (index != 0 && index != 1) {
-      throw new IllegalArgumentException("a tap has the queues 0 and 1, not " + index);
-    }
-    return index;
   }
 }

@@ -46,7 +46,11 @@ class HeaderAuditTest {
           "linux/bpf.h",
           "linux/if.h",
           "linux/if_tun.h",
+          "linux/netlink.h",
+          "linux/rtnetlink.h",
           "linux/kvm.h",
+          "linux/netlink.h",
+          "linux/rtnetlink.h",
           "linux/sockios.h");
 
   @TempDir Path folder;

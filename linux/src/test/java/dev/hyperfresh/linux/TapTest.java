@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.sun.management.ThreadMXBean;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
 import java.net.InetSocketAddress;
 import java.net.StandardProtocolFamily;
@@ -14,6 +17,7 @@ import java.nio.channels.DatagramChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -45,33 +49,95 @@ class TapTest {
   }
 
   @Test
-  void everyPacketGoesToTheActiveQueue() throws Exception {
+  void everyPacketGoesToTheQueueThatWasChosen() throws Exception {
     try (Tap tap = port("hft0");
         DatagramChannel sender = sender()) {
       Here.require(tap.steered(), "the kernel does not allow eBPF");
-      for (int round = 0; round < 4; round++) {
-        int active = round % 2;
-        int idle = 1 - active;
-        tap.activate(active);
-        drain(tap.queue(0));
-        drain(tap.queue(1));
-        sendFlows(sender);
+      for (int round = 0; round < 3; round++) {
+        Fd old = tap.queue();
+        Fd spare = tap.spare();
+        tap.joinSpare();
+        expectFlows(sender, old, spare);
+        tap.switchToSpare();
+        expectFlows(sender, spare, old);
+        tap.switchBack();
+        expectFlows(sender, old, spare);
+        tap.switchToSpare();
+        tap.keepSpare();
 
-        assertThat(tap.activeQueue()).isEqualTo(active);
-        assertThat(received(tap.queue(active))).isEqualTo(FLOWS);
-        assertThat(tap.queue(idle).pollReadable(NOW)).as("idle queue").isFalse();
+        assertThat(tap.queue()).isSameAs(spare);
+        assertThat(old.isOpen()).isFalse();
+        drain(spare);
+        sendFlows(sender);
+        assertThat(received(spare)).isEqualTo(FLOWS);
       }
     }
   }
 
   @Test
-  void packetsFromEitherQueueReachTheHost() throws Exception {
+  void packetsBeforeTheSwitchWaitForWhoeverTakesTheQueue() throws Exception {
+    try (Tap tap = port("hft9");
+        DatagramChannel sender = sender()) {
+      Here.require(tap.steered(), "the kernel does not allow eBPF");
+      Fd spare = tap.spare();
+      tap.joinSpare();
+      tap.switchToSpare();
+      drain(spare);
+      sendFlows(sender);
+      tap.keepSpare();
+
+      assertThat(received(spare)).isEqualTo(FLOWS);
+    }
+  }
+
+  @Test
+  void settingUpASpareLeavesThePortAlone() {
     try (Tap tap = port("hft1")) {
-      for (int queue = 0; queue < 2; queue++) {
-        long before = packetsFromGuest("hft1");
+      int length = 12;
+      headerLength(tap.queue(), TUNSETVNETHDRSZ, length);
+      Fd spare = tap.spare();
+      headerLength(spare, TUNSETVNETHDRSZ, 10);
+      assertThat(headerLength(tap.queue(), TUNGETVNETHDRSZ, 0)).isEqualTo(length);
+      tap.joinSpare();
+      assertThat(headerLength(tap.queue(), TUNGETVNETHDRSZ, 0)).isEqualTo(length);
+      if (tap.steered()) {
+        assertThat(headerLength(spare, TUNGETVNETHDRSZ, 0)).isEqualTo(length);
+      }
+      tap.dropSpare();
+      assertThat(namespace.ip("-o", "link")).doesNotContain("hfwait");
+    }
+  }
+
+  @Test
+  void aDroppedSpareLeavesNothingAndThePortWorks() throws Exception {
+    try (Tap tap = port("hft8");
+        DatagramChannel sender = sender()) {
+      tap.spare();
+      tap.dropSpare();
+      tap.spare();
+      tap.joinSpare();
+      tap.dropSpare();
+      assertThat(namespace.ip("-o", "link")).doesNotContain("hfwait");
+      drain(tap.queue());
+      sendFlows(sender);
+      assertThat(received(tap.queue())).isEqualTo(FLOWS);
+      tap.spare();
+      assertThatThrownBy(tap::spare).isInstanceOf(IllegalStateException.class);
+    }
+  }
+
+  @Test
+  void packetsFromEitherQueueReachTheHost() {
+    try (Tap tap = port("hft10")) {
+      Fd spare = tap.spare();
+      tap.joinSpare();
+      tap.switchToSpare();
+      for (Fd queue : List.of(tap.queue(), spare)) {
+        Here.require(tap.steered(), "the kernel does not allow eBPF");
+        long before = packetsFromGuest("hft10");
         byte[] frame = new byte[10 + 60];
-        assertThat(tap.queue(queue).write(frame, 0, frame.length)).isEqualTo(frame.length);
-        assertThat(packetsFromGuest("hft1")).isEqualTo(before + 1);
+        assertThat(queue.write(frame, 0, frame.length)).isEqualTo(frame.length);
+        assertThat(packetsFromGuest("hft10")).isEqualTo(before + 1);
       }
     }
   }
@@ -81,53 +147,66 @@ class TapTest {
     Fd survivor;
     try (Tap first = port("hft2")) {
       Here.require(first.steered(), "the kernel does not allow eBPF");
-      first.activate(1);
-      survivor = first.queue(1).duplicate();
+      survivor = first.spare().duplicate();
+      first.joinSpare();
+      first.switchToSpare();
     }
     try (Tap tap = namespace.within(() -> Tap.adopt(survivor));
         DatagramChannel sender = sender()) {
       assertThat(tap.name()).isEqualTo("hft2");
       assertThat(tap.steered()).isTrue();
-      assertThat(tap.queue(0)).isSameAs(survivor);
-      for (int active = 0; active < 2; active++) {
-        tap.activate(active);
-        drain(tap.queue(0));
-        drain(tap.queue(1));
-        sendFlows(sender);
-
-        assertThat(received(tap.queue(active))).isEqualTo(FLOWS);
-        assertThat(tap.queue(1 - active).pollReadable(NOW)).isFalse();
-      }
+      assertThat(tap.queue()).isSameAs(survivor);
+      Fd spare = namespace.within(tap::spare);
+      namespace.within(() -> {
+        tap.joinSpare();
+        return true;
+      });
+      expectFlows(sender, survivor, spare);
+      tap.switchToSpare();
+      expectFlows(sender, spare, survivor);
     }
   }
 
   @Test
-  void withoutSteeringBothNumbersAreTheSameQueue() throws Exception {
-    try (Tap tap = namespace.within(() -> Tap.createWithOneQueue("hft3"));
+  void withoutEbpfTheSpareJoinsWithTheSwitch() throws Exception {
+    try (Tap tap = namespace.within(() -> Tap.create("hft3", false));
         DatagramChannel sender = address(tap)) {
       assertThat(tap.steered()).isFalse();
-      tap.activate(1);
-      assertThat(tap.activeQueue()).isEqualTo(1);
-      drain(tap.queue(0));
+      Fd old = tap.queue();
+      Fd spare = tap.spare();
+      tap.joinSpare();
+      drain(old);
       sendFlows(sender);
-
-      assertThat(tap.queue(0).pollReadable(SOON)).isTrue();
-      assertThat(tap.queue(1).pollReadable(NOW)).isTrue();
-      assertThat(received(tap.queue(1))).isEqualTo(FLOWS);
-      assertThat(tap.queue(0).pollReadable(NOW)).isFalse();
+      assertThat(received(old)).isEqualTo(FLOWS);
+      namespace.within(() -> {
+        tap.switchToSpare();
+        return true;
+      });
+      drain(spare);
+      sendFlows(sender);
+      assertThat(received(spare)).isEqualTo(FLOWS);
+      tap.switchBack();
+      tap.dropSpare();
+      drain(old);
+      sendFlows(sender);
+      assertThat(received(old)).isEqualTo(FLOWS);
     }
   }
 
   @Test
-  void activatingAllocatesNothingOnceCompiled() {
+  void switchingAllocatesNothingOnceCompiled() {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-    int calls = 2000;
+    int calls = 1000;
     long least = Long.MAX_VALUE;
-    try (Tap tap = namespace.within(() -> Tap.create("hft8"))) {
+    try (Tap tap = port("hft11")) {
+      Here.require(tap.steered(), "the kernel does not allow eBPF");
+      tap.spare();
+      tap.joinSpare();
       for (int batch = 0; batch < 300 && least > calls; batch++) {
         long before = threads.getCurrentThreadAllocatedBytes();
         for (int call = 0; call < calls; call++) {
-          tap.activate(call & 1);
+          tap.switchToSpare();
+          tap.switchBack();
         }
         least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
       }
@@ -157,7 +236,7 @@ class TapTest {
   @Test
   void livesUntilTheLastDescriptorIsClosed() {
     Tap tap = namespace.within(() -> Tap.create("hft5"));
-    try (Fd hypervisor = tap.queue(1).duplicate()) {
+    try (Fd hypervisor = tap.queue().duplicate()) {
       tap.close();
       assertThat(hypervisor.isOpen()).isTrue();
       assertThat(namespace.ip("-o", "link")).contains("hft5");
@@ -167,15 +246,13 @@ class TapTest {
 
   @Test
   void refusesATakenNameAndLeavesNothing() {
-    try (Tap tap = namespace.within(() -> Tap.create("hft6"))) {
+    try (Tap _ = namespace.within(() -> Tap.create("hft6"))) {
       long before = Here.openDescriptors();
 
       assertThatThrownBy(() -> namespace.within(() -> Tap.create("hft6")))
           .isInstanceOf(LinuxException.class)
           .hasMessage("ioctl TUNSETIFF hft6: EBUSY (16)");
       assertThat(Here.openDescriptors()).isEqualTo(before);
-      assertThatThrownBy(() -> tap.queue(2)).isInstanceOf(IllegalArgumentException.class);
-      assertThatThrownBy(() -> tap.activate(-1)).isInstanceOf(IllegalArgumentException.class);
     }
   }
 
@@ -226,6 +303,26 @@ class TapTest {
         throw new UncheckedIOException(failed);
       }
     });
+  }
+
+  // linux/if_tun.h
+  private static final long TUNGETVNETHDRSZ = 0x800454d7L;
+  private static final long TUNSETVNETHDRSZ = 0x400454d8L;
+
+  private static int headerLength(Fd queue, long request, int bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment value = arena.allocateFrom(ValueLayout.JAVA_INT, bytes);
+      assertThat(DeviceCalls.ioctl(queue.number(), request, value)).isZero();
+      return value.get(ValueLayout.JAVA_INT, 0);
+    }
+  }
+
+  private static void expectFlows(DatagramChannel sender, Fd active, Fd idle) throws IOException {
+    drain(active);
+    drain(idle);
+    sendFlows(sender);
+    assertThat(received(active)).isEqualTo(FLOWS);
+    assertThat(idle.pollReadable(NOW)).as("idle queue").isFalse();
   }
 
   // Different ports make different flows, which an unsteered tap would spread over its queues.
