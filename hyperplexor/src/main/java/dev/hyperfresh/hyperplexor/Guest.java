@@ -40,7 +40,7 @@ final class Guest {
   private final Hypervisor hypervisor;
   private final AcceleratorChoice accelerator;
   private final MemFd memory;
-  private final List<Tap> taps;
+  private final Endpoints endpoints;
   private final Path files;
   private final Path sockets;
   private final Instant createdAt = Instant.now();
@@ -65,7 +65,7 @@ final class Guest {
     this.hypervisor = hypervisor;
     this.accelerator = accelerator;
     this.memory = memory;
-    this.taps = List.copyOf(taps);
+    this.endpoints = new Endpoints(taps);
     this.files = files;
     this.sockets = sockets;
     this.changed = changed;
@@ -92,8 +92,8 @@ final class Guest {
     return memory;
   }
 
-  List<Tap> taps() {
-    return taps;
+  Endpoints endpoints() {
+    return endpoints;
   }
 
   Path files() {
@@ -136,7 +136,7 @@ final class Guest {
 
   /// Guest's thread: starts the first instance.
   void start(Release release) {
-    Launch launch = launch(release, activeQueues());
+    Launch launch = launch(release, endpoints.queues());
     hypervisor.pin(launch);
     instance = hypervisor.start(launch);
     publish(GuestView.State.RUNNING, "");
@@ -155,15 +155,6 @@ final class Guest {
         sockets,
         generation,
         this::onEvent);
-  }
-
-  private List<Fd> activeQueues() {
-    return taps.stream().map(tap -> tap.queue(tap.activeQueue())).toList();
-  }
-
-  /// The queues that the next instance gets; silent until they are activated.
-  List<Fd> spareQueues() {
-    return taps.stream().map(tap -> tap.queue(1 - tap.activeQueue())).toList();
   }
 
   /// Guest's thread: the instance that runs the guest.
@@ -288,6 +279,6 @@ final class Guest {
     thread.shutdown();
     pulse.close();
     memory.close();
-    taps.forEach(Tap::close);
+    endpoints.close();
   }
 }

@@ -150,8 +150,10 @@ final class Replacement {
     long begin = Clock.monotonicNanos();
     Optional<Instance> target = Optional.empty();
     try {
-      Instance waiting = guest.hypervisor().startWaiting(guest.launch(to, guest.spareQueues()));
+      Instance waiting =
+          guest.hypervisor().startWaiting(guest.launch(to, guest.endpoints().spares()));
       target = Optional.of(waiting);
+      guest.endpoints().join();
       openChannel(waiting);
       observe();
       prepareMs = millisSince(begin);
@@ -159,6 +161,7 @@ final class Replacement {
       return new Prepared(waiting);
     } catch (HyperFreshException | LinuxException e) {
       target.ifPresent(Replacement::discard);
+      guest.endpoints().drop();
       closeWatch();
       return new RolledBack(
           e instanceof HyperFreshException known
@@ -187,8 +190,7 @@ final class Replacement {
     write("Switching");
     guest.mailbox().clear();
     watch.ifPresent(Pulse.Watch::switchBegins);
-    // Packets wait for the target from here on; the source takes none that it could not deliver.
-    guest.taps().forEach(tap -> tap.activate(1 - tap.activeQueue()));
+    guest.endpoints().switchOver();
     orderedMicros = Clock.realtimeNanos() / 1000;
     try {
       source.handOver();
@@ -259,7 +261,8 @@ final class Replacement {
       return new Failed(
           Problem.REPLACE_LOST.because("The target had resumed the guest when it was ended."));
     }
-    guest.taps().forEach(tap -> tap.activate(1 - tap.activeQueue()));
+    guest.endpoints().switchBack();
+    guest.endpoints().drop();
     try {
       source.takeBack();
       progress.step("RolledBack", "the guest goes on with " + source.release().name());
@@ -292,6 +295,7 @@ final class Replacement {
     long ramBytesCopied = source.ramBytesCopied();
     source.end(END_LIMIT);
     source.close();
+    guest.endpoints().keep();
     double retireMs = millisSince(begin);
     if (watch.isPresent()) {
       LockSupport.parkNanos(AFTER_NANOS);

@@ -1,0 +1,70 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Tap;
+import java.util.List;
+
+/// A guest's network ports, moved together from one hypervisor to the next. See [Tap] for why a
+/// waiting hypervisor gets spares that join late. For the guest's thread alone.
+final class Endpoints implements AutoCloseable {
+  private final List<Tap> taps;
+  private boolean switched;
+
+  Endpoints(List<Tap> taps) {
+    this.taps = List.copyOf(taps);
+  }
+
+  /// What the hypervisor that runs the guest holds.
+  List<Fd> queues() {
+    return taps.stream().map(Tap::queue).toList();
+  }
+
+  /// What a hypervisor that waits gets.
+  ///
+  /// @throws LinuxException when one cannot be made; none is left then
+  List<Fd> spares() {
+    try {
+      return taps.stream().map(Tap::spare).toList();
+    } catch (LinuxException e) {
+      drop();
+      throw e;
+    }
+  }
+
+  /// The waiting hypervisor has set its spares up: they become silent queues of the ports.
+  void join() {
+    taps.forEach(Tap::joinSpare);
+  }
+
+  /// From here on packets wait for the new hypervisor; the old one takes none that it could not
+  /// deliver.
+  void switchOver() {
+    switched = true;
+    taps.forEach(Tap::switchToSpare);
+  }
+
+  /// The old hypervisor gets the packets again. Does nothing when they never went elsewhere.
+  void switchBack() {
+    if (switched) {
+      switched = false;
+      taps.forEach(Tap::switchBack);
+    }
+  }
+
+  /// The new hypervisor keeps its queues, and the old one has ended.
+  void keep() {
+    switched = false;
+    taps.forEach(Tap::keepSpare);
+  }
+
+  /// The new hypervisor is gone, and so are its queues.
+  void drop() {
+    taps.forEach(Tap::dropSpare);
+  }
+
+  @Override
+  public void close() {
+    taps.forEach(Tap::close);
+  }
+}
