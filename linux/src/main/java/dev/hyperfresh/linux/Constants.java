@@ -110,6 +110,7 @@ final class Constants {
   // sched.h
   static final int SCHED_OTHER = 0;
   static final int SCHED_FIFO = 1;
+  static final int SCHED_RESET_ON_FORK = 0x40000000;
   static final int CLONE_NEWNET = 0x40000000;
 
   // sys/prctl.h

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.OptionalLong;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.function.Supplier;
@@ -29,6 +30,21 @@ public final class Host {
   /// The user whose rights this process has; 0 is root.
   public static int effectiveUid() {
     return ThreadCalls.geteuid();
+  }
+
+  /// When a process started, in ticks since the host did; with its number it names the process for
+  /// ever, since numbers are used again. Field 22 of proc_pid_stat(5).
+  ///
+  /// @return empty when there is no such process
+  public static OptionalLong processStart(int pid) {
+    try {
+      String stat = Files.readString(Path.of("/proc", Integer.toString(pid), "stat"));
+      // The name, field 2, is in brackets and may hold anything.
+      String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
+      return OptionalLong.of(Long.parseLong(fields[22 - 3]));
+    } catch (IOException gone) {
+      return OptionalLong.empty();
+    }
   }
 
   /// Runs code inside another network namespace and gives its answer. The code runs on a thread of

@@ -19,7 +19,8 @@ public final class Scheduling {
   }
 
   /// Puts a thread before all ordinary ones (`SCHED_FIFO`). A thread that never sleeps then keeps a
-  /// core to itself, so give the priority back soon with [#normal].
+  /// core to itself, so give the priority back soon with [#normal]. Threads that it starts in the
+  /// meantime are ordinary ones (`SCHED_RESET_ON_FORK`).
   ///
   /// @param tid the kernel's number of the thread
   /// @param priority 1, the lowest, to 99
@@ -28,7 +29,7 @@ public final class Scheduling {
     if (priority < LOWEST_PRIORITY || priority > HIGHEST_PRIORITY) {
       throw new IllegalArgumentException("a priority is 1 to 99, not " + priority);
     }
-    return set(tid, Constants.SCHED_FIFO, priority);
+    return set(tid, Constants.SCHED_FIFO | Constants.SCHED_RESET_ON_FORK, priority);
   }
 
   /// Makes a thread an ordinary one again (`SCHED_OTHER`).

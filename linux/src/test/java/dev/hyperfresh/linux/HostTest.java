@@ -76,4 +76,12 @@ class HostTest {
       throw new UncheckedIOException(failed);
     }
   }
+
+  @Test
+  void aProcessHasOneStart() {
+    int self = (int) ProcessHandle.current().pid();
+
+    assertThat(Host.processStart(self)).isPresent().isEqualTo(Host.processStart(self));
+    assertThat(Host.processStart(Integer.MAX_VALUE)).isEmpty();
+  }
 }
