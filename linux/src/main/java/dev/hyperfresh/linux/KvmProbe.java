@@ -88,7 +88,7 @@ public final class KvmProbe {
     String measured =
         String.format(
             Locale.ROOT,
-            "it runs %.1f million instructions a second of a guest's kernel and %.0f of its programs",
+            "ring 0 runs %.1f million instructions a second, ring 3 %.0f million",
             speeds.ring0,
             speeds.ring3);
     return new Result(
@@ -96,7 +96,9 @@ public final class KvmProbe {
         speeds.ring0,
         speeds.ring3,
         nested(),
-        (fast ? "KVM is usable: " : "KVM is too slow for guests with a kernel: ") + measured + ".");
+        (fast ? "KVM is usable: " : "KVM opens here but is too slow for an operating system: ")
+            + measured
+            + ".");
   }
 
   private static Result notOpened(Path device, LinuxException refused) {

@@ -69,7 +69,7 @@ class KvmProbeTest {
     assertThat(KvmProbe.judge(new Speeds(60, 7000)).verdict()).isEqualTo(Verdict.SLOW_RING0);
     assertThat(KvmProbe.judge(new Speeds(1.1, 300)).reason())
         .isEqualTo(
-            "KVM is too slow for guests with a kernel: it runs 1.1 million instructions a second of"
-                + " a guest's kernel and 300 of its programs.");
+            "KVM opens here but is too slow for an operating system: ring 0 runs 1.1 million"
+                + " instructions a second, ring 3 300 million.");
   }
 }

@@ -10,6 +10,7 @@ import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -53,17 +54,22 @@ public final class Demo implements ExtraCommand {
 
   @Override
   public void run() {
+    Logging.plain(Level.WARNING);
+    PrintStream out = json ? System.err : System.out;
     String obstacle = network ? "" : networkObstacle();
+    if (!network) {
+      // Before the namespace, which has no way to a mirror.
+      DemoRun.fetch(Cache.ofThisUser(), out);
+    }
     if (!network && obstacle.isEmpty()) {
       System.exit(again());
     }
-    Logging.plain(Level.WARNING);
     Path state = stateDirectory();
     try (Daemon daemon = daemon(state)) {
       // Ctrl-C takes the same way out as the end of the demonstration.
       Thread exit = new Thread(() -> leave(daemon, state), "hf-demo-exit");
       Runtime.getRuntime().addShutdownHook(exit);
-      new DemoRun(daemon, Cache.ofThisUser(), json ? System.err : System.out, obstacle).run(json);
+      new DemoRun(daemon, Cache.ofThisUser(), out, obstacle).run(json);
       Runtime.getRuntime().removeShutdownHook(exit);
     } finally {
       clean(state);

@@ -24,12 +24,15 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 import tools.jackson.databind.json.JsonMapper;
 
 /// One demonstration, on a daemon that belongs to it.
 final class DemoRun {
   private static final Duration MAX_BLACKOUT = Duration.ofSeconds(5);
   private static final Duration BOOT_PATIENCE = Duration.ofMinutes(2);
+  private static final String OLDER = "qemu-7.2";
+  private static final String NEWER = "qemu-10.0";
   private static final String TAP = "hf-demo";
   private static final String HOST_ADDRESS = "10.77.0.1/24";
   private static final String GUEST_ADDRESS = "10.77.0.2";
@@ -53,9 +56,17 @@ final class DemoRun {
     this.timeline = new Timeline(out);
   }
 
+  /// Brings everything that a demonstration needs and this machine lacks.
+  static void fetch(Cache cache, PrintStream out) {
+    Consumer<String> say = line -> out.println("  " + line);
+    cache.releases().fetch(OLDER, say);
+    cache.releases().fetch(NEWER, say);
+    cache.images(say);
+  }
+
   void run(boolean json) {
-    QemuRelease older = daemon.releases().fetch("qemu-7.2", this::say);
-    QemuRelease newer = daemon.releases().fetch("qemu-10.0", this::say);
+    QemuRelease older = daemon.releases().get(OLDER);
+    QemuRelease newer = daemon.releases().get(NEWER);
     GuestImages images = cache.images(this::say);
     linux(images, older, newer);
     ring3(images, older, newer);
