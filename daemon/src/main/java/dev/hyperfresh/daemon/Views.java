@@ -11,6 +11,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /// What answers look like: the field names of the API, of `--json` and of the history are the same,
 /// and stand here alone.
@@ -47,7 +49,7 @@ public final class Views {
   }
 
   /// A replacement that is over. Times are milliseconds.
-  public static Map<String, Object> replacement(ReplacementRecord record) {
+  public static Map<String, @Nullable Object> replacement(ReplacementRecord record) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("id", record.id());
     json.put("guest", record.guest());
@@ -60,7 +62,8 @@ public final class Views {
     put(json, "guest_gap_ms", record.guestGapMs());
     put(json, "noise_floor_ms", record.noiseFloorMs());
     json.put("heartbeat_went_back", record.heartbeatWentBack());
-    json.put("ram_bytes_copied", record.ramBytesCopied());
+    // Unknown is not 0, which is this product's promise.
+    json.put("ram_bytes_copied", boxed(record.ramBytesCopied()));
     json.put("state_bytes", record.stateBytes());
     json.put("plan_ms", rounded(record.phases().planMs()));
     json.put("prepare_ms", rounded(record.phases().prepareMs()));
@@ -73,6 +76,10 @@ public final class Views {
       json.put("detail", record.detail());
     }
     return json;
+  }
+
+  private static @Nullable Long boxed(OptionalLong count) {
+    return count.isPresent() ? (Long) count.getAsLong() : null;
   }
 
   private static void put(Map<String, Object> json, String key, OptionalDouble millis) {

@@ -9,7 +9,7 @@ import java.util.List;
 /// waiting hypervisor gets spares that join late. For the guest's thread alone.
 final class Endpoints implements AutoCloseable {
   private final List<Tap> taps;
-  private boolean switched;
+  private int switched;
 
   Endpoints(List<Tap> taps) {
     this.taps = List.copyOf(taps);
@@ -39,22 +39,26 @@ final class Endpoints implements AutoCloseable {
 
   /// From here on packets wait for the new hypervisor; the old one takes none that it could not
   /// deliver.
+  ///
+  /// @throws LinuxException when the kernel refuses; some ports may then have been switched
   void switchOver() {
-    switched = true;
-    taps.forEach(Tap::switchToSpare);
+    for (Tap tap : taps) {
+      tap.switchToSpare();
+      switched++;
+    }
   }
 
-  /// The old hypervisor gets the packets again. Does nothing when they never went elsewhere.
+  /// The old hypervisor gets the packets again, on every port that was switched.
   void switchBack() {
-    if (switched) {
-      switched = false;
-      taps.forEach(Tap::switchBack);
+    for (Tap tap : taps.subList(0, switched)) {
+      Contained.run("switching " + tap.name() + " back", tap::switchBack);
     }
+    switched = 0;
   }
 
   /// The new hypervisor keeps its queues, and the old one has ended.
   void keep() {
-    switched = false;
+    switched = 0;
     taps.forEach(Tap::keepSpare);
   }
 

@@ -26,6 +26,8 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -35,6 +37,7 @@ import org.jspecify.annotations.Nullable;
 /// and read [#view]. Events of the instances wait in [#mailbox] for that thread.
 final class Guest {
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
+  private static final Duration MAX_PATIENCE = Duration.ofDays(1);
 
   private final GuestSpec spec;
   private final Hypervisor hypervisor;
@@ -48,7 +51,9 @@ final class Guest {
   private final BlockingQueue<InstanceEvent> mailbox = new LinkedBlockingQueue<>();
   private final ExecutorService thread;
   private final Consumer<Guest> changed;
+  private final AtomicBoolean replacing = new AtomicBoolean();
   private int generation;
+  private boolean deleted;
   private @Nullable Instance instance;
   private volatile GuestView view;
 
@@ -142,6 +147,28 @@ final class Guest {
     publish(GuestView.State.RUNNING, "");
   }
 
+  /// Any thread: moves the guest to `to`, unless another replacement of it is under way.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_BUSY], and as [Replacement#run] does
+  ReplacementRecord replace(
+      String id, Release to, Duration maxBlackout, Journal journal, Progress progress) {
+    if (!replacing.compareAndSet(false, true)) {
+      throw Problem.REPLACE_BUSY.because("Guest " + spec.name() + " is being moved already.");
+    }
+    return call(() -> {
+      try {
+        return new Replacement(id, this, to, maxBlackout, journal, progress).run();
+      } finally {
+        replacing.set(false);
+      }
+    });
+  }
+
+  /// Guest's thread: the generation of the next instance.
+  int nextGeneration() {
+    return generation + 1;
+  }
+
   /// Guest's thread: everything an instance of the next generation is started with.
   Launch launch(Release release, List<Fd> queues) {
     generation++;
@@ -174,10 +201,40 @@ final class Guest {
     instance = next;
   }
 
+  /// Guest's thread: a replacement is over and an instance runs the guest, unless that ended
+  /// meanwhile.
+  void goOn() {
+    settle();
+    if (view.state() == GuestView.State.REPLACING) {
+      publish(GuestView.State.RUNNING, "");
+    }
+  }
+
+  /// Guest's thread: no instance runs the guest any more. A process that is left is killed, so that
+  /// a guest that counts as stopped never runs unseen.
+  void giveUp(String detail) {
+    Instance current = instance;
+    if (current != null && !Contained.run("killing the process of " + spec.name(), current::kill)) {
+      publish(GuestView.State.RUNNING, detail + "; process " + current.pid() + " is still there");
+      return;
+    }
+    release(detail);
+  }
+
+  /// The process of the instance is gone.
+  private void release(String detail) {
+    Instance current = instance;
+    if (current != null) {
+      Contained.run("closing an instance of " + spec.name(), current::close);
+    }
+    instance = null;
+    publish(GuestView.State.STOPPED, detail);
+  }
+
   /// Guest's thread: makes the state visible.
   void publish(GuestView.State state, String detail) {
     view = view(state, detail);
-    changed.accept(this);
+    Contained.run("telling of guest " + spec.name(), () -> changed.accept(this));
   }
 
   private GuestView view(GuestView.State state, String detail) {
@@ -214,11 +271,7 @@ final class Guest {
         continue;
       }
       switch (event) {
-        case InstanceEvent.Ended ended -> {
-          current.close();
-          instance = null;
-          publish(GuestView.State.STOPPED, ended.reason());
-        }
+        case InstanceEvent.Ended ended -> giveUp(ended.reason());
         case InstanceEvent.PoweredOff _ ->
             publish(GuestView.State.RUNNING, "powered off by itself");
         case InstanceEvent.Stopped _,
@@ -229,29 +282,29 @@ final class Guest {
     }
   }
 
-  /// Guest's thread: asks the guest to power off, and ends its instance if it does not within
-  /// `patience`.
+  /// Guest's thread: asks the guest to power off, and ends its instance if it cannot be asked or
+  /// does not within `patience`.
+  ///
+  /// @throws HyperFreshException [Problem#INTERNAL] when the instance cannot be ended
   void stop(Duration patience) {
     Instance current = instance;
     if (current == null) {
       return;
     }
-    if (patience.isPositive()) {
-      current.powerOff();
+    if (patience.isPositive()
+        && Contained.run("asking " + spec.name() + " to power off", current::powerOff)) {
       awaitEnd(current, patience);
     }
     end();
   }
 
   private void awaitEnd(Instance current, Duration patience) {
-    long deadline = System.nanoTime() + patience.toNanos();
+    long nanos = patience.compareTo(MAX_PATIENCE) < 0 ? patience.toNanos() : MAX_PATIENCE.toNanos();
+    long deadline = System.nanoTime() + nanos;
     try {
       InstanceEvent event;
       do {
-        event =
-            mailbox.poll(
-                Math.max(0, deadline - System.nanoTime()),
-                java.util.concurrent.TimeUnit.NANOSECONDS);
+        event = mailbox.poll(Math.max(0, deadline - System.nanoTime()), TimeUnit.NANOSECONDS);
       } while (event != null
           && !(event instanceof InstanceEvent.Ended && event.generation() == current.generation()));
     } catch (InterruptedException e) {
@@ -260,25 +313,36 @@ final class Guest {
   }
 
   /// Guest's thread: ends the instance, whatever it does.
+  ///
+  /// @throws HyperFreshException [Problem#INTERNAL] when it cannot be ended
   void end() {
     Instance current = instance;
-    if (current != null) {
-      current.end(END_LIMIT);
-      current.close();
-      instance = null;
-      publish(GuestView.State.STOPPED, "stopped by request");
+    if (current == null) {
+      return;
     }
+    if (!Contained.run("ending guest " + spec.name(), () -> current.end(END_LIMIT))) {
+      current.kill();
+    }
+    release("stopped by request");
   }
 
-  /// Any thread, last of all: ends the instance and returns memory and endpoints to the host.
-  void delete() {
+  /// Any thread, last of all: ends the instance and returns memory and endpoints to the host. Does
+  /// nothing the second time.
+  ///
+  /// @throws HyperFreshException [Problem#INTERNAL] when the instance cannot be ended; nothing is
+  ///   returned then
+  synchronized void delete() {
+    if (deleted) {
+      return;
+    }
     call(() -> {
       end();
       return true;
     });
+    deleted = true;
     thread.shutdown();
-    pulse.close();
-    memory.close();
-    endpoints.close();
+    Contained.run("unmapping the memory of " + spec.name(), pulse::close);
+    Contained.run("freeing the memory of " + spec.name(), memory::close);
+    Contained.run("removing the ports of " + spec.name(), endpoints::close);
   }
 }

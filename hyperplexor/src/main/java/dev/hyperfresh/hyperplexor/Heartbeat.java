@@ -24,13 +24,17 @@ public final class Heartbeat {
   /// Offset of the beat counter in the page, bytes.
   public static final long COUNTER_OFFSET = 24;
 
+  /// How many pages [#candidates] gives at most: boots leave one each, and a guest that writes more
+  /// only makes its own measurement slow.
+  public static final int MAX_CANDIDATES = 64;
+
   private static final int PAGE = 4096;
   private static final int CHUNK = 1 << 20;
 
   private Heartbeat() {}
 
-  /// Offsets in `memory` of all pages that begin as a heartbeat page does. Pages of earlier boots
-  /// may be among them.
+  /// Offsets in `memory` of the pages that begin as a heartbeat page does, the first
+  /// [#MAX_CANDIDATES] of them. Pages of earlier boots may be among them.
   ///
   /// Reads through the descriptor instead of a mapping, so that neither holes of the memory are
   /// filled nor the caller's resident set grows.
@@ -40,9 +44,9 @@ public final class Heartbeat {
     ByteBuffer chunk = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
     try (FileChannel file = FileChannel.open(path, StandardOpenOption.READ)) {
       OptionalLong start = memory.nextData(0);
-      while (start.isPresent()) {
+      while (start.isPresent() && found.size() < MAX_CANDIDATES) {
         long end = memory.nextHole(start.getAsLong());
-        for (long at = start.getAsLong(); at < end; at += CHUNK) {
+        for (long at = start.getAsLong(); at < end && found.size() < MAX_CANDIDATES; at += CHUNK) {
           search(file, chunk, at, Math.min(at + CHUNK, end), found);
         }
         start = end < memory.bytes() ? memory.nextData(end) : OptionalLong.empty();
@@ -58,7 +62,7 @@ public final class Heartbeat {
       FileChannel file, ByteBuffer chunk, long from, long to, List<Long> found) throws IOException {
     chunk.clear().limit((int) (to - from));
     int read = file.read(chunk, from);
-    for (int i = 0; i + 16 <= read; i += PAGE) {
+    for (int i = 0; i + 16 <= read && found.size() < MAX_CANDIDATES; i += PAGE) {
       if (chunk.getLong(i) == MAGIC_0 && chunk.getLong(i + 8) == MAGIC_1) {
         found.add(from + i);
       }

@@ -17,12 +17,14 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
@@ -31,6 +33,15 @@ import java.util.stream.Stream;
 /// The way in: guests are made, listed, moved and ended here. Thread-safe; work on one guest is
 /// done in order on the guest's own thread, work on several in parallel.
 public final class Hyperplexor implements AutoCloseable {
+  /// The least blackout budget: below it no hand-over can succeed.
+  public static final Duration MIN_BLACKOUT = Duration.ofMillis(1);
+
+  /// The largest blackout budget.
+  public static final Duration MAX_BLACKOUT = Duration.ofMinutes(1);
+
+  // linux/stat.h S_ISVTX
+  private static final int STICKY = 01000;
+
   private final Path directory;
   private final Path sockets;
   private final Hypervisor hypervisor;
@@ -38,9 +49,13 @@ public final class Hyperplexor implements AutoCloseable {
   private final Journal journal;
   private final Consumer<GuestView> changed;
   private final Map<String, Guest> guests = new ConcurrentHashMap<>();
+
+  /// Names in use, from before a guest's folder is made until it is removed.
+  private final Set<String> names = ConcurrentHashMap.newKeySet();
+
   private final AtomicLong lastId = new AtomicLong(System.currentTimeMillis());
 
-  /// Works under `directory`, which it creates with mode 0700.
+  /// Works under `directory`, which it creates with mode 0700; one that is there gets that mode.
   ///
   /// @param kvm what `/dev/kvm` was seen to do on this host
   /// @param changed told of every guest whose view changed, on the guest's thread; must not block
@@ -61,6 +76,27 @@ public final class Hyperplexor implements AutoCloseable {
   ///
   /// @throws HyperFreshException one of the `SPEC`, `GUEST` and `HOST` problems
   public GuestView create(GuestSpec spec, Release release, Progress progress) {
+    List<String> faults = spec.faults();
+    if (!faults.isEmpty()) {
+      throw Problem.SPEC_INVALID.because(String.join("; ", faults));
+    }
+    if (!names.add(spec.name())) {
+      throw exists(spec.name());
+    }
+    boolean made = false;
+    try {
+      GuestView view = createNamed(spec, release, Contained.progress(progress));
+      made = true;
+      return view;
+    } finally {
+      if (!made) {
+        names.remove(spec.name());
+      }
+    }
+  }
+
+  /// The name is reserved: nobody else uses the folder or the name of a tap.
+  private GuestView createNamed(GuestSpec spec, Release release, Progress progress) {
     check(spec, release);
     AcceleratorChoice accelerator = AcceleratorChoice.choose(spec.accelerator(), kvm);
     List<Obstacle> obstacles = hypervisor.obstacles(spec, release, accelerator.accelerator());
@@ -69,43 +105,38 @@ public final class Hyperplexor implements AutoCloseable {
           String.join(" ", obstacles.stream().map(o -> o.what() + " " + o.remedy()).toList()));
     }
     Path files = directory.resolve("guests").resolve(spec.name());
-    progress.step("create", "memory of " + (spec.memoryBytes() >> 20) + " MiB and the network");
-    Guest guest = assemble(spec, accelerator, files);
-    if (guests.putIfAbsent(spec.name(), guest) != null) {
-      guest.delete();
-      throw exists(spec.name());
-    }
     try {
-      progress.step(
-          "create",
-          "starting "
-              + release.name()
-              + " ("
-              + accelerator.accelerator().label()
-              + ": "
-              + accelerator.reason()
-              + ")");
+      progress.step("create", "memory of " + (spec.memoryBytes() >> 20) + " MiB and the network");
+      Guest guest = assemble(spec, accelerator, files);
+      guests.put(spec.name(), guest);
+      progress.step("create", starting(release, accelerator));
+      start(guest, release);
+      return guest.view();
+    } catch (RuntimeException e) {
+      guests.remove(spec.name());
+      Contained.run("removing " + files, () -> deleteFolder(files));
+      throw e;
+    }
+  }
+
+  private static String starting(Release release, AcceleratorChoice accelerator) {
+    String label = accelerator.accelerator().label();
+    return "starting " + release.name() + " (" + label + ": " + accelerator.reason() + ")";
+  }
+
+  private static void start(Guest guest, Release release) {
+    try {
       guest.call(() -> {
         guest.start(release);
         return true;
       });
-      return guest.view();
-    } catch (HyperFreshException e) {
-      guests.remove(spec.name());
-      guest.delete();
-      deleteFolder(files);
+    } catch (RuntimeException e) {
+      Contained.run("deleting " + guest.spec().name(), guest::delete);
       throw e;
     }
   }
 
   private void check(GuestSpec spec, Release release) {
-    List<String> faults = spec.faults();
-    if (!faults.isEmpty()) {
-      throw Problem.SPEC_INVALID.because(String.join("; ", faults));
-    }
-    if (guests.containsKey(spec.name())) {
-      throw exists(spec.name());
-    }
     if (!release.kind().equals(hypervisor.kind())) {
       throw Problem.RELEASE_UNKNOWN.because(release.name() + " is of kind " + release.kind() + ".");
     }
@@ -144,13 +175,15 @@ public final class Hyperplexor implements AutoCloseable {
 
   private Guest assemble(GuestSpec spec, AcceleratorChoice accelerator, Path files) {
     List<Tap> taps = new ArrayList<>();
+    List<MemFd> memories = new ArrayList<>();
     try {
-      privateFolder(files.getParent() == null ? files : files.getParent());
+      privateFolder(directory.resolve("guests"));
       privateFolder(files);
       for (GuestSpec.Nic nic : spec.nics()) {
         taps.add(tap(nic));
       }
       MemFd memory = MemFd.create("hf-" + spec.name(), spec.memoryBytes());
+      memories.add(memory);
       return new Guest(
           spec,
           hypervisor,
@@ -161,9 +194,11 @@ public final class Hyperplexor implements AutoCloseable {
           sockets,
           guest -> changed.accept(guest.view()));
     } catch (LinuxException e) {
+      memories.forEach(MemFd::close);
       taps.forEach(Tap::close);
       throw Problem.HOST_MISSING.because(String.valueOf(e.getMessage()), e);
-    } catch (HyperFreshException e) {
+    } catch (RuntimeException e) {
+      memories.forEach(MemFd::close);
       taps.forEach(Tap::close);
       throw e;
     }
@@ -216,18 +251,17 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Moves guest `name` to `to`. Returns also when it was rolled back; the record says so.
   ///
-  /// @param maxBlackout after which the switch is given up
+  /// @param maxBlackout after which the switch is given up, [#MIN_BLACKOUT] to [#MAX_BLACKOUT]
   /// @throws HyperFreshException [Problem#REPLACE_OBSTACLES], [Problem#REPLACE_BUSY],
-  ///   [Problem#GUEST_STATE]; the guest was not touched
+  ///   [Problem#GUEST_STATE], [Problem#API_REQUEST]; the guest was not touched
   public ReplacementRecord replace(
       String name, Release to, Duration maxBlackout, Progress progress) {
     Guest guest = guest(name);
-    if (guest.view().state() == GuestView.State.REPLACING) {
-      throw Problem.REPLACE_BUSY.because(
-          "Guest " + name + " is being moved " + guest.view().detail() + ".");
+    if (maxBlackout.compareTo(MIN_BLACKOUT) < 0 || maxBlackout.compareTo(MAX_BLACKOUT) > 0) {
+      throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
     }
     String id = Long.toString(lastId.incrementAndGet(), 36);
-    return guest.call(() -> new Replacement(id, guest, to, maxBlackout, journal, progress).run());
+    return guest.replace(id, to, maxBlackout, journal, progress);
   }
 
   /// Whether the guest carries a heartbeat that beats now.
@@ -245,12 +279,20 @@ public final class Hyperplexor implements AutoCloseable {
     });
   }
 
-  /// Ends the guest and removes its folder.
+  /// Ends the guest, also one that was lost, and removes its folder; then its name is free.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#INTERNAL] or
+  ///   [Problem#DAEMON_STATE] when the process or the folder cannot be removed: it may be tried
+  ///   again
   public void delete(String name) {
     Guest guest = guest(name);
-    guest.delete();
-    guests.remove(name);
-    deleteFolder(guest.files());
+    synchronized (guest) {
+      guest.delete();
+      deleteFolder(guest.files());
+      if (guests.remove(name, guest)) {
+        names.remove(name);
+      }
+    }
   }
 
   private Guest guest(String name) {
@@ -261,19 +303,45 @@ public final class Hyperplexor implements AutoCloseable {
     return guest;
   }
 
-  /// Ends every guest and lets go of everything.
+  /// Ends every guest and lets go of everything. A guest that cannot be ended does not keep the
+  /// others.
+  ///
+  /// @throws HyperFreshException [Problem#INTERNAL] at the end, with all that failed
   @Override
   public void close() {
-    guests.values().forEach(Guest::delete);
+    List<String> failures = new ArrayList<>();
+    for (Guest guest : guests.values()) {
+      attempt(failures, "Guest " + guest.spec().name(), guest::delete);
+    }
     guests.clear();
-    journal.close();
+    names.clear();
+    attempt(failures, "The journal", journal::close);
+    if (!failures.isEmpty()) {
+      throw Problem.INTERNAL.because(String.join(" ", failures));
+    }
   }
 
-  private static void privateFolder(Path folder) {
+  private static void attempt(List<String> failures, String what, Runnable step) {
     try {
-      Files.createDirectories(
-          folder,
-          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+      step.run();
+    } catch (RuntimeException e) {
+      failures.add(what + " could not be closed: " + e.getMessage());
+    }
+  }
+
+  /// A folder for this user alone: made, or taken over when it is the user's.
+  private static void privateFolder(Path folder) {
+    Set<PosixFilePermission> owner = PosixFilePermissions.fromString("rwx------");
+    try {
+      Files.createDirectories(folder, PosixFilePermissions.asFileAttribute(owner));
+      if (!Files.getAttribute(folder, "unix:uid").equals(Host.effectiveUid())) {
+        throw Problem.DAEMON_STATE.because(folder + " belongs to another user.");
+      }
+      // A folder such as /tmp would be lost to everybody else.
+      if (((int) Files.getAttribute(folder, "unix:mode") & STICKY) != 0) {
+        throw Problem.DAEMON_STATE.because(folder + " is shared by all users.");
+      }
+      Files.setPosixFilePermissions(folder, owner);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(folder + " cannot be made: " + e.getMessage(), e);
     }
@@ -285,7 +353,7 @@ public final class Hyperplexor implements AutoCloseable {
     }
     try (Stream<Path> files = Files.walk(folder)) {
       for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(file);
+        Files.deleteIfExists(file);
       }
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(folder + " cannot be removed: " + e.getMessage(), e);

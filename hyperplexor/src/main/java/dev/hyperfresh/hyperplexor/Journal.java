@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -9,18 +10,26 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import java.util.zip.CRC32C;
 
 /// The write-ahead log of replacements: one line for each state a replacement enters, on disk
 /// before the replacement acts on it. Thread-safe.
 ///
-/// A line is `time id guest state from-generation to-generation release`, separated by spaces; none
-/// of the fields can hold one.
+/// A line is `time id guest state from-generation to-generation release checksum`, separated by
+/// spaces; none of the fields can hold one. The checksum is the CRC-32C of all before it, eight
+/// hexadecimal digits: a line that a power failure tore is known by it, wherever it was torn.
 public final class Journal implements AutoCloseable {
   private final FileChannel file;
   private final Path path;
+
+  /// Whether the file may end inside a line, which the next one must not continue.
+  private boolean torn;
 
   /// One line.
   public record Entry(
@@ -38,7 +47,8 @@ public final class Journal implements AutoCloseable {
     }
 
     private String line() {
-      return String.join(
+      String fields =
+          String.join(
               " ",
               at.toString(),
               id,
@@ -46,14 +56,40 @@ public final class Journal implements AutoCloseable {
               state,
               Integer.toString(fromGeneration),
               Integer.toString(toGeneration),
-              release)
-          + "\n";
+              release);
+      return fields + " " + checksum(fields) + "\n";
+    }
+
+    private static Optional<Entry> parse(String latin1) {
+      String line =
+          new String(latin1.getBytes(StandardCharsets.ISO_8859_1), StandardCharsets.UTF_8);
+      int end = line.lastIndexOf(' ');
+      if (end < 0 || !line.substring(end + 1).equals(checksum(line.substring(0, end)))) {
+        return Optional.empty();
+      }
+      String[] fields = line.substring(0, end).split(" ", -1);
+      return Optional.of(
+          new Entry(
+              Instant.parse(fields[0]),
+              fields[1],
+              fields[2],
+              fields[3],
+              Integer.parseInt(fields[4]),
+              Integer.parseInt(fields[5]),
+              fields[6]));
+    }
+
+    private static String checksum(String fields) {
+      CRC32C crc = new CRC32C();
+      crc.update(fields.getBytes(StandardCharsets.UTF_8));
+      return HexFormat.of().toHexDigits((int) crc.getValue());
     }
   }
 
-  private Journal(Path path, FileChannel file) {
+  private Journal(Path path, FileChannel file, boolean torn) {
     this.path = path;
     this.file = file;
+    this.torn = torn;
   }
 
   /// Opens or creates the journal at `path`.
@@ -61,60 +97,61 @@ public final class Journal implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
   public static Journal open(Path path) {
     try {
-      return new Journal(
-          path,
+      boolean whole = endsWithNewline(path);
+      FileChannel file =
           FileChannel.open(
-              path,
-              StandardOpenOption.CREATE,
-              StandardOpenOption.WRITE,
-              StandardOpenOption.APPEND));
+              path, StandardOpenOption.CREATE, StandardOpenOption.WRITE, StandardOpenOption.APPEND);
+      return new Journal(path, file, !whole);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be opened: " + e.getMessage(), e);
     }
   }
 
+  private static boolean endsWithNewline(Path path) throws IOException {
+    if (!Files.exists(path)) {
+      return true;
+    }
+    try (FileChannel file = FileChannel.open(path, StandardOpenOption.READ)) {
+      ByteBuffer last = ByteBuffer.allocate(1);
+      return file.size() == 0 || (file.read(last, file.size() - 1) == 1 && last.get(0) == '\n');
+    }
+  }
+
   /// Appends `entry` and returns when it is on disk. Never called inside the blackout.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
   public synchronized void write(Entry entry) {
     try {
-      ByteBuffer bytes = ByteBuffer.wrap(entry.line().getBytes(StandardCharsets.UTF_8));
+      String line = torn ? "\n" + entry.line() : entry.line();
+      torn = true;
+      ByteBuffer bytes = ByteBuffer.wrap(line.getBytes(StandardCharsets.UTF_8));
       while (bytes.hasRemaining()) {
         file.write(bytes);
       }
+      torn = false;
       file.force(false);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be written: " + e.getMessage(), e);
     }
   }
 
-  /// The last entry of every replacement that had not ended, oldest first. A torn last line, which
-  /// a power failure can leave, is ignored: what it announced was not begun.
+  /// The last entry of every replacement that had not ended, oldest first. Torn lines, which a
+  /// power failure or a full disk can leave, are ignored: what they announced was not begun.
   public static List<Entry> unfinished(Path path) {
     if (!Files.exists(path)) {
       return List.of();
     }
     Map<String, Entry> last = new LinkedHashMap<>();
-    try {
-      for (String line : Files.readAllLines(path, StandardCharsets.UTF_8)) {
-        String[] fields = line.split(" ");
-        if (fields.length == 7) {
-          last.put(fields[1], parse(fields));
-        }
-      }
-    } catch (IOException e) {
+    // A block that never reached the disk need not be UTF-8; every byte is a character here.
+    try (Stream<String> lines = Files.lines(path, StandardCharsets.ISO_8859_1)) {
+      lines
+          .map(Entry::parse)
+          .flatMap(Optional::stream)
+          .forEach(entry -> last.put(entry.id(), entry));
+    } catch (IOException | UncheckedIOException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
     }
     return last.values().stream().filter(Entry::open).toList();
-  }
-
-  private static Entry parse(String[] fields) {
-    return new Entry(
-        Instant.parse(fields[0]),
-        fields[1],
-        fields[2],
-        fields[3],
-        Integer.parseInt(fields[4]),
-        Integer.parseInt(fields[5]),
-        fields[6]);
   }
 
   @Override

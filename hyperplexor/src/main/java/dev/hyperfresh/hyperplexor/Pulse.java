@@ -19,6 +19,7 @@ import java.util.concurrent.locks.LockSupport;
 /// observer takes the time it wants to measure. What it cannot see is stated as the noise floor:
 /// the longest gap of the quiet time before the switch.
 final class Pulse implements AutoCloseable {
+  private static final int OBSERVER_PRIORITY = 2;
   private static final long SAMPLE_NANOS = 50_000;
   private static final VarHandle COUNTER = ValueLayout.JAVA_LONG.varHandle();
 
@@ -113,14 +114,18 @@ final class Pulse implements AutoCloseable {
 
     private void sample() {
       Scheduling.timerSlack(1);
+      // Above the target's priority in a switch: an observer that does not run sees gaps that are
+      // its own.
+      Scheduling.realTime(Scheduling.currentThreadId(), OBSERVER_PRIORITY);
       long value = counter(offset);
       long since = Clock.monotonicNanos();
       while (!done) {
         LockSupport.parkNanos(SAMPLE_NANOS);
         long now = Clock.monotonicNanos();
         long next = counter(offset);
+        // A gap counts from its first moment: a guest that never beats again must be seen too.
+        record(now - since);
         if (next != value) {
-          record(now - since);
           wentBack |= next < value;
           value = next;
           since = now;

@@ -15,7 +15,6 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Host;
-import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Pipe;
 import java.time.Duration;
 import java.time.Instant;
@@ -29,9 +28,11 @@ import java.util.concurrent.locks.LockSupport;
 
 /// The transaction that moves one guest from one hypervisor to another. Runs on the guest's thread.
 ///
-/// Each method takes one state and returns the next; [#run] is the whole diagram of
+/// Each method takes one state and returns the next; [#step] is the whole diagram of
 /// [ReplacementState]. Until the target's RESUME the source is the guest's only authority, and
 /// every error leads back to it; after that the target is, and the source is only ever ended.
+/// Whatever is thrown on the way is turned into the right next state in one place, so that every
+/// replacement that touched anything ends, with a record and in the journal.
 final class Replacement {
   /// What a target needs beside the guest's memory, which it maps: measured at 60 to 120 MiB.
   private static final long TARGET_OVERHEAD_BYTES = 256L << 20;
@@ -44,6 +45,10 @@ final class Replacement {
 
   private static final long AFTER_NANOS = 250_000_000;
   private static final long STOP_REPORT_NANOS = 1_000_000_000;
+
+  /// How long a target is waited for that alone can still run the guest, its source being gone.
+  private static final long ONLY_HOPE_NANOS = 60_000_000_000L;
+
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
 
   private final Guest guest;
@@ -55,7 +60,16 @@ final class Replacement {
   private final Instance source;
   private final Instant startedAt = Instant.now();
   private final long start = Clock.monotonicNanos();
+  private final int toGeneration;
+
+  /// Events that are the guest's own affair, for [Guest#goOn].
+  private final List<InstanceEvent> kept = new ArrayList<>();
+
+  private Optional<Instance> target = Optional.empty();
   private Optional<Pulse.Watch> watch = Optional.empty();
+  private Optional<SwitchPriority> priority = Optional.empty();
+  private boolean ordered;
+  private boolean sourceEnded;
   private double planMs;
   private double prepareMs;
   private double handOverMs;
@@ -72,27 +86,27 @@ final class Replacement {
     this.id = id;
     this.guest = guest;
     this.to = to;
-    this.maxBlackout = maxBlackout;
+    this.maxBlackout =
+        maxBlackout.compareTo(Hyperplexor.MAX_BLACKOUT) < 0
+            ? maxBlackout
+            : Hyperplexor.MAX_BLACKOUT;
     this.journal = journal;
-    this.progress = progress;
+    this.progress = Contained.progress(progress);
     this.source = guest.running();
+    this.toGeneration = guest.nextGeneration();
   }
 
   /// Everything known to be in the way; touches nothing.
   static List<Obstacle> obstacles(Guest guest, Release to) {
-    List<Obstacle> obstacles =
-        new ArrayList<>(
-            guest.hypervisor().obstacles(guest.spec(), to, guest.accelerator().accelerator()));
-    if (!to.kind().equals(guest.hypervisor().kind())) {
+    List<Obstacle> obstacles = new ArrayList<>();
+    String kind = guest.hypervisor().kind();
+    if (to.kind().equals(kind)) {
+      obstacles.addAll(
+          guest.hypervisor().obstacles(guest.spec(), to, guest.accelerator().accelerator()));
+    } else {
       obstacles.add(
           new Obstacle(
-              "The guest runs on a "
-                  + guest.hypervisor().kind()
-                  + " and "
-                  + to.name()
-                  + " is a "
-                  + to.kind()
-                  + ".",
+              "The guest runs on a " + kind + " and " + to.name() + " is a " + to.kind() + ".",
               "Choose a release of the same kind."));
     }
     long available = Host.availableMemoryBytes();
@@ -119,26 +133,68 @@ final class Replacement {
     ReplacementState state = new Planned();
     while (true) {
       switch (state) {
-        case Planned _ -> state = prepare();
-        case Prepared prepared -> state = switchOver(prepared);
-        case Switching switching -> state = await(switching);
-        case Committed committed -> state = retire(committed);
         case Retired retired -> {
-          write("Retired");
-          guest.publish(GuestView.State.RUNNING, "");
           return retired.record();
         }
         case RolledBack back -> {
-          write("RolledBack");
-          guest.publish(GuestView.State.RUNNING, "");
           return unsuccessful("rolled-back", back.reason());
         }
         case Failed failed -> {
-          write("Failed");
-          guest.publish(GuestView.State.STOPPED, failed.reason().detail());
           return unsuccessful("failed", failed.reason());
         }
+        case Planned _, Prepared _, Switching _, Committed _ -> state = step(state);
       }
+    }
+  }
+
+  private ReplacementState step(ReplacementState state) {
+    ReplacementState next;
+    try {
+      next =
+          switch (state) {
+            case Planned _ -> prepare();
+            case Prepared prepared -> switchOver(prepared);
+            case Switching switching -> await(switching);
+            case Committed committed -> retire(committed);
+            case Retired _, RolledBack _, Failed _ -> state;
+          };
+    } catch (RuntimeException e) {
+      next = afterFault(state, e);
+    }
+    settle(next);
+    return next;
+  }
+
+  /// Where a fault leads: back to the source before the commit, and never back after it.
+  private ReplacementState afterFault(ReplacementState state, RuntimeException fault) {
+    return switch (state) {
+      case Planned _, Prepared _, Switching _ -> giveUp(known(fault));
+      case Committed committed -> retired(committed, OptionalLong.empty(), 0, 0);
+      case Retired _, RolledBack _, Failed _ -> state;
+    };
+  }
+
+  private HyperFreshException known(RuntimeException fault) {
+    if (fault instanceof HyperFreshException known) {
+      return known;
+    }
+    Problem problem = ordered ? Problem.REPLACE_SWITCH : Problem.REPLACE_PREPARE;
+    return problem.because(String.valueOf(fault.getMessage()), fault);
+  }
+
+  /// Makes an end known. The journal's own failure changes nothing any more.
+  private void settle(ReplacementState end) {
+    switch (end) {
+      case Retired _, RolledBack _ -> {
+        Contained.run("writing the end of " + id, () -> write(end));
+        guest.mailbox().addAll(kept);
+        guest.goOn();
+      }
+      case Failed failed -> {
+        Contained.run("writing the end of " + id, () -> write(end));
+        guest.giveUp(failed.reason().detail());
+      }
+      case Planned _, Prepared _, Switching _, Committed _ -> {}
     }
   }
 
@@ -146,28 +202,19 @@ final class Replacement {
   private ReplacementState prepare() {
     guest.publish(GuestView.State.REPLACING, "to " + to.name());
     progress.step("Planned", "starting " + to.name() + " beside " + source.release().name());
-    write("Planned");
+    write(new Planned());
     long begin = Clock.monotonicNanos();
-    Optional<Instance> target = Optional.empty();
-    try {
-      Instance waiting =
-          guest.hypervisor().startWaiting(guest.launch(to, guest.endpoints().spares()));
-      target = Optional.of(waiting);
-      guest.endpoints().join();
-      openChannel(waiting);
-      observe();
-      prepareMs = millisSince(begin);
-      progress.step("Prepared", to.name() + " has mapped the memory and waits");
-      return new Prepared(waiting);
-    } catch (HyperFreshException | LinuxException e) {
-      target.ifPresent(Replacement::discard);
-      guest.endpoints().drop();
-      closeWatch();
-      return new RolledBack(
-          e instanceof HyperFreshException known
-              ? known
-              : Problem.REPLACE_PREPARE.because(String.valueOf(e.getMessage()), e));
-    }
+    Instance waiting =
+        guest.hypervisor().startWaiting(guest.launch(to, guest.endpoints().spares()));
+    target = Optional.of(waiting);
+    guest.endpoints().join();
+    openChannel(waiting);
+    observe();
+    Prepared prepared = new Prepared(waiting);
+    write(prepared);
+    prepareMs = millisSince(begin);
+    progress.step("Prepared", to.name() + " has mapped the memory and waits");
+    return prepared;
   }
 
   /// A pipe and not a socket: the kernel then counts what the target reads.
@@ -187,18 +234,36 @@ final class Replacement {
 
   /// The last moment in which nothing has happened to the guest.
   private ReplacementState switchOver(Prepared prepared) {
-    write("Switching");
-    guest.mailbox().clear();
+    Switching switching = new Switching(prepared.target());
+    write(switching);
+    guest.mailbox().removeIf(event -> !isLasting(event));
+    requireNotEnded();
+    SwitchPriority first = SwitchPriority.of(prepared.target().pid());
+    priority = Optional.of(first);
     watch.ifPresent(Pulse.Watch::switchBegins);
+    first.raise();
     guest.endpoints().switchOver();
     orderedMicros = Clock.realtimeNanos() / 1000;
-    try {
-      source.handOver();
-      return new Switching(prepared.target());
-    } catch (LinuxException e) {
-      return rollBack(
-          prepared.target(), Problem.REPLACE_SWITCH.because(String.valueOf(e.getMessage()), e));
+    ordered = true;
+    source.handOver();
+    return switching;
+  }
+
+  /// Whether an event still matters after the step in which it came.
+  private static boolean isLasting(InstanceEvent event) {
+    return event instanceof InstanceEvent.Ended || event instanceof InstanceEvent.PoweredOff;
+  }
+
+  private void requireNotEnded() {
+    for (InstanceEvent event : guest.mailbox()) {
+      if (event instanceof InstanceEvent.Ended ended && isOurs(ended)) {
+        throw Problem.REPLACE_PREPARE.because(side(ended) + ended.reason());
+      }
     }
+  }
+
+  private boolean isOurs(InstanceEvent event) {
+    return event.generation() == source.generation() || event.generation() == toGeneration;
   }
 
   /// The blackout. Waits for the target to resume, for a failure, or for the budget to run out.
@@ -209,30 +274,43 @@ final class Replacement {
       InstanceEvent event = next(deadline);
       switch (event) {
         case null -> {
-          return rollBack(
-              target,
-              Problem.REPLACE_DEADLINE.because(
-                  "The target did not resume within " + maxBlackout.toMillis() + " ms."));
+          return giveUp(overdue());
         }
         case InstanceEvent.Resumed resumed when resumed.generation() == target.generation() -> {
           return new Committed(target, resumed.atMicros());
         }
         case InstanceEvent.Stopped stop when stop.generation() == source.generation() ->
             stoppedMicros = OptionalLong.of(stop.atMicros());
-        case InstanceEvent.HandOverFailed failure -> {
-          return rollBack(target, Problem.REPLACE_SWITCH.because(side(failure) + failure.reason()));
+        case InstanceEvent.HandOverFailed failure when isOurs(failure) -> {
+          return giveUp(Problem.REPLACE_SWITCH.because(side(failure) + failure.reason()));
         }
         case InstanceEvent.Ended ended when ended.generation() == target.generation() -> {
-          return rollBack(target, Problem.REPLACE_SWITCH.because(side(ended) + ended.reason()));
+          return giveUp(Problem.REPLACE_SWITCH.because(side(ended) + ended.reason()));
         }
-        // A source that ended may have sent everything: only the target knows.
+        // Having stopped the guest it may have sent everything: then only the target can go on.
+        case InstanceEvent.Ended ended when ended.generation() == source.generation() -> {
+          sourceEnded = true;
+          if (stoppedMicros.isEmpty()) {
+            return giveUp(Problem.REPLACE_LOST.because(side(ended) + ended.reason()));
+          }
+          deadline = Clock.monotonicNanos() + ONLY_HOPE_NANOS;
+        }
+        case InstanceEvent.PoweredOff off -> kept.add(off);
         case InstanceEvent.Ended _,
+            InstanceEvent.HandOverFailed _,
             InstanceEvent.Resumed _,
             InstanceEvent.Stopped _,
-            InstanceEvent.HandOverSent _,
-            InstanceEvent.PoweredOff _ -> {}
+            InstanceEvent.HandOverSent _ -> {}
       }
     }
+  }
+
+  private HyperFreshException overdue() {
+    return sourceEnded
+        ? Problem.REPLACE_LOST.because(
+            "The old hypervisor ended, and the new one did not resume the guest within 60 s.")
+        : Problem.REPLACE_DEADLINE.because(
+            "The target did not resume within " + maxBlackout.toMillis() + " ms.");
   }
 
   private String side(InstanceEvent event) {
@@ -253,53 +331,112 @@ final class Replacement {
     }
   }
 
-  /// The source is the authority again, once the target is certain never to run.
-  private ReplacementState rollBack(Instance target, HyperFreshException reason) {
-    discard(target);
-    if (guest.mailbox().stream().anyMatch(event -> resumedBy(event, target))) {
+  /// The replacement is not to go on. Once the order to hand over is out, the target may resume the
+  /// guest at any moment; so it is stopped first, and if it had resumed the guest by then it is the
+  /// authority after all. Otherwise it never runs again, and the source is the authority.
+  private ReplacementState giveUp(HyperFreshException reason) {
+    Optional<ReplacementState> committed = ordered ? commitInTheEnd() : Optional.empty();
+    return committed.orElseGet(() -> {
+      ReplacementState end = rollBack(reason);
+      // Only now: none of this is worth a moment in which the guest stands still.
+      target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
       closeWatch();
+      progress.step(
+          name(end),
+          end instanceof Failed
+              ? "the guest is lost"
+              : "the guest stays with " + source.release().name());
+      return end;
+    });
+  }
+
+  private Optional<ReplacementState> commitInTheEnd() {
+    Instance frozen = target.orElseThrow();
+    if (!Contained.run("stopping the target of " + id, frozen::freeze)) {
+      return Optional.empty();
+    }
+    Optional<InstanceEvent.Resumed> resumed = resumedByTarget();
+    return resumed.isPresent() && Contained.run("continuing the target of " + id, frozen::thaw)
+        ? Optional.of(new Committed(frozen, resumed.get().atMicros()))
+        : Optional.empty();
+  }
+
+  private Optional<InstanceEvent.Resumed> resumedByTarget() {
+    return guest.mailbox().stream()
+        .filter(event -> event.generation() == toGeneration)
+        .filter(InstanceEvent.Resumed.class::isInstance)
+        .map(InstanceEvent.Resumed.class::cast)
+        .findFirst();
+  }
+
+  /// Kills the target first: two hypervisors must never run the guest, whatever else is lost.
+  private ReplacementState rollBack(HyperFreshException reason) {
+    boolean gone =
+        target.isEmpty() || Contained.run("killing the target of " + id, target.get()::kill);
+    guest.endpoints().switchBack();
+    Contained.run("dropping the new ports of " + guest.spec().name(), guest.endpoints()::drop);
+    if (!ordered) {
+      return new RolledBack(reason);
+    }
+    if (!gone) {
+      return new Failed(
+          Problem.REPLACE_LOST.because(
+              "The new hypervisor could not be ended, so the old one must not go on."));
+    }
+    if (resumedByTarget().isPresent()) {
       return new Failed(
           Problem.REPLACE_LOST.because("The target had resumed the guest when it was ended."));
     }
-    guest.endpoints().switchBack();
-    guest.endpoints().drop();
+    return takeBack(reason);
+  }
+
+  private ReplacementState takeBack(HyperFreshException reason) {
     try {
       source.takeBack();
-      progress.step("RolledBack", "the guest goes on with " + source.release().name());
       return new RolledBack(reason);
     } catch (HyperFreshException lost) {
       return new Failed(lost);
-    } finally {
-      closeWatch();
+    } catch (RuntimeException e) {
+      return new Failed(Problem.REPLACE_LOST.because(String.valueOf(e.getMessage()), e));
     }
   }
 
-  private static boolean resumedBy(InstanceEvent event, Instance instance) {
-    return event instanceof InstanceEvent.Resumed && event.generation() == instance.generation();
-  }
-
-  private static void discard(Instance target) {
-    target.kill();
-    target.close();
-  }
-
-  /// The guest runs on the target. Ends the source and collects the figures.
+  /// The guest runs on the target. Ends the source and collects the figures; nothing of that can
+  /// change where the guest runs, so no step of it keeps the next from being done.
   private ReplacementState retire(Committed committed) {
-    long stateBytes = committed.target().stateBytes();
-    guest.adopt(committed.target());
-    write("Committed");
+    priority.ifPresent(SwitchPriority::lower);
+    Instance now = committed.target();
+    guest.adopt(now);
+    long stateBytes = Contained.get("counting the state of " + id, now::stateBytes, 0L);
+    Contained.run("writing the commit of " + id, () -> write(committed));
     awaitStopped();
     handOverMs = stoppedMicros.isPresent() ? (stoppedMicros.getAsLong() - orderedMicros) / 1e3 : 0;
     progress.step("Committed", "the guest runs on " + to.name());
     long begin = Clock.monotonicNanos();
-    long ramBytesCopied = source.ramBytesCopied();
-    source.end(END_LIMIT);
-    source.close();
-    guest.endpoints().keep();
+    OptionalLong ramBytesCopied =
+        Contained.get("asking the source of " + id, source::ramBytesCopied, OptionalLong.empty());
+    endSource();
     double retireMs = millisSince(begin);
     if (watch.isPresent()) {
       LockSupport.parkNanos(AFTER_NANOS);
     }
+    return retired(committed, ramBytesCopied, stateBytes, retireMs);
+  }
+
+  private void endSource() {
+    boolean gone =
+        Contained.run("ending the source of " + id, () -> source.end(END_LIMIT))
+            || Contained.run("killing the source of " + id, source::kill);
+    if (!gone) {
+      // The ports stay as they are, since the old process still has its queues.
+      return;
+    }
+    Contained.run("closing the source of " + id, source::close);
+    Contained.run("keeping the ports of " + guest.spec().name(), guest.endpoints()::keep);
+  }
+
+  private Retired retired(
+      Committed committed, OptionalLong ramBytesCopied, long stateBytes, double retireMs) {
     OptionalDouble blackoutMs =
         stoppedMicros.isPresent()
             ? OptionalDouble.of((committed.resumedMicros() - stoppedMicros.getAsLong()) / 1e3)
@@ -311,28 +448,38 @@ final class Replacement {
   }
 
   /// The two hypervisors report on channels of their own, so the source's STOP can be read after
-  /// the target's RESUME.
+  /// the target's RESUME. A source that has ended reports no more.
   private void awaitStopped() {
     long deadline = Clock.monotonicNanos() + STOP_REPORT_NANOS;
-    while (stoppedMicros.isEmpty()) {
+    while (stoppedMicros.isEmpty() && !sourceEnded) {
       InstanceEvent event = next(deadline);
       if (event == null) {
         return;
       }
-      if (event instanceof InstanceEvent.Stopped stop && stop.generation() == source.generation()) {
+      if (event.generation() != source.generation()) {
+        kept.add(event);
+      } else if (event instanceof InstanceEvent.Stopped stop) {
         stoppedMicros = OptionalLong.of(stop.atMicros());
+      } else if (event instanceof InstanceEvent.Ended) {
+        sourceEnded = true;
       }
     }
   }
 
   private ReplacementRecord unsuccessful(String outcome, HyperFreshException reason) {
     return record(
-        OptionalDouble.empty(), 0, 0, 0, outcome, reason.problem().code(), reason.detail());
+        OptionalDouble.empty(),
+        OptionalLong.of(0),
+        0,
+        0,
+        outcome,
+        reason.problem().code(),
+        reason.detail());
   }
 
   private ReplacementRecord record(
       OptionalDouble blackoutMs,
-      long ramBytesCopied,
+      OptionalLong ramBytesCopied,
       long stateBytes,
       double retireMs,
       String outcome,
@@ -365,15 +512,24 @@ final class Replacement {
   }
 
   private void closeWatch() {
-    watch.ifPresent(Pulse.Watch::close);
+    watch.ifPresent(open -> Contained.run("ending the observation of " + id, open::close));
     watch = Optional.empty();
   }
 
-  private void write(String state) {
-    int next = guest.view().generation();
+  private static String name(ReplacementState state) {
+    return state.getClass().getSimpleName();
+  }
+
+  private void write(ReplacementState state) {
     journal.write(
         new Journal.Entry(
-            Instant.now(), id, guest.spec().name(), state, source.generation(), next, to.name()));
+            Instant.now(),
+            id,
+            guest.spec().name(),
+            name(state),
+            source.generation(),
+            toGeneration,
+            to.name()));
   }
 
   private static double millisSince(long nanos) {

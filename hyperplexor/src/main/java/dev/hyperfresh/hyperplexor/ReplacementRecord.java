@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import java.time.Instant;
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 
 /// A replacement that is over, with all that was measured.
 ///
@@ -12,7 +13,8 @@ import java.util.OptionalDouble;
 /// @param guestGapMs the longest time in which the guest's heartbeat stood still, as seen in its
 ///   memory; empty when the guest carries no heartbeat
 /// @param noiseFloorMs the longest such gap while nothing was being done
-/// @param ramBytesCopied bytes of guest RAM that were copied: 0, or something is wrong
+/// @param ramBytesCopied bytes of guest RAM that were copied: 0, or something is wrong; empty when
+///   the source could not be asked any more
 /// @param stateBytes bytes that crossed between the hypervisors
 /// @param phases how long each phase took, milliseconds
 /// @param totalMs from the request to the end of the source
@@ -31,7 +33,7 @@ public record ReplacementRecord(
     OptionalDouble guestGapMs,
     OptionalDouble noiseFloorMs,
     boolean heartbeatWentBack,
-    long ramBytesCopied,
+    OptionalLong ramBytesCopied,
     long stateBytes,
     Phases phases,
     double totalMs,

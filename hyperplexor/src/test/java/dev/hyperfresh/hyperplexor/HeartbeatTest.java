@@ -49,11 +49,25 @@ class HeartbeatTest {
     try (MemFd memory = MemFd.create("heartbeat-test", 4L << 20);
         Mapping mapping = memory.map(true)) {
       mapping.segment().fill((byte) 1);
-      for (long at = 0; at < memory.bytes(); at += 2 * PAGE) {
+      for (long at = 0; at < memory.bytes(); at += 16 * PAGE) {
         mark(mapping, at);
       }
 
-      assertThat(Heartbeat.candidates(memory)).hasSize(512).contains((4L << 20) - 2 * PAGE);
+      assertThat(Heartbeat.candidates(memory)).hasSize(64).contains((4L << 20) - 16 * PAGE);
+    }
+  }
+
+  @Test
+  void aGuestFullOfPagesGivesTheFirstOfThemOnly() {
+    try (MemFd memory = MemFd.create("heartbeat-test", 4L << 20);
+        Mapping mapping = memory.map(true)) {
+      for (long at = 0; at < memory.bytes(); at += PAGE) {
+        mark(mapping, at);
+      }
+
+      assertThat(Heartbeat.candidates(memory))
+          .hasSize(Heartbeat.MAX_CANDIDATES)
+          .contains(0L, 63 * PAGE);
     }
   }
 

@@ -116,7 +116,7 @@ class JournalTest {
         writer.join();
       }
     }
-    assertThat(Files.readAllLines(path)).hasSize(200).allMatch(line -> line.split(" ").length == 7);
+    assertThat(Files.readAllLines(path)).hasSize(200).allMatch(line -> line.split(" ").length == 8);
     assertThat(Journal.unfinished(path)).hasSize(200);
   }
 

@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -58,7 +59,7 @@ class ReplacementTest {
     assertThat(record.to()).isEqualTo(Stage.NEW.name());
     assertThat(record.accelerator()).isEqualTo("tcg");
     assertThat(record.blackoutMs()).hasValue(4.5);
-    assertThat(record.ramBytesCopied()).isZero();
+    assertThat(record.ramBytesCopied()).hasValue(0);
     assertThat(record.stateBytes()).isEqualTo(4711);
     assertThat(record.guestGapMs()).isEmpty();
     assertThat(record.problem()).isEmpty();
@@ -72,7 +73,8 @@ class ReplacementTest {
             "1.ramBytesCopied",
             "1.end",
             "1.close");
-    assertThat(states()).containsExactly("Planned", "Switching", "Committed", "Retired");
+    assertThat(states())
+        .containsExactly("Planned", "Prepared", "Switching", "Committed", "Retired");
     assertThat(Journal.unfinished(folder.resolve("journal.log"))).isEmpty();
     assertRunsOn(Stage.NEW, 2);
     assertThat(stage.views.stream().map(GuestView::state))
@@ -105,10 +107,13 @@ class ReplacementTest {
     replace(LONG);
 
     assertThat(Files.readAllLines(folder.resolve("journal.log")))
-        .hasSize(4)
+        .hasSize(5)
         .allSatisfy(line ->
             assertThat(line)
-                .matches("\\S+ id1 web1 \\S+ 1 2 " + Stage.NEW.name().replace(".", "\\.")));
+                .matches(
+                    "\\S+ id1 web1 \\S+ 1 2 "
+                        + Stage.NEW.name().replace(".", "\\.")
+                        + " [0-9a-f]{8}"));
   }
 
   @Test
@@ -277,7 +282,9 @@ class ReplacementTest {
     stage.on("2.kill", target -> target.tell(new InstanceEvent.Resumed(2, 1)));
 
     assertFailed(replace(SHORT));
-    assertThat(stage.replacementCalls()).endsWith("2.kill", "2.close").doesNotContain("1.takeBack");
+    assertThat(stage.replacementCalls())
+        .containsSubsequence("2.freeze", "2.kill", "2.close", "1.kill")
+        .doesNotContain("1.takeBack");
   }
 
   @Test
@@ -288,7 +295,9 @@ class ReplacementTest {
 
     assertFailed(record);
     assertThat(record.detail()).isEqualTo("It is dead.");
-    assertTakenBackAfterTheTargetIsGone();
+    assertThat(stage.replacementCalls())
+        .containsSubsequence("2.freeze", "2.kill", "1.takeBack", "2.close", "1.kill", "1.close");
+    assertThat(stage.actors).noneMatch(actor -> actor.alive);
   }
 
   @Test
@@ -429,6 +438,111 @@ class ReplacementTest {
     assertNotWedged();
     assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
     assertThat(guest.view().detail()).isEqualTo("it crashed");
+  }
+
+  @Test
+  void aTargetThatResumedJustBeforeTheDeadlineGoesOn() {
+    stage.on(
+        "2.freeze",
+        target -> {
+          actorOne().tell(new InstanceEvent.Stopped(1, 1_000));
+          target.tell(new InstanceEvent.Resumed(2, 3_000));
+        });
+
+    ReplacementRecord record = replace(SHORT);
+
+    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(record.blackoutMs()).hasValue(2);
+    assertThat(stage.replacementCalls())
+        .containsSubsequence("2.freeze", "2.thaw", "1.end")
+        .doesNotContain("2.kill", "1.takeBack");
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
+  void aFailureThatIsHeardBeforeTheResumeDoesNotKillTheRunningGuest() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.HandOverFailed(1, "it only seemed so"));
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 3_000));
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+        });
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
+  void aTargetWhoseSourceIsGoneIsWaitedForBeyondTheDeadline() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+          source.die("it crashed");
+          Thread.ofPlatform()
+              .start(() -> {
+                LockSupport.parkNanos(4 * SHORT.toNanos());
+                stage.actor(2).tell(new InstanceEvent.Resumed(2, 3_000));
+              });
+        });
+
+    assertThat(replace(SHORT).outcome()).isEqualTo("committed");
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
+  void aSourceThatEndsBeforeItStoppedTheGuestHasSentNothingToWaitFor() {
+    stage.on("1.handOver", source -> source.die("it crashed"));
+    stage.failing("1.takeBack", Problem.REPLACE_LOST.because("It is dead."));
+
+    assertFailed(replace(LONG));
+
+    assertThat(stage.replacementCalls()).containsSubsequence("2.freeze", "2.kill", "2.close");
+    assertThat(stage.actors).noneMatch(actor -> actor.alive);
+  }
+
+  @Test
+  void aTargetThatCannotBeFrozenIsKilled() {
+    stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
+
+    assertRolledBack(replace(SHORT), "HF-REPLACE-004", "The target did not resume within 60 ms.");
+    assertTakenBackAfterTheTargetIsGone();
+  }
+
+  @Test
+  void aTargetThatCannotBeKilledNeverMeetsARunningSource() {
+    stage.failing("2.kill", Problem.INTERNAL.because("It stays."));
+
+    Optional<ReplacementRecord> record = tolerantly(SHORT);
+
+    assertThat(record.orElseThrow().outcome()).isEqualTo("failed");
+    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack");
+    assertThat(guest.view().state()).isNotEqualTo(GuestView.State.REPLACING);
+  }
+
+  @Test
+  void aSourceThatPowersItselfOffWhileItIsPreparedIsNoticed() {
+    stage.on("1.connect", source -> source.die("powered off"));
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.problem()).isEqualTo("HF-REPLACE-002");
+    assertThat(record.detail()).isEqualTo(Stage.OLD.name() + " (old): powered off");
+    assertThat(stage.replacementCalls()).doesNotContain("1.handOver");
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(guest.view().detail()).isEqualTo("powered off");
+  }
+
+  @Test
+  void aSourceThatCannotTellWhatItCopiedLeavesThatUnknown() {
+    stage.handingOver().failing("1.ramBytesCopied", new IllegalStateException("it is gone"));
+
+    assertThat(replace(LONG).ramBytesCopied()).isEmpty();
+  }
+
+  private Stage.Actor actorOne() {
+    return stage.actor(1);
   }
 
   private ReplacementRecord replace(Duration maxBlackout) {

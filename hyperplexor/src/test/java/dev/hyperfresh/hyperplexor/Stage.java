@@ -21,6 +21,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Consumer;
 
@@ -241,14 +242,24 @@ final class Stage implements Hypervisor, AutoCloseable {
     }
 
     @Override
+    public void freeze() {
+      called("freeze");
+    }
+
+    @Override
+    public void thaw() {
+      called("thaw");
+    }
+
+    @Override
     public void takeBack() {
       called("takeBack");
     }
 
     @Override
-    public long ramBytesCopied() {
+    public OptionalLong ramBytesCopied() {
       called("ramBytesCopied");
-      return 0;
+      return OptionalLong.of(0);
     }
 
     @Override
@@ -272,11 +283,6 @@ final class Stage implements Hypervisor, AutoCloseable {
     public void kill() {
       called("kill");
       die("killed");
-    }
-
-    @Override
-    public int[] threads() {
-      return new int[0];
     }
 
     @Override

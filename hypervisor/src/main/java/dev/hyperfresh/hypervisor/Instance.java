@@ -3,12 +3,16 @@ package dev.hyperfresh.hypervisor;
 import dev.hyperfresh.linux.Fd;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.OptionalLong;
 
 /// One running instance of a hypervisor, which runs one guest or waits to receive it.
 ///
 /// The calls of a replacement, in order: [#expect] and [#connect] while the guest runs, then
 /// [#handOver], which is the only one inside the blackout and does nothing but write one prepared
 /// message. One thread at a time may call an instance; events arrive on a thread of its own.
+///
+/// Whatever goes wrong, also when the process has died, a call throws nothing but
+/// [HyperFreshException].
 public interface Instance extends AutoCloseable {
   /// Counts the instances of a guest from 1.
   int generation();
@@ -36,34 +40,55 @@ public interface Instance extends AutoCloseable {
 
   /// Source: stop the guest and send its state. Returns at once; the outcome comes as events of
   /// both instances. Allocates nothing, logs nothing.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_SWITCH] when the order could not be sent
   void handOver();
 
-  /// Source, after a hand-over that failed: run the guest again, whatever is left of the hand-over.
+  /// Target, when its time is up: stops the process where it stands. When this returns, everything
+  /// that it reported before has been delivered as an event, and it does nothing more until [#thaw]
+  /// or [#kill]: a guest whose [InstanceEvent.Resumed] has not arrived has not run on it.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_SWITCH] when that cannot be made certain within
+  ///   some seconds; the process may then run or stand
+  void freeze();
+
+  /// Target, after [#freeze]: lets the process go on.
+  ///
+  /// @throws HyperFreshException [Problem#INTERNAL]
+  void thaw();
+
+  /// Source, after a hand-over that failed: cancels what is left of the hand-over and returns when
+  /// the guest runs.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the source cannot go on either
   void takeBack();
 
   /// Source, after it stopped: bytes of the guest's own RAM that the hand-over copied; 0 when its
-  /// memory was only mapped.
-  long ramBytesCopied();
+  /// memory was only mapped, empty when the source cannot be asked any more.
+  OptionalLong ramBytesCopied();
 
   /// Target, right after it resumed: bytes it read since [#expect], which are the guest's state and
   /// firmware images, and at most a few hundred bytes of the hypervisor's own notifications.
   long stateBytes();
 
   /// Asks the guest to power itself off.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it cannot be asked
   void powerOff();
 
   /// Ends the process and waits for it, at most `limit`; after that it is killed.
+  ///
+  /// @throws HyperFreshException [Problem#INTERNAL] when it is not certain to be gone
   void end(Duration limit);
 
-  /// Kills the process at once and waits until it is gone.
+  /// Kills the process at once, and waits until it is gone and everything it reported has been
+  /// delivered. Does nothing to one that has ended.
+  ///
+  /// @throws HyperFreshException [Problem#INTERNAL] when it is not certain to be gone
   void kill();
 
-  /// Threads of the process that carry guest or device code, for scheduling during the switch.
-  int[] threads();
-
-  /// Lets go of the instance's descriptors; the process, if it lives, goes on.
+  /// Lets go of the instance's descriptors; the process, if it lives, goes on. If it has ended, its
+  /// sockets are removed.
   @Override
   void close();
 }

@@ -5,7 +5,7 @@ public sealed interface InstanceEvent {
   /// The instance that reports.
   int generation();
 
-  /// The guest's vCPUs stopped.
+  /// The guest's vCPUs stopped. A source reports it before it sends the last of the guest's state.
   ///
   /// @param atMicros the hypervisor's own wall clock, microseconds since 1970
   record Stopped(int generation, long atMicros) implements InstanceEvent {}

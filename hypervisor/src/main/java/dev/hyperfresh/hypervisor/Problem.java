@@ -136,8 +136,8 @@ public enum Problem {
       6,
       500,
       "The guest was lost: neither hypervisor runs it.",
-      "Its memory and logs are kept in the guest's folder; start it again with `hyperfresh guest"
-          + " create`."),
+      "Its logs are in the guest's folder; keep them, remove the guest with `hyperfresh guest delete"
+          + " NAME` and create it again."),
   /// A replacement of this guest is under way.
   REPLACE_BUSY(
       "HF-REPLACE-006",

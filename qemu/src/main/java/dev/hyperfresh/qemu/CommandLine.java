@@ -3,7 +3,6 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.Launch;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -86,10 +85,8 @@ final class CommandLine {
 
   private static void kernel(List<String> line, GuestSpec.KernelBoot boot, Path files) {
     add(line, "-kernel", files.resolve(Qemu.PINNED_KERNEL).toString());
-    Path initrd = files.resolve(Qemu.PINNED_INITRD);
-    if (Files.exists(initrd)) {
-      add(line, "-initrd", initrd.toString());
-    }
+    boot.initrd()
+        .ifPresent(_ -> add(line, "-initrd", files.resolve(Qemu.PINNED_INITRD).toString()));
     add(line, "-append", boot.commandLine());
   }
 

@@ -31,6 +31,7 @@ public final class Qemu implements Hypervisor {
   static final String PINNED_KERNEL = "kernel";
   static final String PINNED_INITRD = "initrd";
 
+  private static final System.Logger LOG = System.getLogger(Qemu.class.getName());
   private static final Pattern VERSIONED = Pattern.compile(".*-[0-9]+\\.[0-9]+");
   private static final List<String> NEEDED_CAPABILITIES = List.of("x-ignore-shared", "events");
 
@@ -41,7 +42,12 @@ public final class Qemu implements Hypervisor {
 
   @Override
   public List<Obstacle> obstacles(GuestSpec spec, Release release, Accelerator accelerator) {
-    QemuRelease qemu = (QemuRelease) release;
+    if (!(release instanceof QemuRelease qemu)) {
+      return List.of(
+          new Obstacle(
+              release.name() + " is a " + release.kind() + " and not a " + KIND + ".",
+              "Choose a release of the same kind."));
+    }
     List<Obstacle> obstacles = new ArrayList<>();
     if (!Files.isExecutable(qemu.binary())) {
       obstacles.add(
@@ -122,6 +128,7 @@ public final class Qemu implements Hypervisor {
       ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
       return connect(launch, release, process, qmp, console);
     } catch (LinuxException | Qmp.QmpException e) {
+      removeSockets(qmp, console);
       throw problem.because(
           release.name() + " did not start: " + lastLines(log, String.valueOf(e.getMessage())), e);
     }
@@ -160,12 +167,19 @@ public final class Qemu implements Hypervisor {
     }
   }
 
-  private static UnixSocket listen(Path path) {
-    try {
-      Files.deleteIfExists(path);
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(path + " cannot be removed: " + e.getMessage(), e);
+  /// Removes the sockets of a process that is gone; nobody could connect to them any more.
+  static void removeSockets(Path... paths) {
+    for (Path path : paths) {
+      try {
+        Files.deleteIfExists(path);
+      } catch (IOException e) {
+        LOG.log(System.Logger.Level.WARNING, path + " cannot be removed", e);
+      }
     }
+  }
+
+  private static UnixSocket listen(Path path) {
+    removeSockets(path);
     return UnixSocket.listen(path, 0600);
   }
 

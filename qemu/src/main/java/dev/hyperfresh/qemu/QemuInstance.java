@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.InstanceEvents;
@@ -8,6 +9,8 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -16,9 +19,13 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /// One QEMU process. See [Instance] for the order of calls.
@@ -33,10 +40,21 @@ final class QemuInstance implements Instance, Qmp.Listener {
   /// nothing remains to be estimated.
   private static final long DOWNTIME_LIMIT = 2000;
 
+  private static final int FREEZE_LOOKS = 2000;
+  private static final long LOOK_NANOS = 1_000_000;
+  private static final Duration DRAIN_LIMIT = Duration.ofSeconds(2);
+  private static final int RESUME_ATTEMPTS = 40;
+  private static final long RESUME_NANOS = 50_000_000;
+
+  /// QAPI `MigrationStatus`: neither not begun nor over.
+  private static final List<String> UNDER_WAY =
+      List.of("setup", "active", "device", "pre-switchover", "cancelling", "wait-unplug");
+
   private final int generation;
   private final QemuRelease release;
   private final ChildProcess process;
   private final Path files;
+  private final Path qmpSocket;
   private final Path console;
   private final long guestMemoryBytes;
   private final InstanceEvents events;
@@ -58,6 +76,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     this.release = release;
     this.process = process;
     this.files = launch.files();
+    this.qmpSocket = qmpSocket;
     this.console = console;
     this.guestMemoryBytes = launch.memory().bytes();
     this.events = launch.events();
@@ -113,7 +132,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
       var _ =
           qmp.expectAnswer(HAND_OVER)
               .whenComplete((_, refusal) -> {
-                if (refusal != null) {
+                // A channel that ended refuses everything; that is told by its own event.
+                if (refusal != null && qmp.isOpen()) {
                   failed(String.valueOf(refusal.getMessage()));
                 }
               });
@@ -140,40 +160,94 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   @Override
   public void handOver() {
-    qmp.post(handOverCommand);
+    try {
+      qmp.post(handOverCommand);
+    } catch (Qmp.QmpException e) {
+      throw Problem.REPLACE_SWITCH.because(release.name() + ": " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public void freeze() {
+    try {
+      process.pidFd().signal(Signals.STOP);
+    } catch (LinuxException | IllegalStateException e) {
+      if (process.waitFor(Duration.ZERO).isEmpty()) {
+        throw notFrozen(e.getMessage());
+      }
+    }
+    for (int look = 0; !ProcessThreads.allStopped(pid()); look++) {
+      if (look == FREEZE_LOOKS) {
+        throw notFrozen("a thread of it goes on");
+      }
+      LockSupport.parkNanos(LOOK_NANOS);
+    }
+    if (!qmp.drain(DRAIN_LIMIT)) {
+      throw notFrozen("its control channel does not run dry");
+    }
+  }
+
+  private HyperFreshException notFrozen(@Nullable String reason) {
+    return Problem.REPLACE_SWITCH.because(
+        release.name() + " with pid " + pid() + " could not be stopped: " + reason + ".");
+  }
+
+  @Override
+  public void thaw() {
+    try {
+      process.pidFd().signal(Signals.CONT);
+    } catch (LinuxException | IllegalStateException e) {
+      throw Problem.INTERNAL.because(
+          release.name() + " with pid " + pid() + " cannot go on: " + e.getMessage(), e);
+    }
   }
 
   @Override
   public void takeBack() {
     try {
-      if (!isRunning()) {
-        qmp.execute("migrate_cancel", Map.of());
-        awaitHandOverOver();
-      }
-      if (!isRunning()) {
-        qmp.execute("cont", Map.of());
-      }
+      // Even while the guest runs: a hand-over still under way would stop it a moment later.
+      qmp.execute("migrate_cancel", Map.of());
+      awaitHandOverOver();
+      resume();
+    } catch (Qmp.QmpException e) {
+      throw Problem.REPLACE_LOST.because(
+          "The old hypervisor could not go on: " + e.getMessage(), e);
+    }
+    try {
       qmp.execute("closefd", Map.of("fdname", CHANNEL));
     } catch (Qmp.QmpException e) {
-      if (!isRunning()) {
-        throw Problem.REPLACE_LOST.because(
-            "The old hypervisor could not go on: " + e.getMessage(), e);
+      // The hand-over has closed it if it came that far.
+      transcript.sent("# closefd: " + e.getMessage());
+    }
+  }
+
+  /// A cancelled migration resumes the guest by itself, and until it has, QEMU refuses `cont`.
+  private void resume() {
+    Optional<Qmp.QmpException> refusal = Optional.empty();
+    for (int attempt = 0; attempt < RESUME_ATTEMPTS && !isRunning(); attempt++) {
+      try {
+        qmp.execute("cont", Map.of());
+      } catch (Qmp.QmpException e) {
+        refusal = Optional.of(e);
+        if (!qmp.isOpen()) {
+          throw e;
+        }
+        LockSupport.parkNanos(RESUME_NANOS);
       }
+    }
+    if (!isRunning()) {
+      throw refusal.orElseGet(() -> new Qmp.QmpException("cont does not resume the guest"));
     }
   }
 
   private boolean isRunning() {
-    try {
-      return qmp.execute("query-status", Map.of()).path("running").asBoolean(false);
-    } catch (Qmp.QmpException e) {
-      return false;
-    }
+    return qmp.execute("query-status", Map.of()).path("running").asBoolean(false);
   }
 
   /// A cancelled migration ends with an event; a migration that never began has none to wait for.
   private void awaitHandOverOver() {
     String status = qmp.execute("query-migrate", Map.of()).path("status").asString("none");
-    if (List.of("active", "setup", "cancelling", "device").contains(status)) {
+    if (UNDER_WAY.contains(status)) {
       try {
         if (!handOverOver.await(2, TimeUnit.SECONDS)) {
           throw new Qmp.QmpException("the hand-over did not end");
@@ -185,18 +259,25 @@ final class QemuInstance implements Instance, Qmp.Listener {
   }
 
   @Override
-  public long ramBytesCopied() {
-    JsonNode ram = qmp.execute("query-migrate", Map.of()).path("ram");
+  public OptionalLong ramBytesCopied() {
+    JsonNode ram;
+    try {
+      ram = qmp.execute("query-migrate", Map.of()).path("ram");
+    } catch (Qmp.QmpException e) {
+      transcript.sent("# query-migrate: " + e.getMessage());
+      return OptionalLong.empty();
+    }
     // QEMU's `total` counts every RAM block that the migration considered. The guest's RAM is one
     // block, so a smaller total says that it was left out as a whole, and what `normal-bytes`
     // counts are firmware images.
     boolean ramLeftOut = ram.path("total").asLong(Long.MAX_VALUE) < guestMemoryBytes;
-    return ramLeftOut ? 0 : ram.path("normal-bytes").asLong(0);
+    return OptionalLong.of(ramLeftOut ? 0 : ram.path("normal-bytes").asLong(0));
   }
 
   @Override
   public long stateBytes() {
-    return bytesRead() - readBefore;
+    // A process that has ended meanwhile counts nothing any more.
+    return Math.max(0, bytesRead() - readBefore);
   }
 
   /// `rchar` of proc(5): all bytes the process has read. The channel is a pipe because the kernel
@@ -227,48 +308,54 @@ final class QemuInstance implements Instance, Qmp.Listener {
     try {
       // The answer may never come: QEMU ends first.
       qmp.post(Qmp.encode("quit", Map.of(), "quit"));
-    } catch (RuntimeException e) {
+    } catch (Qmp.QmpException e) {
       transcript.sent("# quit: " + e.getMessage());
     }
     if (process.waitFor(limit).isEmpty()) {
       kill();
     }
-    awaitEnded();
+    requireEnded();
   }
 
   @Override
   public void kill() {
-    process.kill();
-    process.waitFor();
-    awaitEnded();
+    try {
+      process.kill();
+      process.waitFor();
+    } catch (LinuxException | IllegalStateException e) {
+      throw Problem.INTERNAL.because(
+          release.name() + " with pid " + pid() + " cannot be ended: " + e.getMessage(), e);
+    }
+    requireEnded();
   }
 
-  /// After this every event of the instance has been delivered.
-  private void awaitEnded() {
-    try {
-      if (!ended.await(10, TimeUnit.SECONDS)) {
-        throw Problem.INTERNAL.because("The control channel of a dead process stays open.");
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
+  private void requireEnded() {
+    if (!awaitEnded()) {
+      throw Problem.INTERNAL.because(
+          "The control channel of process " + pid() + ", which is dead, stays open.");
     }
   }
 
-  @Override
-  public int[] threads() {
-    try (Stream<Path> tasks = Files.list(Path.of("/proc", Integer.toString(pid()), "task"))) {
-      return tasks.mapToInt(task -> Integer.parseInt(task.getFileName().toString())).toArray();
-    } catch (IOException | UncheckedIOException e) {
-      return new int[0];
+  /// Whether every event of the instance has been delivered, after a wait.
+  private boolean awaitEnded() {
+    try {
+      return ended.await(10, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
     }
   }
 
   @Override
   public void close() {
     qmp.close();
-    awaitEnded();
+    if (!awaitEnded()) {
+      transcript.sent("# the reader did not end");
+    }
     // Reaps the process if it has ended; if it lives, it goes on without us.
-    var _ = process.waitFor(Duration.ZERO);
+    if (process.waitFor(Duration.ZERO).isPresent()) {
+      Qemu.removeSockets(qmpSocket, console);
+    }
     transcript.writeTo(files.resolve("qmp.log"), release.name() + " generation " + generation);
     process.close();
   }

@@ -2,10 +2,13 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Release;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 
 /// A QEMU build, with all it said of itself when it was added. Immutable.
 ///
@@ -32,12 +35,22 @@ public record QemuRelease(
     String source)
     implements Release {
 
+  /// Oldest version first; `10.0.0` comes after `9.2.4`.
+  static final Comparator<QemuRelease> BY_VERSION =
+      Comparator.comparing(QemuRelease::numbers, Arrays::compare);
+
+  private static final Pattern NUMBER = Pattern.compile("[0-9]{1,9}");
+
   public QemuRelease {
     arguments = List.copyOf(arguments);
     libraries = List.copyOf(libraries);
     machines = Set.copyOf(machines);
     cpus = Set.copyOf(cpus);
     capabilities = Set.copyOf(capabilities);
+  }
+
+  private int[] numbers() {
+    return NUMBER.matcher(version).results().mapToInt(n -> Integer.parseInt(n.group())).toArray();
   }
 
   @Override

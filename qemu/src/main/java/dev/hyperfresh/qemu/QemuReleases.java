@@ -6,7 +6,7 @@ import dev.hyperfresh.qemu.DebianPackages.Suite;
 import dev.hyperfresh.qemu.DebianPackages.Unpacked;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.UncheckedIOException;
+import java.io.OutputStream;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import tools.jackson.core.JacksonException;
@@ -29,6 +30,8 @@ import tools.jackson.core.JacksonException;
 /// Thread-safe: every change is one rename, and readers see a release whole or not at all.
 public final class QemuReleases {
   private static final String DESCRIPTION = "release.json";
+  private static final String STAGING = ".staging-";
+  private static final Pattern STAGING_OWNER = Pattern.compile("\\.staging-([0-9]{1,10})-.*");
   private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
   private static final List<String> PACKAGES = List.of("qemu-system-x86");
 
@@ -48,10 +51,11 @@ public final class QemuReleases {
     }
     try (Stream<Path> folders = Files.list(directory)) {
       return folders
+          .filter(folder -> !isStaging(folder))
           .map(folder -> folder.resolve(DESCRIPTION))
           .filter(Files::isRegularFile)
           .map(QemuReleases::read)
-          .sorted(Comparator.comparing(release -> Runtime.Version.parse(release.version())))
+          .sorted(QemuRelease.BY_VERSION)
           .toList();
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(directory + " cannot be read: " + e.getMessage(), e);
@@ -77,9 +81,11 @@ public final class QemuReleases {
   }
 
   private static Optional<QemuRelease> find(List<QemuRelease> all, String name) {
-    return all.reversed().stream()
-        .filter(r -> r.name().equals(name) || r.name().startsWith(name + "."))
-        .findFirst();
+    return all.reversed().stream().filter(release -> meets(name, release.name())).findFirst();
+  }
+
+  private static boolean meets(String wanted, String name) {
+    return name.equals(wanted) || name.startsWith(wanted + ".");
   }
 
   /// Brings the release `name` (`qemu-7.2` or `qemu-7.2.22`) from Debian's packages, unless it is
@@ -103,11 +109,15 @@ public final class QemuReleases {
         Unpacked unpacked =
             packages.unpack(suite, PACKAGES, true, staging.resolve("root"), progress);
         String version = String.valueOf(unpacked.versions().get(PACKAGES.getFirst()));
-        seen.append(seen.isEmpty() ? "" : ", ").append(version);
         if (mayBe(name, version)) {
           progress.accept("asking QEMU " + upstream(version) + " what it can do");
-          return install(staging, debianRelease(staging, version));
+          QemuRelease release = identified(staging, debianRelease(staging, version));
+          if (meets(name, release.name())) {
+            return install(staging, release);
+          }
+          version = release.version();
         }
+        seen.append(seen.isEmpty() ? "" : ", ").append(version);
       } catch (PackagesException e) {
         if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
           throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
@@ -126,7 +136,7 @@ public final class QemuReleases {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED] when it does
   ///   not run, [Problem#RELEASE_NAME] when its version is here already
   public QemuRelease add(Path binary) {
-    if (!Files.isExecutable(binary)) {
+    if (!Files.isRegularFile(binary) || !Files.isExecutable(binary)) {
       throw Problem.RELEASE_DAMAGED.because(binary + " is not an executable file.");
     }
     Path staging = stage();
@@ -143,7 +153,7 @@ public final class QemuReleases {
               Set.of(),
               Set.of(),
               binary.toString());
-      return install(staging, candidate);
+      return install(staging, identified(staging, candidate));
     } finally {
       delete(staging);
     }
@@ -202,27 +212,41 @@ public final class QemuReleases {
     return debianVersion.replaceFirst("^[0-9]+:", "").replaceFirst("[^0-9.].*", "");
   }
 
-  private QemuRelease install(Path staging, QemuRelease candidate) {
+  /// The candidate with what it says of itself, still in its staging folder.
+  private static QemuRelease identified(Path staging, QemuRelease candidate) {
     QemuProbe.Answer answer = ask(candidate, staging);
-    String name = "qemu-" + answer.version();
-    Path home = directory.resolve(name);
+    return new QemuRelease(
+        "qemu-" + answer.version(),
+        answer.version(),
+        candidate.binary(),
+        candidate.arguments(),
+        candidate.libraries(),
+        candidate.sha256(),
+        answer.machines(),
+        answer.cpus(),
+        answer.capabilities(),
+        candidate.source());
+  }
+
+  private QemuRelease install(Path staging, QemuRelease staged) {
+    Path home = directory.resolve(staged.name());
     if (Files.exists(home)) {
-      throw Problem.RELEASE_NAME.because(name + " is installed already.");
+      throw Problem.RELEASE_NAME.because(staged.name() + " is installed already.");
     }
     QemuRelease release =
         new QemuRelease(
-            name,
-            answer.version(),
-            moved(candidate.binary(), staging, home),
-            candidate.arguments().stream()
+            staged.name(),
+            staged.version(),
+            moved(staged.binary(), staging, home),
+            staged.arguments().stream()
                 .map(argument -> argument.replace(staging.toString(), home.toString()))
                 .toList(),
-            candidate.libraries().stream().map(path -> moved(path, staging, home)).toList(),
-            candidate.sha256(),
-            answer.machines(),
-            answer.cpus(),
-            answer.capabilities(),
-            candidate.source());
+            staged.libraries().stream().map(path -> moved(path, staging, home)).toList(),
+            staged.sha256(),
+            staged.machines(),
+            staged.cpus(),
+            staged.capabilities(),
+            staged.source());
     try {
       Files.write(staging.resolve(DESCRIPTION), QmpMessage.JSON.writeValueAsBytes(release));
       Files.move(staging, home, StandardCopyOption.ATOMIC_MOVE);
@@ -246,13 +270,34 @@ public final class QemuReleases {
     }
   }
 
+  /// A new folder whose name tells its owner, so that what a killed process left can be removed.
   private Path stage() {
     try {
       Files.createDirectories(directory);
-      return Files.createTempDirectory(directory, ".staging-").toAbsolutePath();
+      removeAbandoned();
+      String prefix = STAGING + ProcessHandle.current().pid() + "-";
+      return Files.createTempDirectory(directory, prefix).toAbsolutePath();
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(directory + " cannot be written: " + e.getMessage(), e);
     }
+  }
+
+  private void removeAbandoned() throws IOException {
+    try (Stream<Path> folders = Files.list(directory)) {
+      folders
+          .filter(folder -> isStaging(folder) && !isOwned(folder))
+          .toList()
+          .forEach(QemuReleases::delete);
+    }
+  }
+
+  private static boolean isStaging(Path folder) {
+    return String.valueOf(folder.getFileName()).startsWith(STAGING);
+  }
+
+  private static boolean isOwned(Path staging) {
+    Matcher owner = STAGING_OWNER.matcher(String.valueOf(staging.getFileName()));
+    return owner.matches() && ProcessHandle.of(Long.parseLong(owner.group(1))).isPresent();
   }
 
   private static QemuRelease read(Path description) {
@@ -266,10 +311,10 @@ public final class QemuReleases {
   private static String sha256(Path file) {
     try (InputStream in =
         new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance("SHA-256"))) {
-      in.transferTo(java.io.OutputStream.nullOutputStream());
+      in.transferTo(OutputStream.nullOutputStream());
       return HexFormat.of().formatHex(((DigestInputStream) in).getMessageDigest().digest());
     } catch (IOException e) {
-      throw new UncheckedIOException(e);
+      throw Problem.RELEASE_DAMAGED.because(file + " cannot be read: " + e.getMessage(), e);
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every JDK has SHA-256", e);
     }
@@ -281,7 +326,7 @@ public final class QemuReleases {
     }
     try (Stream<Path> files = Files.walk(folder)) {
       for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(file);
+        Files.deleteIfExists(file);
       }
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(folder + " cannot be removed: " + e.getMessage(), e);

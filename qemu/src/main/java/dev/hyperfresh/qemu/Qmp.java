@@ -1,20 +1,22 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import tools.jackson.databind.JsonNode;
 
 /// A client of the QEMU Machine Protocol on one connected socket.
@@ -25,6 +27,8 @@ final class Qmp implements AutoCloseable {
   static final Duration PATIENCE = Duration.ofSeconds(20);
 
   private static final int CHUNK_BYTES = 16 * 1024;
+  private static final long DRAIN_NANOS = 200_000;
+  private static final Duration FOR_EVER = Duration.ofSeconds(Long.MAX_VALUE);
 
   /// Told of everything that is not an answer.
   interface Listener {
@@ -47,6 +51,11 @@ final class Qmp implements AutoCloseable {
   private final Transcript transcript;
   private final CompletableFuture<JsonNode> greeting = new CompletableFuture<>();
   private final Map<String, CompletableFuture<JsonNode>> pending = new ConcurrentHashMap<>();
+
+  /// Held from before bytes are taken from the socket until they have been delivered.
+  private final Object reading = new Object();
+
+  private volatile Optional<QmpException> over = Optional.empty();
   private final AtomicInteger nextId = new AtomicInteger();
   private final Thread reader;
 
@@ -79,8 +88,7 @@ final class Qmp implements AutoCloseable {
   /// @throws QmpException when it fails or is not answered in [#PATIENCE]
   JsonNode execute(String command, Map<String, ?> arguments, Fd... descriptors) {
     String id = Integer.toString(nextId.incrementAndGet());
-    CompletableFuture<JsonNode> answer = new CompletableFuture<>();
-    pending.put(id, answer);
+    CompletableFuture<JsonNode> answer = expectAnswer(id);
     try {
       send(encode(command, arguments, id), descriptors);
       return await(answer, command, PATIENCE);
@@ -98,26 +106,60 @@ final class Qmp implements AutoCloseable {
     return (QmpMessage.JSON.writeValueAsString(message) + "\n").getBytes(StandardCharsets.UTF_8);
   }
 
-  /// Sends a prepared command and does not wait. A refusal arrives as the failure of `refused`,
-  /// which was made by [#expectAnswer] beforehand.
+  /// Sends a prepared command and does not wait. A refusal arrives as the failure of the answer
+  /// that [#expectAnswer] made beforehand.
+  ///
+  /// @throws QmpException when the connection has ended
   void post(byte[] encoded) {
-    socket.send(encoded);
+    try {
+      socket.send(encoded);
+    } catch (LinuxException | IllegalStateException e) {
+      throw broken(e);
+    }
   }
 
   /// Registers interest in the answer to a command that will be posted under `id`.
   CompletableFuture<JsonNode> expectAnswer(String id) {
     CompletableFuture<JsonNode> answer = new CompletableFuture<>();
     pending.put(id, answer);
+    // The end may have come before the line above, and then nobody else would complete it.
+    over.ifPresent(answer::completeExceptionally);
     return answer;
+  }
+
+  /// Whether the connection has not ended yet.
+  boolean isOpen() {
+    return over.isEmpty();
+  }
+
+  /// Waits until everything that the peer has written so far has been delivered. For a peer that
+  /// writes no more, such as a stopped process.
+  ///
+  /// @return false when that did not happen within `limit`
+  boolean drain(Duration limit) {
+    long deadline = Clock.monotonicNanos() + limit.toNanos();
+    while (Clock.monotonicNanos() < deadline) {
+      synchronized (reading) {
+        if (!isOpen() || !socket.fd().pollReadable(Duration.ZERO)) {
+          return true;
+        }
+      }
+      LockSupport.parkNanos(DRAIN_NANOS);
+    }
+    return false;
   }
 
   private synchronized void send(byte[] message, Fd... descriptors) {
     transcript.sent(new String(message, 0, message.length - 1, StandardCharsets.UTF_8));
     try {
       socket.send(message, descriptors);
-    } catch (LinuxException e) {
-      throw new QmpException("the hypervisor's control channel is broken: " + e.getMessage());
+    } catch (LinuxException | IllegalStateException e) {
+      throw broken(e);
     }
+  }
+
+  private static QmpException broken(RuntimeException e) {
+    return new QmpException("the hypervisor's control channel is broken: " + e.getMessage());
   }
 
   private static JsonNode await(CompletableFuture<JsonNode> answer, String what, Duration limit) {
@@ -136,24 +178,20 @@ final class Qmp implements AutoCloseable {
 
   private void readAll() {
     String reason = "the hypervisor closed its control channel";
-    byte[] chunk = new byte[CHUNK_BYTES];
-    byte[] buffer = new byte[2 * CHUNK_BYTES];
-    int filled = 0;
-    List<Fd> strays = new ArrayList<>();
     try {
-      for (int count = socket.receive(chunk, strays);
-          count >= 0;
-          count = socket.receive(chunk, strays)) {
-        strays.forEach(Fd::close);
-        strays.clear();
-        if (filled + count > buffer.length) {
-          if (filled > QmpMessage.MAX_LINE_BYTES) {
-            throw new QmpMessage.MalformedException("a line of more than 4 MiB");
-          }
-          buffer = Arrays.copyOf(buffer, buffer.length * 2);
+      LineBuffer lines = new LineBuffer();
+      byte[] chunk = new byte[CHUNK_BYTES];
+      List<Fd> strays = new ArrayList<>();
+      boolean more = true;
+      while (more) {
+        var _ = socket.fd().pollReadable(FOR_EVER);
+        synchronized (reading) {
+          int count = socket.receive(chunk, strays);
+          strays.forEach(Fd::close);
+          strays.clear();
+          more = count >= 0;
+          lines.add(chunk, Math.max(0, count), this::dispatch);
         }
-        System.arraycopy(chunk, 0, buffer, filled, count);
-        filled = dispatchLines(buffer, filled + count);
       }
     } catch (LinuxException | QmpMessage.MalformedException | IllegalStateException e) {
       reason = "the hypervisor's control channel broke: " + e.getMessage();
@@ -162,30 +200,16 @@ final class Qmp implements AutoCloseable {
     }
   }
 
-  /// Dispatches every complete line and moves the rest to the front; returns the rest's length.
-  private int dispatchLines(byte[] buffer, int filled) {
-    int start = 0;
-    for (int i = 0; i < filled; i++) {
-      if (buffer[i] == '\n') {
-        if (i > start + 1) {
-          dispatch(buffer, start, i - start);
-        }
-        start = i + 1;
-      }
-    }
-    System.arraycopy(buffer, start, buffer, 0, filled - start);
-    return filled - start;
-  }
-
-  private void dispatch(byte[] buffer, int offset, int length) {
-    QmpMessage message = QmpMessage.decode(buffer, offset, length);
+  private void dispatch(byte[] line, int length) {
+    QmpMessage message = QmpMessage.decode(line, 0, length);
     switch (message) {
       case QmpMessage.Event event -> listener.event(event);
       case QmpMessage.Success success -> complete(success.id(), success.value());
       case QmpMessage.Failure failure -> fail(failure);
       case QmpMessage.Greeting _ -> greeting.complete(QmpMessage.JSON.nullNode());
     }
-    transcript.received(new String(buffer, offset, length, StandardCharsets.UTF_8).strip());
+    int kept = Math.min(length, Transcript.MAX_LINE);
+    transcript.received(new String(line, 0, kept, StandardCharsets.UTF_8).strip());
   }
 
   private void complete(String id, JsonNode value) {
@@ -204,6 +228,7 @@ final class Qmp implements AutoCloseable {
 
   private void end(String reason) {
     QmpException failure = new QmpException(reason);
+    over = Optional.of(failure);
     greeting.completeExceptionally(failure);
     pending.values().forEach(answer -> answer.completeExceptionally(failure));
     pending.clear();

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.linux.Clock;
 import java.nio.charset.StandardCharsets;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadConstraints;
@@ -37,7 +38,8 @@ sealed interface QmpMessage {
 
   /// Something that happened in the hypervisor.
   ///
-  /// @param atMicros the peer's wall clock, microseconds since 1970
+  /// @param atMicros the peer's wall clock, microseconds since 1970; the time of its arrival when
+  ///   the peer has none
   record Event(String name, long atMicros, JsonNode data) implements QmpMessage {}
 
   /// The peer broke the protocol.
@@ -88,14 +90,21 @@ sealed interface QmpMessage {
   }
 
   private static Event event(JsonNode root) {
-    JsonNode stamp = root.path("timestamp");
+    return new Event(
+        root.path("event").asString(""), micros(root.path("timestamp")), root.path("data"));
+  }
+
+  private static long micros(JsonNode stamp) {
     long seconds = stamp.path("seconds").asLong(0);
     long micros = stamp.path("microseconds").asLong(0);
-    if (seconds < 0 || seconds > Long.MAX_VALUE / 2_000_000) {
-      throw new MalformedException("timestamp out of range: " + seconds);
+    // qmp-spec: both members are -1 when the host's time could not be had.
+    if (seconds == -1 && micros == -1) {
+      return Clock.realtimeNanos() / 1000;
     }
-    return new Event(
-        root.path("event").asString(""), seconds * 1_000_000 + micros, root.path("data"));
+    if (seconds < 0 || seconds > Long.MAX_VALUE / 2_000_000 || micros < 0 || micros > 999_999) {
+      throw new MalformedException("timestamp out of range: " + seconds + " s " + micros + " us");
+    }
+    return seconds * 1_000_000 + micros;
   }
 
   private static String excerpt(byte[] line, int offset, int length) {

@@ -2,7 +2,6 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.linux.Clock;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,7 +14,10 @@ import java.util.Locale;
 /// is done, so that the blackout never waits for a disk. Thread-safe.
 final class Transcript {
   private static final int CAPACITY = 2000;
-  private static final int MAX_LINE = 4000;
+  private static final System.Logger LOG = System.getLogger(Transcript.class.getName());
+
+  /// Characters of a message that are kept.
+  static final int MAX_LINE = 4000;
 
   private record Line(long atNanos, char direction, String text) {}
 
@@ -34,22 +36,24 @@ final class Transcript {
     if (lines.size() == CAPACITY) {
       lines.removeFirst();
     }
-    lines.addLast(new Line(Clock.monotonicNanos() - start, direction, text));
+    String kept = text.substring(0, Math.min(text.length(), MAX_LINE));
+    lines.addLast(new Line(Clock.monotonicNanos() - start, direction, kept));
   }
 
-  /// Appends what is kept to `file` and forgets it.
+  /// Appends what is kept to `file` and forgets it. A file that cannot be written is logged and
+  /// otherwise ignored: a full disk must not keep a guest from going on.
   synchronized void writeTo(Path file, String heading) {
     StringBuilder text = new StringBuilder("# ").append(heading).append('\n');
     for (Line line : lines) {
       text.append(String.format(Locale.ROOT, "%12.3f ms %c ", line.atNanos / 1e6, line.direction));
-      text.append(line.text, 0, Math.min(line.text.length(), MAX_LINE)).append('\n');
+      text.append(line.text).append('\n');
     }
     lines.clear();
     try {
       Files.writeString(
           file, text, StandardCharsets.UTF_8, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
     } catch (IOException e) {
-      throw new UncheckedIOException(e);
+      LOG.log(System.Logger.Level.WARNING, file + " cannot be written", e);
     }
   }
 }

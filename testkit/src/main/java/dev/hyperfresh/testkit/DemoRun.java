@@ -236,7 +236,7 @@ final class DemoRun {
   }
 
   private void summary() {
-    long copied = records.stream().mapToLong(ReplacementRecord::ramBytesCopied).sum();
+    long copied = records.stream().mapToLong(record -> record.ramBytesCopied().orElse(0)).sum();
     long committed = records.stream().filter(ReplacementRecord::committed).count();
     out.println();
     out.println(

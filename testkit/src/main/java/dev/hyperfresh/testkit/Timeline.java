@@ -46,8 +46,8 @@ final class Timeline {
         stall -> out.printf(Locale.ROOT, "    longest wait of the TCP stream: %.2f ms%n", stall));
     out.printf(
         Locale.ROOT,
-        "    RAM bytes copied: %d   state moved: %.0f KiB%n",
-        record.ramBytesCopied(),
+        "    RAM bytes copied: %s   state moved: %.0f KiB%n",
+        record.ramBytesCopied().isPresent() ? record.ramBytesCopied().getAsLong() : "unknown",
         record.stateBytes() / 1024.0);
   }
 

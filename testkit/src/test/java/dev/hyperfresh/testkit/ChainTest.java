@@ -79,9 +79,13 @@ class ChainTest {
     }
 
     @Override
-    public void close() throws InterruptedException {
+    public void close() {
       done = true;
-      thread.join();
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
     }
   }
 
@@ -116,23 +120,25 @@ class ChainTest {
     Workshop.await("a pass over the known region", PATIENCE, () -> guest.passes() > 0);
     Workshop.await("a record on the disk", PATIENCE, () -> guest.diskSequence() > 0);
     try (Sampler sampler = new Sampler(guest)) {
-      for (int i = 0; i < WARM_UP; i++) {
-        replace(hyperplexor, releases.get(i % 2), guest);
-      }
+      replace(hyperplexor, releases, 0, WARM_UP, guest);
       Holdings before = Holdings.now();
       List<String> sockets = workspace.sockets();
       long records = guest.diskSequence();
-      for (int i = WARM_UP; i < LINKS; i++) {
-        replace(hyperplexor, releases.get(i % 2), guest);
-      }
+      replace(hyperplexor, releases, WARM_UP, LINKS / 2, guest);
+      Holdings midway = Holdings.now();
+      replace(hyperplexor, releases, LINKS / 2, LINKS, guest);
       Holdings after = Holdings.now();
-      System.out.println("  after " + WARM_UP + ": " + before + "; after " + LINKS + ": " + after);
+      System.out.println("  after " + WARM_UP + ": " + before);
+      System.out.println("  after " + LINKS / 2 + ": " + midway);
+      System.out.println("  after " + LINKS + ": " + after);
       assertThat(sampler.samples).as("samples of the counter").isGreaterThan(1000);
       assertThat(sampler.wentBack).as("the counter went back").isEmpty();
       assertThat(guest.diskSequence()).as("records on the disk").isGreaterThan(records);
       assertThat(after.descriptors()).as("descriptors").isEqualTo(before.descriptors());
       assertThat(after.threads()).as("threads").isLessThanOrEqualTo(before.threads());
-      assertThat(after.anonymousBytes() - before.anonymousBytes())
+      // The compilers of the JVM need most early on and give it back, so the least counts.
+      assertThat(
+              after.anonymousBytes() - Math.min(before.anonymousBytes(), midway.anonymousBytes()))
           .as("growth of anonymous memory, bytes")
           .isLessThan(MAX_GROWTH_BYTES);
       assertThat(workspace.sockets()).as("files in run/").hasSameSizeAs(sockets);
@@ -143,6 +149,13 @@ class ChainTest {
     assertThat(guest.diskErrors()).as("errors of the disk").isZero();
     assertThat(guest.bootId()).as("boot id").isEqualTo(bootId);
     assertThat(workspace.hypervisors()).as("hypervisors that run").hasSize(1);
+  }
+
+  private void replace(
+      Hyperplexor hyperplexor, List<QemuRelease> releases, int from, int to, TestGuest guest) {
+    for (int i = from; i < to; i++) {
+      replace(hyperplexor, releases.get(i % 2), guest);
+    }
   }
 
   private void replace(Hyperplexor hyperplexor, QemuRelease to, TestGuest guest) {
@@ -157,7 +170,7 @@ class ChainTest {
         record.noiseFloorMs().orElse(-1),
         record.stateBytes());
     assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
-    assertThat(record.ramBytesCopied()).as("RAM bytes copied").isZero();
+    assertThat(record.ramBytesCopied()).as("RAM bytes copied").hasValue(0);
     assertThat(record.heartbeatWentBack()).as("the heartbeat went back").isFalse();
     assertThat(record.from()).isNotEqualTo(record.to());
     assertThat(hyperplexor.show("chain").release()).isEqualTo(to.name());

@@ -20,6 +20,9 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+import org.junit.jupiter.api.Assumptions;
 
 /// Releases, guest images and specs for tests; what was fetched once serves all of them.
 final class Workshop {
@@ -30,6 +33,14 @@ final class Workshop {
 
   /// Far more than any test guest needs to boot, also translated on a busy host.
   static final Duration BOOT = Duration.ofSeconds(120);
+
+  // Held here, because the log manager would forget the level with the logger.
+  private static final List<Logger> CHATTY =
+      List.of(Logger.getLogger("io.helidon"), Logger.getLogger("dev.hyperfresh"));
+
+  static {
+    CHATTY.forEach(logger -> logger.setLevel(Level.WARNING));
+  }
 
   private Workshop() {}
 
@@ -93,6 +104,34 @@ final class Workshop {
         Optional.of(boot),
         disks,
         nics);
+  }
+
+  /// Leaves the test out, and says why, unless `holds`.
+  static void require(boolean holds, String otherwise) {
+    if (!holds) {
+      System.out.println("skipped: " + otherwise);
+      Assumptions.abort(otherwise);
+    }
+  }
+
+  /// Leaves the test out where no guest can run on real KVM, not even one in ring 3.
+  static void requireKvm() {
+    require(
+        KVM.verdict() == KvmProbe.Verdict.USABLE || KVM.verdict() == KvmProbe.Verdict.SLOW_RING0,
+        KVM.reason());
+  }
+
+  static GuestSpec withAccelerator(GuestSpec spec, AcceleratorWish accelerator) {
+    return new GuestSpec(
+        spec.name(),
+        spec.vcpus(),
+        spec.memoryBytes(),
+        spec.machine(),
+        spec.cpu(),
+        accelerator,
+        spec.boot(),
+        spec.disks(),
+        spec.nics());
   }
 
   /// Waits until `condition` holds, and fails the test when it does not within `patience`.

@@ -93,6 +93,14 @@ final class Workspace
     }
   }
 
+  /// The arguments of a process, the program first; also those that are empty.
+  static List<String> arguments(long pid) {
+    String line = commandLine(pid);
+    return line.isEmpty()
+        ? List.of()
+        : List.of(line.substring(0, line.length() - 1).split("\0", -1));
+  }
+
   @Override
   public void beforeAll(ExtensionContext context) {
     open();
@@ -144,8 +152,7 @@ final class Workspace
   }
 
   private void keep(ExtensionContext context) {
-    String test =
-        context.getRequiredTestClass().getSimpleName() + "." + context.getDisplayName();
+    String test = context.getRequiredTestClass().getSimpleName() + "." + context.getDisplayName();
     Path folder = Path.of("target", "failures", test.replaceAll("[^A-Za-z0-9.]+", "_"));
     delete(folder);
     try (Stream<Path> files = Files.walk(state)) {

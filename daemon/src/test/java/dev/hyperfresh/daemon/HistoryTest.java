@@ -1,0 +1,146 @@
+package dev.hyperfresh.daemon;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
+
+class HistoryTest {
+  private static final Instant NOON = Instant.parse("2026-03-01T12:00:00.123456Z");
+
+  @TempDir Path folder = Path.of("");
+
+  @Test
+  void aRecordIsReadAsTheApiShowsIt() {
+    ReplacementRecord record = record("a", "web1", NOON, "committed");
+    try (History history = open()) {
+      history.add(record);
+
+      JsonNode read = history.read(Optional.empty(), 10).getFirst();
+      assertThat(read).isEqualTo(Api.JSON.readTree(Api.JSON.writeValueAsString(Views.replacement(record))));
+      assertThat(read.path("blackout_ms").asDouble()).isEqualTo(5.25);
+      assertThat(read.has("problem")).isFalse();
+    }
+  }
+
+  @Test
+  void whatWentWrongIsKeptWithItsCode() {
+    try (History history = open()) {
+      history.add(record("a", "web1", NOON, "rolled-back"));
+
+      JsonNode read = history.read(Optional.empty(), 10).getFirst();
+      assertThat(read.path("problem").asString()).isEqualTo("HF-REPLACE-003");
+      assertThat(read.path("detail").asString()).isEqualTo("refused");
+      assertThat(read.has("blackout_ms")).isFalse();
+    }
+  }
+
+  @Test
+  void theNewestComesFirstAndTheLimitCutsTheOldest() {
+    try (History history = open()) {
+      IntStream.range(0, 20)
+          .map(i -> i * 7 % 20)
+          .forEach(i -> history.add(record("id" + i, "web1", NOON.plusMillis(i), "committed")));
+
+      assertThat(ids(history.read(Optional.empty(), 3))).containsExactly("id19", "id18", "id17");
+      assertThat(history.read(Optional.empty(), 1000)).hasSize(20);
+    }
+  }
+
+  @Test
+  void oneGuestsRecordsAreItsOwn() {
+    try (History history = open()) {
+      history.add(record("a", "web1", NOON, "committed"));
+      history.add(record("b", "web2", NOON.plusSeconds(1), "committed"));
+
+      assertThat(ids(history.read(Optional.of("web1"), 10))).containsExactly("a");
+      assertThat(history.read(Optional.of("web"), 10)).isEmpty();
+      assertThat(history.read(Optional.of("' OR ''='"), 10)).isEmpty();
+      assertThat(ids(history.read(Optional.empty(), 10))).containsExactly("b", "a");
+    }
+  }
+
+  @Test
+  void theNextDaemonReadsWhatTheLastOneWrote() {
+    try (History history = open()) {
+      history.add(record("a", "web1", NOON, "committed"));
+    }
+    try (History history = open()) {
+      history.add(record("b", "web1", NOON.plusSeconds(1), "committed"));
+
+      assertThat(ids(history.read(Optional.empty(), 10))).containsExactly("b", "a");
+    }
+  }
+
+  @Test
+  void aFileThatIsNoDatabaseIsNamed() throws Exception {
+    Files.writeString(
+        file(), "this is no database, and long enough to be taken for one ".repeat(40));
+
+    HyperFreshException refused =
+        catchThrowableOfType(HyperFreshException.class, () -> open().close());
+    assertThat(refused.problem()).isEqualTo(Problem.DAEMON_STATE);
+    assertThat(refused.detail()).contains(file().toString());
+  }
+
+  @Test
+  void anIdIsTakenOnce() {
+    try (History history = open()) {
+      history.add(record("a", "web1", NOON, "committed"));
+
+      HyperFreshException refused =
+          catchThrowableOfType(
+              HyperFreshException.class, () -> history.add(record("a", "web2", NOON, "committed")));
+      assertThat(refused.problem()).isEqualTo(Problem.DAEMON_STATE);
+      assertThat(history.read(Optional.empty(), 10)).hasSize(1);
+    }
+  }
+
+  private Path file() {
+    return folder.resolve("history.db");
+  }
+
+  private History open() {
+    return History.open(file());
+  }
+
+  private static List<String> ids(List<JsonNode> records) {
+    return records.stream().map(record -> record.path("id").asString()).toList();
+  }
+
+  private static ReplacementRecord record(String id, String guest, Instant at, String outcome) {
+    boolean committed = outcome.equals("committed");
+    return new ReplacementRecord(
+        id,
+        guest,
+        "process",
+        "qemu-7.2.22",
+        "qemu-10.0.2",
+        "tcg",
+        at,
+        committed ? OptionalDouble.of(5.25) : OptionalDouble.empty(),
+        OptionalDouble.empty(),
+        OptionalDouble.empty(),
+        false,
+        OptionalLong.of(0),
+        335_872,
+        new ReplacementRecord.Phases(0.1, 700, 7, 12),
+        740,
+        outcome,
+        committed ? "" : "HF-REPLACE-003",
+        committed ? "" : "refused");
+  }
+}

@@ -1,0 +1,39 @@
+package dev.hyperfresh.hyperplexor;
+
+import java.util.function.Supplier;
+
+/// Steps whose failure must not change what happens next: it is logged, and that is all.
+final class Contained {
+  private static final System.Logger LOG = System.getLogger(Contained.class.getName());
+
+  private Contained() {}
+
+  /// Runs `step`.
+  ///
+  /// @param what the step in the log, such as `closing web1`
+  /// @return whether it succeeded
+  static boolean run(String what, Runnable step) {
+    return get(
+        what,
+        () -> {
+          step.run();
+          return true;
+        },
+        false);
+  }
+
+  /// What `step` gives, or `otherwise`.
+  static <T> T get(String what, Supplier<T> step, T otherwise) {
+    try {
+      return step.get();
+    } catch (RuntimeException e) {
+      LOG.log(System.Logger.Level.WARNING, what + " failed", e);
+      return otherwise;
+    }
+  }
+
+  /// A listener that cannot hurt the work it is told of.
+  static Progress progress(Progress listener) {
+    return (state, text) -> run("telling of " + state, () -> listener.step(state, text));
+  }
+}

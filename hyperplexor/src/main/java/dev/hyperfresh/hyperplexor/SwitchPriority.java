@@ -1,0 +1,47 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.linux.Scheduling;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.stream.Stream;
+
+/// Real-time priority for a process, for the time of a switch alone. On a host whose cores are all
+/// busy a target otherwise waits for a slice of the scheduler, which is longer than all that the
+/// hand-over itself takes: measured on two busy cores, 5 of 16 switches took 9 to 14 ms instead of
+/// 2 to 3, and with the priority none of 15 more than 6.
+///
+/// Does nothing where this process may not give priority.
+final class SwitchPriority {
+  private static final int LOWEST = 1;
+
+  private final int[] threads;
+
+  private SwitchPriority(int[] threads) {
+    this.threads = threads;
+  }
+
+  /// For every thread that process `pid` has now; those it starts later are ordinary ones.
+  static SwitchPriority of(int pid) {
+    try (Stream<Path> tasks = Files.list(Path.of("/proc", Integer.toString(pid), "task"))) {
+      return new SwitchPriority(
+          tasks.mapToInt(task -> Integer.parseInt(String.valueOf(task.getFileName()))).toArray());
+    } catch (IOException | UncheckedIOException e) {
+      // The process is gone, which its own events tell better.
+      return new SwitchPriority(new int[0]);
+    }
+  }
+
+  void raise() {
+    for (int thread : threads) {
+      Scheduling.realTime(thread, LOWEST);
+    }
+  }
+
+  void lower() {
+    for (int thread : threads) {
+      Scheduling.normal(thread);
+    }
+  }
+}

@@ -1,0 +1,600 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
+
+import dev.hyperfresh.cli.Main;
+import dev.hyperfresh.daemon.Daemon;
+import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/// Whatever is asked of the daemon and whatever happens to a target: the guest that runs beats on,
+/// the answer names what is wrong, and nothing of the attempt is left behind.
+@Tag("slow")
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class BadInputTest {
+  private static final String GUEST = "beating";
+  private static final Duration BUDGET = Duration.ofSeconds(1);
+  private static final Duration SOON = Duration.ofSeconds(1);
+
+  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
+
+  private final QemuRelease older = Workshop.release("qemu-7.2");
+  private final QemuRelease newer = Workshop.release("qemu-10.0");
+  private TestReleases releases;
+  private Daemon daemon;
+  private TestGuest guest;
+  private Footprint before;
+
+  /// What an attempt could leave behind.
+  private record Footprint(
+      List<Long> hypervisors,
+      List<String> sockets,
+      List<String> guests,
+      long memories,
+      long descriptors) {
+    static Footprint now() {
+      return new Footprint(
+          WORKSPACE.hypervisors().stream().map(ProcessHandle::pid).toList(),
+          WORKSPACE.sockets(),
+          names(WORKSPACE.state().resolve("guests")),
+          descriptors("/memfd:hf-"),
+          descriptors(""));
+    }
+
+    private static List<String> names(Path folder) {
+      try (Stream<Path> files = Files.list(folder)) {
+        return files.map(file -> file.getFileName().toString()).sorted().toList();
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    private static long descriptors(String start) {
+      try (Stream<Path> fds = Files.list(Path.of("/proc/self/fd"))) {
+        return fds.filter(fd -> target(fd).startsWith(start)).count();
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    private static String target(Path link) {
+      try {
+        return Files.readSymbolicLink(link).toString();
+      } catch (IOException e) {
+        return "gone";
+      }
+    }
+  }
+
+  /// What a command said, run in this process.
+  private record Said(int code, String out, String err) {}
+
+  @BeforeAll
+  void start() throws IOException {
+    releases = new TestReleases(WORKSPACE.state().resolve("releases"));
+    daemon =
+        Daemon.start(
+            new DaemonConfig(WORKSPACE.state(), releases.folder(), Workshop.CACHE.resolve("apt")));
+    GuestView view =
+        daemon
+            .hyperplexor()
+            .create(Workshop.ring3(GUEST, 64, AcceleratorWish.TCG), older, Progress.NONE);
+    guest = TestGuest.beatingIn(view.pid(), Workshop.BOOT);
+    // The first use of a part opens files that stay open.
+    replace(newer, BUDGET);
+    replace(older, BUDGET);
+    hyperfresh("guest", "show", "nobody");
+    create("name: [");
+  }
+
+  @AfterAll
+  void end() {
+    guest.close();
+    daemon.hyperplexor().delete(GUEST);
+    daemon.close();
+    assertThat(WORKSPACE.sockets()).as("files in run/ after all guests are gone").isEmpty();
+  }
+
+  @BeforeEach
+  void look() {
+    before = Footprint.now();
+  }
+
+  @AfterEach
+  void nothingIsLeftAndTheGuestBeatsOn() {
+    guest.awaitBeat(SOON);
+    assertThat(daemon.hyperplexor().show(GUEST).state()).isEqualTo(GuestView.State.RUNNING);
+    Footprint after = Footprint.now();
+    assertThat(after.hypervisors()).as("hypervisors").hasSameSizeAs(before.hypervisors());
+    assertThat(after.sockets()).as("files in run/").hasSameSizeAs(before.sockets());
+    assertThat(after.guests()).as("folders of guests").isEqualTo(before.guests());
+    assertThat(after.memories()).as("guest memories").isEqualTo(before.memories());
+    Workshop.await(
+        "all descriptors closed again, " + before.descriptors() + " before",
+        Duration.ofSeconds(10),
+        () -> Footprint.now().descriptors() <= before.descriptors());
+  }
+
+  @Test
+  void anUnknownReleaseIsRefused() {
+    expect(
+        hyperfresh("replace", GUEST, "--to", "qemu-99.9"),
+        Problem.RELEASE_UNKNOWN,
+        "'qemu-99.9' is not installed");
+    expect(create(document("release: qemu-99.9")), Problem.RELEASE_UNKNOWN, "qemu-99.9");
+  }
+
+  @Test
+  void anUnknownGuestIsRefused() {
+    for (List<String> command :
+        List.of(
+            List.of("replace", "nobody", "--to", "qemu-10.0"),
+            List.of("guest", "show", "nobody"),
+            List.of("guest", "stop", "nobody"),
+            List.of("guest", "delete", "nobody"))) {
+      expect(
+          hyperfresh(command.toArray(String[]::new)),
+          Problem.GUEST_UNKNOWN,
+          "No guest is called 'nobody'.");
+    }
+  }
+
+  @Test
+  void aBlackoutBudgetOutOfRangeIsRefused() {
+    for (String budget : List.of("0", "60001", "-5")) {
+      expect(
+          hyperfresh("replace", GUEST, "--to", "qemu-10.0", "--max-blackout=" + budget),
+          Problem.API_REQUEST,
+          "max_blackout_ms");
+    }
+  }
+
+  @Test
+  void aMachineTypeThatTheTargetLacksIsAnObstacle() {
+    Said created = create(document("name: modern", "machine: pc-q35-10.0", "release: qemu-10.0"));
+    assertThat(created.code()).as(created.err()).isZero();
+    Said refused = hyperfresh("replace", "modern", "--to", "qemu-7.2");
+    expect(
+        refused,
+        Problem.REPLACE_OBSTACLES,
+        older.name() + " does not know machine type pc-q35-10.0");
+    Said plan = hyperfresh("replace", "modern", "--to", "qemu-7.2", "--dry-run");
+    assertThat(plan.code()).isEqualTo(Problem.REPLACE_OBSTACLES.exitCode());
+    assertThat(plan.out()).contains("cannot move", "pc-q35-10.0");
+    assertThat(daemon.hyperplexor().show("modern").generation()).isEqualTo(1);
+    assertThat(hyperfresh("guest", "delete", "modern").code()).isZero();
+  }
+
+  @Test
+  void aMachineTypeThatNoReleaseKnowsIsRefused() {
+    expect(create(document("machine: pc-q35-99.0")), Problem.RELEASE_UNKNOWN, "pc-q35-99.0");
+    expect(
+        create(document("machine: pc-q35-10.0", "release: qemu-7.2")),
+        Problem.SPEC_INVALID,
+        "does not know machine type pc-q35-10.0");
+  }
+
+  @Test
+  void aMachineTypeWithoutVersionIsRefused() {
+    expect(create(document("machine: q35")), Problem.SPEC_INVALID, "pin one, such as pc-q35-7.2");
+    expect(
+        create(document("machine: microvm", "release: qemu-10.0")),
+        Problem.SPEC_INVALID,
+        "microvm has no version");
+  }
+
+  @Test
+  void aCpuModelThatTheReleaseLacksIsRefused() {
+    expect(create(document("cpu: no-such-cpu")), Problem.SPEC_INVALID, "CPU model no-such-cpu");
+  }
+
+  @Test
+  void filesThatAreNotThereAreRefusedTogether() {
+    expect(
+        create("name: other", "kernel: /nowhere/vmlinuz", "disks: [{path: /nowhere/disk.raw}]"),
+        Problem.SPEC_FILE_MISSING,
+        "/nowhere/vmlinuz, /nowhere/disk.raw");
+    Said noSpec = hyperfresh("guest", "create", "-f", "/nowhere/spec.yaml");
+    expect(noSpec, Problem.SPEC_FILE_MISSING, "/nowhere/spec.yaml");
+  }
+
+  @Test
+  void moreMemoryThanTheHostHasIsRefused() {
+    expect(create(document("memory: 999999G")), Problem.SPEC_MEMORY, "MiB asked for");
+  }
+
+  @Test
+  void aNameThatExistsIsRefused() {
+    expect(create(document("name: " + GUEST)), Problem.GUEST_EXISTS, GUEST);
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void aDocumentThatCannotBeReadIsRefused(String document) {
+    expect(create(document), Problem.SPEC_MALFORMED, "");
+  }
+
+  static Stream<String> aDocumentThatCannotBeReadIsRefused() {
+    return Stream.of(
+        "name: [",
+        "- a list",
+        "just words",
+        "name: one\nname: two",
+        "\tname: tab",
+        "#" + "x".repeat(70_000));
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void eachFaultyFieldIsNamed(String line, String expected) {
+    expect(create(document(line.split("\n"))), Problem.SPEC_INVALID, expected);
+  }
+
+  static Stream<Arguments> eachFaultyFieldIsNamed() {
+    return Stream.of(
+        arguments("name: 1abc", "name: '1abc'"),
+        arguments("name: ../up", "name: '../up'"),
+        arguments("name: " + "a".repeat(33), "name: 'aaa"),
+        arguments("name: {a: b}", "name"),
+        arguments("vcpus: 0", "vcpus"),
+        arguments("vcpus: 65", "vcpus"),
+        arguments("vcpus: many", "vcpus"),
+        arguments("memory: 8M", "memory"),
+        arguments("memory: 512", "memory"),
+        arguments("memory: -1G", "memory"),
+        arguments("memory: lots", "memory: 'lots'"),
+        arguments("machine: 'pc-q35-7.2,vmport=on'", "machine"),
+        arguments("cpu: 'qemu64 -snapshot'", "cpu"),
+        arguments("accelerator: hvf", "accelerator: 'hvf'"),
+        arguments("cmdline: 'a\tb'", "cmdline"),
+        arguments("cmdline: " + "x".repeat(2001), "cmdline"),
+        arguments("disks: one.raw", "disks"),
+        arguments("disks: [{format: raw}]", "disks: a disk has no path"),
+        arguments("disks: [{path: d, format: vmdk}]", "format: 'vmdk'"),
+        arguments("disks: [{path: d, size: 1G}]", "'size' is not a field"),
+        arguments("disks: [{path: d, readonly: perhaps}]", "readonly"),
+        arguments("nics: [{mac: '01:00:5e:00:00:01'}]", "mac '01:00:5e:00:00:01'"),
+        arguments("nics: [{mac: nonsense}]", "mac 'nonsense'"),
+        arguments("nics: [{tap: a-name-longer-than-15}]", "tap 'a-name-longer-than-15'"),
+        arguments("nics: [{bridge: 'br 0'}]", "bridge 'br 0'"),
+        arguments("nics: [{tap: a}, {tap: a}]", "the same tap"),
+        arguments("nics: [{vlan: 5}]", "'vlan' is not a field"),
+        arguments("colour: red", "'colour' is not a field"));
+  }
+
+  @Test
+  void allFaultsAreReportedTogether() {
+    expect(
+        create("name: 1", "vcpus: 0", "memory: x", "machine: q35", "colour: red"),
+        Problem.SPEC_INVALID,
+        "name: '1'",
+        "vcpus: 0",
+        "memory: 'x'",
+        "machine: 'q35'",
+        "kernel: ",
+        "'colour'");
+  }
+
+  @Test
+  void aStateDirectoryWhosePathIsTooLongIsRefused() {
+    Path deep = WORKSPACE.state().resolve("d".repeat(100));
+    expect(hyperfreshIn(deep, "daemon"), Problem.HOST_SOCKET_PATH, "daemon.sock has ");
+    assertThat(deep).doesNotExist();
+  }
+
+  @Test
+  void aGuestWhoseSocketPathIsTooLongIsRefused() throws IOException {
+    // Room for daemon.sock, and not for run/NAME.N.qmp.
+    Path deep = stateWithSocketOf(100);
+    try (Daemon other =
+        Daemon.start(new DaemonConfig(deep, releases.folder(), Workshop.CACHE.resolve("apt")))) {
+      Said said = hyperfreshIn(deep, "guest", "create", "-f", spec(document()).toString());
+      expect(said, Problem.HOST_SOCKET_PATH, "other.");
+      assertThat(other.hyperplexor().list()).isEmpty();
+      assertThat(deep.resolve("guests"))
+          .satisfiesAnyOf(
+              folder -> assertThat(folder).doesNotExist(),
+              folder -> assertThat(folder).isEmptyDirectory());
+    }
+  }
+
+  /// Whatever length is let through must also be one that can be served.
+  @Test
+  void aSocketPathAtTheLimitIsServedOrRefused() {
+    for (int bytes = 105; bytes <= 109; bytes++) {
+      Path deep = stateWithSocketOf(bytes);
+      try (Daemon other =
+          Daemon.start(new DaemonConfig(deep, releases.folder(), Workshop.CACHE.resolve("apt")))) {
+        assertThat(other.hyperplexor().list()).isEmpty();
+        Said said = hyperfreshIn(deep, "guest", "list");
+        assertThat(said.code()).as(bytes + " bytes: " + said).isZero();
+      } catch (HyperFreshException e) {
+        assertThat(e.problem()).as(bytes + " bytes").isEqualTo(Problem.HOST_SOCKET_PATH);
+      }
+    }
+  }
+
+  private static Path stateWithSocketOf(int bytes) {
+    int rest = bytes - "/daemon.sock".length() - WORKSPACE.state().toString().length() - 1;
+    return WORKSPACE.state().resolve("d".repeat(rest));
+  }
+
+  @Test
+  void aTargetThatCannotStartIsRolledBack() throws IOException {
+    QemuRelease broken = releases.script("qemu-91.0.0", newer, "echo no such luck >&2; exit 1");
+    ReplacementRecord record = replace(broken, BUDGET);
+    rolledBack(record, Problem.REPLACE_PREPARE, "no such luck");
+    Said said = hyperfresh("replace", GUEST, "--to", broken.name());
+    assertThat(said.code()).isEqualTo(Problem.REPLACE_PREPARE.exitCode());
+    assertThat(said.out()).contains("rolled-back", Problem.REPLACE_PREPARE.code(), "no such luck");
+    stillMoves();
+  }
+
+  @Test
+  void aDamagedReleaseIsFoundAndRolledBack() throws IOException {
+    byte[] half = Arrays.copyOf(Files.readAllBytes(newer.binary()), 100_000);
+    QemuRelease damaged = releases.binary("qemu-92.0.0", newer, half);
+    expect(
+        hyperfresh("release", "verify", damaged.name()),
+        Problem.RELEASE_DAMAGED,
+        "is not the file that was added");
+    rolledBack(replace(damaged, BUDGET), Problem.REPLACE_PREPARE, damaged.name());
+    Files.delete(damaged.binary());
+    expect(
+        hyperfresh("replace", GUEST, "--to", damaged.name()),
+        Problem.REPLACE_OBSTACLES,
+        "has no executable");
+    expect(hyperfresh("release", "verify", damaged.name()), Problem.RELEASE_DAMAGED, "is missing");
+    stillMoves();
+  }
+
+  @Test
+  void aTargetThatRefusesTheStateIsRolledBack() throws IOException {
+    // The stream names its machine type, and a target of another type does not take it.
+    QemuRelease other =
+        releases.script("qemu-93.0.0", newer, "exec REAL \"${@/pc-q35-7.2/pc-q35-7.1}\"");
+    rolledBack(replace(other, BUDGET), Problem.REPLACE_SWITCH, other.name());
+    guest.awaitBeat(SOON);
+    // A refusal leaves no trace that the next one could stumble on.
+    rolledBack(replace(other, BUDGET), Problem.REPLACE_SWITCH, other.name());
+    guest.awaitBeat(SOON);
+    stillMoves();
+  }
+
+  @Test
+  void aTargetKilledWhilePreparingIsRolledBack() throws Exception {
+    for (int delayMs : List.of(0, 30, 100, 200)) {
+      Thread killer =
+          onTarget(target -> {
+            Workshop.pause(Duration.ofMillis(delayMs));
+            target.destroyForcibly();
+          });
+      ReplacementRecord record = replace(newer, BUDGET);
+      killer.join();
+      assertThat(record.outcome()).as(delayMs + " ms: " + record).isEqualTo("rolled-back");
+      assertThat(record.problem())
+          .isIn(Problem.REPLACE_PREPARE.code(), Problem.REPLACE_SWITCH.code());
+      guest.awaitBeat(SOON);
+    }
+    stillMoves();
+  }
+
+  @Test
+  void aTargetKilledWhileTheGuestStandsIsRolledBack() throws Exception {
+    Thread killer =
+        onTarget(target -> {
+          freezeBeforeTheSwitch(target);
+          awaitStandstill();
+          target.destroyForcibly();
+        });
+    ReplacementRecord record = replace(newer, Duration.ofSeconds(10));
+    killer.join();
+    rolledBack(record, Problem.REPLACE_SWITCH, newer.name());
+    guest.awaitBeat(SOON);
+    stillMoves();
+  }
+
+  @Test
+  void aTargetThatHangsWhileTheGuestStandsIsRolledBackInTime() throws Exception {
+    Thread freezer = onTarget(this::freezeBeforeTheSwitch);
+    ReplacementRecord record = replace(newer, BUDGET);
+    freezer.join();
+    rolledBack(record, Problem.REPLACE_DEADLINE, "within 1000 ms");
+    guest.awaitBeat(SOON);
+    stillMoves();
+  }
+
+  /// Does `work` as soon as there is one hypervisor more.
+  private static Thread onTarget(Consumer<ProcessHandle> work) {
+    List<ProcessHandle> others = WORKSPACE.hypervisors();
+    return Thread.ofPlatform()
+        .name("bad-input-target")
+        .start(() -> {
+          Workshop.await(
+              "a target",
+              Duration.ofSeconds(20),
+              () -> WORKSPACE.hypervisors().size() > others.size());
+          work.accept(
+              WORKSPACE.hypervisors().stream()
+                  .filter(process -> !others.contains(process))
+                  .findFirst()
+                  .orElseThrow());
+        });
+  }
+
+  /// A guest whose own hypervisor is killed is lost, and no fault of the target: the replacement
+  /// says so, and leaves no target behind.
+  @Test
+  void aSourceKilledWhilePreparingIsReported() throws Exception {
+    for (int delayMs : List.of(0, 50, 150, 400)) {
+      GuestView victim =
+          daemon
+              .hyperplexor()
+              .create(Workshop.ring3("victim", 64, AcceleratorWish.TCG), older, Progress.NONE);
+      TestGuest.beatingIn(victim.pid(), Workshop.BOOT).close();
+      Thread killer =
+          onTarget(_ -> {
+            Workshop.pause(Duration.ofMillis(delayMs));
+            ProcessHandle.of(victim.pid()).ifPresent(ProcessHandle::destroyForcibly);
+          });
+      Said said = hyperfresh("replace", "victim", "--to", newer.name());
+      killer.join();
+      assertThat(said.code())
+          .as(delayMs + " ms: " + said)
+          .isIn(
+              Problem.REPLACE_PREPARE.exitCode(),
+              Problem.REPLACE_LOST.exitCode(),
+              Problem.GUEST_STATE.exitCode());
+      Workshop.await(
+          "the guest being reported as stopped",
+          SOON,
+          () -> daemon.hyperplexor().show("victim").state() == GuestView.State.STOPPED);
+      assertThat(WORKSPACE.hypervisors()).as("hypervisors after " + delayMs + " ms").hasSize(1);
+      assertThat(hyperfresh("guest", "delete", "victim").code()).isZero();
+    }
+  }
+
+  /// Stops the target's process when it has its end of the channel, in the quiet time before the
+  /// switch: the source then sends everything, and the target does not resume.
+  private void freezeBeforeTheSwitch(ProcessHandle target) {
+    Workshop.await(
+        "the channel in the target", Duration.ofSeconds(20), () -> pipes(target.pid()) > 0);
+    // QEMU has answered its last command of the preparation long before the quiet time ends.
+    Workshop.pause(Duration.ofMillis(200));
+    try (PidFd process = PidFd.open((int) target.pid())) {
+      process.signal(Signals.STOP);
+    }
+  }
+
+  private static long pipes(long pid) {
+    try (Stream<Path> fds = Files.list(Path.of("/proc", Long.toString(pid), "fd"))) {
+      return fds.filter(fd -> Footprint.target(fd).startsWith("pipe:")).count();
+    } catch (IOException | UncheckedIOException e) {
+      return 0;
+    }
+  }
+
+  private void awaitStandstill() {
+    Workshop.await(
+        "the guest standing still",
+        Duration.ofSeconds(10),
+        () -> {
+          long counter = guest.counter();
+          Workshop.pause(Duration.ofMillis(100));
+          return guest.counter() == counter;
+        });
+  }
+
+  private void stillMoves() {
+    QemuRelease other =
+        daemon.hyperplexor().show(GUEST).release().equals(older.name()) ? newer : older;
+    assertThat(replace(other, Duration.ofSeconds(5)).outcome()).isEqualTo("committed");
+    guest.awaitBeat(SOON);
+    if (other == newer) {
+      assertThat(replace(older, Duration.ofSeconds(5)).outcome()).isEqualTo("committed");
+    }
+  }
+
+  private ReplacementRecord replace(QemuRelease to, Duration budget) {
+    return daemon.replace(GUEST, to.name(), budget, Progress.NONE);
+  }
+
+  private static void rolledBack(ReplacementRecord record, Problem problem, String detail) {
+    assertThat(record.outcome()).as(record.toString()).isEqualTo("rolled-back");
+    assertThat(record.problem()).as(record.detail()).isEqualTo(problem.code());
+    assertThat(record.detail()).contains(detail);
+  }
+
+  /// A document with all that is required, and `lines` that come first.
+  private static String[] document(String... lines) {
+    boolean named = Arrays.stream(lines).anyMatch(line -> line.startsWith("name:"));
+    boolean sized = Arrays.stream(lines).anyMatch(line -> line.startsWith("memory:"));
+    return Stream.of(
+            Arrays.stream(lines),
+            Stream.of("kernel: " + Workshop.images().ring3()),
+            named ? Stream.<String>empty() : Stream.of("name: other"),
+            sized ? Stream.<String>empty() : Stream.of("memory: 64M"))
+        .flatMap(all -> all)
+        .toArray(String[]::new);
+  }
+
+  private static Said create(String... lines) {
+    return hyperfresh("guest", "create", "-f", spec(lines).toString());
+  }
+
+  private static Path spec(String... lines) {
+    try {
+      return Files.writeString(
+          WORKSPACE.state().resolve("spec.yaml"), String.join("\n", lines) + "\n");
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static Said hyperfresh(String... arguments) {
+    return hyperfreshIn(WORKSPACE.state(), arguments);
+  }
+
+  /// The command of users, in this process so that many can be tried.
+  private static Said hyperfreshIn(Path state, String... arguments) {
+    String[] all = Arrays.copyOf(arguments, arguments.length + 1);
+    all[arguments.length] = "--state=" + state;
+    PrintStream out = System.out;
+    PrintStream err = System.err;
+    ByteArrayOutputStream outBytes = new ByteArrayOutputStream();
+    ByteArrayOutputStream errBytes = new ByteArrayOutputStream();
+    System.setOut(new PrintStream(outBytes, true, StandardCharsets.UTF_8));
+    System.setErr(new PrintStream(errBytes, true, StandardCharsets.UTF_8));
+    try {
+      int code = Main.run(all);
+      return new Said(
+          code,
+          outBytes.toString(StandardCharsets.UTF_8),
+          errBytes.toString(StandardCharsets.UTF_8));
+    } finally {
+      System.setOut(out);
+      System.setErr(err);
+    }
+  }
+
+  private static void expect(Said said, Problem problem, String... details) {
+    assertThat(said.code()).as(said.toString()).isEqualTo(problem.exitCode());
+    assertThat(said.err())
+        .as(said.toString())
+        .contains(problem.code(), problem.summary(), problem.advice())
+        .contains(details);
+    assertThat(said.out()).as(said.toString()).isEmpty();
+  }
+}
