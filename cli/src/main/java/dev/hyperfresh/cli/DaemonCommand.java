@@ -32,7 +32,7 @@ final class DaemonCommand implements Runnable {
         .addShutdownHook(
             new Thread(
                 () -> {
-                  daemon.close();
+                  daemon.letGo();
                   interrupted.countDown();
                 },
                 "hf-shutdown"));

@@ -68,6 +68,7 @@ public final class Daemon implements AutoCloseable {
     FileChannel lockFile = lock(config.state());
     try {
       Daemon daemon = new Daemon(config, lockFile);
+      daemon.hyperplexor.takeBack(daemon.releases::get).forEach(LOG::info);
       daemon.api.serve(config.socket());
       return daemon;
     } catch (RuntimeException e) {
@@ -167,6 +168,15 @@ public final class Daemon implements AutoCloseable {
     releases.remove(full);
   }
 
+  /// Ends the daemon and lets its guests go on; the next daemon on this directory takes them back.
+  public void letGo() {
+    api.close();
+    hyperplexor.letGo();
+    history.close();
+    release(lockFile);
+  }
+
+  /// Ends the daemon and every guest.
   @Override
   public void close() {
     api.close();

@@ -3,7 +3,6 @@ package dev.hyperfresh.daemon;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.Problem;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -18,6 +17,7 @@ import java.util.concurrent.Future;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -25,6 +25,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 /// A real daemon without guests, spoken to over its socket.
+@Timeout(20)
 class ApiTest {
   @TempDir static Path folder = Path.of("");
 
@@ -97,7 +98,7 @@ class ApiTest {
     "DELETE,/v1/guests,HF-API-001",
     "POST,/v1/history,HF-API-001"
   })
-  void arequestThatCannotBeServedIsAProblem(String method, String path, String code)
+  void aRequestThatCannotBeServedIsAProblem(String method, String path, String code)
       throws Exception {
     RawHttp.Answer answer = api.send(method, path, "");
 
@@ -134,31 +135,6 @@ class ApiTest {
   void aBodyThatNestsWithoutEndIsRefused() throws Exception {
     assertProblem(api.post("/v1/guests", "[".repeat(100_000)), "HF-API-001");
     assertProblem(api.post("/v1/guests", "{\"a\":".repeat(20_000)), "HF-API-001");
-    assertAlive();
-  }
-
-  @Test
-  void aHugeBodyIsRefusedAndTheDaemonGoesOn() throws Exception {
-    String huge = "{\"document\": \"" + "x".repeat(4 << 20) + "\", \"base\": \"/\"}";
-
-    RawHttp.Answer answer = api.post("/v1/guests", huge);
-
-    // A server that stops reading may cut the connection before its answer is read.
-    assertThat(answer.status()).isIn(0, 400, 413);
-    assertAlive();
-  }
-
-  @Test
-  void aHugeBodyWithoutALengthIsRefusedAndTheDaemonGoesOn() throws Exception {
-    String chunk = "10000\r\n" + " ".repeat(0x10000) + "\r\n";
-    RawHttp.Answer answer =
-        api.send(
-            RawHttp.head("POST", "/v1/guests")
-                + "Transfer-Encoding: chunked\r\n\r\n"
-                + chunk.repeat(64)
-                + "0\r\n\r\n");
-
-    assertThat(answer.status()).isIn(0, 400, 413);
     assertAlive();
   }
 
@@ -263,7 +239,8 @@ class ApiTest {
   @ParameterizedTest
   @ValueSource(strings = {"/etc/passwd", "/nowhere", "/tmp", "/bin/true"})
   void whatIsNoQemuIsNotAdded(String path) throws Exception {
-    RawHttp.Answer answer = api.post("/v1/releases", Api.JSON.writeValueAsString(Map.of("path", path)));
+    RawHttp.Answer answer =
+        api.post("/v1/releases", Api.JSON.writeValueAsString(Map.of("path", path)));
 
     assertThat(answer.lastLine().path("problem").path("code").asString())
         .isIn("HF-RELEASE-001", "HF-RELEASE-002");
@@ -312,7 +289,7 @@ class ApiTest {
   private static List<String> tree() throws Exception {
     try (var files = Files.walk(folder)) {
       return files
-          .map(file -> new String(file.toString().getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8))
+          .map(Path::toString)
           .filter(file -> !file.contains("history.db"))
           .sorted()
           .toList();

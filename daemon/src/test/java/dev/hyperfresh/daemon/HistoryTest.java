@@ -30,7 +30,8 @@ class HistoryTest {
       history.add(record);
 
       JsonNode read = history.read(Optional.empty(), 10).getFirst();
-      assertThat(read).isEqualTo(Api.JSON.readTree(Api.JSON.writeValueAsString(Views.replacement(record))));
+      assertThat(read)
+          .isEqualTo(Api.JSON.readTree(Api.JSON.writeValueAsString(Views.replacement(record))));
       assertThat(read.path("blackout_ms").asDouble()).isEqualTo(5.25);
       assertThat(read.has("problem")).isFalse();
     }

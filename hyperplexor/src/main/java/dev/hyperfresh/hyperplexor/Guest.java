@@ -46,7 +46,7 @@ final class Guest {
   private final Endpoints endpoints;
   private final Path files;
   private final Path sockets;
-  private final Instant createdAt = Instant.now();
+  private final Instant createdAt;
   private final Pulse pulse;
   private final BlockingQueue<InstanceEvent> mailbox = new LinkedBlockingQueue<>();
   private final ExecutorService thread;
@@ -65,6 +65,7 @@ final class Guest {
       List<Tap> taps,
       Path files,
       Path sockets,
+      Instant createdAt,
       Consumer<Guest> changed) {
     this.spec = spec;
     this.hypervisor = hypervisor;
@@ -73,6 +74,7 @@ final class Guest {
     this.endpoints = new Endpoints(taps);
     this.files = files;
     this.sockets = sockets;
+    this.createdAt = createdAt;
     this.changed = changed;
     this.pulse = new Pulse(memory);
     this.thread =
@@ -144,7 +146,36 @@ final class Guest {
     Launch launch = launch(release, endpoints.queues());
     hypervisor.pin(launch);
     instance = hypervisor.start(launch);
+    writeDown(Optional.empty());
     publish(GuestView.State.RUNNING, "");
+  }
+
+  /// Guest's thread: takes over the instance that ran the guest under an earlier daemon, and makes
+  /// sure that it runs it now.
+  void takeBack(Release release, GuestFile.Tenant process, int lastGeneration) {
+    generation = process.generation() - 1;
+    Instance survivor = hypervisor.attach(launch(release, endpoints.queues()), process.pid());
+    instance = survivor;
+    generation = lastGeneration;
+    if (!survivor.runsGuest()) {
+      survivor.takeBack();
+    }
+    writeDown(Optional.empty());
+    publish(GuestView.State.RUNNING, "taken back");
+  }
+
+  /// Guest's thread: writes down, for the next daemon, who runs the guest and who waits to.
+  void writeDown(Optional<Instance> waiting) {
+    Instance current = instance;
+    if (current != null) {
+      new GuestFile(
+              spec,
+              accelerator,
+              createdAt,
+              GuestFile.Tenant.of(current),
+              waiting.map(GuestFile.Tenant::of))
+          .write(files);
+    }
   }
 
   /// Any thread: moves the guest to `to`, unless another replacement of it is under way.
@@ -228,6 +259,7 @@ final class Guest {
       Contained.run("closing an instance of " + spec.name(), current::close);
     }
     instance = null;
+    Contained.run("forgetting the process of " + spec.name(), () -> GuestFile.remove(files));
     publish(GuestView.State.STOPPED, detail);
   }
 
@@ -344,5 +376,24 @@ final class Guest {
     Contained.run("unmapping the memory of " + spec.name(), pulse::close);
     Contained.run("freeing the memory of " + spec.name(), memory::close);
     Contained.run("removing the ports of " + spec.name(), endpoints::close);
+  }
+
+  /// Any thread, last of all: lets go of the guest, which goes on without a daemon.
+  synchronized void letGo() {
+    if (deleted) {
+      return;
+    }
+    deleted = true;
+    call(() -> {
+      Instance current = instance;
+      if (current != null) {
+        current.close();
+      }
+      return true;
+    });
+    thread.shutdown();
+    Contained.run("unmapping the memory of " + spec.name(), pulse::close);
+    Contained.run("letting go of the memory of " + spec.name(), memory::close);
+    Contained.run("letting go of the ports of " + spec.name(), endpoints::close);
   }
 }

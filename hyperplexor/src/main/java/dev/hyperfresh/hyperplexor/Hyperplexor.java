@@ -20,6 +20,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -28,6 +29,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /// The way in: guests are made, listed, moved and ended here. Thread-safe; work on one guest is
@@ -192,6 +194,7 @@ public final class Hyperplexor implements AutoCloseable {
           taps,
           files,
           sockets,
+          Instant.now(),
           guest -> changed.accept(guest.view()));
     } catch (LinuxException e) {
       memories.forEach(MemFd::close);
@@ -223,6 +226,64 @@ public final class Hyperplexor implements AutoCloseable {
       throw Problem.HOST_MISSING.because(
           "Tap " + nic.tap() + " cannot be attached: " + e.getMessage(), e);
     }
+  }
+
+  /// Takes back the guests of an earlier daemon on this directory, whose hypervisors still run. A
+  /// replacement that was under way is finished when the target runs the guest by now, and undone
+  /// otherwise.
+  ///
+  /// @param releases finds a release by its name
+  /// @return what was done, one sentence for each guest
+  public List<String> takeBack(Function<String, Release> releases) {
+    Path folder = directory.resolve("guests");
+    if (!Files.isDirectory(folder)) {
+      return List.of();
+    }
+    List<String> done = new ArrayList<>();
+    try (Stream<Path> folders = Files.list(folder)) {
+      for (Path files : folders.sorted().toList()) {
+        try {
+          GuestFile.read(files).ifPresent(file -> done.add(takeBack(file, files, releases)));
+        } catch (RuntimeException e) {
+          done.add("Guest " + files.getFileName() + " could not be taken back: " + e.getMessage());
+        }
+      }
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(folder + " cannot be read: " + e.getMessage(), e);
+    }
+    return done;
+  }
+
+  private String takeBack(GuestFile file, Path files, Function<String, Release> releases) {
+    String name = file.spec().name();
+    Survivors survivors = new Survivors(hypervisor, file, files, sockets);
+    GuestFile.Tenant authority = survivors.decide(releases);
+    if (!authority.lives()) {
+      GuestFile.remove(files);
+      return "Guest " + name + " ended while no daemon ran; its logs are in " + files + ".";
+    }
+    Release release = releases.apply(authority.release());
+    Guest guest = survivors.assemble(authority, g -> changed.accept(g.view()));
+    try {
+      guest.call(() -> {
+        guest.takeBack(release, authority, survivors.lastGeneration());
+        return true;
+      });
+    } catch (RuntimeException e) {
+      guest.letGo();
+      throw e;
+    }
+    names.add(name);
+    guests.put(name, guest);
+    return "Guest " + name + " was taken back on " + authority.release() + ".";
+  }
+
+  /// Lets go of every guest, which goes on; the next daemon on this directory takes it back.
+  public void letGo() {
+    guests.values().forEach(guest -> Contained.run("letting go of a guest", guest::letGo));
+    guests.clear();
+    names.clear();
+    journal.close();
   }
 
   /// All guests, by name.

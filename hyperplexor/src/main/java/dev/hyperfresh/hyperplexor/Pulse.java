@@ -16,10 +16,10 @@ import java.util.concurrent.locks.LockSupport;
 /// seen as the guest's neighbours see it and not as a hypervisor reports it.
 ///
 /// One thread samples; it sleeps between samples because on a host with few cores a spinning
-/// observer takes the time it wants to measure. What it cannot see is stated as the noise floor:
-/// the longest gap of the quiet time before the switch.
+/// observer takes the time it wants to measure, and has no priority because that was seen to
+/// lengthen the blackout it watches. What it cannot see is stated as the noise floor: the longest
+/// gap of the quiet time before the switch.
 final class Pulse implements AutoCloseable {
-  private static final int OBSERVER_PRIORITY = 2;
   private static final long SAMPLE_NANOS = 50_000;
   private static final VarHandle COUNTER = ValueLayout.JAVA_LONG.varHandle();
 
@@ -114,9 +114,6 @@ final class Pulse implements AutoCloseable {
 
     private void sample() {
       Scheduling.timerSlack(1);
-      // Above the target's priority in a switch: an observer that does not run sees gaps that are
-      // its own.
-      Scheduling.realTime(Scheduling.currentThreadId(), OBSERVER_PRIORITY);
       long value = counter(offset);
       long since = Clock.monotonicNanos();
       while (!done) {

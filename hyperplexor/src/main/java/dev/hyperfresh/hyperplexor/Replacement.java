@@ -207,6 +207,7 @@ final class Replacement {
     Instance waiting =
         guest.hypervisor().startWaiting(guest.launch(to, guest.endpoints().spares()));
     target = Optional.of(waiting);
+    guest.writeDown(target);
     guest.endpoints().join();
     openChannel(waiting);
     observe();
@@ -341,6 +342,7 @@ final class Replacement {
       // Only now: none of this is worth a moment in which the guest stands still.
       target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
       closeWatch();
+      Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
       progress.step(
           name(end),
           end instanceof Failed
@@ -409,6 +411,7 @@ final class Replacement {
     guest.adopt(now);
     long stateBytes = Contained.get("counting the state of " + id, now::stateBytes, 0L);
     Contained.run("writing the commit of " + id, () -> write(committed));
+    Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
     awaitStopped();
     handOverMs = stoppedMicros.isPresent() ? (stoppedMicros.getAsLong() - orderedMicros) / 1e3 : 0;
     progress.step("Committed", "the guest runs on " + to.name());

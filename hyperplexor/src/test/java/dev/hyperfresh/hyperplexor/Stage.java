@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -127,6 +128,7 @@ final class Stage implements Hypervisor, AutoCloseable {
             List.of(),
             folder,
             folder,
+            Instant.now(),
             changed -> views.add(changed.view()));
     guest.call(() -> {
       guest.start(OLD);
@@ -158,6 +160,16 @@ final class Stage implements Hypervisor, AutoCloseable {
   @Override
   public Instance startWaiting(Launch launch) {
     return enter(launch, "startWaiting");
+  }
+
+  @Override
+  public Holdings holdings(int pid, int nics) {
+    throw new UnsupportedOperationException("nothing survives a test");
+  }
+
+  @Override
+  public Instance attach(Launch launch, int pid) {
+    throw new UnsupportedOperationException("nothing survives a test");
   }
 
   private Actor enter(Launch launch, String call) {
@@ -254,6 +266,11 @@ final class Stage implements Hypervisor, AutoCloseable {
     @Override
     public void takeBack() {
       called("takeBack");
+    }
+
+    @Override
+    public boolean runsGuest() {
+      return true;
     }
 
     @Override

@@ -1,5 +1,6 @@
 package dev.hyperfresh.hypervisor;
 
+import dev.hyperfresh.linux.Fd;
 import java.util.List;
 
 /// A kind of hypervisor: `process` (a QEMU on this host), later others. Thread-safe.
@@ -24,4 +25,25 @@ public interface Hypervisor {
   ///
   /// @throws HyperFreshException [Problem#REPLACE_PREPARE]
   Instance startWaiting(Launch launch);
+
+  /// Takes, from a process that an earlier daemon started, what that daemon owned of the guest. The
+  /// process keeps its own.
+  ///
+  /// @param nics how many cards the guest has
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the process does not have them
+  Holdings holdings(int pid, int nics);
+
+  /// Takes over an instance that an earlier daemon started, whatever it is doing; the process keeps
+  /// running whether this succeeds or not.
+  ///
+  /// @param launch as at its start, with the descriptors of [#holdings]
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not answer
+  Instance attach(Launch launch, int pid);
+
+  /// A guest's memory and the queues of its network cards; the caller owns all of them.
+  record Holdings(Fd memory, List<Fd> nicQueues) {
+    public Holdings {
+      nicQueues = List.copyOf(nicQueues);
+    }
+  }
 }

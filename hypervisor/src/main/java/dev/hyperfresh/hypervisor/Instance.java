@@ -63,6 +63,11 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the source cannot go on either
   void takeBack();
 
+  /// Whether the guest's vCPUs run here now.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the hypervisor does not say
+  boolean runsGuest();
+
   /// Source, after it stopped: bytes of the guest's own RAM that the hand-over copied; 0 when its
   /// memory was only mapped, empty when the source cannot be asked any more.
   OptionalLong ramBytesCopied();

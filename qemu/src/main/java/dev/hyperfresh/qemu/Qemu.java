@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -118,9 +119,8 @@ public final class Qemu implements Hypervisor {
   private static Instance spawn(Launch launch, boolean waiting) {
     QemuRelease release = (QemuRelease) launch.release();
     Problem problem = waiting ? Problem.REPLACE_PREPARE : Problem.GUEST_START;
-    String stem = launch.spec().name() + "." + launch.generation();
-    Path qmp = launch.sockets().resolve(stem + ".qmp");
-    Path console = launch.sockets().resolve(stem + ".con");
+    Path qmp = socket(launch, ".qmp");
+    Path console = socket(launch, ".con");
     Path log = launch.files().resolve("hypervisor-" + launch.generation() + ".log");
     try {
       // The listeners are closed here before the greeting is awaited: a QEMU that dies must end the
@@ -156,15 +156,47 @@ public final class Qemu implements Hypervisor {
   }
 
   private static Instance connect(
-      Launch launch, QemuRelease release, ChildProcess process, Path qmp, Path console) {
+      Launch launch, QemuRelease release, ChildProcess child, Path qmp, Path console) {
+    QemuProcess process = QemuProcess.of(child);
     try {
       return new QemuInstance(launch, release, process, qmp, console);
     } catch (RuntimeException e) {
       process.kill();
-      process.waitFor();
       process.close();
       throw e;
     }
+  }
+
+  @Override
+  public Holdings holdings(int pid, int nics) {
+    List<Fd> taken = new ArrayList<>();
+    try (PidFd process = PidFd.open(pid)) {
+      for (int i = 0; i < nics; i++) {
+        taken.add(process.takeFd(CommandLine.FIRST_NIC_FD + i));
+      }
+      return new Holdings(process.takeFd(CommandLine.MEMORY_FD), taken);
+    } catch (LinuxException e) {
+      taken.forEach(Fd::close);
+      throw Problem.GUEST_STATE.because("Process " + pid + ": " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public Instance attach(Launch launch, int pid) {
+    QemuRelease release = (QemuRelease) launch.release();
+    QemuProcess process = QemuProcess.survivor(pid);
+    try {
+      return new QemuInstance(
+          launch, release, process, socket(launch, ".qmp"), socket(launch, ".con"));
+    } catch (LinuxException | Qmp.QmpException e) {
+      process.close();
+      throw Problem.GUEST_STATE.because(
+          release.name() + " with pid " + pid + " does not answer: " + e.getMessage(), e);
+    }
+  }
+
+  private static Path socket(Launch launch, String ending) {
+    return launch.sockets().resolve(launch.spec().name() + "." + launch.generation() + ending);
   }
 
   /// Removes the sockets of a process that is gone; nobody could connect to them any more.

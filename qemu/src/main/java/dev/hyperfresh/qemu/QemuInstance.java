@@ -7,7 +7,6 @@ import dev.hyperfresh.hypervisor.InstanceEvents;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Signals;
@@ -52,7 +51,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   private final int generation;
   private final QemuRelease release;
-  private final ChildProcess process;
+  private final QemuProcess process;
   private final Path files;
   private final Path qmpSocket;
   private final Path console;
@@ -71,7 +70,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   ///
   /// @throws Qmp.QmpException when it does not answer; the caller still owns the process
   QemuInstance(
-      Launch launch, QemuRelease release, ChildProcess process, Path qmpSocket, Path console) {
+      Launch launch, QemuRelease release, QemuProcess process, Path qmpSocket, Path console) {
     this.generation = launch.generation();
     this.release = release;
     this.process = process;
@@ -172,7 +171,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     try {
       process.pidFd().signal(Signals.STOP);
     } catch (LinuxException | IllegalStateException e) {
-      if (process.waitFor(Duration.ZERO).isEmpty()) {
+      if (!process.awaitEnd(Duration.ZERO)) {
         throw notFrozen(e.getMessage());
       }
     }
@@ -259,6 +258,15 @@ final class QemuInstance implements Instance, Qmp.Listener {
   }
 
   @Override
+  public boolean runsGuest() {
+    try {
+      return isRunning();
+    } catch (Qmp.QmpException e) {
+      throw Problem.GUEST_STATE.because(release.name() + ": " + e.getMessage(), e);
+    }
+  }
+
+  @Override
   public OptionalLong ramBytesCopied() {
     JsonNode ram;
     try {
@@ -311,7 +319,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     } catch (Qmp.QmpException e) {
       transcript.sent("# quit: " + e.getMessage());
     }
-    if (process.waitFor(limit).isEmpty()) {
+    if (!process.awaitEnd(limit)) {
       kill();
     }
     requireEnded();
@@ -321,7 +329,6 @@ final class QemuInstance implements Instance, Qmp.Listener {
   public void kill() {
     try {
       process.kill();
-      process.waitFor();
     } catch (LinuxException | IllegalStateException e) {
       throw Problem.INTERNAL.because(
           release.name() + " with pid " + pid() + " cannot be ended: " + e.getMessage(), e);
@@ -353,7 +360,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
       transcript.sent("# the reader did not end");
     }
     // Reaps the process if it has ended; if it lives, it goes on without us.
-    if (process.waitFor(Duration.ZERO).isPresent()) {
+    if (process.awaitEnd(Duration.ZERO)) {
       Qemu.removeSockets(qmpSocket, console);
     }
     transcript.writeTo(files.resolve("qmp.log"), release.name() + " generation " + generation);

@@ -1,0 +1,95 @@
+package dev.hyperfresh.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.hypervisor.Problem;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// How commands end where no daemon answers.
+class ExitCodesTest {
+  @TempDir Path state = Path.of("");
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "guest list",
+        "guest show web1",
+        "guest console web1",
+        "guest stop web1",
+        "guest delete web1",
+        "release list",
+        "release show qemu-7.2",
+        "release fetch qemu-7.2",
+        "release add /bin/true",
+        "release verify qemu-7.2",
+        "release remove qemu-7.2",
+        "replace web1 --to qemu-10.0",
+        "replace web1 --to qemu-10.0 --dry-run",
+        "history"
+      })
+  void withoutADaemonACommandEndsWithSeven(String command) throws Exception {
+    Said said = run(command);
+    assertThat(said.exit()).isEqualTo(7);
+    assertThat(said.out()).isEmpty();
+    assertThat(said.err())
+        .contains("HF-DAEMON-001", Problem.DAEMON_ABSENT.advice(), state.toString());
+
+    Said json = run(command + " --json");
+    assertThat(json.exit()).isEqualTo(7);
+    assertThat(json.err()).isEmpty();
+    assertThat(Output.JSON.readTree(json.out()).path("code").asString())
+        .isEqualTo("HF-DAEMON-001");
+
+    leaveAStaleSocket();
+    assertThat(run(command).exit()).as("with the socket of a daemon that died").isEqualTo(7);
+  }
+
+  @Test
+  void aSpecThatIsNotThereIsBadInputWithoutADaemonToo() {
+    Said said = run("guest create -f " + state.resolve("nowhere.yaml"));
+
+    assertThat(said.exit()).isEqualTo(2);
+    assertThat(said.err()).contains("HF-SPEC-003", "nowhere.yaml");
+  }
+
+  @Test
+  void theDoctorNeedsNoDaemonAndChangesNothing() throws Exception {
+    Path folder = state.resolve("new");
+    Said said = Said.by("doctor", "--json", "--state", folder.toString());
+
+    assertThat(said.exit()).isZero();
+    assertThat(Output.JSON.readTree(said.out()).path("findings").isEmpty()).isFalse();
+    assertThat(Files.exists(folder)).isFalse();
+  }
+
+  @Test
+  void aStateDirectoryWithATooLongPathIsBadInput() {
+    Said said = Said.by("daemon", "--state", "/" + "d".repeat(120));
+
+    assertThat(said.exit()).isEqualTo(2);
+    assertThat(said.err()).contains("HF-HOST-001");
+  }
+
+  private Said run(String command) {
+    List<String> arguments = new ArrayList<>(List.of(command.split(" ")));
+    arguments.addAll(List.of("--state", state.toString()));
+    return Said.by(arguments.toArray(String[]::new));
+  }
+
+  private void leaveAStaleSocket() throws Exception {
+    try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
+      server.bind(UnixDomainSocketAddress.of(DaemonConfig.socket(state)));
+    }
+  }
+}

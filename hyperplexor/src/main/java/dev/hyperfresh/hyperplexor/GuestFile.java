@@ -1,0 +1,220 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
+import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
+import java.io.IOException;
+import java.io.Reader;
+import java.io.StringWriter;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Properties;
+
+/// What a daemon writes down of a guest, so that the next one can take it back: who runs it, and
+/// while it is being replaced, who is about to. Always whole: a new file takes the old one's place.
+///
+/// @param running the process that runs the guest
+/// @param waiting the process that a replacement has prepared
+record GuestFile(
+    GuestSpec spec,
+    AcceleratorChoice accelerator,
+    Instant createdAt,
+    Tenant running,
+    Optional<Tenant> waiting) {
+  private static final String NAME = "guest.properties";
+
+  /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
+  ///
+  /// @param start as [Host#processStart] has it
+  record Tenant(int pid, long start, int generation, String release) {
+
+    /// The process of `instance`.
+    static Tenant of(Instance instance) {
+      return new Tenant(
+          instance.pid(),
+          Host.processStart(instance.pid()).orElse(0),
+          instance.generation(),
+          instance.release().name());
+    }
+
+    /// Whether that very process still exists.
+    boolean lives() {
+      return Host.processStart(pid).orElse(-1) == start;
+    }
+  }
+
+  /// Puts this file into the folder `files` and returns when it is on disk.
+  void write(Path files) {
+    Path draft = files.resolve(NAME + ".new");
+    try (FileChannel file =
+        FileChannel.open(
+            draft,
+            StandardOpenOption.CREATE,
+            StandardOpenOption.TRUNCATE_EXISTING,
+            StandardOpenOption.WRITE)) {
+      StringWriter text = new StringWriter();
+      properties().store(text, null);
+      file.write(StandardCharsets.UTF_8.encode(text.toString()));
+      file.force(true);
+      Files.move(
+          draft,
+          files.resolve(NAME),
+          StandardCopyOption.ATOMIC_MOVE,
+          StandardCopyOption.REPLACE_EXISTING);
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(draft + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  /// Forgets what stands in the folder `files`: no process runs the guest any more.
+  static void remove(Path files) {
+    try {
+      Files.deleteIfExists(files.resolve(NAME));
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(files + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  /// Reads the file of the folder `files`, if there is one.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE] when it cannot be
+  ///   understood
+  static Optional<GuestFile> read(Path files) {
+    Path path = files.resolve(NAME);
+    if (!Files.exists(path)) {
+      return Optional.empty();
+    }
+    Properties p = new Properties();
+    try (Reader reader = Files.newBufferedReader(path)) {
+      p.load(reader);
+      Accelerator accelerator = Accelerator.valueOf(get(p, "accelerator"));
+      return Optional.of(
+          new GuestFile(
+              spec(p),
+              new AcceleratorChoice(accelerator, get(p, "accelerator.reason")),
+              Instant.parse(get(p, "created")),
+              process(p, "running"),
+              find(p, "waiting.pid").map(_ -> process(p, "waiting"))));
+    } catch (IOException | RuntimeException e) {
+      throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  private Properties properties() {
+    Properties p = new Properties();
+    putSpec(p);
+    p.setProperty("accelerator", accelerator.accelerator().name());
+    p.setProperty("accelerator.reason", accelerator.reason());
+    p.setProperty("created", createdAt.toString());
+    put(p, "running", running);
+    waiting.ifPresent(process -> put(p, "waiting", process));
+    return p;
+  }
+
+  private static void put(Properties p, String key, Tenant process) {
+    p.setProperty(key + ".pid", Integer.toString(process.pid()));
+    p.setProperty(key + ".start", Long.toString(process.start()));
+    p.setProperty(key + ".generation", Integer.toString(process.generation()));
+    p.setProperty(key + ".release", process.release());
+  }
+
+  private static Tenant process(Properties p, String key) {
+    return new Tenant(
+        Integer.parseInt(get(p, key + ".pid")),
+        Long.parseLong(get(p, key + ".start")),
+        Integer.parseInt(get(p, key + ".generation")),
+        get(p, key + ".release"));
+  }
+
+  private void putSpec(Properties p) {
+    p.setProperty("name", spec.name());
+    p.setProperty("vcpus", Integer.toString(spec.vcpus()));
+    p.setProperty("memory", Long.toString(spec.memoryBytes()));
+    p.setProperty("machine", spec.machine());
+    p.setProperty("cpu", spec.cpu());
+    p.setProperty("wish", spec.accelerator().name());
+    spec.boot()
+        .ifPresent(boot -> {
+          p.setProperty("kernel", boot.kernel().toString());
+          boot.initrd().ifPresent(initrd -> p.setProperty("initrd", initrd.toString()));
+          p.setProperty("cmdline", boot.commandLine());
+        });
+    for (int i = 0; i < spec.disks().size(); i++) {
+      Disk disk = spec.disks().get(i);
+      p.setProperty("disk." + i, disk.path().toString());
+      p.setProperty("disk." + i + ".format", disk.format().name());
+      p.setProperty("disk." + i + ".readonly", Boolean.toString(disk.readOnly()));
+    }
+    for (int i = 0; i < spec.nics().size(); i++) {
+      String key = "nic." + i;
+      Nic nic = spec.nics().get(i);
+      p.setProperty(key, nic.tap());
+      p.setProperty(key + ".mac", nic.mac());
+      nic.bridge().ifPresent(bridge -> p.setProperty(key + ".bridge", bridge));
+    }
+  }
+
+  private static GuestSpec spec(Properties p) {
+    Optional<KernelBoot> boot =
+        find(p, "kernel")
+            .map(kernel ->
+                new KernelBoot(
+                    Path.of(kernel), find(p, "initrd").map(Path::of), get(p, "cmdline")));
+    return new GuestSpec(
+        get(p, "name"),
+        Integer.parseInt(get(p, "vcpus")),
+        Long.parseLong(get(p, "memory")),
+        get(p, "machine"),
+        get(p, "cpu"),
+        AcceleratorWish.valueOf(get(p, "wish")),
+        boot,
+        disks(p),
+        nics(p));
+  }
+
+  private static List<Disk> disks(Properties p) {
+    List<Disk> disks = new ArrayList<>();
+    for (int i = 0; p.containsKey("disk." + i); i++) {
+      String key = "disk." + i;
+      disks.add(
+          new Disk(
+              Path.of(get(p, key)),
+              Disk.Format.valueOf(get(p, key + ".format")),
+              Boolean.parseBoolean(get(p, key + ".readonly"))));
+    }
+    return disks;
+  }
+
+  private static List<Nic> nics(Properties p) {
+    List<Nic> nics = new ArrayList<>();
+    for (int i = 0; p.containsKey("nic." + i); i++) {
+      String key = "nic." + i;
+      nics.add(new Nic(get(p, key), find(p, key + ".bridge"), get(p, key + ".mac")));
+    }
+    return nics;
+  }
+
+  private static String get(Properties p, String key) {
+    return find(p, key)
+        .orElseThrow(() -> new IllegalArgumentException("the property " + key + " is missing"));
+  }
+
+  private static Optional<String> find(Properties p, String key) {
+    return Optional.ofNullable(p.getProperty(key));
+  }
+}
