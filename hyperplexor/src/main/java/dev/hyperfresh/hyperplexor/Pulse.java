@@ -4,9 +4,6 @@ import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Mapping;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.Scheduling;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.VarHandle;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -21,7 +18,6 @@ import java.util.concurrent.locks.LockSupport;
 /// gap of the quiet time before the switch.
 final class Pulse implements AutoCloseable {
   private static final long SAMPLE_NANOS = 50_000;
-  private static final VarHandle COUNTER = ValueLayout.JAVA_LONG.varHandle();
 
   private final MemFd memory;
   private final Mapping mapping;
@@ -58,13 +54,12 @@ final class Pulse implements AutoCloseable {
   }
 
   private boolean isHeartbeat(long offset) {
-    MemorySegment all = mapping.segment();
-    return all.get(ValueLayout.JAVA_LONG, offset) == Heartbeat.MAGIC_0
-        && all.get(ValueLayout.JAVA_LONG, offset + 8) == Heartbeat.MAGIC_1;
+    return mapping.longAt(offset) == Heartbeat.MAGIC_0
+        && mapping.longAt(offset + Long.BYTES) == Heartbeat.MAGIC_1;
   }
 
   private long counter(long offset) {
-    return (long) COUNTER.getVolatile(mapping.segment(), offset + Heartbeat.COUNTER_OFFSET);
+    return mapping.longAt(offset + Heartbeat.COUNTER_OFFSET);
   }
 
   /// Begins to sample, if a heartbeat was found.

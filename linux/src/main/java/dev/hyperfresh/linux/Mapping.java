@@ -4,12 +4,16 @@ import static dev.hyperfresh.linux.LinuxException.check;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
 
 /// A mapping of a file into this process, with one owner; [#close] unmaps it once.
 ///
 /// The memory may be used by any thread. **Never close a mapping inside a blackout:** closing stops
 /// every thread for a moment and tears page tables down.
 public final class Mapping implements AutoCloseable {
+  private static final VarHandle LONG = ValueLayout.JAVA_LONG.varHandle();
+
   private final Arena arena = Arena.ofShared();
   private final MemorySegment segment;
 
@@ -50,6 +54,14 @@ public final class Mapping implements AutoCloseable {
   /// write to a read-only mapping throws `IllegalArgumentException`.
   public MemorySegment segment() {
     return segment;
+  }
+
+  /// A word that somebody else may be writing, read whole and anew each time.
+  ///
+  /// @param offset in bytes, a multiple of 8
+  /// @throws IndexOutOfBoundsException when it is not inside the mapping
+  public long longAt(long offset) {
+    return (long) LONG.getVolatile(segment, offset);
   }
 
   /// The length in bytes.

@@ -32,7 +32,7 @@ final class Workshop {
   static final KvmProbe.Result KVM = KvmProbe.probe(Path.of("/dev/kvm"));
 
   /// Far more than any test guest needs to boot, also translated on a busy host.
-  static final Duration BOOT = Duration.ofSeconds(120);
+  static final Duration BOOT = Duration.ofMinutes(2);
 
   // Held here, because the log manager would forget the level with the logger.
   private static final List<Logger> CHATTY =
@@ -155,7 +155,7 @@ final class Workshop {
     await("HF-GUEST READY in " + console, BOOT, () -> contains(console, "HF-GUEST READY"));
   }
 
-  private static boolean contains(Path file, String text) {
+  static boolean contains(Path file, String text) {
     try {
       return Files.exists(file)
           && Files.readString(file, StandardCharsets.ISO_8859_1).contains(text);
