@@ -48,11 +48,24 @@ class ExitCodesTest {
     Said json = run(command + " --json");
     assertThat(json.exit()).isEqualTo(7);
     assertThat(json.err()).isEmpty();
-    assertThat(Output.JSON.readTree(json.out()).path("code").asString())
-        .isEqualTo("HF-DAEMON-001");
+    assertThat(Output.JSON.readTree(json.out()).path("code").asString()).isEqualTo("HF-DAEMON-001");
+  }
 
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "guest list",
+        "guest delete web1",
+        "release fetch qemu-7.2",
+        "replace web1 --to qemu-10.0",
+        "history"
+      })
+  void theSocketOfADaemonThatDiedIsNoDaemon(String command) throws Exception {
     leaveAStaleSocket();
-    assertThat(run(command).exit()).as("with the socket of a daemon that died").isEqualTo(7);
+
+    Said said = run(command);
+    assertThat(said.exit()).isEqualTo(7);
+    assertThat(said.err()).contains("HF-DAEMON-001");
   }
 
   @Test

@@ -16,9 +16,7 @@ record Said(int exit, String out, String err) {
       System.setErr(new PrintStream(complained, true, StandardCharsets.UTF_8));
       int exit = Main.run(arguments);
       return new Said(
-          exit,
-          said.toString(StandardCharsets.UTF_8),
-          complained.toString(StandardCharsets.UTF_8));
+          exit, said.toString(StandardCharsets.UTF_8), complained.toString(StandardCharsets.UTF_8));
     } finally {
       System.setOut(out);
       System.setErr(err);

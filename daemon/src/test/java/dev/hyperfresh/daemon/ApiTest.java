@@ -25,7 +25,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 /// A real daemon without guests, spoken to over its socket.
-@Timeout(20)
+@Timeout(10)
 class ApiTest {
   @TempDir static Path folder = Path.of("");
 
@@ -118,7 +118,7 @@ class ApiTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"", "{", "[]", "null", "42", "\"text\"", "{\"to\": }", "{} trailing", "\u0000"})
+      strings = {"{", "[]", "null", "42", "\"text\"", "{\"to\": }", "{} trailing", "\u0000"})
   void aBodyThatIsNoObjectIsRefused(String body) throws Exception {
     for (String path :
         List.of(

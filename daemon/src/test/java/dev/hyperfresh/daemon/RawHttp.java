@@ -56,8 +56,8 @@ record RawHttp(Path socket) {
     return method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
   }
 
-  /// Sends `request` as it stands and reads until the daemon closes. A daemon that stops reading in
-  /// the middle of a body may have answered before.
+  /// Sends `request` as it stands and reads the answer. A daemon that stops reading in the middle
+  /// of a body may have answered before.
   Answer send(String request) throws IOException {
     try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
       channel.connect(UnixDomainSocketAddress.of(socket));
@@ -77,7 +77,7 @@ record RawHttp(Path socket) {
     ByteArrayOutputStream all = new ByteArrayOutputStream();
     ByteBuffer chunk = ByteBuffer.allocate(64 * 1024);
     try {
-      while (channel.read(chunk) >= 0) {
+      while (!isWhole(all.toString(StandardCharsets.UTF_8)) && channel.read(chunk) >= 0) {
         all.write(chunk.array(), 0, chunk.position());
         chunk.clear();
       }
@@ -86,6 +86,20 @@ record RawHttp(Path socket) {
       return all.toString(StandardCharsets.UTF_8);
     }
     return all.toString(StandardCharsets.UTF_8);
+  }
+
+  /// The daemon may keep the connection, so its answer is read by its own length.
+  private static boolean isWhole(String text) {
+    int end = text.indexOf("\r\n\r\n");
+    if (end < 0) {
+      return false;
+    }
+    Answer answer = parse(text);
+    String length = answer.headers().get("content-length");
+    return length == null
+        ? text.endsWith("\r\n0\r\n\r\n")
+        : text.substring(end + 4).getBytes(StandardCharsets.UTF_8).length
+            >= Integer.parseInt(length);
   }
 
   private static Answer parse(String text) {
@@ -112,11 +126,14 @@ record RawHttp(Path socket) {
     int at = 0;
     while (at < body.length()) {
       int line = body.indexOf("\r\n", at);
+      if (line < 0) {
+        break;
+      }
       int size = Integer.parseInt(body.substring(at, line).strip(), 16);
       if (size == 0) {
         break;
       }
-      whole.append(body, line + 2, line + 2 + size);
+      whole.append(body, line + 2, Math.min(body.length(), line + 2 + size));
       at = line + 2 + size + 2;
     }
     return whole.toString();

@@ -60,10 +60,7 @@ class BadInputTest {
 
   /// What an attempt could leave behind.
   private record Footprint(
-      List<Long> hypervisors,
-      List<String> sockets,
-      List<String> guests,
-      List<String> descriptors) {
+      List<Long> hypervisors, List<String> sockets, List<String> guests, List<String> descriptors) {
     static Footprint now() {
       return new Footprint(
           WORKSPACE.hypervisors().stream().map(ProcessHandle::pid).toList(),

@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -58,7 +59,7 @@ class ChainTest {
   private static final class Sampler implements AutoCloseable {
     private final Thread thread;
     private volatile boolean done;
-    private volatile long samples;
+    private final AtomicLong samples = new AtomicLong();
     private volatile String wentBack = "";
 
     Sampler(TestGuest guest) {
@@ -74,7 +75,7 @@ class ChainTest {
           wentBack = "from " + last + " to " + next;
         }
         last = next;
-        samples = samples + 1;
+        samples.incrementAndGet();
       }
     }
 
@@ -131,7 +132,7 @@ class ChainTest {
       System.out.println("  after " + WARM_UP + ": " + before);
       System.out.println("  after " + LINKS / 2 + ": " + midway);
       System.out.println("  after " + LINKS + ": " + after);
-      assertThat(sampler.samples).as("samples of the counter").isGreaterThan(1000);
+      assertThat(sampler.samples.get()).as("samples of the counter").isGreaterThan(1000);
       assertThat(sampler.wentBack).as("the counter went back").isEmpty();
       assertThat(guest.diskSequence()).as("records on the disk").isGreaterThan(records);
       assertThat(after.descriptors()).as("descriptors").isEqualTo(before.descriptors());

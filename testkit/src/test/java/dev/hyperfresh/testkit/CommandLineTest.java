@@ -209,11 +209,7 @@ class CommandLineTest {
   }
 
   private int generation() throws Exception {
-    return run(List.of("guest", "show", "web1", "--json"))
-        .succeeds()
-        .json()
-        .path("generation")
-        .asInt();
+    return guest().path("generation").asInt();
   }
 
   private void historyTells() throws Exception {
@@ -257,6 +253,10 @@ class CommandLineTest {
 
     startDaemon();
     run(List.of("guest", "list")).succeeds();
+  }
+
+  private JsonNode guest() throws Exception {
+    return run(List.of("guest", "show", "web1", "--json")).succeeds().json();
   }
 
   private Process startDaemon() throws IOException {

@@ -55,7 +55,7 @@ final class TestGuest implements AutoCloseable {
   }
 
   private long word(long at, int index) {
-    return (long) WORD.getVolatile(mapping.segment(), at + index * Long.BYTES);
+    return (long) WORD.getVolatile(mapping.segment(), at + (long) index * Long.BYTES);
   }
 
   /// Beats so far; never falls.

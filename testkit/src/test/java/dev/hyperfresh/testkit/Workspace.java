@@ -79,7 +79,7 @@ final class Workspace
           String line = commandLine(process.pid());
           return line.contains(state + "/") && line.contains(word);
         })
-        .sorted(Comparator.comparing(ProcessHandle::pid))
+        .sorted(Comparator.comparingLong(ProcessHandle::pid))
         .toList();
   }
 
