@@ -1,5 +1,6 @@
 package dev.hyperfresh.cli;
 
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.Console;
 import java.io.IOException;
@@ -9,6 +10,8 @@ import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -28,7 +31,7 @@ import tools.jackson.databind.JsonNode;
       "Example:",
       "  hyperfresh guest console web1"
     })
-final class ConsoleCommand implements Runnable {
+final class ConsoleCommand implements Callable<Integer> {
   private static final int LEAVE = 0x1d;
 
   @Mixin private Options options = new Options();
@@ -36,11 +39,14 @@ final class ConsoleCommand implements Runnable {
   @Parameters(paramLabel = "GUEST")
   private String name = "";
 
+  private final AtomicInteger exitCode = new AtomicInteger();
   private final AtomicReference<@Nullable SocketChannel> current = new AtomicReference<>();
 
   @Override
-  public void run() {
+  public Integer call() {
     Client client = options.client();
+    // Before the terminal is touched: an unknown guest or a missing daemon is an error like others.
+    client.get("/v1/guests/" + name);
     boolean terminal = onTerminal();
     if (terminal) {
       System.err.println("hyperfresh: console of " + name + "; Ctrl-] leaves it");
@@ -57,6 +63,7 @@ final class ConsoleCommand implements Runnable {
         System.err.println();
       }
     }
+    return exitCode.get();
   }
 
   // JDK 25 answers null again where standard input or output is not a terminal.
@@ -68,6 +75,16 @@ final class ConsoleCommand implements Runnable {
 
   /// Copies the guest's output; after a replacement it continues with the new hypervisor.
   private void output(Client client) {
+    try {
+      follow(client);
+    } catch (HyperFreshException e) {
+      Output.problem(e, false);
+      exitCode.set(e.problem().exitCode());
+      leave();
+    }
+  }
+
+  private void follow(Client client) {
     String last = "";
     while (true) {
       JsonNode guest = client.get("/v1/guests/" + name);

@@ -211,6 +211,9 @@ final class Api implements AutoCloseable {
   }
 
   private static JsonNode body(ServerRequest request) {
+    if (!request.content().hasEntity()) {
+      throw Problem.API_REQUEST.because("The request has no body.");
+    }
     try {
       JsonNode body = JSON.readTree(request.content().as(byte[].class));
       if (body != null && body.isObject()) {

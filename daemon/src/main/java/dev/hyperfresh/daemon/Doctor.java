@@ -60,12 +60,18 @@ public final class Doctor {
               "accelerator",
               "TCG. " + kvm.reason() + nested,
               "Guests run translated; a host with a full KVM runs them at speed.");
-      case ABSENT, DENIED, BROKEN ->
+      case ABSENT, DENIED ->
           new Finding(
               Verdict.LIMITED,
               "accelerator",
               "TCG. " + kvm.reason(),
               "Load the kvm module, or let this user open /dev/kvm (group kvm).");
+      case BROKEN ->
+          new Finding(
+              Verdict.LIMITED,
+              "accelerator",
+              "TCG. " + kvm.reason(),
+              "Look for messages of kvm in the kernel's log.");
     };
   }
 

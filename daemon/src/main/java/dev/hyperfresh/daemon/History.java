@@ -9,6 +9,8 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -29,10 +31,10 @@ final class History implements AutoCloseable {
         statement.execute("PRAGMA journal_mode=WAL");
         statement.execute(
             "CREATE TABLE IF NOT EXISTS replacement ("
-                + "id TEXT PRIMARY KEY, started_at TEXT NOT NULL, guest TEXT NOT NULL,"
+                + "id TEXT PRIMARY KEY, started_micros INTEGER NOT NULL, guest TEXT NOT NULL,"
                 + " outcome TEXT NOT NULL, record TEXT NOT NULL)");
         statement.execute(
-            "CREATE INDEX IF NOT EXISTS replacement_by_guest ON replacement (guest, started_at)");
+            "CREATE INDEX IF NOT EXISTS replacement_by_guest ON replacement (guest, started_micros)");
       }
       return new History(connection);
     } catch (SQLException e) {
@@ -42,10 +44,10 @@ final class History implements AutoCloseable {
 
   synchronized void add(ReplacementRecord record) {
     String sql =
-        "INSERT INTO replacement (id, started_at, guest, outcome, record) VALUES (?, ?, ?, ?, ?)";
+        "INSERT INTO replacement (id, started_micros, guest, outcome, record) VALUES (?, ?, ?, ?, ?)";
     try (PreparedStatement statement = connection.prepareStatement(sql)) {
       statement.setString(1, record.id());
-      statement.setString(2, record.startedAt().toString());
+      statement.setLong(2, ChronoUnit.MICROS.between(Instant.EPOCH, record.startedAt()));
       statement.setString(3, record.guest());
       statement.setString(4, record.outcome());
       statement.setString(5, Api.JSON.writeValueAsString(Views.replacement(record)));
@@ -58,7 +60,7 @@ final class History implements AutoCloseable {
   /// The newest `limit` replacements, of one guest if one is named.
   synchronized List<JsonNode> read(Optional<String> guest, int limit) {
     String sql =
-        "SELECT record FROM replacement WHERE ? = '' OR guest = ? ORDER BY started_at DESC LIMIT ?";
+        "SELECT record FROM replacement WHERE ? = '' OR guest = ? ORDER BY started_micros DESC LIMIT ?";
     try (PreparedStatement statement = connection.prepareStatement(sql)) {
       statement.setString(1, guest.orElse(""));
       statement.setString(2, guest.orElse(""));

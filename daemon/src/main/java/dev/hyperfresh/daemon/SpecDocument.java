@@ -21,6 +21,7 @@ import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.dataformat.yaml.YAMLMapper;
+import tools.jackson.dataformat.yaml.YAMLParser;
 
 /// A guest spec as a person writes it, in YAML. All faults of a document are found in one reading.
 ///
@@ -60,6 +61,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
     }
     JsonNode root;
     try {
+      refuseAliases(text);
       root = YAML.readTree(text);
     } catch (JacksonException e) {
       var at = e.getLocation();
@@ -70,6 +72,20 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       throw Problem.SPEC_MALFORMED.because("The document is not a mapping of fields to values.");
     }
     return new Reader(root, base).read();
+  }
+
+  // The tree would hold the name of the anchor in the place of what it stands for.
+  private static void refuseAliases(String text) {
+    try (YAMLParser parser = (YAMLParser) YAML.createParser(text)) {
+      while (parser.nextToken() != null) {
+        if (parser.isCurrentAlias()) {
+          throw Problem.SPEC_MALFORMED.because(
+              "Line "
+                  + parser.currentTokenLocation().getLineNr()
+                  + ": aliases are not read; write the value out.");
+        }
+      }
+    }
   }
 
   /// One reading of one document.
@@ -89,7 +105,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       GuestSpec spec =
           new GuestSpec(
               name,
-              root.path("vcpus").asInt(root.has("vcpus") ? 0 : 1),
+              vcpus(),
               memory(),
               text(root, "machine", "pc-q35-7.2"),
               text(root, "cpu", "qemu64"),
@@ -104,10 +120,31 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       return new SpecDocument(spec, optionalText(root, "release"));
     }
 
+    private int vcpus() {
+      JsonNode vcpus = root.path("vcpus");
+      if (vcpus.isMissingNode() || vcpus.isNull()) {
+        return 1;
+      }
+      if (!vcpus.isInt()) {
+        faults.add("vcpus: '" + vcpus.asString("") + "' is not a whole number");
+        return 1;
+      }
+      return vcpus.intValue();
+    }
+
+    private boolean flag(JsonNode node, String key) {
+      JsonNode value = node.path(key);
+      if (!value.isMissingNode() && !value.isNull() && !value.isBoolean()) {
+        faults.add(key + ": is neither true nor false");
+      }
+      return value.asBoolean(false);
+    }
+
     private long memory() {
-      Matcher size = SIZE.matcher(text(root, "memory", "512M"));
+      String text = root.hasNonNull("memory") ? root.path("memory").asString("") : "512M";
+      Matcher size = SIZE.matcher(text);
       if (!size.matches()) {
-        faults.add("memory: '" + text(root, "memory", "") + "' is not a size such as 512M or 2G");
+        faults.add("memory: '" + text + "' is not a size such as 512M or 2G");
         return GuestSpec.MIN_MEMORY_BYTES;
       }
       return Long.parseLong(size.group(1)) << (size.group(2).startsWith("M") ? 20 : 30);
@@ -135,7 +172,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
             new Disk(
                 path.get(),
                 choice(Disk.Format.values(), item, "format", Disk.Format.RAW),
-                item.path("readonly").asBoolean(false)));
+                flag(item, "readonly")));
       }
       return disks;
     }
@@ -193,6 +230,14 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       }
       if (!value.isValueNode()) {
         faults.add(key + ": is not a plain value");
+        return Optional.empty();
+      }
+      if (!value.isString()) {
+        faults.add(key + ": is not a text; write it in quotes");
+        return Optional.empty();
+      }
+      if (value.asString().isBlank() && !key.equals("cmdline")) {
+        faults.add(key + ": is empty");
         return Optional.empty();
       }
       return Optional.of(value.asString());

@@ -119,6 +119,14 @@ class SpecDocumentTest {
     assertThat(parse(two.replace("web1", "web2")).spec().nics()).doesNotContainAnyElementsOf(nics);
   }
 
+  @Test
+  void anAliasIsRefusedBecauseItWouldBecomeItsName() {
+    HyperFreshException refused = refusal("name: &n web1\nkernel: *n");
+
+    assertThat(refused.problem()).isEqualTo(Problem.SPEC_MALFORMED);
+    assertThat(refused.detail()).contains("Line 2", "aliases");
+  }
+
   /// One fault a line: the document, a bar, and what the message says.
   @ParameterizedTest
   @ValueSource(
@@ -153,6 +161,10 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\ndisks: [d] | disks: is not a list of mappings",
         "name: web1\nkernel: k\ndisks: [{}] | disks: a disk has no path",
         "name: web1\nkernel: k\ndisks: [{path: d, format: vmdk}] | 'vmdk' is none of raw, qcow2",
+        "name: web1\nkernel: k\ndisks: [{path: d, readonly: yes}] | readonly: is neither true nor",
+        "name: web1\nkernel: k\nvcpus: 1.9 | vcpus: '1.9' is not a whole number",
+        "name: web1\nkernel: '' | kernel: is empty",
+        "name: web1\nkernel: k\ncmdline: 1e3 | cmdline: is not a text; write it in quotes",
         "name: web1\nkernel: k\ndisks: [{path: d, size: 1}] | disks: 'size' is not a field",
         "name: web1\nkernel: k\nnics: {} | nics: is not a list of mappings",
         "name: web1\nkernel: k\nnics: [{tap: a/b}] | nics: tap 'a/b'",
