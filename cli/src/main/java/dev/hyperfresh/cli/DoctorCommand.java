@@ -2,8 +2,6 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.daemon.Doctor;
-import dev.hyperfresh.qemu.DebianPackages;
-import dev.hyperfresh.qemu.QemuReleases;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -21,9 +19,7 @@ final class DoctorCommand implements Runnable {
   @Override
   public void run() {
     DaemonConfig config = DaemonConfig.under(options.state());
-    QemuReleases releases =
-        new QemuReleases(config.releases(), new DebianPackages(config.packages()));
-    List<Doctor.Finding> findings = Doctor.examine(config, releases.list());
+    List<Doctor.Finding> findings = Doctor.examine(config);
     if (options.json()) {
       Output.json(Map.of("findings", findings.stream().map(DoctorCommand::json).toList()));
       return;

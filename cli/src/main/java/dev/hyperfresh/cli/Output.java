@@ -2,6 +2,8 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.daemon.Views;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import tools.jackson.databind.JsonNode;
@@ -70,7 +72,11 @@ public final class Output {
         r.path("outcome").asString(),
         r.path("accelerator").asString());
     if (!r.has("blackout_ms")) {
-      System.out.println("  " + r.path("problem").asString() + " " + r.path("detail").asString());
+      String code = r.path("problem").asString();
+      System.out.println("  " + code + " " + r.path("detail").asString());
+      Arrays.stream(Problem.values())
+          .filter(problem -> problem.code().equals(code))
+          .forEach(problem -> System.out.println("  " + problem.advice()));
       return;
     }
     System.out.printf(

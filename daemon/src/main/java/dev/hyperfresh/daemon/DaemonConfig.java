@@ -14,6 +14,9 @@ import org.jspecify.annotations.Nullable;
 /// @param packages apt's private state and downloads; shared likewise
 public record DaemonConfig(Path state, Path releases, Path packages) {
 
+  // The JDK binds one byte less than the kernel allows.
+  private static final int LONGEST_SOCKET = UnixSocket.MAX_PATH - 1;
+
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_SOCKET_PATH] when the path
   ///   of the API socket would be too long for the kernel
   public DaemonConfig {
@@ -21,7 +24,7 @@ public record DaemonConfig(Path state, Path releases, Path packages) {
     releases = releases.toAbsolutePath().normalize();
     packages = packages.toAbsolutePath().normalize();
     int length = socket(state).toString().getBytes(StandardCharsets.UTF_8).length;
-    if (length > UnixSocket.MAX_PATH) {
+    if (length > LONGEST_SOCKET) {
       throw Problem.HOST_SOCKET_PATH.because(socket(state) + " has " + length + " bytes.");
     }
   }

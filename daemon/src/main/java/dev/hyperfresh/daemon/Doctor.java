@@ -6,7 +6,9 @@ import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.Scheduling;
+import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.qemu.QemuReleases;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,7 +37,9 @@ public final class Doctor {
   private Doctor() {}
 
   /// Examines the host for a daemon with `config`.
-  public static List<Finding> examine(DaemonConfig config, List<QemuRelease> releases) {
+  public static List<Finding> examine(DaemonConfig config) {
+    List<QemuRelease> releases =
+        new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
     List<Finding> findings = new ArrayList<>();
     findings.add(accelerator());
     findings.add(network());

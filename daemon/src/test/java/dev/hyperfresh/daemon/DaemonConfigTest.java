@@ -32,16 +32,16 @@ class DaemonConfigTest {
   }
 
   @Test
-  void theLongestSocketPathIsTheKernels() {
-    String longest = "/" + "d".repeat(UnixSocket.MAX_PATH - SOCKET.length() - 1);
+  void theLongestSocketPathIsWhatTheJdkBinds() {
+    String longest = "/" + "d".repeat(UnixSocket.MAX_PATH - 1 - SOCKET.length() - 1);
 
     assertThat(DaemonConfig.under(Path.of(longest)).socket().toString())
-        .hasSize(UnixSocket.MAX_PATH);
+        .hasSize(UnixSocket.MAX_PATH - 1);
     HyperFreshException refused =
         catchThrowableOfType(
             HyperFreshException.class, () -> DaemonConfig.under(Path.of(longest + "d")));
     assertThat(refused.problem()).isEqualTo(Problem.HOST_SOCKET_PATH);
-    assertThat(refused.detail()).contains(longest, "108 bytes");
+    assertThat(refused.detail()).contains(longest, "107 bytes");
   }
 
   @Test

@@ -109,6 +109,12 @@ final class Replacement {
               "The guest runs on a " + kind + " and " + to.name() + " is a " + to.kind() + ".",
               "Choose a release of the same kind."));
     }
+    if (!guest.running().sharesMemory()) {
+      obstacles.add(
+          new Obstacle(
+              "The guest's memory is private to its hypervisor, so no other one can map it.",
+              "Make the guest anew with `hyperfresh guest create`, which shares its memory."));
+    }
     long available = Host.availableMemoryBytes();
     if (available < TARGET_OVERHEAD_BYTES) {
       obstacles.add(
@@ -338,7 +344,7 @@ final class Replacement {
   private ReplacementState giveUp(HyperFreshException reason) {
     Optional<ReplacementState> committed = ordered ? commitInTheEnd() : Optional.empty();
     return committed.orElseGet(() -> {
-      ReplacementState end = rollBack(reason);
+      ReplacementState end = withLastWords(rollBack(reason));
       // Only now: none of this is worth a moment in which the guest stands still.
       target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
       closeWatch();
@@ -350,6 +356,18 @@ final class Replacement {
               : "the guest stays with " + source.release().name());
       return end;
     });
+  }
+
+  /// What the target printed says more than the refusal that reached us, and which of the two sides
+  /// noticed it first says nothing.
+  private ReplacementState withLastWords(ReplacementState end) {
+    String words = target.map(Instance::lastWords).orElse("");
+    if (!(end instanceof RolledBack back) || words.isEmpty()) {
+      return end;
+    }
+    HyperFreshException reason = back.reason();
+    return new RolledBack(
+        reason.problem().because(reason.detail() + " " + to.name() + " said: " + words, reason));
   }
 
   private Optional<ReplacementState> commitInTheEnd() {

@@ -269,6 +269,16 @@ final class Stage implements Hypervisor, AutoCloseable {
     }
 
     @Override
+    public boolean sharesMemory() {
+      return true;
+    }
+
+    @Override
+    public String lastWords() {
+      return "";
+    }
+
+    @Override
     public boolean runsGuest() {
       return true;
     }

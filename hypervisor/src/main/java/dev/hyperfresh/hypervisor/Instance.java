@@ -63,6 +63,13 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the source cannot go on either
   void takeBack();
 
+  /// Whether the process maps the guest's memory so that others see what it writes. A guest with
+  /// private memory cannot move.
+  boolean sharesMemory();
+
+  /// What the process printed last, or empty: why it refused something, in its own words.
+  String lastWords();
+
   /// Whether the guest's vCPUs run here now.
   ///
   /// @throws HyperFreshException [Problem#GUEST_STATE] when the hypervisor does not say

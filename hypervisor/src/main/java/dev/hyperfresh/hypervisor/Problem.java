@@ -59,13 +59,6 @@ public enum Problem {
       500,
       "The hypervisor could not start the guest.",
       "Read the hypervisor's own message above; its log stands in the guest's folder."),
-  /// The guest's RAM is private to its hypervisor and cannot be mapped elsewhere.
-  GUEST_PRIVATE_MEMORY(
-      "HF-GUEST-005",
-      3,
-      409,
-      "The guest's memory is not shared, so no other hypervisor can map it.",
-      "Start the guest with `hyperfresh guest create`, which always shares its memory."),
   /// No installed release has that name.
   RELEASE_UNKNOWN(
       "HF-RELEASE-001",
@@ -150,7 +143,7 @@ public enum Problem {
       "HF-HOST-001",
       2,
       400,
-      "The path of a socket would be longer than 107 bytes.",
+      "The path of a socket would be too long for this host.",
       "Choose a shorter --state directory or guest name."),
   /// The user may not do this on this host.
   HOST_PERMISSION(

@@ -56,6 +56,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private final Path qmpSocket;
   private final Path console;
   private final long guestMemoryBytes;
+  private final long memoryInode;
   private final InstanceEvents events;
   private final Transcript transcript = new Transcript();
   private final CountDownLatch ended = new CountDownLatch(1);
@@ -78,6 +79,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     this.qmpSocket = qmpSocket;
     this.console = console;
     this.guestMemoryBytes = launch.memory().bytes();
+    this.memoryInode = launch.memory().inode();
     this.events = launch.events();
     this.qmp =
         Qmp.open(
@@ -255,6 +257,25 @@ final class QemuInstance implements Instance, Qmp.Listener {
         Thread.currentThread().interrupt();
       }
     }
+  }
+
+  @Override
+  public boolean sharesMemory() {
+    String inode = Long.toString(memoryInode);
+    try (Stream<String> maps = Files.lines(Path.of("/proc", Integer.toString(pid()), "maps"))) {
+      // proc_pid_maps(5): address, permissions with `s` for shared, offset, device, inode, name.
+      return maps.map(line -> line.split(" +"))
+          .anyMatch(
+              fields -> fields.length > 4 && fields[4].equals(inode) && fields[1].endsWith("s"));
+    } catch (IOException | UncheckedIOException e) {
+      // A process that is gone is found by its own event.
+      return true;
+    }
+  }
+
+  @Override
+  public String lastWords() {
+    return Qemu.lastLines(files.resolve("hypervisor-" + generation + ".log"), "");
   }
 
   @Override

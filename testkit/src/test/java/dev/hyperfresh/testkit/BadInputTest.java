@@ -311,7 +311,7 @@ class BadInputTest {
   @Test
   void allFaultsAreReportedTogether() {
     expect(
-        create("name: 1", "vcpus: 0", "memory: x", "machine: q35", "colour: red"),
+        create("name: '1'", "vcpus: 0", "memory: x", "machine: q35", "colour: red"),
         Problem.SPEC_INVALID,
         "name: '1'",
         "vcpus: 0",
@@ -406,6 +406,23 @@ class BadInputTest {
     rolledBack(replace(other, BUDGET), Problem.REPLACE_SWITCH, "");
     guest.awaitBeat(SOON);
     stillMoves();
+  }
+
+  @Test
+  void aGuestWithPrivateMemoryIsRefused() throws IOException {
+    QemuRelease hoarder =
+        releases.script("qemu-94.0.0", newer, "exec REAL \"${@/share=on/share=off}\"");
+    Said created = create(document("name: hoarder", "release: " + hoarder.name()));
+    assertThat(created.code()).as(created.toString()).isZero();
+    try {
+      expect(
+          hyperfresh("replace", "hoarder", "--to", newer.name()),
+          Problem.REPLACE_OBSTACLES,
+          "private to its hypervisor");
+      assertThat(hyperfresh("guest", "show", "hoarder").out()).contains("running");
+    } finally {
+      assertThat(hyperfresh("guest", "delete", "hoarder").code()).isZero();
+    }
   }
 
   @Test
