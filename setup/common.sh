@@ -4,6 +4,12 @@
 
 HYPERFRESH_NAME=${0##*/}
 
+# The JVM takes the encoding of paths and of the terminal from the locale, and plain C means ASCII.
+case ${LC_ALL:-${LC_CTYPE:-${LANG:-}}} in
+  *[Uu][Tt][Ff]*8*) ;;
+  *) export LC_ALL=C.UTF-8 ;;
+esac
+
 say() {
   printf '%s: %s\n' "$HYPERFRESH_NAME" "$*" >&2
 }
