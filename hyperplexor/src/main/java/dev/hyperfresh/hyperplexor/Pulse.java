@@ -17,7 +17,7 @@ import java.util.concurrent.locks.LockSupport;
 /// lengthen the blackout it watches. What it cannot see is stated as the noise floor: the longest
 /// gap of the quiet time before the switch.
 final class Pulse implements AutoCloseable {
-  private static final long SAMPLE_NANOS = 50_000;
+  private static final long SAMPLE_NANOS = 200_000;
 
   private final MemFd memory;
   private final Mapping mapping;
