@@ -245,7 +245,7 @@ final class Replacement {
     write(switching);
     guest.mailbox().removeIf(event -> !isLasting(event));
     requireNotEnded();
-    SwitchPriority first = SwitchPriority.of(prepared.target().pid());
+    SwitchPriority first = SwitchPriority.of(source.pid(), prepared.target().pid());
     priority = Optional.of(first);
     watch.ifPresent(Pulse.Watch::switchBegins);
     first.raise();
@@ -346,6 +346,7 @@ final class Replacement {
     return committed.orElseGet(() -> {
       ReplacementState end = withLastWords(rollBack(reason));
       // Only now: none of this is worth a moment in which the guest stands still.
+      priority.ifPresent(SwitchPriority::lower);
       target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
       closeWatch();
       Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));

@@ -32,6 +32,18 @@ public final class Scheduling {
     return set(tid, Constants.SCHED_FIFO | Constants.SCHED_RESET_ON_FORK, priority);
   }
 
+  /// As [#realTime], and for the threads too that it starts from now on.
+  ///
+  /// @param tid the kernel's number of the thread
+  /// @param priority 1, the lowest, to 99
+  /// @return false when this process may not (`EPERM`) or there is no such thread (`ESRCH`)
+  public static boolean realTimeInherited(int tid, int priority) {
+    if (priority < LOWEST_PRIORITY || priority > HIGHEST_PRIORITY) {
+      throw new IllegalArgumentException("a priority is 1 to 99, not " + priority);
+    }
+    return set(tid, Constants.SCHED_FIFO, priority);
+  }
+
   /// Makes a thread an ordinary one again (`SCHED_OTHER`).
   ///
   /// @param tid the kernel's number of the thread
