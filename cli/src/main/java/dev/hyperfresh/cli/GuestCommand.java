@@ -23,6 +23,7 @@ import tools.jackson.databind.JsonNode;
       GuestCommand.ListAll.class,
       GuestCommand.Show.class,
       ConsoleCommand.class,
+      GuestCommand.Resume.class,
       GuestCommand.Stop.class,
       GuestCommand.Delete.class
     })
@@ -131,6 +132,29 @@ final class GuestCommand {
     @Override
     public void run() {
       print(options, options.client().get("/v1/guests/" + name));
+    }
+  }
+
+  @Command(
+      name = "resume",
+      description = "Continue a guest that stands after a replacement was rolled back.",
+      footer = {
+        "",
+        "A guest stands when its hypervisor does not answer or will not go on; `guest show` says",
+        "why. It goes on by itself when the hypervisor answers again.",
+        "",
+        "Example:",
+        "  hyperfresh guest resume web1"
+      })
+  static final class Resume implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "GUEST")
+    private String name = "";
+
+    @Override
+    public void run() {
+      print(options, options.client().post("/v1/guests/" + name + "/resume", Map.of()));
     }
   }
 

@@ -72,6 +72,12 @@ public final class Output {
         r.path("outcome").asString(),
         r.path("accelerator").asString());
     if (!r.has("blackout_ms")) {
+      if (r.has("roll_back_ms")) {
+        System.out.printf(
+            Locale.ROOT,
+            "  roll-back    %8.2f ms   from the decision until the old hypervisor ran the guest%n",
+            r.path("roll_back_ms").asDouble());
+      }
       String code = r.path("problem").asString();
       System.out.println("  " + code + " " + r.path("detail").asString());
       Arrays.stream(Problem.values())
@@ -90,6 +96,13 @@ public final class Output {
               + " %.2f ms)%n",
           r.path("guest_gap_ms").asDouble(),
           r.path("noise_floor_ms").asDouble());
+    }
+    if (r.has("slowdown_percent")) {
+      System.out.printf(
+          Locale.ROOT,
+          "  afterwards   %8.1f %%    fewer beats in the first second, %d page faults%n",
+          r.path("slowdown_percent").asDouble(),
+          r.path("page_faults").asLong());
     }
     System.out.printf(
         Locale.ROOT,

@@ -88,6 +88,10 @@ final class Api implements AutoCloseable {
               daemon.hyperplexor().delete(name(request));
               send(response, Map.of("deleted", name(request)));
             })
+        .post(
+            "/v1/guests/{name}/resume",
+            (request, response) ->
+                send(response, Views.guest(daemon.hyperplexor().resume(name(request)))))
         .post("/v1/guests/{name}/stop", (request, response) -> work(request, response, this::stop))
         .post(
             "/v1/guests/{name}/plan",

@@ -62,12 +62,15 @@ public final class Views {
     put(json, "guest_gap_ms", record.guestGapMs());
     put(json, "noise_floor_ms", record.noiseFloorMs());
     json.put("heartbeat_went_back", record.heartbeatWentBack());
+    put(json, "slowdown_percent", record.aftermath().slowdownPercent());
+    record.aftermath().pageFaults().ifPresent(faults -> json.put("page_faults", faults));
     // Unknown is not 0, which is this product's promise.
     json.put("ram_bytes_copied", boxed(record.ramBytesCopied()));
     json.put("state_bytes", record.stateBytes());
     json.put("plan_ms", rounded(record.phases().planMs()));
     json.put("prepare_ms", rounded(record.phases().prepareMs()));
     json.put("hand_over_ms", rounded(record.phases().handOverMs()));
+    put(json, "roll_back_ms", record.phases().rollBackMs());
     json.put("retire_ms", rounded(record.phases().retireMs()));
     json.put("total_ms", rounded(record.totalMs()));
     json.put("outcome", record.outcome());

@@ -7,7 +7,7 @@ import java.util.List;
 
 /// A guest's network ports, moved together from one hypervisor to the next. See [Tap] for why a
 /// waiting hypervisor gets spares that join late. For the guest's thread alone.
-final class Endpoints implements AutoCloseable {
+class Endpoints implements AutoCloseable {
   private final List<Tap> taps;
   private int switched;
 

@@ -35,9 +35,10 @@ import org.jspecify.annotations.Nullable;
 ///
 /// All writes happen on the guest's own thread, `hf-guest-NAME`; other threads enqueue with [#call]
 /// and read [#view]. Events of the instances wait in [#mailbox] for that thread.
-final class Guest {
+final class Guest implements Movable {
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
   private static final Duration MAX_PATIENCE = Duration.ofDays(1);
+  private static final String STANDS = "stands: ";
 
   private final GuestSpec spec;
   private final Hypervisor hypervisor;
@@ -54,6 +55,10 @@ final class Guest {
   private final AtomicBoolean replacing = new AtomicBoolean();
   private int generation;
   private boolean deleted;
+
+  /// Whether the instance alone holds the guest's state and does not go on.
+  private boolean standing;
+
   private @Nullable Instance instance;
   private volatile GuestView view;
 
@@ -83,15 +88,18 @@ final class Guest {
     this.view = view(GuestView.State.STARTING, "");
   }
 
-  GuestSpec spec() {
+  @Override
+  public GuestSpec spec() {
     return spec;
   }
 
-  Hypervisor hypervisor() {
+  @Override
+  public Hypervisor hypervisor() {
     return hypervisor;
   }
 
-  AcceleratorChoice accelerator() {
+  @Override
+  public AcceleratorChoice accelerator() {
     return accelerator;
   }
 
@@ -99,7 +107,8 @@ final class Guest {
     return memory;
   }
 
-  Endpoints endpoints() {
+  @Override
+  public Endpoints endpoints() {
     return endpoints;
   }
 
@@ -111,8 +120,24 @@ final class Guest {
     return pulse;
   }
 
-  BlockingQueue<InstanceEvent> mailbox() {
+  @Override
+  public BlockingQueue<InstanceEvent> mailbox() {
     return mailbox;
+  }
+
+  @Override
+  public @Nullable InstanceEvent await(long nanos) {
+    try {
+      return mailbox.poll(nanos, TimeUnit.NANOSECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return null;
+    }
+  }
+
+  @Override
+  public Optional<Pulse.Watch> observe() {
+    return pulse.find() ? pulse.watch(spec.name()) : Optional.empty();
   }
 
   /// What every thread may know of the guest; a consistent copy.
@@ -164,8 +189,8 @@ final class Guest {
     publish(GuestView.State.RUNNING, "taken back");
   }
 
-  /// Guest's thread: writes down, for the next daemon, who runs the guest and who waits to.
-  void writeDown(Optional<Instance> waiting) {
+  @Override
+  public void writeDown(Optional<Instance> waiting) {
     Instance current = instance;
     if (current != null) {
       new GuestFile(
@@ -188,20 +213,22 @@ final class Guest {
     }
     return call(() -> {
       try {
-        return new Replacement(id, this, to, maxBlackout, journal, progress).run();
+        return new Replacement(
+                id, this, to, maxBlackout, new Surroundings.OfHost(journal), progress)
+            .run();
       } finally {
         replacing.set(false);
       }
     });
   }
 
-  /// Guest's thread: the generation of the next instance.
-  int nextGeneration() {
+  @Override
+  public int nextGeneration() {
     return generation + 1;
   }
 
-  /// Guest's thread: everything an instance of the next generation is started with.
-  Launch launch(Release release, List<Fd> queues) {
+  @Override
+  public Launch launch(Release release, List<Fd> queues) {
     generation++;
     return new Launch(
         spec,
@@ -215,10 +242,8 @@ final class Guest {
         this::onEvent);
   }
 
-  /// Guest's thread: the instance that runs the guest.
-  ///
-  /// @throws HyperFreshException [Problem#GUEST_STATE] when none does
-  Instance running() {
+  @Override
+  public Instance running() {
     Instance current = instance;
     if (current == null || view.state() == GuestView.State.STOPPED) {
       throw Problem.GUEST_STATE.because(
@@ -227,23 +252,43 @@ final class Guest {
     return current;
   }
 
-  /// Guest's thread: `next` is the authority from now on.
-  void adopt(Instance next) {
+  @Override
+  public void adopt(Instance next) {
     instance = next;
+    standing = false;
   }
 
-  /// Guest's thread: a replacement is over and an instance runs the guest, unless that ended
-  /// meanwhile.
-  void goOn() {
+  @Override
+  public void goOn() {
     settle();
     if (view.state() == GuestView.State.REPLACING) {
       publish(GuestView.State.RUNNING, "");
     }
   }
 
-  /// Guest's thread: no instance runs the guest any more. A process that is left is killed, so that
-  /// a guest that counts as stopped never runs unseen.
-  void giveUp(String detail) {
+  @Override
+  public void stand(String why) {
+    standing = true;
+    publish(GuestView.State.RUNNING, STANDS + why);
+    settle();
+  }
+
+  /// Guest's thread: continues a guest that stands because its hypervisor did not answer or would
+  /// not go on. Does nothing to one that runs.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_STANDS] when it still does not go on,
+  ///   [Problem#REPLACE_LOST] when its hypervisor has ended
+  void resume() {
+    Instance current = running();
+    if (standing || !current.runsGuest()) {
+      current.takeBack();
+      standing = false;
+      publish(GuestView.State.RUNNING, "");
+    }
+  }
+
+  @Override
+  public void giveUp(String detail) {
     Instance current = instance;
     if (current != null && !Contained.run("killing the process of " + spec.name(), current::kill)) {
       publish(GuestView.State.RUNNING, detail + "; process " + current.pid() + " is still there");
@@ -259,12 +304,13 @@ final class Guest {
       Contained.run("closing an instance of " + spec.name(), current::close);
     }
     instance = null;
+    standing = false;
     Contained.run("forgetting the process of " + spec.name(), () -> GuestFile.remove(files));
     publish(GuestView.State.STOPPED, detail);
   }
 
-  /// Guest's thread: makes the state visible.
-  void publish(GuestView.State state, String detail) {
+  @Override
+  public void publish(GuestView.State state, String detail) {
     view = view(state, detail);
     Contained.run("telling of guest " + spec.name(), () -> changed.accept(this));
   }
@@ -306,6 +352,11 @@ final class Guest {
         case InstanceEvent.Ended ended -> giveUp(ended.reason());
         case InstanceEvent.PoweredOff _ ->
             publish(GuestView.State.RUNNING, "powered off by itself");
+        case InstanceEvent.Answering _ -> {
+          if (standing) {
+            Contained.run("continuing " + spec.name(), this::resume);
+          }
+        }
         case InstanceEvent.Stopped _,
             InstanceEvent.Resumed _,
             InstanceEvent.HandOverFailed _,

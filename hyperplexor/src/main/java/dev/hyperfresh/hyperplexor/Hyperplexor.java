@@ -331,6 +331,19 @@ public final class Hyperplexor implements AutoCloseable {
     return guest.call(() -> guest.pulse().find());
   }
 
+  /// Continues a guest that stands because its hypervisor did not answer or would not go on after a
+  /// roll-back. Does nothing to one that runs.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#GUEST_STATE];
+  ///   [Problem#REPLACE_STANDS] when it still does not go on
+  public GuestView resume(String name) {
+    Guest guest = guest(name);
+    return guest.call(() -> {
+      guest.resume();
+      return guest.view();
+    });
+  }
+
   /// Powers the guest off and ends its hypervisor; after `patience` without its consent.
   public GuestView stop(String name, Duration patience) {
     Guest guest = guest(name);

@@ -81,15 +81,32 @@ final class Pulse implements AutoCloseable {
     private volatile long floorNanos;
     private volatile long gapNanos;
     private volatile boolean wentBack;
+    private final long firstBeat;
+    private final long firstNanos;
+    private volatile double quietBeatsPerSecond;
 
     private Watch(String guest, long offset) {
       this.offset = offset;
+      this.firstBeat = counter(offset);
+      this.firstNanos = Clock.monotonicNanos();
       this.thread = Thread.ofPlatform().name("hf-pulse-" + guest).daemon().start(this::sample);
     }
 
     /// From here on gaps count as the switch's, before as the noise floor's.
     void switchBegins() {
+      double seconds = (Clock.monotonicNanos() - firstNanos) / 1e9;
+      quietBeatsPerSecond = (beats() - firstBeat) / seconds;
       switching = true;
+    }
+
+    /// The counter as it stands now.
+    long beats() {
+      return counter(offset);
+    }
+
+    /// How fast the counter rose before [#switchBegins].
+    double quietBeatsPerSecond() {
+      return quietBeatsPerSecond;
     }
 
     /// The longest gap before the switch.

@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Aftermath;
 import dev.hyperfresh.hyperplexor.ReplacementState.Committed;
 import dev.hyperfresh.hyperplexor.ReplacementState.Failed;
 import dev.hyperfresh.hyperplexor.ReplacementState.Planned;
@@ -13,7 +14,6 @@ import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.Pipe;
 import java.time.Duration;
@@ -23,10 +23,11 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
 
-/// The transaction that moves one guest from one hypervisor to another. Runs on the guest's thread.
+/// The transaction that moves one guest from one hypervisor to another. Runs on the guest's thread;
+/// what it needs of the world comes through [Movable], [Surroundings] and [Instance], so that the
+/// simulation runs this very code in virtual time.
 ///
 /// Each method takes one state and returns the next; [#step] is the whole diagram of
 /// [ReplacementState]. Until the target's RESUME the source is the guest's only authority, and
@@ -40,10 +41,12 @@ final class Replacement {
   /// More than any device state of a guest within the limits of a spec.
   private static final int CHANNEL_BYTES = 1 << 20;
 
-  /// How long the heartbeat is watched before and after the switch.
+  /// How long the heartbeat is watched before the switch.
   private static final long QUIET_NANOS = 500_000_000;
 
-  private static final long AFTER_NANOS = 250_000_000;
+  /// How long after the switch the guest counts as being on cold page tables.
+  private static final long AFTER_NANOS = 1_000_000_000;
+
   private static final long STOP_REPORT_NANOS = 1_000_000_000;
 
   /// How long a target is waited for that alone can still run the guest, its source being gone.
@@ -51,15 +54,15 @@ final class Replacement {
 
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
 
-  private final Guest guest;
+  private final Movable guest;
   private final Release to;
   private final Duration maxBlackout;
-  private final Journal journal;
+  private final Surroundings world;
   private final Progress progress;
   private final String id;
   private final Instance source;
   private final Instant startedAt = Instant.now();
-  private final long start = Clock.monotonicNanos();
+  private final long start;
   private final int toGeneration;
 
   /// Events that are the guest's own affair, for [Guest#goOn].
@@ -67,37 +70,40 @@ final class Replacement {
 
   private Optional<Instance> target = Optional.empty();
   private Optional<Pulse.Watch> watch = Optional.empty();
-  private Optional<SwitchPriority> priority = Optional.empty();
+  private Optional<Surroundings.Priority> priority = Optional.empty();
+  private Aftermath aftermath = Aftermath.UNKNOWN;
   private boolean ordered;
   private boolean sourceEnded;
   private double planMs;
   private double prepareMs;
   private double handOverMs;
+  private OptionalDouble rollBackMs = OptionalDouble.empty();
   private long orderedMicros;
   private OptionalLong stoppedMicros = OptionalLong.empty();
 
   Replacement(
       String id,
-      Guest guest,
+      Movable guest,
       Release to,
       Duration maxBlackout,
-      Journal journal,
+      Surroundings world,
       Progress progress) {
     this.id = id;
+    this.world = world;
+    this.start = world.nanos();
     this.guest = guest;
     this.to = to;
     this.maxBlackout =
         maxBlackout.compareTo(Hyperplexor.MAX_BLACKOUT) < 0
             ? maxBlackout
             : Hyperplexor.MAX_BLACKOUT;
-    this.journal = journal;
     this.progress = Contained.progress(progress);
     this.source = guest.running();
     this.toGeneration = guest.nextGeneration();
   }
 
   /// Everything known to be in the way; touches nothing.
-  static List<Obstacle> obstacles(Guest guest, Release to) {
+  static List<Obstacle> obstacles(Movable guest, Release to) {
     List<Obstacle> obstacles = new ArrayList<>();
     String kind = guest.hypervisor().kind();
     if (to.kind().equals(kind)) {
@@ -191,17 +197,29 @@ final class Replacement {
   /// Makes an end known. The journal's own failure changes nothing any more.
   private void settle(ReplacementState end) {
     switch (end) {
-      case Retired _, RolledBack _ -> {
-        Contained.run("writing the end of " + id, () -> write(end));
-        guest.mailbox().addAll(kept);
+      case Retired _ -> {
+        finish(end);
         guest.goOn();
       }
+      case RolledBack back -> {
+        finish(end);
+        if (back.reason().problem() == Problem.REPLACE_STANDS) {
+          guest.stand(back.reason().detail());
+        } else {
+          guest.goOn();
+        }
+      }
       case Failed failed -> {
-        Contained.run("writing the end of " + id, () -> write(end));
+        finish(end);
         guest.giveUp(failed.reason().detail());
       }
       case Planned _, Prepared _, Switching _, Committed _ -> {}
     }
+  }
+
+  private void finish(ReplacementState end) {
+    Contained.run("writing the end of " + id, () -> write(end));
+    guest.mailbox().addAll(kept);
   }
 
   /// The guest runs. Starts the target, opens the channel, finds the heartbeat.
@@ -209,13 +227,14 @@ final class Replacement {
     guest.publish(GuestView.State.REPLACING, "to " + to.name());
     progress.step("Planned", "starting " + to.name() + " beside " + source.release().name());
     write(new Planned());
-    long begin = Clock.monotonicNanos();
+    long begin = world.nanos();
     Instance waiting =
         guest.hypervisor().startWaiting(guest.launch(to, guest.endpoints().spares()));
     target = Optional.of(waiting);
     guest.writeDown(target);
     guest.endpoints().join();
     openChannel(waiting);
+    Contained.get("populating the page tables of " + id, waiting::populate, 0L);
     observe();
     Prepared prepared = new Prepared(waiting);
     write(prepared);
@@ -233,9 +252,9 @@ final class Replacement {
   }
 
   private void observe() {
-    if (guest.pulse().find()) {
-      watch = guest.pulse().watch(guest.spec().name());
-      LockSupport.parkNanos(QUIET_NANOS);
+    watch = guest.observe();
+    if (watch.isPresent()) {
+      world.pause(QUIET_NANOS);
     }
   }
 
@@ -245,12 +264,12 @@ final class Replacement {
     write(switching);
     guest.mailbox().removeIf(event -> !isLasting(event));
     requireNotEnded();
-    SwitchPriority first = SwitchPriority.of(source.pid(), prepared.target().pid());
+    Surroundings.Priority first = world.priority(source.pid(), prepared.target().pid());
     priority = Optional.of(first);
     watch.ifPresent(Pulse.Watch::switchBegins);
     first.raise();
     guest.endpoints().switchOver();
-    orderedMicros = Clock.realtimeNanos() / 1000;
+    orderedMicros = world.wallMicros();
     ordered = true;
     source.handOver();
     return switching;
@@ -258,7 +277,9 @@ final class Replacement {
 
   /// Whether an event still matters after the step in which it came.
   private static boolean isLasting(InstanceEvent event) {
-    return event instanceof InstanceEvent.Ended || event instanceof InstanceEvent.PoweredOff;
+    return event instanceof InstanceEvent.Ended
+        || event instanceof InstanceEvent.PoweredOff
+        || event instanceof InstanceEvent.Answering;
   }
 
   private void requireNotEnded() {
@@ -276,7 +297,7 @@ final class Replacement {
   /// The blackout. Waits for the target to resume, for a failure, or for the budget to run out.
   private ReplacementState await(Switching switching) {
     Instance target = switching.target();
-    long deadline = Clock.monotonicNanos() + maxBlackout.toNanos();
+    long deadline = world.nanos() + maxBlackout.toNanos();
     while (true) {
       InstanceEvent event = next(deadline);
       switch (event) {
@@ -300,9 +321,9 @@ final class Replacement {
           if (stoppedMicros.isEmpty()) {
             return giveUp(Problem.REPLACE_LOST.because(side(ended) + ended.reason()));
           }
-          deadline = Clock.monotonicNanos() + ONLY_HOPE_NANOS;
+          deadline = world.nanos() + ONLY_HOPE_NANOS;
         }
-        case InstanceEvent.PoweredOff off -> kept.add(off);
+        case InstanceEvent.PoweredOff _, InstanceEvent.Answering _ -> kept.add(event);
         case InstanceEvent.Ended _,
             InstanceEvent.HandOverFailed _,
             InstanceEvent.Resumed _,
@@ -326,37 +347,45 @@ final class Replacement {
         : to.name() + " (new): ";
   }
 
-  @org.jspecify.annotations.Nullable
-  private InstanceEvent next(long deadline) {
-    try {
-      return guest
-          .mailbox()
-          .poll(Math.max(0, deadline - Clock.monotonicNanos()), TimeUnit.NANOSECONDS);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      return null;
-    }
+  private @Nullable InstanceEvent next(long deadline) {
+    return guest.await(Math.max(0, deadline - world.nanos()));
   }
 
   /// The replacement is not to go on. Once the order to hand over is out, the target may resume the
   /// guest at any moment; so it is stopped first, and if it had resumed the guest by then it is the
   /// authority after all. Otherwise it never runs again, and the source is the authority.
   private ReplacementState giveUp(HyperFreshException reason) {
-    Optional<ReplacementState> committed = ordered ? commitInTheEnd() : Optional.empty();
+    long decided = world.nanos();
+    boolean frozen =
+        ordered
+            && target.isPresent()
+            && Contained.run("stopping the target of " + id, target.get()::freeze);
+    Optional<ReplacementState> committed = frozen ? commitInTheEnd() : Optional.empty();
     return committed.orElseGet(() -> {
-      ReplacementState end = withLastWords(rollBack(reason));
-      // Only now: none of this is worth a moment in which the guest stands still.
-      priority.ifPresent(SwitchPriority::lower);
-      target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
-      closeWatch();
-      Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
+      ReplacementState end = rollBack(reason, frozen);
+      if (ordered && end instanceof RolledBack) {
+        rollBackMs = OptionalDouble.of(millisSince(decided));
+      }
+      cleanUp(frozen);
       progress.step(
           name(end),
           end instanceof Failed
               ? "the guest is lost"
               : "the guest stays with " + source.release().name());
-      return end;
+      return withLastWords(end);
     });
+  }
+
+  /// None of this is worth a moment in which the guest stands still, so it comes after it goes on.
+  private void cleanUp(boolean condemned) {
+    target
+        .filter(_ -> condemned)
+        .ifPresent(t -> Contained.run("waiting for the end of the target of " + id, t::kill));
+    priority.ifPresent(Surroundings.Priority::lower);
+    Contained.run("dropping the new ports of " + guest.spec().name(), guest.endpoints()::drop);
+    target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
+    closeWatch();
+    Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
   }
 
   /// What the target printed says more than the refusal that reached us, and which of the two sides
@@ -373,9 +402,6 @@ final class Replacement {
 
   private Optional<ReplacementState> commitInTheEnd() {
     Instance frozen = target.orElseThrow();
-    if (!Contained.run("stopping the target of " + id, frozen::freeze)) {
-      return Optional.empty();
-    }
     Optional<InstanceEvent.Resumed> resumed = resumedByTarget();
     return resumed.isPresent() && Contained.run("continuing the target of " + id, frozen::thaw)
         ? Optional.of(new Committed(frozen, resumed.get().atMicros()))
@@ -390,16 +416,19 @@ final class Replacement {
         .findFirst();
   }
 
-  /// Kills the target first: two hypervisors must never run the guest, whatever else is lost.
-  private ReplacementState rollBack(HyperFreshException reason) {
-    boolean gone =
-        target.isEmpty() || Contained.run("killing the target of " + id, target.get()::kill);
+  /// Ends the target first: two hypervisors must never run the guest, whatever else is lost. One
+  /// that is frozen runs nothing any more, so its end, which takes longer the more memory it maps,
+  /// need not be waited for.
+  private ReplacementState rollBack(HyperFreshException reason, boolean frozen) {
+    boolean harmless =
+        target.isEmpty()
+            || Contained.run(
+                "killing the target of " + id, frozen ? target.get()::condemn : target.get()::kill);
     guest.endpoints().switchBack();
-    Contained.run("dropping the new ports of " + guest.spec().name(), guest.endpoints()::drop);
     if (!ordered) {
       return new RolledBack(reason);
     }
-    if (!gone) {
+    if (!harmless) {
       return new Failed(
           Problem.REPLACE_LOST.because(
               "The new hypervisor could not be ended, so the old one must not go on."));
@@ -411,12 +440,16 @@ final class Replacement {
     return takeBack(reason);
   }
 
+  /// A source that lives is never given up: it alone holds the guest's state.
   private ReplacementState takeBack(HyperFreshException reason) {
     try {
       source.takeBack();
       return new RolledBack(reason);
-    } catch (HyperFreshException lost) {
-      return new Failed(lost);
+    } catch (HyperFreshException refused) {
+      return refused.problem() == Problem.REPLACE_STANDS
+          ? new RolledBack(
+              Problem.REPLACE_STANDS.because(reason.detail() + " " + refused.detail(), refused))
+          : new Failed(refused);
     } catch (RuntimeException e) {
       return new Failed(Problem.REPLACE_LOST.because(String.valueOf(e.getMessage()), e));
     }
@@ -425,24 +458,47 @@ final class Replacement {
   /// The guest runs on the target. Ends the source and collects the figures; nothing of that can
   /// change where the guest runs, so no step of it keeps the next from being done.
   private ReplacementState retire(Committed committed) {
-    priority.ifPresent(SwitchPriority::lower);
+    priority.ifPresent(Surroundings.Priority::lower);
+    long resumed = world.nanos();
     Instance now = committed.target();
     guest.adopt(now);
+    OptionalLong faults =
+        Contained.get("counting the faults of " + id, now::pageFaults, OptionalLong.empty());
+    long beats = watch.map(Pulse.Watch::beats).orElse(0L);
     long stateBytes = Contained.get("counting the state of " + id, now::stateBytes, 0L);
     Contained.run("writing the commit of " + id, () -> write(committed));
     Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
     awaitStopped();
     handOverMs = stoppedMicros.isPresent() ? (stoppedMicros.getAsLong() - orderedMicros) / 1e3 : 0;
     progress.step("Committed", "the guest runs on " + to.name());
-    long begin = Clock.monotonicNanos();
+    long begin = world.nanos();
     OptionalLong ramBytesCopied =
         Contained.get("asking the source of " + id, source::ramBytesCopied, OptionalLong.empty());
     endSource();
     double retireMs = millisSince(begin);
     if (watch.isPresent()) {
-      LockSupport.parkNanos(AFTER_NANOS);
+      world.pause(Math.max(0, resumed + AFTER_NANOS - world.nanos()));
     }
+    aftermath = aftermath(now, resumed, faults, beats);
     return retired(committed, ramBytesCopied, stateBytes, retireMs);
+  }
+
+  private Aftermath aftermath(Instance now, long since, OptionalLong faultsThen, long beatsThen) {
+    OptionalLong faults =
+        Contained.get("counting the faults of " + id, now::pageFaults, OptionalLong.empty());
+    double seconds = (world.nanos() - since) / 1e9;
+    return new Aftermath(
+        watch.isPresent() && watch.get().quietBeatsPerSecond() > 0
+            ? OptionalDouble.of(
+                100
+                    - 100
+                        * ((watch.get().beats() - beatsThen)
+                            / seconds
+                            / watch.get().quietBeatsPerSecond()))
+            : OptionalDouble.empty(),
+        faults.isPresent() && faultsThen.isPresent()
+            ? OptionalLong.of(faults.getAsLong() - faultsThen.getAsLong())
+            : OptionalLong.empty());
   }
 
   private void endSource() {
@@ -472,7 +528,7 @@ final class Replacement {
   /// The two hypervisors report on channels of their own, so the source's STOP can be read after
   /// the target's RESUME. A source that has ended reports no more.
   private void awaitStopped() {
-    long deadline = Clock.monotonicNanos() + STOP_REPORT_NANOS;
+    long deadline = world.nanos() + STOP_REPORT_NANOS;
     while (stoppedMicros.isEmpty() && !sourceEnded) {
       InstanceEvent event = next(deadline);
       if (event == null) {
@@ -520,9 +576,10 @@ final class Replacement {
         committed ? millis(watch.map(Pulse.Watch::gapNanos)) : OptionalDouble.empty(),
         committed ? millis(watch.map(Pulse.Watch::floorNanos)) : OptionalDouble.empty(),
         watch.map(Pulse.Watch::wentBack).orElse(false),
+        aftermath,
         ramBytesCopied,
         stateBytes,
-        new ReplacementRecord.Phases(planMs, prepareMs, handOverMs, retireMs),
+        new ReplacementRecord.Phases(planMs, prepareMs, handOverMs, rollBackMs, retireMs),
         millisSince(start),
         outcome,
         problem,
@@ -543,7 +600,7 @@ final class Replacement {
   }
 
   private void write(ReplacementState state) {
-    journal.write(
+    world.write(
         new Journal.Entry(
             Instant.now(),
             id,
@@ -554,7 +611,7 @@ final class Replacement {
             to.name()));
   }
 
-  private static double millisSince(long nanos) {
-    return (Clock.monotonicNanos() - nanos) / 1e6;
+  private double millisSince(long nanos) {
+    return (world.nanos() - nanos) / 1e6;
   }
 }

@@ -13,6 +13,7 @@ import java.util.OptionalLong;
 /// @param guestGapMs the longest time in which the guest's heartbeat stood still, as seen in its
 ///   memory; empty when the guest carries no heartbeat
 /// @param noiseFloorMs the longest such gap while nothing was being done
+/// @param aftermath how the guest did right after the switch
 /// @param ramBytesCopied bytes of guest RAM that were copied: 0, or something is wrong; empty when
 ///   the source could not be asked any more
 /// @param stateBytes bytes that crossed between the hypervisors
@@ -33,6 +34,7 @@ public record ReplacementRecord(
     OptionalDouble guestGapMs,
     OptionalDouble noiseFloorMs,
     boolean heartbeatWentBack,
+    Aftermath aftermath,
     OptionalLong ramBytesCopied,
     long stateBytes,
     Phases phases,
@@ -45,8 +47,25 @@ public record ReplacementRecord(
   ///
   /// @param prepareMs starting the target, opening the channel: the guest runs
   /// @param handOverMs from the order to hand over until the guest stopped: the guest runs
+  /// @param rollBackMs from the decision to give the switch up until the guest runs on the source
+  ///   again; empty when no order to hand over was out
   /// @param retireMs ending the source: the guest runs
-  public record Phases(double planMs, double prepareMs, double handOverMs, double retireMs) {}
+  public record Phases(
+      double planMs,
+      double prepareMs,
+      double handOverMs,
+      OptionalDouble rollBackMs,
+      double retireMs) {}
+
+  /// The second after the switch, in which the new hypervisor's page tables and translated code are
+  /// cold.
+  ///
+  /// @param slowdownPercent how many beats fewer a second the guest made than before the switch, in
+  ///   percent of those before; below 0 when it made more, empty without a heartbeat
+  /// @param pageFaults of the new hypervisor, empty when they could not be counted
+  public record Aftermath(OptionalDouble slowdownPercent, OptionalLong pageFaults) {
+    static final Aftermath UNKNOWN = new Aftermath(OptionalDouble.empty(), OptionalLong.empty());
+  }
 
   /// Whether the guest runs on the new release.
   public boolean committed() {

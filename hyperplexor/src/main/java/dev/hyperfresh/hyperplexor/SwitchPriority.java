@@ -16,7 +16,7 @@ import java.util.stream.Stream;
 /// that spins would keep the others from the core that they need to stop it.
 ///
 /// Does nothing where this process may not give priority.
-final class SwitchPriority {
+final class SwitchPriority implements Surroundings.Priority {
   private static final int LOWEST = 1;
 
   private final int source;
@@ -39,7 +39,8 @@ final class SwitchPriority {
     }
   }
 
-  void raise() {
+  @Override
+  public void raise() {
     for (int thread : threads) {
       Scheduling.realTime(thread, LOWEST);
     }
@@ -47,7 +48,8 @@ final class SwitchPriority {
     Scheduling.realTimeInherited(source, LOWEST);
   }
 
-  void lower() {
+  @Override
+  public void lower() {
     for (int thread : threads) {
       Scheduling.normal(thread);
     }

@@ -62,17 +62,23 @@ class ReplacementTest {
     assertThat(record.ramBytesCopied()).hasValue(0);
     assertThat(record.stateBytes()).isEqualTo(4711);
     assertThat(record.guestGapMs()).isEmpty();
+    assertThat(record.aftermath().slowdownPercent()).isEmpty();
+    assertThat(record.aftermath().pageFaults().orElseThrow()).isPositive();
+    assertThat(record.phases().rollBackMs()).isEmpty();
     assertThat(record.problem()).isEmpty();
     assertThat(stage.replacementCalls())
         .containsExactly(
             "2.startWaiting",
             "2.expect",
             "1.connect",
+            "2.populate",
             "1.handOver",
+            "2.pageFaults",
             "2.stateBytes",
             "1.ramBytesCopied",
             "1.end",
-            "1.close");
+            "1.close",
+            "2.pageFaults");
     assertThat(states())
         .containsExactly("Planned", "Prepared", "Switching", "Committed", "Retired");
     assertThat(Journal.unfinished(folder.resolve("journal.log"))).isEmpty();
@@ -279,6 +285,7 @@ class ReplacementTest {
 
   @Test
   void aTargetThatHadResumedWhenItWasKilledMeansThatTheGuestIsLost() {
+    stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
     stage.on("2.kill", target -> target.tell(new InstanceEvent.Resumed(2, 1)));
 
     assertFailed(replace(SHORT));
@@ -296,7 +303,8 @@ class ReplacementTest {
     assertFailed(record);
     assertThat(record.detail()).isEqualTo("It is dead.");
     assertThat(stage.replacementCalls())
-        .containsSubsequence("2.freeze", "2.kill", "1.takeBack", "2.close", "1.kill", "1.close");
+        .containsSubsequence(
+            "2.freeze", "2.condemn", "1.takeBack", "2.kill", "2.close", "1.kill", "1.close");
     assertThat(stage.actors).noneMatch(actor -> actor.alive);
   }
 
@@ -512,6 +520,7 @@ class ReplacementTest {
 
   @Test
   void aTargetThatCannotBeKilledNeverMeetsARunningSource() {
+    stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
     stage.failing("2.kill", Problem.INTERNAL.because("It stays."));
 
     Optional<ReplacementRecord> record = tolerantly(SHORT);
@@ -519,6 +528,83 @@ class ReplacementTest {
     assertThat(record.orElseThrow().outcome()).isEqualTo("failed");
     assertThat(stage.replacementCalls()).doesNotContain("1.takeBack");
     assertThat(guest.view().state()).isNotEqualTo(GuestView.State.REPLACING);
+  }
+
+  @Test
+  void aFrozenTargetIsNotWaitedForBeforeTheSourceGoesOn() {
+    assertThat(replace(SHORT).phases().rollBackMs().orElseThrow()).isBetween(0.0, 50.0);
+    assertThat(stage.replacementCalls())
+        .containsSubsequence("2.freeze", "2.condemn", "1.takeBack", "2.kill", "2.close");
+  }
+
+  @Test
+  void aTargetThatMayNotBeKilledNeverMeetsARunningSource() {
+    stage.failing("2.condemn", Problem.INTERNAL.because("It stays."));
+
+    assertThat(tolerantly(SHORT).orElseThrow().outcome()).isEqualTo("failed");
+    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack");
+  }
+
+  @Test
+  void aSourceThatDoesNotAnswerIsKeptAndGoesOnWhenItAnswersAgain() {
+    stage.failing("1.takeBack", Problem.REPLACE_STANDS.because("No answer."));
+
+    ReplacementRecord record = replace(SHORT);
+
+    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.problem()).isEqualTo("HF-REPLACE-007");
+    assertThat(record.detail()).contains("within 60 ms.", "No answer.");
+    assertRunsOn(Stage.OLD, 1);
+    assertThat(guest.view().detail()).startsWith("stands: ");
+    assertThat(stage.replacementCalls()).doesNotContain("1.kill", "1.end");
+
+    stage.on("1.takeBack", _ -> {});
+    actorOne().tell(new InstanceEvent.Answering(1));
+    assertRunsOn(Stage.OLD, 1);
+    assertThat(guest.view().detail()).isEmpty();
+    assertThat(stage.calls.stream().filter("1.takeBack"::equals)).hasSize(2);
+  }
+
+  @Test
+  void anAnswerThatComesBeforeTheEndOfTheReplacementIsNotForgotten() {
+    stage.on(
+        "1.takeBack",
+        source -> {
+          stage.on("1.takeBack", _ -> {});
+          source.tell(new InstanceEvent.Answering(1));
+          throw Problem.REPLACE_STANDS.because("No answer.");
+        });
+
+    assertThat(replace(SHORT).problem()).isEqualTo("HF-REPLACE-007");
+
+    assertRunsOn(Stage.OLD, 1);
+    assertThat(guest.view().detail()).isEmpty();
+  }
+
+  @Test
+  void aGuestThatStandsIsContinuedByRequest() {
+    stage.failing("1.takeBack", Problem.REPLACE_STANDS.because("The image is locked."));
+    replace(SHORT);
+    assertThatThrownBy(this::resume).extracting(Stage::code).isEqualTo("HF-REPLACE-007");
+    assertThat(guest.view().detail()).startsWith("stands: ");
+
+    stage.on("1.takeBack", _ -> {});
+    resume();
+    assertThat(guest.view().detail()).isEmpty();
+  }
+
+  @Test
+  void aTargetThatCannotBePopulatedIsUsedAllTheSame() {
+    stage.handingOver().failing("2.populate", new IllegalStateException("not allowed"));
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+  }
+
+  private void resume() {
+    guest.call(() -> {
+      guest.resume();
+      return true;
+    });
   }
 
   @Test
@@ -546,8 +632,10 @@ class ReplacementTest {
   }
 
   private ReplacementRecord replace(Duration maxBlackout) {
-    return guest.call(
-        () -> new Replacement("id1", guest, Stage.NEW, maxBlackout, journal, progress).run());
+    return guest.call(() ->
+        new Replacement(
+                "id1", guest, Stage.NEW, maxBlackout, new Surroundings.OfHost(journal), progress)
+            .run());
   }
 
   /// A replacement that may also end with an exception; what counts is what it leaves behind.
@@ -602,7 +690,9 @@ class ReplacementTest {
   private void assertTakenBackAfterTheTargetIsGone() {
     List<String> calls = stage.replacementCalls();
     assertThat(calls).contains("2.kill", "1.takeBack").doesNotContain("1.end", "1.kill");
-    assertThat(calls.indexOf("2.kill")).isLessThan(calls.indexOf("1.takeBack"));
+    int harmless =
+        calls.contains("2.condemn") ? calls.indexOf("2.condemn") : calls.indexOf("2.kill");
+    assertThat(harmless).isLessThan(calls.indexOf("1.takeBack"));
     assertThat(stage.actor(2).alive).isFalse();
     assertThat(stage.actor(2).closed).isTrue();
   }

@@ -264,6 +264,23 @@ final class Stage implements Hypervisor, AutoCloseable {
     }
 
     @Override
+    public void condemn() {
+      called("condemn");
+    }
+
+    @Override
+    public long populate() {
+      called("populate");
+      return MEMORY_BYTES;
+    }
+
+    @Override
+    public OptionalLong pageFaults() {
+      called("pageFaults");
+      return OptionalLong.of(7L * calls.size());
+    }
+
+    @Override
     public void takeBack() {
       called("takeBack");
     }

@@ -57,11 +57,30 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#INTERNAL]
   void thaw();
 
-  /// Source, after a hand-over that failed: cancels what is left of the hand-over and returns when
-  /// the guest runs.
+  /// Target, after [#freeze]: kills the process and does not wait for its end. It runs nothing any
+  /// more; [#kill] waits until it is gone.
   ///
-  /// @throws HyperFreshException [Problem#REPLACE_LOST] when the source cannot go on either
+  /// @throws HyperFreshException [Problem#INTERNAL] when it may not be killed
+  void condemn();
+
+  /// Source, after a hand-over that failed: cancels what is left of the hand-over and returns when
+  /// the guest runs. May be called again.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_LOST] when the process has ended;
+  ///   [Problem#REPLACE_STANDS] when it lives and does not answer or refuses to go on: it still
+  ///   holds the guest's state, and [InstanceEvent.Answering] tells when it answers
   void takeBack();
+
+  /// Target, while preparing: makes the pages that the guest has touched present in the page tables
+  /// of the process, so that the guest does not fault for each of them after the switch. Copies
+  /// nothing; does what the host allows.
+  ///
+  /// @return bytes that were walked, 0 where the host does not allow it
+  long populate();
+
+  /// Page faults of the process so far, those of its vCPUs among them (`minflt` and `majflt` of
+  /// proc_pid_stat(5)); empty when the process is gone.
+  OptionalLong pageFaults();
 
   /// Whether the process maps the guest's memory so that others see what it writes. A guest with
   /// private memory cannot move.

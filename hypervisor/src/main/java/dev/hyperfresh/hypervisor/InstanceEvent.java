@@ -21,6 +21,9 @@ public sealed interface InstanceEvent {
   /// The instance has sent all of the guest's state.
   record HandOverSent(int generation) implements InstanceEvent {}
 
+  /// The instance answers again, after [Instance#takeBack] had to give up because it did not.
+  record Answering(int generation) implements InstanceEvent {}
+
   /// The guest asked to be powered off.
   record PoweredOff(int generation) implements InstanceEvent {}
 

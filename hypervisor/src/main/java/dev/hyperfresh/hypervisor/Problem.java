@@ -138,6 +138,14 @@ public enum Problem {
       409,
       "A replacement of this guest is under way.",
       "Wait for it to end; `hyperfresh guest show NAME` shows it."),
+  /// The source was kept and does not go on.
+  REPLACE_STANDS(
+      "HF-REPLACE-007",
+      5,
+      500,
+      "The replacement was rolled back, and the old hypervisor does not go on.",
+      "The guest stands still and nothing of it is lost. It goes on by itself when its hypervisor"
+          + " answers again; otherwise correct what it names and use `hyperfresh guest resume NAME`."),
   /// A socket's path would be longer than the kernel allows.
   HOST_SOCKET_PATH(
       "HF-HOST-001",

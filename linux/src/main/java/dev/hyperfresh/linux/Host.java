@@ -4,8 +4,10 @@ import static dev.hyperfresh.linux.LinuxException.check;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
@@ -37,13 +39,33 @@ public final class Host {
   ///
   /// @return empty when there is no such process
   public static OptionalLong processStart(int pid) {
+    Optional<String[]> stat = processStat(pid);
+    return stat.isPresent()
+        ? OptionalLong.of(Long.parseLong(stat.get()[22 - 3]))
+        : OptionalLong.empty();
+  }
+
+  /// How many page faults a process has had, minor and major ones: fields 10 and 12 of
+  /// proc_pid_stat(5).
+  ///
+  /// @return empty when there is no such process
+  public static OptionalLong pageFaults(int pid) {
+    Optional<String[]> stat = processStat(pid);
+    return stat.isPresent()
+        ? OptionalLong.of(Long.parseLong(stat.get()[10 - 3]) + Long.parseLong(stat.get()[12 - 3]))
+        : OptionalLong.empty();
+  }
+
+  /// The fields of proc_pid_stat(5) from the third on.
+  private static Optional<String[]> processStat(int pid) {
     try {
-      String stat = Files.readString(Path.of("/proc", Integer.toString(pid), "stat"));
+      String stat =
+          Files.readString(
+              Path.of("/proc", Integer.toString(pid), "stat"), StandardCharsets.ISO_8859_1);
       // The name, field 2, is in brackets and may hold anything.
-      String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
-      return OptionalLong.of(Long.parseLong(fields[22 - 3]));
+      return Optional.of(stat.substring(stat.lastIndexOf(')') + 2).split(" "));
     } catch (IOException gone) {
-      return OptionalLong.empty();
+      return Optional.empty();
     }
   }
 

@@ -10,6 +10,7 @@ final class PidCalls {
   private static final MethodHandle PIDFD_OPEN = Symbol.PIDFD_OPEN.link();
   private static final MethodHandle PIDFD_GETFD = Symbol.PIDFD_GETFD.link();
   private static final MethodHandle PIDFD_SEND_SIGNAL = Symbol.PIDFD_SEND_SIGNAL.link();
+  private static final MethodHandle PROCESS_VM_READV = Symbol.PROCESS_VM_READV.link();
   private static final MethodHandle WAITID = Symbol.WAITID.link();
 
   static int pidfdOpen(int pid) {
@@ -35,6 +36,18 @@ final class PidCalls {
     try {
       return Errno.result(
           (int) PIDFD_SEND_SIGNAL.invokeExact(errno, pidfd, signal, MemorySegment.NULL, 0), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static long processVmReadv(
+      int pid, MemorySegment local, long locals, MemorySegment remote, long remotes) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result(
+          (long) PROCESS_VM_READV.invokeExact(errno, pid, local, locals, remote, remotes, 0L),
+          errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

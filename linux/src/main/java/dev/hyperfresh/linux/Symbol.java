@@ -65,6 +65,9 @@ enum Symbol {
   SIGADDSET("int sigaddset(sigset_t *, int)"),
   PTHREAD_SIGMASK("int pthread_sigmask(int, const sigset_t *, sigset_t *)"),
   TGKILL("int tgkill(pid_t, pid_t, int)"),
+  PROCESS_VM_READV(
+      "ssize_t process_vm_readv(pid_t, const struct iovec *, unsigned long, const struct iovec *,"
+          + " unsigned long, unsigned long)"),
   WAITID("int waitid(idtype_t, id_t, siginfo_t *, int)"),
   PIDFD_OPEN("int pidfd_open(pid_t, unsigned int)"),
   PIDFD_GETFD("int pidfd_getfd(int, int, unsigned int)"),

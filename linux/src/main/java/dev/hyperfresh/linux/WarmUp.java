@@ -68,6 +68,8 @@ public final class WarmUp {
       memory.inode();
       memory.nextData(0);
       memory.nextHole(0);
+      int self = (int) ProcessHandle.current().pid();
+      ProcessMemory.sharedMappings(self, memory).forEach(here -> here.populate(memory));
     }
   }
 

@@ -7,8 +7,12 @@ import dev.hyperfresh.hypervisor.InstanceEvents;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.ProcessMemory;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
@@ -18,10 +22,10 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -31,6 +35,7 @@ import tools.jackson.databind.JsonNode;
 final class QemuInstance implements Instance, Qmp.Listener {
   private static final String CHANNEL = "hf-channel";
   private static final String HAND_OVER = "hand-over";
+  private static final String ANSWERING = "answering";
 
   /// Far more than any local channel carries: QEMU must never throttle itself.
   private static final long MAX_BANDWIDTH = 1L << 40;
@@ -42,8 +47,10 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private static final int FREEZE_LOOKS = 2000;
   private static final long LOOK_NANOS = 1_000_000;
   private static final Duration DRAIN_LIMIT = Duration.ofSeconds(2);
-  private static final int RESUME_ATTEMPTS = 40;
-  private static final long RESUME_NANOS = 50_000_000;
+  private static final Duration TAKE_BACK_LIMIT = Duration.ofSeconds(2);
+
+  /// How soon `cont` is tried again when no event says that it is time.
+  private static final long RESUME_MILLIS = 5;
 
   /// QAPI `MigrationStatus`: neither not begun nor over.
   private static final List<String> UNDER_WAY =
@@ -55,8 +62,11 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private final Path files;
   private final Path qmpSocket;
   private final Path console;
-  private final long guestMemoryBytes;
-  private final long memoryInode;
+  private final MemFd memory;
+
+  /// Counts events, and is notified of each.
+  private final AtomicInteger changes = new AtomicInteger();
+
   private final InstanceEvents events;
   private final Transcript transcript = new Transcript();
   private final CountDownLatch ended = new CountDownLatch(1);
@@ -78,8 +88,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     this.files = launch.files();
     this.qmpSocket = qmpSocket;
     this.console = console;
-    this.guestMemoryBytes = launch.memory().bytes();
-    this.memoryInode = launch.memory().inode();
+    this.memory = launch.memory();
     this.events = launch.events();
     this.qmp =
         Qmp.open(
@@ -204,16 +213,52 @@ final class QemuInstance implements Instance, Qmp.Listener {
   }
 
   @Override
+  public void condemn() {
+    try {
+      process.pidFd().signal(Signals.KILL);
+    } catch (LinuxException | IllegalStateException e) {
+      if (!process.awaitEnd(Duration.ZERO)) {
+        throw Problem.INTERNAL.because(
+            release.name() + " with pid " + pid() + " cannot be killed: " + e.getMessage(), e);
+      }
+    }
+  }
+
+  @Override
   public void takeBack() {
     try {
       // Even while the guest runs: a hand-over still under way would stop it a moment later.
-      qmp.execute("migrate_cancel", Map.of());
+      qmp.execute(TAKE_BACK_LIMIT, "migrate_cancel", Map.of());
       awaitHandOverOver();
       resume();
     } catch (Qmp.QmpException e) {
-      throw Problem.REPLACE_LOST.because(
+      throw notTakenBack(e);
+    }
+    forgetChannel();
+  }
+
+  /// A process that lives still has the guest's state, whatever it says or does not say now.
+  private HyperFreshException notTakenBack(Qmp.QmpException e) {
+    if (!qmp.isOpen() || process.awaitEnd(Duration.ZERO)) {
+      return Problem.REPLACE_LOST.because(
           "The old hypervisor could not go on: " + e.getMessage(), e);
     }
+    if (e.unanswered()) {
+      announceAnswer();
+    }
+    return Problem.REPLACE_STANDS.because(
+        release.name() + " with pid " + pid() + " does not go on: " + e.getMessage() + ".", e);
+  }
+
+  /// The process reads this command when it reads again.
+  private void announceAnswer() {
+    var _ =
+        qmp.expectAnswer(ANSWERING)
+            .thenAccept(_ -> events.on(new InstanceEvent.Answering(generation)));
+    qmp.post(Qmp.encode("query-status", Map.of(), ANSWERING));
+  }
+
+  private void forgetChannel() {
     try {
       qmp.execute("closefd", Map.of("fdname", CHANNEL));
     } catch (Qmp.QmpException e) {
@@ -222,35 +267,50 @@ final class QemuInstance implements Instance, Qmp.Listener {
     }
   }
 
-  /// A cancelled migration resumes the guest by itself, and until it has, QEMU refuses `cont`.
+  /// A cancelled migration resumes the guest by itself, and until it has, QEMU refuses `cont`. So
+  /// does one whose image is still locked by a target that is being killed.
   private void resume() {
-    Optional<Qmp.QmpException> refusal = Optional.empty();
-    for (int attempt = 0; attempt < RESUME_ATTEMPTS && !isRunning(); attempt++) {
+    long deadline = Clock.monotonicNanos() + TAKE_BACK_LIMIT.toNanos();
+    while (true) {
+      int seen = changes.get();
+      if (isRunning()) {
+        return;
+      }
       try {
-        qmp.execute("cont", Map.of());
+        qmp.execute(TAKE_BACK_LIMIT, "cont", Map.of());
       } catch (Qmp.QmpException e) {
-        refusal = Optional.of(e);
-        if (!qmp.isOpen()) {
+        if (e.unanswered() || !qmp.isOpen() || Clock.monotonicNanos() > deadline) {
           throw e;
         }
-        LockSupport.parkNanos(RESUME_NANOS);
+        awaitChange(seen);
       }
     }
-    if (!isRunning()) {
-      throw refusal.orElseGet(() -> new Qmp.QmpException("cont does not resume the guest"));
+  }
+
+  /// Waits for an event of the process that came after `seen`, for a little while at most.
+  private void awaitChange(int seen) {
+    synchronized (changes) {
+      if (changes.get() == seen) {
+        try {
+          changes.wait(RESUME_MILLIS);
+        } catch (InterruptedException e) {
+          Thread.currentThread().interrupt();
+        }
+      }
     }
   }
 
   private boolean isRunning() {
-    return qmp.execute("query-status", Map.of()).path("running").asBoolean(false);
+    return qmp.execute(TAKE_BACK_LIMIT, "query-status", Map.of()).path("running").asBoolean(false);
   }
 
   /// A cancelled migration ends with an event; a migration that never began has none to wait for.
   private void awaitHandOverOver() {
-    String status = qmp.execute("query-migrate", Map.of()).path("status").asString("none");
+    String status =
+        qmp.execute(TAKE_BACK_LIMIT, "query-migrate", Map.of()).path("status").asString("none");
     if (UNDER_WAY.contains(status)) {
       try {
-        if (!handOverOver.await(2, TimeUnit.SECONDS)) {
+        if (!handOverOver.await(TAKE_BACK_LIMIT.toMillis(), TimeUnit.MILLISECONDS)) {
           throw new Qmp.QmpException("the hand-over did not end");
         }
       } catch (InterruptedException e) {
@@ -260,17 +320,22 @@ final class QemuInstance implements Instance, Qmp.Listener {
   }
 
   @Override
+  public long populate() {
+    return ProcessMemory.sharedMappings(pid(), memory).stream()
+        .mapToLong(mapping -> mapping.populate(memory))
+        .sum();
+  }
+
+  @Override
+  public OptionalLong pageFaults() {
+    return Host.pageFaults(pid());
+  }
+
+  @Override
   public boolean sharesMemory() {
-    String inode = Long.toString(memoryInode);
-    try (Stream<String> maps = Files.lines(Path.of("/proc", Integer.toString(pid()), "maps"))) {
-      // proc_pid_maps(5): address, permissions with `s` for shared, offset, device, inode, name.
-      return maps.map(line -> line.split(" +"))
-          .anyMatch(
-              fields -> fields.length > 4 && fields[4].equals(inode) && fields[1].endsWith("s"));
-    } catch (IOException | UncheckedIOException e) {
-      // A process that is gone is found by its own event.
-      return true;
-    }
+    // A process that is gone is found by its own event.
+    return !ProcessMemory.sharedMappings(pid(), memory).isEmpty()
+        || process.awaitEnd(Duration.ZERO);
   }
 
   @Override
@@ -299,7 +364,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     // QEMU's `total` counts every RAM block that the migration considered. The guest's RAM is one
     // block, so a smaller total says that it was left out as a whole, and what `normal-bytes`
     // counts are firmware images.
-    boolean ramLeftOut = ram.path("total").asLong(Long.MAX_VALUE) < guestMemoryBytes;
+    boolean ramLeftOut = ram.path("total").asLong(Long.MAX_VALUE) < memory.bytes();
     return OptionalLong.of(ramLeftOut ? 0 : ram.path("normal-bytes").asLong(0));
   }
 
@@ -390,6 +455,14 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   @Override
   public void event(QmpMessage.Event event) {
+    tell(event);
+    synchronized (changes) {
+      changes.incrementAndGet();
+      changes.notifyAll();
+    }
+  }
+
+  private void tell(QmpMessage.Event event) {
     switch (event.name()) {
       case "STOP" -> events.on(new InstanceEvent.Stopped(generation, event.atMicros()));
       case "RESUME" -> events.on(new InstanceEvent.Resumed(generation, event.atMicros()));

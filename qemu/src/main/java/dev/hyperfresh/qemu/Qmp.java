@@ -41,8 +41,20 @@ final class Qmp implements AutoCloseable {
   static final class QmpException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
+    private final boolean unanswered;
+
     QmpException(String message) {
+      this(message, false);
+    }
+
+    private QmpException(String message, boolean unanswered) {
       super(message);
+      this.unanswered = unanswered;
+    }
+
+    /// Whether no answer came in time, so that it may come later.
+    boolean unanswered() {
+      return unanswered;
     }
   }
 
@@ -87,11 +99,16 @@ final class Qmp implements AutoCloseable {
   ///
   /// @throws QmpException when it fails or is not answered in [#PATIENCE]
   JsonNode execute(String command, Map<String, ?> arguments, Fd... descriptors) {
+    return execute(PATIENCE, command, arguments, descriptors);
+  }
+
+  /// As [#execute(String, Map, Fd...)], and waits for at most `limit`.
+  JsonNode execute(Duration limit, String command, Map<String, ?> arguments, Fd... descriptors) {
     String id = Integer.toString(nextId.incrementAndGet());
     CompletableFuture<JsonNode> answer = expectAnswer(id);
     try {
       send(encode(command, arguments, id), descriptors);
-      return await(answer, command, PATIENCE);
+      return await(answer, command, limit);
     } finally {
       pending.remove(id);
     }
@@ -169,7 +186,7 @@ final class Qmp implements AutoCloseable {
       throw new QmpException(
           what + ": " + (e.getCause() == null ? e.toString() : e.getCause().getMessage()));
     } catch (TimeoutException e) {
-      throw new QmpException(what + ": no answer within " + limit.toMillis() + " ms");
+      throw new QmpException(what + ": no answer within " + limit.toMillis() + " ms", true);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new QmpException(what + ": interrupted");

@@ -567,6 +567,10 @@ class BadInputTest {
     assertThat(record.outcome()).as(record.toString()).isEqualTo("rolled-back");
     assertThat(record.problem()).as(record.detail()).isEqualTo(problem.code());
     assertThat(record.detail()).contains(detail);
+    record
+        .phases()
+        .rollBackMs()
+        .ifPresent(ms -> System.out.println("  rolled back in " + ms + " ms"));
   }
 
   /// A document with all that is required, and `lines` that come first.

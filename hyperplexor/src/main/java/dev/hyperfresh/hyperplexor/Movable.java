@@ -1,0 +1,73 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Fd;
+import java.util.List;
+import java.util.Optional;
+import java.util.Queue;
+import org.jspecify.annotations.Nullable;
+
+/// A guest as its replacement sees it. [Guest] is the real one; the simulation has one that lives
+/// in virtual time, so that the same [Replacement] is run against both. For one thread.
+interface Movable {
+  /// What the guest is.
+  GuestSpec spec();
+
+  /// The kind of hypervisor that runs it.
+  Hypervisor hypervisor();
+
+  /// What executes its code.
+  AcceleratorChoice accelerator();
+
+  /// Its network ports.
+  Endpoints endpoints();
+
+  /// The instance that runs the guest.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when none does
+  Instance running();
+
+  /// The generation of the next instance.
+  int nextGeneration();
+
+  /// Everything an instance of the next generation is started with.
+  Launch launch(Release release, List<Fd> queues);
+
+  /// What the instances reported and nobody has looked at yet, oldest first.
+  Queue<InstanceEvent> mailbox();
+
+  /// Takes the oldest event, or waits for one.
+  ///
+  /// @return null when none came within `nanos`
+  @Nullable InstanceEvent await(long nanos);
+
+  /// Begins to watch the guest's heartbeat, if it has one.
+  Optional<Pulse.Watch> observe();
+
+  /// Writes down, for the next daemon, who runs the guest and who waits to.
+  void writeDown(Optional<Instance> waiting);
+
+  /// Makes the state visible.
+  void publish(GuestView.State state, String detail);
+
+  /// `next` is the authority from now on.
+  void adopt(Instance next);
+
+  /// A replacement is over and an instance runs the guest, unless that ended meanwhile.
+  void goOn();
+
+  /// A replacement is over; the guest's instance lives and does not go on for now. It is left
+  /// alone, since it alone holds the guest's state, and continued when it can be.
+  void stand(String why);
+
+  /// No instance runs the guest any more. A process that is left is killed, so that a guest that
+  /// counts as stopped never runs unseen.
+  void giveUp(String detail);
+}
