@@ -297,7 +297,7 @@ final class Replacement {
   /// The blackout. Waits for the target to resume, for a failure, or for the budget to run out.
   private ReplacementState await(Switching switching) {
     Instance target = switching.target();
-    long deadline = world.nanos() + maxBlackout.toNanos();
+    long deadline = world.nanos() + (sourceEnded ? ONLY_HOPE_NANOS : maxBlackout.toNanos());
     while (true) {
       InstanceEvent event = next(deadline);
       switch (event) {
@@ -360,8 +360,8 @@ final class Replacement {
         ordered
             && target.isPresent()
             && Contained.run("stopping the target of " + id, target.get()::freeze);
-    Optional<ReplacementState> committed = frozen ? commitInTheEnd() : Optional.empty();
-    return committed.orElseGet(() -> {
+    Optional<ReplacementState> other = frozen ? targetAfterAll(reason) : Optional.empty();
+    return other.orElseGet(() -> {
       ReplacementState end = rollBack(reason, frozen);
       if (ordered && end instanceof RolledBack) {
         rollBackMs = OptionalDouble.of(millisSince(decided));
@@ -400,12 +400,23 @@ final class Replacement {
         reason.problem().because(reason.detail() + " " + to.name() + " said: " + words, reason));
   }
 
-  private Optional<ReplacementState> commitInTheEnd() {
+  /// A frozen target that had resumed the guest is its authority. One that had not, and whose
+  /// source died having stopped the guest, may hold all there is left of it, and is waited for once
+  /// more.
+  private Optional<ReplacementState> targetAfterAll(HyperFreshException reason) {
     Instance frozen = target.orElseThrow();
     Optional<InstanceEvent.Resumed> resumed = resumedByTarget();
-    return resumed.isPresent() && Contained.run("continuing the target of " + id, frozen::thaw)
-        ? Optional.of(new Committed(frozen, resumed.get().atMicros()))
-        : Optional.empty();
+    boolean onlyHope =
+        reason.problem() == Problem.REPLACE_DEADLINE && stoppedMicros.isPresent() && source.ended();
+    if ((resumed.isEmpty() && !onlyHope)
+        || !Contained.run("continuing the target of " + id, frozen::thaw)) {
+      return Optional.empty();
+    }
+    if (resumed.isPresent()) {
+      return Optional.of(new Committed(frozen, resumed.get().atMicros()));
+    }
+    sourceEnded = true;
+    return Optional.of(new Switching(frozen));
   }
 
   private Optional<InstanceEvent.Resumed> resumedByTarget() {

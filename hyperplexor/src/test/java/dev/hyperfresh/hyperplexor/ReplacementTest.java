@@ -500,6 +500,17 @@ class ReplacementTest {
   }
 
   @Test
+  void aTargetWhoseSourceDiesWhileItIsFrozenIsWaitedForOnceMore() {
+    stage.on("1.handOver", source -> source.tell(new InstanceEvent.Stopped(1, 1_000)));
+    stage.on("2.freeze", _ -> stage.actor(1).die("it crashed"));
+    stage.on("2.thaw", target -> target.tell(new InstanceEvent.Resumed(2, 3_000)));
+
+    assertThat(replace(SHORT).outcome()).isEqualTo("committed");
+    assertThat(stage.replacementCalls()).doesNotContain("2.condemn", "2.kill");
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
   void aSourceThatEndsBeforeItStoppedTheGuestHasSentNothingToWaitFor() {
     stage.on("1.handOver", source -> source.die("it crashed"));
     stage.failing("1.takeBack", Problem.REPLACE_LOST.because("It is dead."));

@@ -313,6 +313,11 @@ final class Stage implements Hypervisor, AutoCloseable {
     }
 
     @Override
+    public boolean ended() {
+      return !alive;
+    }
+
+    @Override
     public void powerOff() {
       called("powerOff");
     }

@@ -102,6 +102,9 @@ public interface Instance extends AutoCloseable {
   /// firmware images, and at most a few hundred bytes of the hypervisor's own notifications.
   long stateBytes();
 
+  /// Whether the process is gone, reported or not.
+  boolean ended();
+
   /// Asks the guest to power itself off.
   ///
   /// @throws HyperFreshException [Problem#GUEST_STATE] when it cannot be asked

@@ -182,7 +182,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     try {
       process.pidFd().signal(Signals.STOP);
     } catch (LinuxException | IllegalStateException e) {
-      if (!process.awaitEnd(Duration.ZERO)) {
+      if (!ended()) {
         throw notFrozen(e.getMessage());
       }
     }
@@ -217,7 +217,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     try {
       process.pidFd().signal(Signals.KILL);
     } catch (LinuxException | IllegalStateException e) {
-      if (!process.awaitEnd(Duration.ZERO)) {
+      if (!ended()) {
         throw Problem.INTERNAL.because(
             release.name() + " with pid " + pid() + " cannot be killed: " + e.getMessage(), e);
       }
@@ -239,7 +239,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   /// A process that lives still has the guest's state, whatever it says or does not say now.
   private HyperFreshException notTakenBack(Qmp.QmpException e) {
-    if (!qmp.isOpen() || process.awaitEnd(Duration.ZERO)) {
+    if (!qmp.isOpen() || ended()) {
       return Problem.REPLACE_LOST.because(
           "The old hypervisor could not go on: " + e.getMessage(), e);
     }
@@ -334,8 +334,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   @Override
   public boolean sharesMemory() {
     // A process that is gone is found by its own event.
-    return !ProcessMemory.sharedMappings(pid(), memory).isEmpty()
-        || process.awaitEnd(Duration.ZERO);
+    return !ProcessMemory.sharedMappings(pid(), memory).isEmpty() || ended();
   }
 
   @Override
@@ -386,6 +385,11 @@ final class QemuInstance implements Instance, Qmp.Listener {
     } catch (IOException | UncheckedIOException e) {
       return 0;
     }
+  }
+
+  @Override
+  public boolean ended() {
+    return process.awaitEnd(Duration.ZERO);
   }
 
   @Override
@@ -446,7 +450,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
       transcript.sent("# the reader did not end");
     }
     // Reaps the process if it has ended; if it lives, it goes on without us.
-    if (process.awaitEnd(Duration.ZERO)) {
+    if (ended()) {
       Qemu.removeSockets(qmpSocket, console);
     }
     transcript.writeTo(files.resolve("qmp.log"), release.name() + " generation " + generation);

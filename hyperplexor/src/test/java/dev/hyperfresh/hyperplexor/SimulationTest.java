@@ -1,0 +1,126 @@
+package dev.hyperfresh.hyperplexor;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.hyperplexor.SimulatedWorld.Defect;
+import dev.hyperfresh.hyperplexor.SimulatedWorld.Fault;
+import java.util.EnumSet;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+import java.util.stream.LongStream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/// The replacement in virtual time, a hundred thousand times: each run is decided by a seed, has at
+/// most one fault, and must lose no guest. `-Dhyperfresh.simulation.seed=N` runs one seed and
+/// prints what happened in it.
+class SimulationTest {
+  private static final int RUNS = 100_000;
+  private static final long LIMIT_MILLIS = 60_000;
+
+  /// Those that can come at any step; the others are properties of the target.
+  private static final Set<Fault> ANYWHERE =
+      EnumSet.complementOf(
+          EnumSet.of(Fault.NONE, Fault.TARGET_REFUSES, Fault.TARGET_IS_SLOW, Fault.FREEZE_FAILS));
+
+  // Every contained failure is logged; here they are the rule.
+  private static final Logger LOG = Logger.getLogger(Contained.class.getName());
+
+  @BeforeAll
+  static void beQuiet() {
+    LOG.setLevel(Level.OFF);
+  }
+
+  @AfterAll
+  static void speakAgain() {
+    LOG.setLevel(null);
+  }
+
+  @Test
+  void noSingleFaultLosesAGuest() {
+    Long only = Long.getLong("hyperfresh.simulation.seed");
+    if (only != null) {
+      SimulatedWorld world = new SimulatedWorld(only, Defect.NONE, true);
+      try {
+        world.run();
+      } finally {
+        world.trace().forEach(System.out::println);
+      }
+      return;
+    }
+    long first = Long.getLong("hyperfresh.simulation.first", System.nanoTime() & 0xffff_ffffL);
+    System.out.println("  seeds from " + first);
+    Map<String, Long> outcomes = new TreeMap<>();
+    Map<String, Long> points = new TreeMap<>();
+    long begin = System.nanoTime();
+    for (long seed = first; seed < first + RUNS; seed++) {
+      SimulatedWorld world = new SimulatedWorld(seed, Defect.NONE, false);
+      outcomes.merge(run(world), 1L, Long::sum);
+      if (!world.happenedIn().isEmpty()) {
+        points.merge(world.fault + " " + world.happenedIn(), 1L, Long::sum);
+      }
+    }
+    long millis = (System.nanoTime() - begin) / 1_000_000;
+    System.out.println("  " + RUNS + " runs in " + millis + " ms: " + outcomes);
+    assertThat(millis).as("milliseconds").isLessThan(LIMIT_MILLIS);
+    assertThat(outcomes).containsKeys("committed", "rolled-back", "failed");
+    for (Fault fault : ANYWHERE) {
+      for (String state : new String[] {"Planned", "Prepared", "Switching", "Committed"}) {
+        assertThat(points.getOrDefault(fault + " " + state, 0L))
+            .as(fault + " in " + state)
+            .isGreaterThan(20);
+      }
+    }
+  }
+
+  /// A seed that breaks an invariant is run again with a trace, which is the failure's message.
+  private static String run(SimulatedWorld world) {
+    try {
+      return world.run();
+    } catch (AssertionError e) {
+      new SimulatedWorld(world.seed, Defect.NONE, true).run();
+      throw new AssertionError("seed " + world.seed + " does not replay", e);
+    }
+  }
+
+  @Test
+  void aSeedReplaysExactly() {
+    for (long seed = 0; seed < 200; seed++) {
+      SimulatedWorld once = new SimulatedWorld(seed, Defect.NONE, true);
+      SimulatedWorld again = new SimulatedWorld(seed, Defect.NONE, true);
+      assertThat(once.run()).isEqualTo(again.run());
+      assertThat(once.trace()).isNotEmpty().isEqualTo(again.trace());
+    }
+  }
+
+  @Test
+  void aFreezeThatDoesNotFreezeIsNoticed() {
+    assertThat(brokenBy(Defect.FREEZE_LIES)).isPresent();
+  }
+
+  @Test
+  void aSourceThatRunsOnAfterTheCommitIsNoticed() {
+    assertThat(brokenBy(Defect.END_LIES)).isPresent();
+  }
+
+  private static Optional<String> brokenBy(Defect defect) {
+    return LongStream.range(0, 20_000)
+        .mapToObj(seed -> brokenBy(defect, seed))
+        .flatMap(Optional::stream)
+        .findFirst();
+  }
+
+  private static Optional<String> brokenBy(Defect defect, long seed) {
+    try {
+      new SimulatedWorld(seed, defect, false).run();
+      return Optional.empty();
+    } catch (AssertionError e) {
+      return Optional.of(String.valueOf(e.getMessage()));
+    }
+  }
+}
