@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/ring3.elf. See README.md.
+# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/ring3.elf and sweep.elf. See README.md.
 # Needs gcc, binutils, libc6-dev and a static busybox; no root and no network. The same inputs give
 # the same bytes.
 set -euo pipefail
@@ -24,10 +24,11 @@ the_one() {
     printf '%s' "$2"
 }
 
+# build_ring3 NAME [ASSEMBLER_OPTION...]
 build_ring3() {
-    gcc -m32 -c -o "$work/ring3.o" "$here/ring3/ring3.S"
+    gcc -m32 -c "${@:2}" -o "$work/$1.o" "$here/ring3/ring3.S"
     ld -m elf_i386 -n -s --build-id=none -T "$here/ring3/ring3.ld" \
-        -o "$work/ring3.elf" "$work/ring3.o"
+        -o "$work/$1.elf" "$work/$1.o"
 }
 
 build_guest() {
@@ -157,9 +158,11 @@ order=()
 index_modules
 for module in "${wanted[@]}"; do add_module "$module"; done
 
-build_ring3
+build_ring3 ring3
+build_ring3 sweep -Wa,--defsym,SWEEP_MIB=1008
 build_guest
 write_archive >"$work/initrd"
 cp "$vmlinuz" "$work/vmlinuz"
-chmod 0644 "$work/vmlinuz" "$work/initrd" "$work/ring3.elf"
-mv -f "$work/vmlinuz" "$work/initrd" "$work/ring3.elf" "$out"
+results=("$work/vmlinuz" "$work/initrd" "$work/ring3.elf" "$work/sweep.elf")
+chmod 0644 "${results[@]}"
+mv -f "${results[@]}" "$out"

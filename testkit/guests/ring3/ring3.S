@@ -6,6 +6,9 @@
  * Layout of guest-physical memory: the image at 1 MiB, the heartbeat page at 2 MiB and the page
  * tables after it. The page tables carry their accessed and dirty bits from the start, so that the
  * heartbeat page is the only page written once ring 3 runs.
+ *
+ * Assembled with SWEEP_MIB it also writes one word of every page from 16 MiB up to that many MiB,
+ * round and round, and counts the pages: its beats show how fast it gets at its memory.
  */
 
         .set    HEARTBEAT, 0x200000
@@ -13,6 +16,13 @@
         .set    PDPT, HEARTBEAT + 0x2000
         .set    DIRECTORY, HEARTBEAT + 0x3000
         .set    END, HEARTBEAT + 0x4000
+
+        .ifdef  SWEEP_MIB
+        .set    MAPPED_MIB, SWEEP_MIB           # at most 1024: one directory
+        .set    SWEEP_FROM, 0x1000000
+        .else
+        .set    MAPPED_MIB, 4
+        .endif
 
         .set    MULTIBOOT_MAGIC, 0x1badb002
         .set    TABLE, 0x27                     # present, writable, user, accessed
@@ -41,8 +51,13 @@ start:
         rep stosl
         movl    $PDPT + TABLE, PML4
         movl    $DIRECTORY + TABLE, PDPT
-        movl    $0x000000 + PAGE_2M, DIRECTORY
-        movl    $0x200000 + PAGE_2M, DIRECTORY + 8
+        movl    $DIRECTORY, %edi
+        movl    $PAGE_2M, %eax
+        movl    $MAPPED_MIB / 2, %ecx
+map:    movl    %eax, (%edi)
+        addl    $0x200000, %eax
+        addl    $8, %edi
+        loop    map
 
         movl    $PML4, %eax
         movl    %eax, %cr3
@@ -80,8 +95,17 @@ user:
         movq    $1, 16(%rdi)
         movq    %rcx, (%rdi)
 count:
+        .ifdef  SWEEP_MIB
+        movl    $SWEEP_FROM, %esi
+sweep:  incq    (%rsi)
+        incq    24(%rdi)
+        addl    $0x1000, %esi
+        cmpl    $SWEEP_MIB << 20, %esi
+        jb      sweep
+        .else
         incq    24(%rdi)
         pause
+        .endif
         jmp     count
 
         .balign 8

@@ -78,11 +78,21 @@ final class Workshop {
   }
 
   static GuestSpec ring3(String name, long mebibytes, AcceleratorWish accelerator) {
+    return bare(name, mebibytes, accelerator, images().ring3());
+  }
+
+  /// A guest of 1 GiB that writes to nearly all of its memory all the time.
+  static GuestSpec sweep(String name, AcceleratorWish accelerator) {
+    return bare(name, 1024, accelerator, images().sweep());
+  }
+
+  private static GuestSpec bare(
+      String name, long mebibytes, AcceleratorWish accelerator, Path image) {
     return spec(
         name,
         mebibytes,
         accelerator,
-        new GuestSpec.KernelBoot(images().ring3(), Optional.empty(), ""),
+        new GuestSpec.KernelBoot(image, Optional.empty(), ""),
         List.of(),
         List.of());
   }
