@@ -82,7 +82,10 @@ final class Client {
         JsonNode message = Output.JSON.readTree(line);
         if (message.has("progress")) {
           JsonNode step = message.path("progress");
-          progress.step(step.path("state").asString(""), step.path("text").asString(""));
+          String guest = step.path("guest").asString("");
+          String text = step.path("text").asString("");
+          progress.step(
+              step.path("state").asString(""), guest.isEmpty() ? text : guest + ": " + text);
         } else if (message.has("result")) {
           return message.path("result");
         } else {

@@ -1,36 +1,93 @@
 package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.Problem;
+import java.time.Duration;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import tools.jackson.databind.JsonNode;
 
 /// `hyperfresh replace`.
 @Command(
     name = "replace",
-    description = "Replace the hypervisor under a running guest.",
+    description = "Replace the hypervisor under running guests.",
     footer = {
       "",
       "Until the new hypervisor runs the guest, every failure leads back to the old one.",
       "",
+      "Of several guests, the first failure keeps those from being started that are left; guests in",
+      "flight end in order. The same command again moves what is left. A guest that cannot move is",
+      "left alone and listed with the reason; that is a failure only of guests that were named.",
+      "When this command is interrupted, the daemon starts no further guest and ends those in",
+      "flight. Exit code 5: a guest failed or was rolled back.",
+      "",
       "Examples:",
       "  hyperfresh replace web1 --to qemu-10.0 --dry-run   what stands in the way, if anything",
       "  hyperfresh replace web1 --to qemu-10.0",
-      "  hyperfresh replace web1 --to qemu-7.2              and back"
+      "  hyperfresh replace web1 --to qemu-7.2              and back",
+      "  hyperfresh replace web1 web2 --to qemu-10.0",
+      "  hyperfresh replace --all --from qemu-7.2 --to qemu-10.0 --dry-run",
+      "  hyperfresh replace --all --to qemu-10.0 --canary 1 --soak 30s --parallel 4"
     })
 final class ReplaceCommand implements Callable<Integer> {
+  private static final Pattern DURATION = Pattern.compile("([0-9]{1,9})(ms|s|m|h)?");
+  private static final String DEFAULT_SOAK = "30s";
+
   @Mixin private Options options = new Options();
 
-  @Parameters(paramLabel = "GUEST")
-  private String guest = "";
+  @CommandLine.Spec
+  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
+  @Parameters(paramLabel = "GUEST", arity = "0..*", description = "The guests.")
+  private List<String> guests = List.of();
+
+  @Option(names = "--all", description = "Every guest.")
+  private boolean all;
 
   @Option(names = "--to", required = true, paramLabel = "RELEASE", description = "The new release.")
   private String to = "";
+
+  @Option(
+      names = "--from",
+      paramLabel = "RELEASE",
+      description = "Only guests that run on this release.")
+  private String from = "";
+
+  @Option(
+      names = "--parallel",
+      paramLabel = "N",
+      defaultValue = "1",
+      description =
+          "Prepare so many guests at a time, 1 to 64 (default: ${DEFAULT-VALUE}). Their switches"
+              + " follow each other.")
+  private int parallel;
+
+  @Option(
+      names = "--canary",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Move so many guests first and watch them before the rest.")
+  private int canary;
+
+  @Option(
+      names = "--soak",
+      paramLabel = "TIME",
+      defaultValue = "",
+      description =
+          "How long the first ones are watched, such as 500ms, 30s, 10m or 2h (default: 30s). They"
+              + " must stay on the new release, and a heartbeat must go on.")
+  private String soak = "";
 
   @Option(names = "--dry-run", description = "Only list what stands in the way; touch nothing.")
   private boolean dryRun;
@@ -45,11 +102,46 @@ final class ReplaceCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    check();
     Client client = options.client();
-    return dryRun ? plan(client) : replace(client);
+    if (isSingle()) {
+      return dryRun ? plan(client) : replace(client);
+    }
+    return rollOut(client);
+  }
+
+  private boolean isSingle() {
+    return guests.size() == 1 && from.isEmpty() && canary == 0;
+  }
+
+  private void check() {
+    if (all != guests.isEmpty()) {
+      throw new ParameterException(
+          spec.commandLine(),
+          all ? "Name guests or use --all, not both." : "Name guests or --all.");
+    }
+    if (!soak.isEmpty() && canary == 0) {
+      throw new ParameterException(spec.commandLine(), "--soak needs --canary.");
+    }
+  }
+
+  private Duration soakTime() {
+    Matcher time = DURATION.matcher(soak.isEmpty() ? DEFAULT_SOAK : soak);
+    if (!time.matches()) {
+      throw new ParameterException(
+          spec.commandLine(), "'" + soak + "' is not a time such as 500ms, 30s, 10m or 2h.");
+    }
+    long count = Long.parseLong(time.group(1));
+    return switch (time.group(2)) {
+      case "ms" -> Duration.ofMillis(count);
+      case "m" -> Duration.ofMinutes(count);
+      case "h" -> Duration.ofHours(count);
+      case null, default -> Duration.ofSeconds(count);
+    };
   }
 
   private int plan(Client client) {
+    String guest = guests.getFirst();
     JsonNode plan = client.post("/v1/guests/" + guest + "/plan", Map.of("to", to));
     boolean possible = plan.path("possible").asBoolean();
     if (options.json()) {
@@ -70,7 +162,7 @@ final class ReplaceCommand implements Callable<Integer> {
   private int replace(Client client) {
     JsonNode record =
         client.work(
-            "/v1/guests/" + guest + "/replacements",
+            "/v1/guests/" + guests.getFirst() + "/replacements",
             Map.of("to", to, "max_blackout_ms", maxBlackout),
             Output::progress);
     if (options.json()) {
@@ -84,5 +176,59 @@ final class ReplaceCommand implements Callable<Integer> {
         .findFirst()
         .map(Problem::exitCode)
         .orElse(0);
+  }
+
+  private int rollOut(Client client) {
+    Map<String, Object> order = new LinkedHashMap<>();
+    order.put("to", to);
+    order.put("from", from);
+    order.put("all", all);
+    order.put("guests", guests);
+    order.put("parallel", parallel);
+    order.put("canary", canary);
+    order.put("soak_ms", canary == 0 ? 0 : soakTime().toMillis());
+    order.put("max_blackout_ms", maxBlackout);
+    JsonNode result =
+        dryRun
+            ? client.post("/v1/rollouts/plan", order)
+            : client.work("/v1/rollouts", order, Output::progress);
+    if (options.json()) {
+      Output.json(result);
+    } else {
+      print(result);
+    }
+    return result.path("misses").isEmpty() ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
+  }
+
+  private static void print(JsonNode result) {
+    Output.table(
+        List.of("GUEST", "FROM", "TO", "OUTCOME", "BLACKOUT", "DETAIL"),
+        result
+            .path("guests")
+            .valueStream()
+            .map(entry -> row(entry, result.path("to").asString()))
+            .toList());
+    String stopped = result.path("stopped").asString("");
+    if (!stopped.isEmpty()) {
+      System.out.println("The rollout stopped. " + stopped);
+    }
+    JsonNode misses = result.path("misses");
+    if (!misses.isEmpty()) {
+      System.out.println(
+          "Not moved as asked: "
+              + String.join(", ", misses.valueStream().map(JsonNode::asString).toList()));
+    }
+  }
+
+  private static List<String> row(JsonNode entry, String to) {
+    JsonNode blackout = entry.path("replacement").path("blackout_ms");
+    String problem = entry.path("problem").asString("");
+    return List.of(
+        entry.path("guest").asString(),
+        entry.path("from").asString(),
+        to,
+        entry.path("outcome").asString(),
+        blackout.isNumber() ? String.format(Locale.ROOT, "%.2f ms", blackout.asDouble()) : "-",
+        (problem + " " + entry.path("detail").asString("")).strip());
   }
 }

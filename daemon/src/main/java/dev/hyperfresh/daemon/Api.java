@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
@@ -99,6 +100,16 @@ final class Api implements AutoCloseable {
         .post(
             "/v1/guests/{name}/replacements",
             (request, response) -> work(request, response, this::replace))
+        .post("/v1/rollouts", (request, response) -> work(request, response, this::rollOut))
+        .post(
+            "/v1/rollouts/plan",
+            (request, response) ->
+                send(
+                    response,
+                    Views.rollout(
+                        daemon
+                            .hyperplexor()
+                            .planRollout(RolloutOrder.read(body(request), daemon.releases())))))
         .get("/v1/history", (request, response) -> send(response, history(request)))
         .get("/v1/releases", (_, response) -> send(response, releases()))
         .post("/v1/releases", (request, response) -> work(request, response, this::addRelease))
@@ -119,7 +130,7 @@ final class Api implements AutoCloseable {
   }
 
   /// What a request asks for: its path's name, its body, and where to tell of progress.
-  private record Job(String name, JsonNode body, Progress progress) {
+  private record Job(String name, JsonNode body, Progress progress, Rollout.Audience audience) {
     String text(String field) {
       String value = body.path(field).asString("");
       if (value.isEmpty()) {
@@ -151,7 +162,7 @@ final class Api implements AutoCloseable {
   }
 
   private Object plan(String guest, JsonNode body) {
-    String release = new Job(guest, body, Progress.NONE).text("to");
+    String release = new Job(guest, body, Progress.NONE, Rollout.Audience.NONE).text("to");
     List<Obstacle> obstacles = daemon.hyperplexor().plan(guest, daemon.releases().get(release));
     return Map.of(
         "guest", guest,
@@ -167,6 +178,11 @@ final class Api implements AutoCloseable {
     }
     return Views.replacement(
         daemon.replace(job.name(), job.text("to"), maxBlackout, job.progress()));
+  }
+
+  private Object rollOut(Job job) {
+    return Views.rollout(
+        daemon.rollOut(RolloutOrder.read(job.body(), daemon.releases()), job.audience()));
   }
 
   private Object history(ServerRequest request) {
@@ -253,13 +269,18 @@ final class Api implements AutoCloseable {
     response.header("Content-Type", "application/x-ndjson");
     try (OutputStream out = response.outputStream()) {
       Progress progress =
-          (state, text) -> line(out, Map.of("progress", Map.of("state", state, "text", text)));
+          (state, text) -> {
+            var _ = line(out, Map.of("progress", Map.of("state", state, "text", text)));
+          };
+      Rollout.Audience audience =
+          (guest, state, text) ->
+              line(out, Map.of("progress", Map.of("guest", guest, "state", state, "text", text)));
       try {
-        line(out, Map.of("result", job.apply(new Job(name, body, progress))));
+        var _ = line(out, Map.of("result", job.apply(new Job(name, body, progress, audience))));
       } catch (HyperFreshException e) {
-        line(out, Map.of("problem", Views.problem(e)));
+        var _ = line(out, Map.of("problem", Views.problem(e)));
       } catch (RuntimeException e) {
-        line(out, Map.of("problem", Views.problem(internal(e))));
+        var _ = line(out, Map.of("problem", Views.problem(internal(e))));
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -267,12 +288,24 @@ final class Api implements AutoCloseable {
   }
 
   /// Writes one line at once. A client that has gone away does not stop the work it asked for.
-  private static void line(OutputStream out, Object json) {
+  ///
+  /// @return false when it has gone
+  private static boolean line(OutputStream out, Object json) {
+    byte[] bytes = (JSON.writeValueAsString(json) + "\n").getBytes(StandardCharsets.UTF_8);
+    // Several guests of a rollout report at a time.
+    synchronized (out) {
+      return written(out, bytes);
+    }
+  }
+
+  private static boolean written(OutputStream out, byte[] bytes) {
     try {
-      out.write((JSON.writeValueAsString(json) + "\n").getBytes(StandardCharsets.UTF_8));
+      out.write(bytes);
       out.flush();
+      return true;
     } catch (IOException | UncheckedIOException e) {
       LOG.debug("the client has gone", e);
+      return false;
     }
   }
 }

@@ -3,7 +3,9 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.WarmUp;
 import dev.hyperfresh.qemu.DebianPackages;
@@ -145,11 +147,23 @@ public final class Daemon implements AutoCloseable {
   /// Replaces and records.
   public ReplacementRecord replace(
       String guest, String release, Duration maxBlackout, Progress progress) {
-    ReplacementRecord record =
-        hyperplexor.replace(guest, releases.get(release), maxBlackout, progress);
+    return replace(guest, releases.get(release), maxBlackout, progress);
+  }
+
+  private ReplacementRecord replace(
+      String guest, Release release, Duration maxBlackout, Progress progress) {
+    ReplacementRecord record = hyperplexor.replace(guest, release, maxBlackout, progress);
     history.add(record);
     ReplacementJfr.write(record);
     return record;
+  }
+
+  /// Replaces under many guests and records each.
+  public Rollout.Result rollOut(Rollout.Order order, Rollout.Audience audience) {
+    return hyperplexor.rollOut(
+        order,
+        (guest, maxBlackout, progress) -> replace(guest, order.to(), maxBlackout, progress),
+        audience);
   }
 
   /// Removes a release that runs no guest.

@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Obstacle;
@@ -78,6 +79,27 @@ public final class Views {
       json.put("problem", record.problem());
       json.put("detail", record.detail());
     }
+    return json;
+  }
+
+  /// A rollout that is over, or the plan of one.
+  public static Map<String, Object> rollout(Rollout.Result result) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("to", result.to().name());
+    json.put("stopped", result.stopped().orElse(""));
+    json.put("misses", result.misses().stream().map(Rollout.Entry::guest).toList());
+    json.put("guests", result.guests().stream().map(Views::entry).toList());
+    return json;
+  }
+
+  private static Map<String, Object> entry(Rollout.Entry entry) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("guest", entry.guest());
+    json.put("from", entry.from());
+    json.put("outcome", entry.outcome().label());
+    json.put("problem", entry.problem());
+    json.put("detail", entry.detail());
+    entry.record().ifPresent(record -> json.put("replacement", replacement(record)));
     return json;
   }
 

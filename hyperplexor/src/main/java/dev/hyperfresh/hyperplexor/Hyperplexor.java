@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -49,12 +50,14 @@ public final class Hyperplexor implements AutoCloseable {
   private final Hypervisor hypervisor;
   private final KvmProbe.Result kvm;
   private final Journal journal;
+  private final SwitchGate gate;
   private final Consumer<GuestView> changed;
   private final Map<String, Guest> guests = new ConcurrentHashMap<>();
 
   /// Names in use, from before a guest's folder is made until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
 
+  private final AtomicBoolean rollingOut = new AtomicBoolean();
   private final AtomicLong lastId = new AtomicLong(System.currentTimeMillis());
 
   /// Works under `directory`, which it creates with mode 0700; one that is there gets that mode.
@@ -72,6 +75,7 @@ public final class Hyperplexor implements AutoCloseable {
     privateFolder(this.directory);
     privateFolder(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
+    this.gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
   }
 
   /// Makes and starts a guest on `release`. When it fails, nothing is left behind.
@@ -322,7 +326,31 @@ public final class Hyperplexor implements AutoCloseable {
       throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
     }
     String id = Long.toString(lastId.incrementAndGet(), 36);
-    return guest.replace(id, to, maxBlackout, journal, progress);
+    return guest.replace(id, to, maxBlackout, new Surroundings.OfHost(journal, gate), progress);
+  }
+
+  /// Moves several guests, as `order` says. One rollout at a time.
+  ///
+  /// @param mover makes each single replacement
+  /// @throws HyperFreshException [Problem#ROLLOUT_BUSY]; [Problem#GUEST_UNKNOWN] and
+  ///   [Problem#API_REQUEST] before anything was touched
+  public Rollout.Result rollOut(
+      Rollout.Order order, Rollout.Mover mover, Rollout.Audience audience) {
+    if (!rollingOut.compareAndSet(false, true)) {
+      throw Problem.ROLLOUT_BUSY.because("It must end before another one begins.");
+    }
+    try {
+      return new Rollout(this, mover, order, audience).run();
+    } finally {
+      rollingOut.set(false);
+    }
+  }
+
+  /// What [#rollOut] would do now; touches nothing.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#API_REQUEST]
+  public Rollout.Result planRollout(Rollout.Order order) {
+    return new Rollout(this, Rollout.Mover.NONE, order, Rollout.Audience.NONE).plan();
   }
 
   /// Whether the guest carries a heartbeat that beats now.

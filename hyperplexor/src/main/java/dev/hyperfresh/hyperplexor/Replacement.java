@@ -71,6 +71,8 @@ final class Replacement {
   private Optional<Instance> target = Optional.empty();
   private Optional<Pulse.Watch> watch = Optional.empty();
   private Optional<Surroundings.Priority> priority = Optional.empty();
+  private Optional<SwitchGate.Pass> pass = Optional.empty();
+  private boolean interrupted;
   private Aftermath aftermath = Aftermath.UNKNOWN;
   private boolean ordered;
   private boolean sourceEnded;
@@ -142,6 +144,18 @@ final class Replacement {
           String.join(" ", obstacles.stream().map(o -> o.what() + " " + o.remedy()).toList()));
     }
     planMs = millisSince(start);
+    try {
+      return toTheEnd();
+    } finally {
+      // Whatever was thrown on the way: a place that is never left stops all other guests.
+      leaveGate();
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  private ReplacementRecord toTheEnd() {
     ReplacementState state = new Planned();
     while (true) {
       switch (state) {
@@ -261,6 +275,7 @@ final class Replacement {
   /// The last moment in which nothing has happened to the guest.
   private ReplacementState switchOver(Prepared prepared) {
     Switching switching = new Switching(prepared.target());
+    enterGate();
     write(switching);
     guest.mailbox().removeIf(event -> !isLasting(event));
     requireNotEnded();
@@ -273,6 +288,20 @@ final class Replacement {
     ordered = true;
     source.handOver();
     return switching;
+  }
+
+  /// The guest runs. An interrupt is kept until the end: it would spoil the waits of the roll-back.
+  private void enterGate() {
+    try {
+      pass = Optional.of(world.enterSwitch());
+    } catch (InterruptedException e) {
+      interrupted = true;
+      throw Problem.REPLACE_PREPARE.because("It was interrupted before its turn to switch.", e);
+    }
+  }
+
+  private void leaveGate() {
+    pass.ifPresent(SwitchGate.Pass::leave);
   }
 
   /// Whether an event still matters after the step in which it came.
@@ -378,6 +407,7 @@ final class Replacement {
 
   /// None of this is worth a moment in which the guest stands still, so it comes after it goes on.
   private void cleanUp(boolean condemned) {
+    leaveGate();
     target
         .filter(_ -> condemned)
         .ifPresent(t -> Contained.run("waiting for the end of the target of " + id, t::kill));
@@ -470,6 +500,7 @@ final class Replacement {
   /// change where the guest runs, so no step of it keeps the next from being done.
   private ReplacementState retire(Committed committed) {
     priority.ifPresent(Surroundings.Priority::lower);
+    leaveGate();
     long resumed = world.nanos();
     Instance now = committed.target();
     guest.adopt(now);

@@ -18,6 +18,11 @@ interface Surroundings {
   /// The right to run first, for the switch alone.
   Priority priority(int source, int target);
 
+  /// Waits until this guest may switch. The guest runs meanwhile.
+  default SwitchGate.Pass enterSwitch() throws InterruptedException {
+    return () -> {};
+  }
+
   /// Writes an entry and returns when it is on disk.
   void write(Journal.Entry entry);
 
@@ -31,7 +36,7 @@ interface Surroundings {
   }
 
   /// The real world.
-  record OfHost(Journal journal) implements Surroundings {
+  record OfHost(Journal journal, SwitchGate gate) implements Surroundings {
     @Override
     public long nanos() {
       return Clock.monotonicNanos();
@@ -50,6 +55,11 @@ interface Surroundings {
     @Override
     public Priority priority(int source, int target) {
       return SwitchPriority.of(source, target);
+    }
+
+    @Override
+    public SwitchGate.Pass enterSwitch() throws InterruptedException {
+      return gate.enter();
     }
 
     @Override

@@ -14,6 +14,9 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -30,6 +33,7 @@ class ReplacementTest {
   private Stage stage;
   private Guest guest;
   private Journal journal;
+  private final SwitchGate gate = new SwitchGate(1);
   private Progress progress = Progress.NONE;
 
   @BeforeEach
@@ -45,6 +49,7 @@ class ReplacementTest {
     guest.delete();
     journal.close();
     stage.close();
+    assertThat(gate.free()).as("places of the gate after any end").isEqualTo(1);
   }
 
   @Test
@@ -638,6 +643,80 @@ class ReplacementTest {
     assertThat(replace(LONG).ramBytesCopied()).isEmpty();
   }
 
+  @Test
+  void aGuestWaitsForItsTurnBeforeItsOrderIsOut() throws Exception {
+    stage.handingOver();
+    SwitchGate.Pass other = gate.enter();
+
+    CompletableFuture<ReplacementRecord> moving =
+        CompletableFuture.supplyAsync(() -> replace(LONG));
+    awaitState("Prepared");
+    assertThat(moving).isNotDone();
+    assertThat(stage.replacementCalls()).contains("1.connect").doesNotContain("1.handOver");
+    other.leave();
+
+    assertThat(moving.get(10, TimeUnit.SECONDS).outcome()).isEqualTo("committed");
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
+  void theNextGuestMaySwitchAsSoonAsTheTargetHasResumed() {
+    stage
+        .handingOver()
+        .on("2.stateBytes", _ -> assertThat(gate.free()).as("places after the commit").isOne())
+        .on("1.end", source -> assertThat(gate.free()).isOne());
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(stage.replacementCalls()).contains("2.stateBytes", "1.end");
+  }
+
+  @Test
+  void nobodyElseSwitchesWhileTheOrderIsOut() {
+    int[] places = {-1, -1};
+    stage.on(
+        "1.handOver",
+        source -> {
+          places[0] = gate.free();
+          source.tell(new InstanceEvent.HandOverFailed(1, "no"));
+        });
+    stage.on("1.takeBack", _ -> places[1] = gate.free());
+
+    assertThat(replace(LONG).outcome()).isEqualTo("rolled-back");
+    assertThat(places).as("places when ordered, and when taken back").containsExactly(0, 0);
+  }
+
+  @Test
+  void aGuestThatIsInterruptedBeforeItsTurnGoesOnWhereItIs() throws Exception {
+    List<Thread> thread = new CopyOnWriteArrayList<>();
+    stage.handingOver().on("1.connect", _ -> thread.add(Thread.currentThread()));
+    SwitchGate.Pass other = gate.enter();
+
+    CompletableFuture<ReplacementRecord> moving =
+        CompletableFuture.supplyAsync(() -> replace(LONG));
+    awaitState("Prepared");
+    // An interrupt while the journal is written would close it.
+    while (thread.getFirst().getState() != Thread.State.WAITING) {
+      LockSupport.parkNanos(1_000_000);
+    }
+    thread.getFirst().interrupt();
+
+    assertRolledBack(
+        moving.get(10, TimeUnit.SECONDS),
+        "HF-REPLACE-002",
+        "It was interrupted before its turn to switch.");
+    assertThat(stage.replacementCalls()).doesNotContain("1.handOver", "1.takeBack");
+    other.leave();
+    other.leave();
+  }
+
+  private void awaitState(String state) {
+    long deadline = System.nanoTime() + LONG.toNanos();
+    while (!states().contains(state)) {
+      assertThat(System.nanoTime()).as("no " + state + " in time").isLessThan(deadline);
+      LockSupport.parkNanos(1_000_000);
+    }
+  }
+
   private Stage.Actor actorOne() {
     return stage.actor(1);
   }
@@ -645,7 +724,12 @@ class ReplacementTest {
   private ReplacementRecord replace(Duration maxBlackout) {
     return guest.call(() ->
         new Replacement(
-                "id1", guest, Stage.NEW, maxBlackout, new Surroundings.OfHost(journal), progress)
+                "id1",
+                guest,
+                Stage.NEW,
+                maxBlackout,
+                new Surroundings.OfHost(journal, gate),
+                progress)
             .run());
   }
 

@@ -88,6 +88,25 @@ final class Stage implements Hypervisor, AutoCloseable {
         });
   }
 
+  /// As [#handingOver], whichever guest it is.
+  Stage handingAllOver() {
+    return on("1.handOver", this::handOverFirst);
+  }
+
+  /// Generation 1 of a guest hands over to its generation 2.
+  void handOverFirst(Actor source) {
+    source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+    source.tell(new InstanceEvent.HandOverSent(1));
+    actor(source.guest(), 2).tell(new InstanceEvent.Resumed(2, 5_004_500));
+  }
+
+  Actor actor(String guest, int generation) {
+    return List.copyOf(actors).stream()
+        .filter(a -> a.guest().equals(guest) && a.generation() == generation)
+        .findFirst()
+        .orElseThrow();
+  }
+
   Actor actor(int generation) {
     return actors.stream().filter(a -> a.generation() == generation).findFirst().orElseThrow();
   }
@@ -194,6 +213,11 @@ final class Stage implements Hypervisor, AutoCloseable {
 
     private Actor(Launch launch) {
       this.launch = launch;
+    }
+
+    /// The guest's name.
+    String guest() {
+      return launch.spec().name();
     }
 
     void tell(InstanceEvent event) {

@@ -146,6 +146,13 @@ public enum Problem {
       "The replacement was rolled back, and the old hypervisor does not go on.",
       "The guest stands still and nothing of it is lost. It goes on by itself when its hypervisor"
           + " answers again; otherwise correct what it names and use `hyperfresh guest resume NAME`."),
+  /// A rollout is under way.
+  ROLLOUT_BUSY(
+      "HF-ROLLOUT-001",
+      3,
+      409,
+      "A rollout is under way on this daemon.",
+      "Wait for it to end; `hyperfresh guest list` shows which guests are being moved."),
   /// A socket's path would be longer than the kernel allows.
   HOST_SOCKET_PATH(
       "HF-HOST-001",

@@ -1,0 +1,346 @@
+package dev.hyperfresh.hyperplexor;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hyperplexor.Rollout.Outcome;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Obstacle;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.KvmProbe;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+@Timeout(30)
+class RolloutLogicTest {
+  private static final KvmProbe.Result NO_KVM =
+      new KvmProbe.Result(KvmProbe.Verdict.ABSENT, 0, 0, false, "there is none.");
+  private static final Duration LONG = Duration.ofSeconds(10);
+
+  @TempDir Path folder;
+  private Stage stage;
+  private Hyperplexor hyperplexor;
+  private final List<String> moved = Collections.synchronizedList(new ArrayList<>());
+  private volatile Rollout.Audience audience = Rollout.Audience.NONE;
+
+  @BeforeEach
+  void open() {
+    stage = new Stage(folder).handingAllOver();
+    hyperplexor = new Hyperplexor(folder.resolve("state"), stage, NO_KVM, _ -> {});
+  }
+
+  @AfterEach
+  void close() {
+    hyperplexor.close();
+  }
+
+  private void guests(String... names) {
+    for (String name : names) {
+      hyperplexor.create(stage.spec(name), Stage.OLD, Progress.NONE);
+    }
+  }
+
+  private static Rollout.Order order(int parallel, int canary, Duration soak, String... names) {
+    return new Rollout.Order(
+        List.of(names), Stage.NEW, Optional.empty(), parallel, canary, soak, LONG);
+  }
+
+  private static Rollout.Order one(String... names) {
+    return order(1, 0, Duration.ZERO, names);
+  }
+
+  private Rollout.Result rollOut(Rollout.Order order) {
+    return hyperplexor.rollOut(
+        order,
+        (guest, maxBlackout, progress) -> {
+          moved.add(guest);
+          return hyperplexor.replace(guest, order.to(), maxBlackout, progress);
+        },
+        (guest, state, text) -> audience.told(guest, state, text));
+  }
+
+  private static List<String> outcomes(Rollout.Result result) {
+    return result.guests().stream().map(e -> e.guest() + " " + e.outcome().label()).toList();
+  }
+
+  @Test
+  void allGuestsMoveByName() {
+    guests("c", "a", "b");
+
+    Rollout.Result result = rollOut(one());
+
+    assertThat(moved).containsExactly("a", "b", "c");
+    assertThat(outcomes(result)).containsExactly("a committed", "b committed", "c committed");
+    assertThat(result.misses()).isEmpty();
+    assertThat(result.stopped()).isEmpty();
+    assertThat(hyperplexor.list()).allMatch(view -> view.release().equals(Stage.NEW.name()));
+  }
+
+  @Test
+  void thePlanTouchesNothingAndSaysWhatWouldBeDone() {
+    guests("a", "b");
+    hyperplexor.replace("b", Stage.NEW, LONG, Progress.NONE);
+    int calls = stage.calls.size();
+
+    Rollout.Result plan = hyperplexor.planRollout(one());
+
+    assertThat(outcomes(plan)).containsExactly("a movable", "b there");
+    assertThat(stage.calls).hasSize(calls);
+  }
+
+  @Test
+  void theSameOrderAgainMovesWhatIsLeft() {
+    guests("a", "b", "c");
+    stage.on(
+        "1.handOver",
+        source -> {
+          if (source.guest().equals("b")) {
+            source.tell(new InstanceEvent.HandOverFailed(1, "once"));
+          } else {
+            stage.handOverFirst(source);
+          }
+        });
+
+    Rollout.Result first = rollOut(one());
+    assertThat(outcomes(first)).containsExactly("a committed", "b rolled-back", "c not-started");
+    assertThat(first.stopped()).hasValue("Guest b: rolled-back.");
+    assertThat(first.misses()).extracting(Rollout.Entry::guest).containsExactly("b");
+    stage.on(
+        "1.handOver",
+        source -> {
+          int next = source.guest().equals("b") ? 3 : 2;
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+          stage.actor(source.guest(), next).tell(new InstanceEvent.Resumed(next, 2_000));
+        });
+
+    Rollout.Result second = rollOut(one());
+    assertThat(outcomes(second)).containsExactly("a there", "b committed", "c committed");
+    assertThat(outcomes(rollOut(one()))).containsExactly("a there", "b there", "c there");
+  }
+
+  @Test
+  void guestsThatCannotMoveAreLeftAloneAndKeepNobody() {
+    guests("a", "b");
+    hyperplexor.stop("a", Duration.ZERO);
+
+    Rollout.Result result = rollOut(one());
+
+    assertThat(outcomes(result)).containsExactly("a left-alone", "b committed");
+    assertThat(result.guests().getFirst().problem()).isEqualTo(Problem.GUEST_STATE.code());
+    assertThat(result.guests().getFirst().detail())
+        .isEqualTo("It is stopped (stopped by request).");
+    assertThat(result.misses()).isEmpty();
+    assertThat(moved).containsExactly("b");
+  }
+
+  @Test
+  void aGuestThatWasNamedAndIsLeftAloneIsAMiss() {
+    guests("a", "b", "c");
+    hyperplexor.stop("a", Duration.ZERO);
+
+    Rollout.Result result = rollOut(one("b", "a", "b"));
+
+    assertThat(outcomes(result)).containsExactly("b committed", "a left-alone");
+    assertThat(result.misses()).extracting(Rollout.Entry::guest).containsExactly("a");
+    assertThat(hyperplexor.show("c").release()).isEqualTo(Stage.OLD.name());
+  }
+
+  @Test
+  void obstaclesAreToldOfEveryGuest() {
+    guests("a", "b");
+    stage.obstacles = List.of(new Obstacle("One.", "Do a."));
+
+    Rollout.Result result = rollOut(one());
+
+    assertThat(outcomes(result)).containsExactly("a left-alone", "b left-alone");
+    assertThat(result.guests()).allMatch(entry -> entry.detail().equals("One. Do a."));
+    assertThat(moved).isEmpty();
+  }
+
+  @Test
+  void aNameThatIsUnknownTouchesNothing() {
+    guests("a");
+
+    assertThatThrownBy(() -> rollOut(one("a", "ghost")))
+        .extracting(Stage::code)
+        .isEqualTo(Problem.GUEST_UNKNOWN.code());
+    assertThat(moved).isEmpty();
+  }
+
+  @Test
+  void onlyGuestsOfTheNamedReleaseAreInQuestion() {
+    Stage.Build other = new Stage.Build("scripted-1.5.0", Stage.KIND);
+    guests("a");
+    hyperplexor.create(stage.spec("b"), other, Progress.NONE);
+    Rollout.Order fromOld =
+        new Rollout.Order(
+            List.of(), Stage.NEW, Optional.of(Stage.OLD.name()), 1, 0, Duration.ZERO, LONG);
+
+    assertThat(outcomes(rollOut(fromOld))).containsExactly("a committed");
+    assertThat(outcomes(rollOut(fromOld))).containsExactly("a there");
+    assertThat(hyperplexor.show("b").release()).isEqualTo(other.name());
+  }
+
+  @Test
+  void whatIsOutOfRangeIsToldTogether() {
+    assertThatThrownBy(() -> order(0, -1, Duration.ofDays(2)))
+        .hasMessageContaining("parallel is not between 1 and 64")
+        .hasMessageContaining("canary is below 0")
+        .hasMessageContaining("soak is not between 0 and 24 hours");
+  }
+
+  @Test
+  void canariesAreMovedAloneAndWatchedBeforeTheRest() {
+    guests("a", "b", "c");
+    List<String> told = Collections.synchronizedList(new ArrayList<>());
+    audience =
+        (guest, state, _) -> {
+          told.add(guest + " " + state);
+          return true;
+        };
+
+    Rollout.Result result = rollOut(order(4, 1, Duration.ofMillis(50)));
+
+    assertThat(outcomes(result)).containsExactly("a committed", "b committed", "c committed");
+    assertThat(told.indexOf("a committed")).isBetween(0, told.indexOf(" soak"));
+    assertThat(told.indexOf(" soak"))
+        .isLessThan(told.indexOf("b Planned"))
+        .isLessThan(told.indexOf("c Planned"));
+  }
+
+  @Test
+  void aCanaryThatEndsWhileItIsWatchedStopsTheRollout() {
+    guests("a", "b");
+    audience =
+        (_, state, _) -> {
+          if (state.equals("soak")) {
+            stage.actor("a", 2).die("it crashed");
+          }
+          return true;
+        };
+
+    Rollout.Result result = rollOut(order(1, 1, Duration.ofSeconds(20)));
+
+    assertThat(outcomes(result)).containsExactly("a soak-failed", "b not-started");
+    assertThat(result.guests().getFirst().detail()).startsWith("It is stopped (it crashed)");
+    assertThat(result.stopped().orElseThrow()).contains("Guest a", "did not stand the watch");
+    assertThat(result.misses()).extracting(Rollout.Entry::guest).containsExactly("a");
+    assertThat(moved).containsExactly("a");
+  }
+
+  @Test
+  void noFurtherGuestIsStartedWhenTheClientHasGone() {
+    guests("a", "b", "c");
+    audience = (guest, _, _) -> !guest.equals("b");
+
+    Rollout.Result result = rollOut(one());
+
+    assertThat(outcomes(result)).containsExactly("a committed", "b not-started", "c not-started");
+    assertThat(result.stopped()).hasValue("The client has gone.");
+    assertThat(moved).containsExactly("a");
+  }
+
+  @Test
+  void guestsInFlightEndWhenAnotherFails() throws Exception {
+    guests("a", "b", "c");
+    CountDownLatch failed = new CountDownLatch(1);
+    audience =
+        (_, state, _) -> {
+          if (state.equals("rolled-back")) {
+            failed.countDown();
+          }
+          return true;
+        };
+    stage.on(
+        "1.connect",
+        source -> {
+          if (source.guest().equals("a")) {
+            await(failed);
+          } else {
+            throw Problem.REPLACE_PREPARE.because("No channel.");
+          }
+        });
+
+    Rollout.Result result = rollOut(order(2, 0, Duration.ZERO));
+
+    assertThat(outcomes(result)).containsExactly("a committed", "b rolled-back", "c not-started");
+  }
+
+  @Test
+  void guestsArePreparedInParallelAndSwitchOneAfterTheOther() {
+    guests("a", "b", "c", "d");
+    CountDownLatch together = new CountDownLatch(3);
+    AtomicInteger switching = new AtomicInteger();
+    AtomicInteger most = new AtomicInteger();
+    stage
+        .on(
+            "2.expect",
+            _ -> {
+              together.countDown();
+              await(together);
+            })
+        .on(
+            "1.handOver",
+            source -> {
+              most.accumulateAndGet(switching.incrementAndGet(), Math::max);
+              java.util.concurrent.locks.LockSupport.parkNanos(20_000_000);
+              switching.decrementAndGet();
+              stage.handOverFirst(source);
+            });
+
+    Rollout.Result result = rollOut(order(3, 0, Duration.ZERO));
+
+    assertThat(result.guests()).allMatch(entry -> entry.outcome() == Outcome.COMMITTED);
+    int cores = Runtime.getRuntime().availableProcessors();
+    assertThat(most.get()).isLessThanOrEqualTo(SwitchGate.forCores(cores).free());
+  }
+
+  @Test
+  void aBusyGuestIsLeftAloneAndASecondRolloutIsRefused() throws Exception {
+    guests("a", "b");
+    CountDownLatch preparing = new CountDownLatch(1);
+    CountDownLatch goOn = new CountDownLatch(1);
+    stage.on(
+        "1.connect",
+        source -> {
+          if (source.guest().equals("a")) {
+            preparing.countDown();
+            await(goOn);
+          }
+        });
+    CompletableFuture<Rollout.Result> first =
+        CompletableFuture.supplyAsync(() -> rollOut(one("a")));
+    await(preparing);
+
+    assertThatThrownBy(() -> rollOut(one()))
+        .extracting(Stage::code)
+        .isEqualTo(Problem.ROLLOUT_BUSY.code());
+    assertThat(outcomes(hyperplexor.planRollout(one())))
+        .containsExactly("a left-alone", "b movable");
+    goOn.countDown();
+
+    assertThat(outcomes(first.get(10, TimeUnit.SECONDS))).containsExactly("a committed");
+    assertThat(outcomes(rollOut(one()))).containsExactly("a there", "b committed");
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      assertThat(latch.await(10, TimeUnit.SECONDS)).isTrue();
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+}
