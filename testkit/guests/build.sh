@@ -9,8 +9,9 @@ umask 022
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 # Loaded by /init in the order of this list, each after what it depends on. virtio_mmio is for
-# microvm; button and evdev turn the ACPI power button into a power-off.
-wanted=(virtio_pci virtio_mmio virtio_net virtio_blk button evdev)
+# microvm; button and evdev turn the ACPI power button into a power-off; crc32c_generic is what ext4
+# asks the kernel for by name and does not list as a dependency.
+wanted=(virtio_pci virtio_mmio virtio_net virtio_blk button evdev crc32c_generic ext4)
 
 fail() {
     echo "build.sh: $*" >&2
@@ -118,7 +119,7 @@ link() {
 
 write_archive() {
     local name
-    for name in bin dev lib lib/modules proc root run sys; do folder "$name"; done
+    for name in bin data dev lib lib/modules proc root run sys; do folder "$name"; done
     file init 0100755 "$here/linux/init"
     file bin/busybox 0100755 "$work/busybox"
     file bin/guest 0100755 "$work/guest"

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
@@ -37,7 +38,7 @@
 #define MIB (1024u * 1024u)
 #define SECOND 1000000000ull
 #define HEARTBEAT_FILE "/run/heartbeat"
-#define HEARTBEAT_VERSION 1u
+#define HEARTBEAT_VERSION 2u
 #define DEFAULT_PERIOD_US 250
 #define REGION_BYTES (4 * MIB)
 #define REGION_WORDS (REGION_BYTES / sizeof(uint64_t))
@@ -47,6 +48,15 @@
 #define DISK_INTERVAL_NS (SECOND / 20)
 #define FILL_WORDS (PAGE / sizeof(uint64_t) - 5)
 #define DISK_MAGIC 0x4859504653444b31ull
+#define DATA "/data"
+#define FILES 16u
+#define FILE_RECORDS 64u
+#define FILE_RECORD_WORDS 64u
+#define FILE_RECORD_BYTES (FILE_RECORD_WORDS * sizeof(uint64_t))
+#define FILE_BYTES (FILE_RECORDS * FILE_RECORD_BYTES)
+#define FILE_MAGIC 0x4859504653464c31ull
+#define FILE_INTERVAL_NS (SECOND / 5)
+#define UNMOUNT_ATTEMPTS 200
 #define DIRTY_TICK_NS (SECOND / 100)
 #define CLIENTS 256
 #define CLIENT_BYTES 16384
@@ -69,9 +79,12 @@ struct heartbeat {
     word echo_connections;
     word echo_bytes;
     word boot_id;
+    word file_sequence;
+    word file_errors;
+    word file_mismatches;
 };
 
-_Static_assert(sizeof(struct heartbeat) == 15 * sizeof(uint64_t), "the page layout is a contract");
+_Static_assert(sizeof(struct heartbeat) == 18 * sizeof(uint64_t), "the page layout is a contract");
 
 /* The magic words must stand nowhere in RAM but in the heartbeat page, so the binary has them only
    as halves of an XOR, and volatile keeps the compiler from joining them. */
@@ -403,6 +416,79 @@ static void diskwriter(const char *device) {
     }
 }
 
+/* ---- filewriter ---- */
+
+/* The first words are magic, sequence, boot id and checksum, the rest are the sequence again. */
+static void fill_file_record(uint64_t *record, uint64_t sequence) {
+    for (size_t i = 0; i < FILE_RECORD_WORDS; i++) record[i] = sequence;
+    record[0] = FILE_MAGIC;
+    record[2] = get(&page->boot_id);
+    record[3] = 0;
+    record[3] = checksum(CHECKSUM_START, record, FILE_RECORD_WORDS);
+}
+
+static uint64_t file_of(uint64_t sequence) { return (sequence - 1) / FILE_RECORDS % FILES; }
+
+static uint64_t place_of(uint64_t sequence) { return (sequence - 1) % FILE_RECORDS; }
+
+static int open_file(int folder, uint64_t sequence, int flags) {
+    char name[32];
+    snprintf(name, sizeof name, "seq-%02u", (unsigned)file_of(sequence));
+    return openat(folder, name, flags | O_CLOEXEC, 0600);
+}
+
+/* The record counts once the file system says that it is on the disk, and the name of a new file
+   with it. */
+static int append(int folder, uint64_t sequence) {
+    uint64_t record[FILE_RECORD_WORDS];
+    int first = place_of(sequence) == 0;
+    int file = open_file(folder, sequence, O_WRONLY | (first ? O_CREAT | O_TRUNC : 0));
+    if (file < 0) return 0;
+    fill_file_record(record, sequence);
+    off_t at = (off_t)(place_of(sequence) * FILE_RECORD_BYTES);
+    int kept = pwrite(file, record, sizeof record, at) == (ssize_t)sizeof record && !fsync(file)
+               && (!first || !fsync(folder));
+    close(file);
+    return kept;
+}
+
+/* Reads a whole file from the disk and not from the cache; `last` is its last record. */
+static int is_intact(int folder, uint64_t last, const uint64_t *buffer) {
+    uint64_t wanted[FILE_RECORD_WORDS];
+    int file = open_file(folder, last, O_RDONLY | O_DIRECT);
+    if (file < 0) return 0;
+    int intact = pread(file, (void *)buffer, FILE_BYTES, 0) == (ssize_t)FILE_BYTES;
+    close(file);
+    for (size_t i = 0; intact && i < FILE_RECORDS; i++) {
+        fill_file_record(wanted, last - FILE_RECORDS + 1 + i);
+        intact = !memcmp(wanted, buffer + i * FILE_RECORD_WORDS, sizeof wanted);
+    }
+    return intact;
+}
+
+static void filewriter(const char *path) {
+    go_to_background();
+    map_heartbeat();
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) fail("open %s", path);
+    uint64_t *buffer = map_locked(FILE_BYTES, "a file of records");
+    uint64_t sequence = 1, tick = clock_ns(CLOCK_MONOTONIC);
+    if (!append(folder, sequence)) fail("write to %s", path);
+    set(&page->file_sequence, sequence);
+    tell_ready();
+    for (;;) {
+        tick = next_tick(tick, FILE_INTERVAL_NS);
+        sleep_until(tick);
+        if (!append(folder, sequence + 1)) {
+            add(&page->file_errors, 1);
+            continue;
+        }
+        set(&page->file_sequence, ++sequence);
+        if (place_of(sequence) == FILE_RECORDS - 1 && !is_intact(folder, sequence, buffer))
+            add(&page->file_mismatches, 1);
+    }
+}
+
 /* ---- dirty ---- */
 
 static void dirty(uint64_t mib, uint64_t rate_mib_s) {
@@ -444,6 +530,15 @@ static nfds_t open_power_buttons(struct pollfd *buttons) {
     return count;
 }
 
+/* Everything that writes is ended first, so that the file system can be unmounted and is clean. */
+static void power_off(void) {
+    kill(-1, SIGKILL);
+    for (int i = 0; i < UNMOUNT_ATTEMPTS && umount(DATA) && errno == EBUSY; i++)
+        sleep_until(clock_ns(CLOCK_MONOTONIC) + SECOND / 100);
+    sync();
+    reboot(RB_POWER_OFF);
+}
+
 static void powerbutton(void) {
     go_to_background();
     struct pollfd buttons[INPUTS];
@@ -457,8 +552,7 @@ static void powerbutton(void) {
             struct input_event event;
             while (read(buttons[i].fd, &event, sizeof event) == sizeof event) {
                 if (event.type != EV_KEY || event.code != KEY_POWER || event.value != 1) continue;
-                sync();
-                reboot(RB_POWER_OFF);
+                power_off();
             }
         }
     }
@@ -472,7 +566,7 @@ static void status(void) {
     static const char *const names[] = {
         "version", "beats", "beat_ns", "largest_gap_ns", "region_expected", "region_computed",
         "region_passes", "region_mismatches", "disk_sequence", "disk_errors", "echo_connections",
-        "echo_bytes", "boot_id"};
+        "echo_bytes", "boot_id", "file_sequence", "file_errors", "file_mismatches"};
     map_heartbeat();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         printf("%s %llu\n", names[i], (unsigned long long)get(&page->version + i));
@@ -480,7 +574,7 @@ static void status(void) {
 
 static const char usage[] =
     "usage: guest heartbeat [PERIOD_US [spin]] | echo PORT | diskwriter DEVICE\n"
-    "             | dirty MIB RATE_MIB_PER_S | powerbutton | status\n";
+    "             | filewriter FOLDER | dirty MIB RATE_MIB_PER_S | powerbutton | status\n";
 
 static int is(const char *name, int arguments, int least, int most) {
     return !strcmp(subcommand, name) && arguments >= least && arguments <= most;
@@ -497,6 +591,8 @@ int main(int count, char **words) {
         echo((uint16_t)number(given[0], 1, 65535, "the TCP port"));
     else if (is("diskwriter", arguments, 1, 1))
         diskwriter(given[0]);
+    else if (is("filewriter", arguments, 1, 1))
+        filewriter(given[0]);
     else if (is("dirty", arguments, 2, 2))
         dirty(number(given[0], 1, 1u << 20, "the size in MiB"),
               number(given[1], 1, 1u << 20, "the rate in MiB/s"));
