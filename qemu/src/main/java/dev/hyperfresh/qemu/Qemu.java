@@ -18,6 +18,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -35,6 +36,23 @@ public final class Qemu implements Hypervisor {
   private static final System.Logger LOG = System.getLogger(Qemu.class.getName());
   private static final Pattern VERSIONED = Pattern.compile(".*-[0-9]+\\.[0-9]+");
   private static final List<String> NEEDED_CAPABILITIES = List.of("x-ignore-shared", "events");
+
+  private final ControlWatcher watcher;
+  private final Duration patience;
+
+  /// Unwatched, and as patient as no QEMU needs that works.
+  public Qemu() {
+    this(ControlWatcher.NONE, Qmp.PATIENCE);
+  }
+
+  /// With a watcher of all control channels.
+  ///
+  /// @param patience how long a QEMU may take for an answer, more than zero; one that takes longer
+  ///   counts as hung
+  public Qemu(ControlWatcher watcher, Duration patience) {
+    this.watcher = watcher;
+    this.patience = patience;
+  }
 
   @Override
   public String kind() {
@@ -116,7 +134,7 @@ public final class Qemu implements Hypervisor {
     return spawn(launch, true);
   }
 
-  private static Instance spawn(Launch launch, boolean waiting) {
+  private Instance spawn(Launch launch, boolean waiting) {
     QemuRelease release = (QemuRelease) launch.release();
     Problem problem = waiting ? Problem.REPLACE_PREPARE : Problem.GUEST_START;
     Path qmp = socket(launch, ".qmp");
@@ -155,11 +173,11 @@ public final class Qemu implements Hypervisor {
     }
   }
 
-  private static Instance connect(
+  private Instance connect(
       Launch launch, QemuRelease release, ChildProcess child, Path qmp, Path console) {
     QemuProcess process = QemuProcess.of(child);
     try {
-      return new QemuInstance(launch, release, process, qmp, console);
+      return new QemuInstance(launch, release, process, qmp, console, watcher, patience);
     } catch (RuntimeException e) {
       process.kill();
       process.close();
@@ -187,7 +205,13 @@ public final class Qemu implements Hypervisor {
     QemuProcess process = QemuProcess.survivor(pid);
     try {
       return new QemuInstance(
-          launch, release, process, socket(launch, ".qmp"), socket(launch, ".con"));
+          launch,
+          release,
+          process,
+          socket(launch, ".qmp"),
+          socket(launch, ".con"),
+          watcher,
+          patience);
     } catch (LinuxException | Qmp.QmpException e) {
       process.close();
       throw Problem.GUEST_STATE.because(

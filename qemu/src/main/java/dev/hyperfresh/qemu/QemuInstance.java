@@ -79,9 +79,16 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   /// Takes over `process` and opens its control channel at `qmpSocket`.
   ///
+  /// @param patience how long an answer is awaited
   /// @throws Qmp.QmpException when it does not answer; the caller still owns the process
   QemuInstance(
-      Launch launch, QemuRelease release, QemuProcess process, Path qmpSocket, Path console) {
+      Launch launch,
+      QemuRelease release,
+      QemuProcess process,
+      Path qmpSocket,
+      Path console,
+      ControlWatcher watcher,
+      Duration patience) {
     this.generation = launch.generation();
     this.release = release;
     this.process = process;
@@ -93,10 +100,14 @@ final class QemuInstance implements Instance, Qmp.Listener {
     this.qmp =
         Qmp.open(
             UnixSocket.connect(qmpSocket),
+            new Qmp.Use(
+                watcher,
+                new ControlWatcher.Party(launch.spec().name(), generation, process.pid()),
+                patience),
             launch.spec().name() + "-" + generation,
             transcript,
             this,
-            Qmp.PATIENCE);
+            patience);
   }
 
   @Override
@@ -171,7 +182,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   @Override
   public void handOver() {
     try {
-      qmp.post(handOverCommand);
+      qmp.post("migrate", handOverCommand);
     } catch (Qmp.QmpException e) {
       throw Problem.REPLACE_SWITCH.because(release.name() + ": " + e.getMessage(), e);
     }
@@ -255,7 +266,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     var _ =
         qmp.expectAnswer(ANSWERING)
             .thenAccept(_ -> events.on(new InstanceEvent.Answering(generation)));
-    qmp.post(Qmp.encode("query-status", Map.of(), ANSWERING));
+    qmp.post("query-status", Qmp.encode("query-status", Map.of(), ANSWERING));
   }
 
   private void forgetChannel() {
@@ -405,7 +416,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   public void end(Duration limit) {
     try {
       // The answer may never come: QEMU ends first.
-      qmp.post(Qmp.encode("quit", Map.of(), "quit"));
+      qmp.post("quit", Qmp.encode("quit", Map.of(), "quit"));
     } catch (Qmp.QmpException e) {
       transcript.sent("# quit: " + e.getMessage());
     }

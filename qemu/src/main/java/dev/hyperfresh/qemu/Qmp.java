@@ -58,7 +58,19 @@ final class Qmp implements AutoCloseable {
     }
   }
 
+  /// How a channel is used.
+  ///
+  /// @param watcher told of everything that passes
+  /// @param peer what the watcher knows the other end by
+  /// @param patience how long the answer to a command is awaited, more than zero
+  record Use(ControlWatcher watcher, ControlWatcher.Party peer, Duration patience) {
+    /// Unwatched, with a patience that no hypervisor needs that works.
+    static final Use ORDINARY =
+        new Use(ControlWatcher.NONE, new ControlWatcher.Party("", 0, 0), PATIENCE);
+  }
+
   private final UnixSocket socket;
+  private final Use use;
   private final Listener listener;
   private final Transcript transcript;
   private final CompletableFuture<JsonNode> greeting = new CompletableFuture<>();
@@ -71,8 +83,9 @@ final class Qmp implements AutoCloseable {
   private final AtomicInteger nextId = new AtomicInteger();
   private final Thread reader;
 
-  private Qmp(UnixSocket socket, String name, Transcript transcript, Listener listener) {
+  private Qmp(UnixSocket socket, Use use, String name, Transcript transcript, Listener listener) {
     this.socket = socket;
+    this.use = use;
     this.listener = listener;
     this.transcript = transcript;
     this.reader = Thread.ofPlatform().name("hf-qmp-" + name).daemon().unstarted(this::readAll);
@@ -83,7 +96,18 @@ final class Qmp implements AutoCloseable {
   /// @throws QmpException when the peer does not greet within `limit`
   static Qmp open(
       UnixSocket socket, String name, Transcript transcript, Listener listener, Duration limit) {
-    Qmp qmp = new Qmp(socket, name, transcript, listener);
+    return open(socket, Use.ORDINARY, name, transcript, listener, limit);
+  }
+
+  /// Like the other one, for a channel that is used in a way of its own.
+  static Qmp open(
+      UnixSocket socket,
+      Use use,
+      String name,
+      Transcript transcript,
+      Listener listener,
+      Duration limit) {
+    Qmp qmp = new Qmp(socket, use, name, transcript, listener);
     qmp.reader.start();
     try {
       await(qmp.greeting, "greeting", limit);
@@ -97,18 +121,19 @@ final class Qmp implements AutoCloseable {
 
   /// Runs one command and returns its `return` member. Descriptors travel with the command.
   ///
-  /// @throws QmpException when it fails or is not answered in [#PATIENCE]
+  /// @throws QmpException when it fails or is not answered in time
   JsonNode execute(String command, Map<String, ?> arguments, Fd... descriptors) {
-    return execute(PATIENCE, command, arguments, descriptors);
+    return execute(use.patience(), command, arguments, descriptors);
   }
 
-  /// As [#execute(String, Map, Fd...)], and waits for at most `limit`.
+  /// As [#execute(String, Map, Fd...)], and waits for at most `limit` even with more patience.
   JsonNode execute(Duration limit, String command, Map<String, ?> arguments, Fd... descriptors) {
     String id = Integer.toString(nextId.incrementAndGet());
     CompletableFuture<JsonNode> answer = expectAnswer(id);
     try {
+      use.watcher().sending(use.peer(), command);
       send(encode(command, arguments, id), descriptors);
-      return await(answer, command, limit);
+      return await(answer, command, limit.compareTo(use.patience()) < 0 ? limit : use.patience());
     } finally {
       pending.remove(id);
     }
@@ -126,8 +151,10 @@ final class Qmp implements AutoCloseable {
   /// Sends a prepared command and does not wait. A refusal arrives as the failure of the answer
   /// that [#expectAnswer] made beforehand.
   ///
+  /// @param command the name of what is encoded
   /// @throws QmpException when the connection has ended
-  void post(byte[] encoded) {
+  void post(String command, byte[] encoded) {
+    use.watcher().sending(use.peer(), command);
     try {
       socket.send(encoded);
     } catch (LinuxException | IllegalStateException e) {
@@ -219,14 +246,22 @@ final class Qmp implements AutoCloseable {
 
   private void dispatch(byte[] line, int length) {
     QmpMessage message = QmpMessage.decode(line, 0, length);
+    String status =
+        message instanceof QmpMessage.Event event ? event.data().path("status").asString("") : "";
+    if (use.watcher().received(use.peer(), message.name(), status)) {
+      deliver(message);
+    }
+    int kept = Math.min(length, Transcript.MAX_LINE);
+    transcript.received(new String(line, 0, kept, StandardCharsets.UTF_8).strip());
+  }
+
+  private void deliver(QmpMessage message) {
     switch (message) {
       case QmpMessage.Event event -> listener.event(event);
       case QmpMessage.Success success -> complete(success.id(), success.value());
       case QmpMessage.Failure failure -> fail(failure);
       case QmpMessage.Greeting _ -> greeting.complete(QmpMessage.JSON.nullNode());
     }
-    int kept = Math.min(length, Transcript.MAX_LINE);
-    transcript.received(new String(line, 0, kept, StandardCharsets.UTF_8).strip());
   }
 
   private void complete(String id, JsonNode value) {

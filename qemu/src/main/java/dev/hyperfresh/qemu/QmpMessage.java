@@ -27,14 +27,32 @@ sealed interface QmpMessage {
                   .build())
           .build();
 
+  /// What [ControlWatcher#received] calls the message.
+  String name();
+
   /// The first message of a server.
-  record Greeting(String version) implements QmpMessage {}
+  record Greeting(String version) implements QmpMessage {
+    @Override
+    public String name() {
+      return "greeting";
+    }
+  }
 
   /// The success of a command.
-  record Success(String id, JsonNode value) implements QmpMessage {}
+  record Success(String id, JsonNode value) implements QmpMessage {
+    @Override
+    public String name() {
+      return "return";
+    }
+  }
 
   /// The failure of a command.
-  record Failure(String id, String kind, String description) implements QmpMessage {}
+  record Failure(String id, String kind, String description) implements QmpMessage {
+    @Override
+    public String name() {
+      return "error";
+    }
+  }
 
   /// Something that happened in the hypervisor.
   ///
