@@ -63,7 +63,7 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#INTERNAL] when it may not be killed
   void condemn();
 
-  /// Source, after a hand-over that failed: cancels what is left of the hand-over and returns when
+  /// Source, after a hand-over that failed: ends what is left of the hand-over and returns when
   /// the guest runs. May be called again.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the process has ended;

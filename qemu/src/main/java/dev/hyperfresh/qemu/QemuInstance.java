@@ -79,7 +79,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   /// Takes over `process` and opens its control channel at `qmpSocket`.
   ///
-  /// @param patience how long an answer is awaited
+  /// @param patience how long the answer to a command is awaited; a process that is starting has
+  ///   longer
   /// @throws Qmp.QmpException when it does not answer; the caller still owns the process
   QemuInstance(
       Launch launch,
@@ -107,7 +108,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
             launch.spec().name() + "-" + generation,
             transcript,
             this,
-            patience);
+            Qmp.PATIENCE);
   }
 
   @Override
@@ -238,8 +239,6 @@ final class QemuInstance implements Instance, Qmp.Listener {
   @Override
   public void takeBack() {
     try {
-      // Even while the guest runs: a hand-over still under way would stop it a moment later.
-      qmp.execute(TAKE_BACK_LIMIT, "migrate_cancel", Map.of());
       awaitHandOverOver();
       resume();
     } catch (Qmp.QmpException e) {
@@ -278,7 +277,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     }
   }
 
-  /// A cancelled migration resumes the guest by itself, and until it has, QEMU refuses `cont`. So
+  /// A migration that failed resumes the guest by itself, and until it has, QEMU refuses `cont`. So
   /// does one whose image is still locked by a target that is being killed.
   private void resume() {
     long deadline = Clock.monotonicNanos() + TAKE_BACK_LIMIT.toNanos();
@@ -315,7 +314,11 @@ final class QemuInstance implements Instance, Qmp.Listener {
     return qmp.execute(TAKE_BACK_LIMIT, "query-status", Map.of()).path("running").asBoolean(false);
   }
 
-  /// A cancelled migration ends with an event; a migration that never began has none to wait for.
+  /// A hand-over under way would stop the guest a moment later, so its end is awaited, also while
+  /// the guest runs. It ends by itself: its reader is dead or dying, and the channel holds all of
+  /// the state. It is not cancelled, because a QEMU 7.2 whose migration is cancelled while it gives
+  /// its disks away resumes the guest without having them back, and aborts at the guest's next
+  /// write.
   private void awaitHandOverOver() {
     String status =
         qmp.execute(TAKE_BACK_LIMIT, "query-migrate", Map.of()).path("status").asString("none");
