@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
@@ -46,6 +47,7 @@ public final class Daemon implements AutoCloseable {
     WarmUp.run();
     KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
     this.releases = new QemuReleases(config.releases(), new DebianPackages(config.packages()));
+    releases.letOthersRead();
     this.history = History.open(config.state().resolve("history.db"));
     this.hyperplexor =
         new Hyperplexor(
@@ -85,8 +87,7 @@ public final class Daemon implements AutoCloseable {
           state,
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
       FileChannel file =
-          FileChannel.open(
-              state.resolve("daemon.lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+          FileChannel.open(PrivateFile.at(state.resolve("daemon.lock")), StandardOpenOption.WRITE);
       FileLock lock = tryLock(file);
       if (lock == null) {
         file.close();

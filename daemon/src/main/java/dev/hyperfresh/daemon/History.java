@@ -1,7 +1,9 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
@@ -26,7 +28,8 @@ final class History implements AutoCloseable {
 
   static History open(Path file) {
     try {
-      Connection connection = DriverManager.getConnection("jdbc:sqlite:" + file);
+      // SQLite gives its other files the mode of this one.
+      Connection connection = DriverManager.getConnection("jdbc:sqlite:" + PrivateFile.at(file));
       try (Statement statement = connection.createStatement()) {
         statement.execute("PRAGMA journal_mode=WAL");
         statement.execute(
@@ -37,7 +40,7 @@ final class History implements AutoCloseable {
             "CREATE INDEX IF NOT EXISTS replacement_by_guest ON replacement (guest, started_micros)");
       }
       return new History(connection);
-    } catch (SQLException e) {
+    } catch (SQLException | IOException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be opened: " + e.getMessage(), e);
     }
   }

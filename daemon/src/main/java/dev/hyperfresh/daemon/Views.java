@@ -38,6 +38,7 @@ public final class Views {
     json.put("disks", spec.disks().stream().map(disk -> disk.path().toString()).toList());
     json.put("nics", spec.nics().stream().map(Views::nic).toList());
     json.put("pid", view.pid());
+    json.put("confinement", view.confinement());
     json.put("generation", view.generation());
     json.put("created_at", view.createdAt().toString());
     json.put("console", view.console().map(Object::toString).orElse(""));

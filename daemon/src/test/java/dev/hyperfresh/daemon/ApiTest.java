@@ -47,10 +47,16 @@ class ApiTest {
   void onlyTheOwnerMayEnter() throws Exception {
     Path state = daemon.config().state();
 
-    assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(state)))
-        .isEqualTo("rwx------");
+    for (String secret : List.of("daemon.lock", "journal.log", "history.db")) {
+      assertThat(
+              PosixFilePermissions.toString(Files.getPosixFilePermissions(state.resolve(secret))))
+          .as(secret)
+          .isEqualTo("rw-------");
+    }
     assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(state.resolve("run"))))
         .isEqualTo("rwx------");
+    assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(state)))
+        .isIn("rwx------", "rwx--x--x");
     assertThat(Files.exists(daemon.config().socket(), LinkOption.NOFOLLOW_LINKS)).isTrue();
   }
 

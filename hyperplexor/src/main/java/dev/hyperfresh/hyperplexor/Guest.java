@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
@@ -48,6 +49,7 @@ final class Guest implements Movable {
   private final Path files;
   private final Path sockets;
   private final Instant createdAt;
+  private final Confinement confinement;
   private final Pulse pulse;
   private final BlockingQueue<InstanceEvent> mailbox = new LinkedBlockingQueue<>();
   private final ExecutorService thread;
@@ -71,6 +73,7 @@ final class Guest implements Movable {
       Path files,
       Path sockets,
       Instant createdAt,
+      Confinement confinement,
       Consumer<Guest> changed) {
     this.spec = spec;
     this.hypervisor = hypervisor;
@@ -80,6 +83,7 @@ final class Guest implements Movable {
     this.files = files;
     this.sockets = sockets;
     this.createdAt = createdAt;
+    this.confinement = confinement;
     this.changed = changed;
     this.pulse = new Pulse(memory);
     this.thread =
@@ -114,6 +118,10 @@ final class Guest implements Movable {
 
   Path files() {
     return files;
+  }
+
+  Confinement confinement() {
+    return confinement;
   }
 
   Pulse pulse() {
@@ -197,6 +205,7 @@ final class Guest implements Movable {
               spec,
               accelerator,
               createdAt,
+              confinement.user(),
               GuestFile.Tenant.of(current),
               waiting.map(GuestFile.Tenant::of))
           .write(files);
@@ -237,6 +246,7 @@ final class Guest implements Movable {
         files,
         sockets,
         generation,
+        confinement,
         this::onEvent);
   }
 
@@ -326,7 +336,8 @@ final class Guest implements Movable {
         accelerator,
         createdAt,
         current == null ? Optional.empty() : Optional.of(current.console()),
-        files);
+        files,
+        current == null ? "" : current.confinement());
   }
 
   private void onEvent(InstanceEvent event) {

@@ -23,17 +23,20 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Properties;
 
 /// What a daemon writes down of a guest, so that the next one can take it back: who runs it, and
 /// while it is being replaced, who is about to. Always whole: a new file takes the old one's place.
 ///
+/// @param user of the guest's own, if it has one
 /// @param running the process that runs the guest
 /// @param waiting the process that a replacement has prepared
 record GuestFile(
     GuestSpec spec,
     AcceleratorChoice accelerator,
     Instant createdAt,
+    OptionalInt user,
     Tenant running,
     Optional<Tenant> waiting) {
   private static final String NAME = "guest.properties";
@@ -108,6 +111,10 @@ record GuestFile(
               spec(p),
               new AcceleratorChoice(accelerator, get(p, "accelerator.reason")),
               Instant.parse(get(p, "created")),
+              find(p, "user")
+                  .map(Integer::parseInt)
+                  .map(OptionalInt::of)
+                  .orElse(OptionalInt.empty()),
               process(p, "running"),
               find(p, "waiting.pid").map(_ -> process(p, "waiting"))));
     } catch (IOException | RuntimeException e) {
@@ -121,6 +128,7 @@ record GuestFile(
     p.setProperty("accelerator", accelerator.accelerator().name());
     p.setProperty("accelerator.reason", accelerator.reason());
     p.setProperty("created", createdAt.toString());
+    user.ifPresent(number -> p.setProperty("user", Integer.toString(number)));
     put(p, "running", running);
     waiting.ifPresent(process -> put(p, "waiting", process));
     return p;

@@ -15,6 +15,7 @@ import java.util.Optional;
 /// @param generation how many instances it has had
 /// @param console the unix socket of the serial console
 /// @param files the folder with its console log, pinned boot files and hypervisor logs
+/// @param confinement whose rights its process has and what bounds it, for people
 public record GuestView(
     GuestSpec spec,
     State state,
@@ -26,7 +27,8 @@ public record GuestView(
     AcceleratorChoice accelerator,
     Instant createdAt,
     Optional<Path> console,
-    Path files) {
+    Path files,
+    String confinement) {
 
   /// What a guest is doing.
   public enum State {

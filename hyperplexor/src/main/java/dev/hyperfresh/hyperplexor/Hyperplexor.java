@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
@@ -49,6 +50,7 @@ public final class Hyperplexor implements AutoCloseable {
   private final Path sockets;
   private final Hypervisor hypervisor;
   private final KvmProbe.Result kvm;
+  private final Confiner confiner = Confiner.ofThisHost();
   private final Journal journal;
   private final SwitchGate gate;
   private final Consumer<GuestView> changed;
@@ -60,7 +62,8 @@ public final class Hyperplexor implements AutoCloseable {
   private final AtomicBoolean rollingOut = new AtomicBoolean();
   private final AtomicLong lastId = new AtomicLong(System.currentTimeMillis());
 
-  /// Works under `directory`, which it creates with mode 0700; one that is there gets that mode.
+  /// Works under `directory`, which it creates. Others may pass through it where guests have users
+  /// of their own, because these need their releases; what lies in it is closed to them.
   ///
   /// @param kvm what `/dev/kvm` was seen to do on this host
   /// @param changed told of every guest whose view changed, on the guest's thread; must not block
@@ -72,7 +75,7 @@ public final class Hyperplexor implements AutoCloseable {
     this.hypervisor = hypervisor;
     this.kvm = kvm;
     this.changed = changed;
-    privateFolder(this.directory);
+    folder(this.directory, confiner.givesUsers() ? "rwx--x--x" : "rwx------");
     privateFolder(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
     this.gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
@@ -119,7 +122,10 @@ public final class Hyperplexor implements AutoCloseable {
       start(guest, release);
       return guest.view();
     } catch (RuntimeException e) {
-      guests.remove(spec.name());
+      Guest failed = guests.remove(spec.name());
+      if (failed != null) {
+        confiner.release(spec.name(), failed.confinement());
+      }
       Contained.run("removing " + files, () -> deleteFolder(files));
       throw e;
     }
@@ -199,6 +205,7 @@ public final class Hyperplexor implements AutoCloseable {
           files,
           sockets,
           Instant.now(),
+          confiner.confine(spec, files),
           guest -> changed.accept(guest.view()));
     } catch (LinuxException e) {
       memories.forEach(MemFd::close);
@@ -260,10 +267,12 @@ public final class Hyperplexor implements AutoCloseable {
 
   private String takeBack(GuestFile file, Path files, Function<String, Release> releases) {
     String name = file.spec().name();
-    Survivors survivors = new Survivors(hypervisor, file, files, sockets);
+    Confinement confinement = confiner.again(file.spec(), file.user(), files);
+    Survivors survivors = new Survivors(hypervisor, file, files, sockets, confinement);
     GuestFile.Tenant authority = survivors.decide(releases);
     if (!authority.lives()) {
       GuestFile.remove(files);
+      confiner.release(name, confinement);
       return "Guest " + name + " ended while no daemon ran; its logs are in " + files + ".";
     }
     Release release = releases.apply(authority.release());
@@ -391,6 +400,7 @@ public final class Hyperplexor implements AutoCloseable {
     synchronized (guest) {
       guest.delete();
       deleteFolder(guest.files());
+      confiner.release(name, guest.confinement());
       if (guests.remove(name, guest)) {
         names.remove(name);
       }
@@ -413,7 +423,13 @@ public final class Hyperplexor implements AutoCloseable {
   public void close() {
     List<String> failures = new ArrayList<>();
     for (Guest guest : guests.values()) {
-      attempt(failures, "Guest " + guest.spec().name(), guest::delete);
+      attempt(
+          failures,
+          "Guest " + guest.spec().name(),
+          () -> {
+            guest.delete();
+            confiner.release(guest.spec().name(), guest.confinement());
+          });
     }
     guests.clear();
     names.clear();
@@ -433,9 +449,13 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// A folder for this user alone: made, or taken over when it is the user's.
   private static void privateFolder(Path folder) {
-    Set<PosixFilePermission> owner = PosixFilePermissions.fromString("rwx------");
+    folder(folder, "rwx------");
+  }
+
+  private static void folder(Path folder, String mode) {
+    Set<PosixFilePermission> permissions = PosixFilePermissions.fromString(mode);
     try {
-      Files.createDirectories(folder, PosixFilePermissions.asFileAttribute(owner));
+      Files.createDirectories(folder, PosixFilePermissions.asFileAttribute(permissions));
       if (!Files.getAttribute(folder, "unix:uid").equals(Host.effectiveUid())) {
         throw Problem.DAEMON_STATE.because(folder + " belongs to another user.");
       }
@@ -443,7 +463,7 @@ public final class Hyperplexor implements AutoCloseable {
       if (((int) Files.getAttribute(folder, "unix:mode") & STICKY) != 0) {
         throw Problem.DAEMON_STATE.because(folder + " is shared by all users.");
       }
-      Files.setPosixFilePermissions(folder, owner);
+      Files.setPosixFilePermissions(folder, permissions);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(folder + " cannot be made: " + e.getMessage(), e);
     }

@@ -100,7 +100,7 @@ public final class Journal implements AutoCloseable {
       boolean whole = endsWithNewline(path);
       FileChannel file =
           FileChannel.open(
-              path, StandardOpenOption.CREATE, StandardOpenOption.WRITE, StandardOpenOption.APPEND);
+              PrivateFile.at(path), StandardOpenOption.WRITE, StandardOpenOption.APPEND);
       return new Journal(path, file, !whole);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be opened: " + e.getMessage(), e);

@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
@@ -16,7 +17,8 @@ import java.util.function.Function;
 
 /// The processes that an earlier daemon left of one guest: which of them is its authority, and what
 /// they hold of it.
-record Survivors(Hypervisor hypervisor, GuestFile file, Path files, Path sockets) {
+record Survivors(
+    Hypervisor hypervisor, GuestFile file, Path files, Path sockets, Confinement confinement) {
   private static final Duration KILL_LIMIT = Duration.ofSeconds(10);
 
   /// Decides by asking the hypervisors: a target that runs the guest has committed, whatever was
@@ -49,6 +51,7 @@ record Survivors(Hypervisor hypervisor, GuestFile file, Path files, Path sockets
         files,
         sockets,
         process.generation(),
+        confinement,
         _ -> {});
   }
 
@@ -75,6 +78,7 @@ record Survivors(Hypervisor hypervisor, GuestFile file, Path files, Path sockets
         files,
         sockets,
         file.createdAt(),
+        confinement,
         changed);
   }
 

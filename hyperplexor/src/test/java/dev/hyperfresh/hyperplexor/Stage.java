@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -148,6 +149,7 @@ final class Stage implements Hypervisor, AutoCloseable {
             folder,
             folder,
             Instant.now(),
+            Confinement.NONE,
             changed -> views.add(changed.view()));
     guest.call(() -> {
       guest.start(OLD);

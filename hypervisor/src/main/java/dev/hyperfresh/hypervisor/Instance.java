@@ -86,6 +86,11 @@ public interface Instance extends AutoCloseable {
   /// private memory cannot move.
   boolean sharesMemory();
 
+  /// Whose rights the process has and what bounds it, for people; empty when that is not known.
+  default String confinement() {
+    return "";
+  }
+
   /// What the process printed last, or empty: why it refused something, in its own words.
   String lastWords();
 

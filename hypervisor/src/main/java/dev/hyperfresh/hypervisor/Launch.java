@@ -15,6 +15,7 @@ import java.util.List;
 /// @param files the folder with the guest's pinned boot files and its logs
 /// @param sockets the folder for control sockets, mode 0700
 /// @param generation counts the instances of a guest from 1; no two share a socket's path
+/// @param confinement the rights and the bounds of the instance
 /// @param events told of everything the instance reports, on the instance's own thread
 public record Launch(
     GuestSpec spec,
@@ -25,8 +26,33 @@ public record Launch(
     Path files,
     Path sockets,
     int generation,
+    Confinement confinement,
     InstanceEvents events) {
   public Launch {
     nicQueues = List.copyOf(nicQueues);
+  }
+
+  /// A launch without confinement.
+  public Launch(
+      GuestSpec spec,
+      Release release,
+      Accelerator accelerator,
+      MemFd memory,
+      List<Fd> nicQueues,
+      Path files,
+      Path sockets,
+      int generation,
+      InstanceEvents events) {
+    this(
+        spec,
+        release,
+        accelerator,
+        memory,
+        nicQueues,
+        files,
+        sockets,
+        generation,
+        Confinement.NONE,
+        events);
   }
 }

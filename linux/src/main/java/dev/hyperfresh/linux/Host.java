@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
@@ -66,6 +67,20 @@ public final class Host {
       return Optional.of(stat.substring(stat.lastIndexOf(')') + 2).split(" "));
     } catch (IOException gone) {
       return Optional.empty();
+    }
+  }
+
+  /// The user whose rights a process has (`Uid`, effective, of proc_pid_status(5)).
+  ///
+  /// @return empty when there is no such process
+  public static OptionalInt processUid(int pid) {
+    try {
+      return Files.readAllLines(Path.of("/proc", Integer.toString(pid), "status")).stream()
+          .filter(line -> line.startsWith("Uid:"))
+          .mapToInt(line -> Integer.parseUnsignedInt(line.split("\\s+")[2]))
+          .findFirst();
+    } catch (IOException gone) {
+      return OptionalInt.empty();
     }
   }
 

@@ -14,10 +14,12 @@ import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -111,14 +113,21 @@ public final class Qemu implements Hypervisor {
         .spec()
         .boot()
         .ifPresent(boot -> {
-          copy(boot.kernel(), launch.files().resolve(PINNED_KERNEL));
-          boot.initrd().ifPresent(initrd -> copy(initrd, launch.files().resolve(PINNED_INITRD)));
+          copy(boot.kernel(), launch, PINNED_KERNEL);
+          boot.initrd().ifPresent(initrd -> copy(initrd, launch, PINNED_INITRD));
         });
+    var _ = DiskImages.pin(launch);
   }
 
-  private static void copy(Path from, Path to) {
+  /// The hypervisor opens the copy anew, so the guest's group may read it.
+  private static void copy(Path from, Launch launch, String name) {
+    Path to = launch.files().resolve(name);
     try {
       Files.copy(from, to, StandardCopyOption.REPLACE_EXISTING);
+      if (launch.confinement().user().isPresent()) {
+        Files.setAttribute(to, "unix:gid", launch.confinement().user().getAsInt());
+        Files.setPosixFilePermissions(to, PosixFilePermissions.fromString("rw-r-----"));
+      }
     } catch (IOException e) {
       throw Problem.SPEC_FILE_MISSING.because(from + " cannot be copied: " + e.getMessage(), e);
     }
@@ -145,6 +154,9 @@ public final class Qemu implements Hypervisor {
       // connection.
       ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
       return connect(launch, release, process, qmp, console);
+    } catch (DiskImages.DiskChanged e) {
+      removeSockets(qmp, console);
+      throw problem.because(String.valueOf(e.getMessage()), e);
     } catch (LinuxException | Qmp.QmpException e) {
       removeSockets(qmp, console);
       throw problem.because(
@@ -154,22 +166,36 @@ public final class Qemu implements Hypervisor {
 
   private static ChildProcess spawn(
       Launch launch, QemuRelease release, boolean waiting, Path qmp, Path console, Path log) {
+    QemuUser user = QemuUser.of(launch);
     try (UnixSocket qmpListener = listen(qmp);
-        UnixSocket consoleListener = listen(console)) {
-      Map<Integer, Fd> descriptors = new HashMap<>();
-      descriptors.put(CommandLine.MEMORY_FD, launch.memory().fd());
-      descriptors.put(CommandLine.QMP_FD, qmpListener.fd());
-      descriptors.put(CommandLine.CONSOLE_FD, consoleListener.fd());
+        UnixSocket consoleListener = listen(console);
+        HandedFiles files = HandedFiles.open(launch)) {
+      Map<Integer, Fd> descriptors = new HashMap<>(files.descriptors());
+      descriptors.put(Descriptors.MEMORY, launch.memory().fd());
+      descriptors.put(Descriptors.QMP, qmpListener.fd());
+      descriptors.put(Descriptors.CONSOLE, consoleListener.fd());
       for (int i = 0; i < launch.nicQueues().size(); i++) {
-        descriptors.put(CommandLine.FIRST_NIC_FD + i, launch.nicQueues().get(i));
+        descriptors.put(Descriptors.FIRST_NIC + i, launch.nicQueues().get(i));
       }
-      return ChildProcess.spawn(
-          new ChildProcess.Request(
-              CommandLine.of(launch, release, waiting),
-              release.environment(),
-              descriptors,
-              log,
-              true));
+      ChildProcess process =
+          ChildProcess.spawn(
+              new ChildProcess.Request(
+                  user.command(CommandLine.of(launch, release, waiting), release),
+                  user.environment(release),
+                  descriptors,
+                  log,
+                  true));
+      enter(launch, process.pid());
+      return process;
+    }
+  }
+
+  /// Without the group the process runs all the same; that it is not in it is seen and said.
+  private static void enter(Launch launch, int pid) {
+    try {
+      launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
+    } catch (UncheckedIOException e) {
+      LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no bounds", e);
     }
   }
 
@@ -190,9 +216,9 @@ public final class Qemu implements Hypervisor {
     List<Fd> taken = new ArrayList<>();
     try (PidFd process = PidFd.open(pid)) {
       for (int i = 0; i < nics; i++) {
-        taken.add(process.takeFd(CommandLine.FIRST_NIC_FD + i));
+        taken.add(process.takeFd(Descriptors.FIRST_NIC + i));
       }
-      return new Holdings(process.takeFd(CommandLine.MEMORY_FD), taken);
+      return new Holdings(process.takeFd(Descriptors.MEMORY), taken);
     } catch (LinuxException e) {
       taken.forEach(Fd::close);
       throw Problem.GUEST_STATE.because("Process " + pid + ": " + e.getMessage(), e);

@@ -76,6 +76,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private volatile boolean source;
   private long readBefore;
   private final Qmp qmp;
+  private final String confinement;
 
   /// Takes over `process` and opens its control channel at `qmpSocket`.
   ///
@@ -109,6 +110,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
             transcript,
             this,
             Qmp.PATIENCE);
+    // The greeting came, so the process is QEMU by now, with the rights that it keeps.
+    this.confinement = QemuUser.describe(launch, process.pid());
   }
 
   @Override
@@ -349,6 +352,11 @@ final class QemuInstance implements Instance, Qmp.Listener {
   public boolean sharesMemory() {
     // A process that is gone is found by its own event.
     return !ProcessMemory.sharedMappings(pid(), memory).isEmpty() || ended();
+  }
+
+  @Override
+  public String confinement() {
+    return confinement;
   }
 
   @Override

@@ -1,6 +1,7 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.qemu.DebianPackages.PackagesException;
 import dev.hyperfresh.qemu.DebianPackages.Suite;
 import dev.hyperfresh.qemu.DebianPackages.Unpacked;
@@ -9,8 +10,11 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -34,6 +38,9 @@ public final class QemuReleases {
   private static final Pattern STAGING_OWNER = Pattern.compile("\\.staging-([0-9]{1,10})-.*");
   private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
   private static final List<String> PACKAGES = List.of("qemu-system-x86");
+
+  private static final Set<PosixFilePermission> READABLE =
+      PosixFilePermissions.fromString("rwxr-xr-x");
 
   private final Path directory;
   private final DebianPackages packages;
@@ -270,13 +277,38 @@ public final class QemuReleases {
     }
   }
 
+  /// Opens the folders of releases to all: hypervisors of guests that have users of their own start
+  /// from them, and nothing in them is a secret. Does nothing where they belong to somebody else.
+  public void letOthersRead() {
+    try {
+      if (!Files.isDirectory(directory)) {
+        return;
+      }
+      try (Stream<Path> folders = Files.list(directory)) {
+        for (Path folder : Stream.concat(Stream.of(directory), folders).toList()) {
+          if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)
+              && Files.getAttribute(folder, "unix:uid").equals(Host.effectiveUid())) {
+            Files.setPosixFilePermissions(folder, READABLE);
+          }
+        }
+      }
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(directory + " cannot be used: " + e.getMessage(), e);
+    }
+  }
+
   /// A new folder whose name tells its owner, so that what a killed process left can be removed.
   private Path stage() {
     try {
-      Files.createDirectories(directory);
+      if (!Files.isDirectory(directory)) {
+        Files.createDirectories(directory);
+        Files.setPosixFilePermissions(directory, READABLE);
+      }
       removeAbandoned();
       String prefix = STAGING + ProcessHandle.current().pid() + "-";
-      return Files.createTempDirectory(directory, prefix).toAbsolutePath();
+      Path folder = Files.createTempDirectory(directory, prefix).toAbsolutePath();
+      Files.setPosixFilePermissions(folder, READABLE);
+      return folder;
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(directory + " cannot be written: " + e.getMessage(), e);
     }

@@ -3,18 +3,24 @@ package dev.hyperfresh.testkit;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
@@ -29,11 +35,18 @@ final class HandDriven implements AutoCloseable {
   private static final int MEMORY_FD = 10;
   private static final int QMP_FD = 11;
   private static final int CONSOLE_FD = 12;
+
+  /// The console's log, kernel and initrd, as the product numbers them.
+  private static final int CONSOLE_LOG_FD = 21;
+
+  private static final int KERNEL_FD = 22;
+  private static final int INITRD_FD = 23;
   private static final ObjectMapper JSON = JsonMapper.shared();
 
   private final Path folder;
   private final MemFd memory;
   private final List<String> machine;
+  private final Path guestFiles;
   private int generation;
   private Monitor current;
 
@@ -134,6 +147,7 @@ final class HandDriven implements AutoCloseable {
     this.folder = folder;
     this.memory = MemFd.create("by-hand", memoryBytes);
     this.machine = machine(pid, release);
+    this.guestFiles = guestFiles(pid);
     this.current = start(release, false);
   }
 
@@ -144,9 +158,36 @@ final class HandDriven implements AutoCloseable {
       line.subList(incoming, incoming + 2).clear();
     }
     line.subList(0, 1 + release.arguments().size()).clear();
-    line.replaceAll(word ->
-        word.replaceFirst("logfile=.*/console\\.log", "logfile=" + folder.resolve("console.log")));
     return List.copyOf(line);
+  }
+
+  /// The folder of the product's guest, beside whose pinned boot files its hypervisor logs.
+  private static Path guestFiles(int pid) {
+    try {
+      return Optional.ofNullable(
+              Files.readSymbolicLink(Path.of("/proc", Integer.toString(pid), "fd", "2"))
+                  .getParent())
+          .orElseThrow();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /// The files that the arguments name by number; those that the guest does not have stay away.
+  private Map<Integer, Fd> files() {
+    Map<Integer, Fd> files = new HashMap<>();
+    files.put(
+        CONSOLE_LOG_FD,
+        Fd.open(
+            folder.resolve("console.log"),
+            OpenFlags.WRITE_ONLY | OpenFlags.CREATE | OpenFlags.APPEND));
+    Map.of(KERNEL_FD, "kernel", INITRD_FD, "initrd")
+        .forEach((number, name) -> {
+          if (Files.exists(guestFiles.resolve(name))) {
+            files.put(number, Fd.open(guestFiles.resolve(name), OpenFlags.READ_ONLY));
+          }
+        });
+    return files;
   }
 
   private Monitor start(QemuRelease release, boolean waiting) {
@@ -160,16 +201,22 @@ final class HandDriven implements AutoCloseable {
     String libraries = String.join(":", release.libraries().stream().map(Path::toString).toList());
     Path qmp = folder.resolve(generation + ".qmp");
     ChildProcess process;
+    Map<Integer, Fd> descriptors = files();
+    List<Fd> files = List.copyOf(descriptors.values());
     try (UnixSocket monitor = UnixSocket.listen(qmp, 0600);
         UnixSocket console = UnixSocket.listen(folder.resolve(generation + ".con"), 0600)) {
+      descriptors.putAll(
+          Map.of(MEMORY_FD, memory.fd(), QMP_FD, monitor.fd(), CONSOLE_FD, console.fd()));
       process =
           ChildProcess.spawn(
               new ChildProcess.Request(
                   line,
                   Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin", "LD_LIBRARY_PATH", libraries),
-                  Map.of(MEMORY_FD, memory.fd(), QMP_FD, monitor.fd(), CONSOLE_FD, console.fd()),
+                  descriptors,
                   folder.resolve("by-hand-" + generation + ".log"),
                   true));
+    } finally {
+      files.forEach(Fd::close);
     }
     return new Monitor(process, qmp);
   }

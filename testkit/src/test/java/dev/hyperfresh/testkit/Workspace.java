@@ -66,21 +66,25 @@ final class Workspace
     }
   }
 
-  /// The processes that were started with this directory and a guest's memory, oldest first.
+  /// The hypervisors whose log lies in this directory, oldest first: their command lines name no
+  /// path of it.
   List<ProcessHandle> hypervisors() {
-    return processes("memory-backend-file");
-  }
-
-  /// The processes that name this directory and `word` in their command line, oldest first.
-  List<ProcessHandle> processes(String word) {
     return ProcessHandle.allProcesses()
         .filter(process -> process.pid() != ProcessHandle.current().pid())
-        .filter(process -> {
-          String line = commandLine(process.pid());
-          return line.contains(state + "/") && line.contains(word);
-        })
+        .filter(process ->
+            writesInto(process.pid(), state.resolve("guests"))
+                && commandLine(process.pid()).contains("memory-backend-file"))
         .sorted(Comparator.comparingLong(ProcessHandle::pid))
         .toList();
+  }
+
+  private static boolean writesInto(long pid, Path folder) {
+    try {
+      return Files.readSymbolicLink(Path.of("/proc", Long.toString(pid), "fd", "2"))
+          .startsWith(folder);
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   /// The arguments of a process with NULs between them; empty when it has ended.

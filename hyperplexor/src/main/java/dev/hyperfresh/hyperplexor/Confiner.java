@@ -1,0 +1,193 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.linux.Cgroup;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.Unprivileged;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/// Gives every guest a user that no other guest of this host has, and a control group.
+///
+/// The users are numbers without a name, [#FIRST_USER] and the [#USERS] after it: above what
+/// distributions, directories and container tools hand out, below 2^31. Which are taken stands in a
+/// folder that all daemons of the host share and that a reboot clears, as it ends all guests: one
+/// file a user, named after it, with the guest's folder in it. Thread-safe.
+final class Confiner {
+  /// The first user that is handed out.
+  static final int FIRST_USER = 2_000_000_000;
+
+  /// How many there are.
+  static final int USERS = 65_536;
+
+  private static final Path SHARED = Path.of("/run/hyperfresh/users");
+
+  /// What two hypervisors of a guest need beside its memory, bytes: twice QEMU's own 256 MiB, and
+  /// as much code as its translator keeps, 1 GiB, and a quarter more.
+  private static final long OVERHEAD_BYTES = 2 * (1280L << 20) + (512L << 20);
+
+  /// Page tables of two hypervisors take a 256th of the memory; this leaves as much again.
+  private static final int TABLES = 128;
+
+  /// Threads beside the vCPUs, for two hypervisors: QEMU's pool for disks has at most 64 each.
+  private static final int OVERHEAD_TASKS = 2 * 128;
+
+  private final Path users;
+  private final Path cgroups;
+  private final Optional<String> obstacle;
+
+  Confiner(Path users, Path cgroups, Optional<String> obstacle) {
+    this.users = users;
+    this.cgroups = cgroups;
+    this.obstacle = obstacle;
+  }
+
+  static Confiner ofThisHost() {
+    return new Confiner(SHARED, Cgroup.MOUNTED, Unprivileged.obstacle());
+  }
+
+  /// Whether guests get users of their own, and so need a way to their releases.
+  boolean givesUsers() {
+    return obstacle.isEmpty();
+  }
+
+  /// For a new guest whose folder `files` is there already.
+  Confinement confine(GuestSpec spec, Path files) {
+    if (obstacle.isPresent()) {
+      return nothing(obstacle.get());
+    }
+    try {
+      return bound(spec, claim(files));
+    } catch (IOException | UncheckedIOException e) {
+      return nothing(users + " cannot be used: " + e.getMessage());
+    }
+  }
+
+  private static Confinement nothing(String why) {
+    return new Confinement(OptionalInt.empty(), Optional.empty(), why);
+  }
+
+  /// For a guest that had `user` under an earlier daemon.
+  Confinement again(GuestSpec spec, OptionalInt user, Path files) {
+    if (user.isEmpty()) {
+      return nothing("it was started without confinement");
+    }
+    Contained.run("keeping user " + user.getAsInt(), () -> keep(user.getAsInt(), files));
+    return new Confinement(user, cgroup(spec.name(), user.getAsInt()), "");
+  }
+
+  private void keep(int user, Path files) {
+    try {
+      folder();
+      var _ = take(user, files);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private Confinement bound(GuestSpec spec, int user) {
+    Optional<Cgroup> cgroup = cgroup(spec.name(), user);
+    boolean made =
+        cgroup.isPresent()
+            && Contained.run(
+                "bounding " + spec.name(),
+                () ->
+                    cgroup
+                        .get()
+                        .create(
+                            spec.memoryBytes() + spec.memoryBytes() / TABLES + OVERHEAD_BYTES,
+                            2 * spec.vcpus() + OVERHEAD_TASKS));
+    if (cgroup.isPresent() && !made) {
+      Contained.run("removing cgroup " + cgroup.get(), cgroup.get()::remove);
+    }
+    return new Confinement(OptionalInt.of(user), made ? cgroup : Optional.empty(), "");
+  }
+
+  /// Guests of two daemons may have one name, and never one user.
+  private Optional<Cgroup> cgroup(String guest, int user) {
+    return Cgroup.at(cgroups, Path.of("hyperfresh", guest + "." + user));
+  }
+
+  /// The guest is gone: gives back what was its own.
+  void release(String guest, Confinement confinement) {
+    confinement
+        .cgroup()
+        .ifPresent(cgroup -> Contained.run("removing cgroup " + cgroup, cgroup::remove));
+    if (confinement.user().isPresent()) {
+      Path file = file(confinement.user().getAsInt());
+      Contained.run("giving back the user of " + guest, () -> delete(file));
+    }
+  }
+
+  private static void delete(Path file) {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private int claim(Path files) throws IOException {
+    folder();
+    Set<Integer> running = running();
+    for (int user = FIRST_USER; user < FIRST_USER + USERS; user++) {
+      if (!running.contains(user) && (take(user, files) || takeLeftOver(user, files))) {
+        return user;
+      }
+    }
+    throw new IOException("all " + USERS + " users are taken");
+  }
+
+  private void folder() throws IOException {
+    Files.createDirectories(
+        users, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+  }
+
+  /// Whoever makes the file has the user.
+  private boolean take(int user, Path files) throws IOException {
+    try {
+      Files.createFile(
+          file(user),
+          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+    } catch (FileAlreadyExistsException taken) {
+      return false;
+    }
+    Files.writeString(file(user), files.toString());
+    return true;
+  }
+
+  /// A guest whose folder is gone without a word, such as that of a test that was killed. A file
+  /// without a name in it is being made.
+  private boolean takeLeftOver(int user, Path files) throws IOException {
+    String owner = Files.readString(file(user));
+    if (owner.isEmpty() || Files.exists(Path.of(owner))) {
+      return false;
+    }
+    String guest = String.valueOf(Path.of(owner).getFileName());
+    cgroup(guest, user)
+        .ifPresent(cgroup -> Contained.run("removing cgroup " + cgroup, cgroup::remove));
+    delete(file(user));
+    return take(user, files);
+  }
+
+  private Path file(int user) {
+    return users.resolve(Integer.toString(user));
+  }
+
+  /// Users of the range that a process has now, whatever is written down.
+  private static Set<Integer> running() {
+    return ProcessHandle.allProcesses()
+        .map(process -> Host.processUid((int) process.pid()).orElse(-1))
+        .filter(uid -> uid >= FIRST_USER && uid < FIRST_USER + USERS)
+        .collect(Collectors.toSet());
+  }
+}

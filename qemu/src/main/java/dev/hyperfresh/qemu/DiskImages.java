@@ -1,0 +1,241 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.OpenFlags;
+import dev.hyperfresh.linux.Unprivileged;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.core.JacksonException;
+
+/// The images of a guest's disks, opened here and handed to QEMU as descriptors.
+///
+/// Which files they are is decided once, before the guest's first start, and written down: from
+/// then on the guest's hypervisor can write whatever it likes into its images and their folders may
+/// change, and neither makes the daemon open another file with its rights.
+///
+/// @param disks for each disk of the spec its image and those below it
+record DiskImages(List<List<Image>> disks) {
+  private static final String NAME = "disks.json";
+  private static final int DEEPEST = 16;
+
+  /// An image of a disk.
+  ///
+  /// @param device number of the device that the file lies on
+  /// @param inode its number there: with the device, what it is rather than what it is called
+  record Image(Path path, Disk.Format format, boolean readOnly, long device, long inode) {}
+
+  DiskImages {
+    disks = disks.stream().map(List::copyOf).toList();
+  }
+
+  /// Decides, and writes it into the guest's folder.
+  ///
+  /// @throws HyperFreshException [Problem#SPEC_FILE_MISSING] or [Problem#SPEC_INVALID]
+  static DiskImages pin(Launch launch) {
+    DiskImages images =
+        new DiskImages(launch.spec().disks().stream().map(DiskImages::chain).toList());
+    Path file = launch.files().resolve(NAME);
+    try {
+      Files.write(file, QmpMessage.JSON.writeValueAsBytes(images));
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be written: " + e.getMessage(), e);
+    }
+    return images;
+  }
+
+  /// What was decided; a guest of an earlier version has it decided now.
+  static DiskImages of(Launch launch) {
+    Path file = launch.files().resolve(NAME);
+    if (launch.spec().disks().isEmpty()) {
+      return new DiskImages(List.of());
+    }
+    if (!Files.exists(file)) {
+      return pin(launch);
+    }
+    try {
+      return QmpMessage.JSON.readValue(Files.readAllBytes(file), DiskImages.class);
+    } catch (IOException | JacksonException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  private static List<Image> chain(Disk disk) {
+    List<Image> chain = new ArrayList<>();
+    Path path = disk.path();
+    Disk.Format format = disk.format();
+    boolean readOnly = disk.readOnly();
+    while (true) {
+      try (Fd file = open(path, true)) {
+        if (!Files.isRegularFile(opened(file))) {
+          throw refused(path, "is not a regular file");
+        }
+        chain.add(new Image(path, format, readOnly, number(file, "dev"), number(file, "ino")));
+        if (format == Disk.Format.RAW) {
+          return chain;
+        }
+        Qcow2Header header = Qcow2Header.read(file);
+        if (header.externalData()) {
+          throw refused(path, "keeps its data in another file");
+        }
+        if (header.backing().isEmpty()) {
+          return chain;
+        }
+        if (chain.size() == DEEPEST) {
+          throw refused(disk.path(), "stands on more than " + (DEEPEST - 1) + " others");
+        }
+        format = format(path, header);
+        path = below(path, header.backing().get());
+        readOnly = true;
+      } catch (LinuxException | IOException e) {
+        throw Problem.SPEC_FILE_MISSING.because(path + ": " + e.getMessage(), e);
+      } catch (IllegalArgumentException e) {
+        throw refused(path, "is not an image of the format that was named: " + e.getMessage());
+      }
+    }
+  }
+
+  private static Disk.Format format(Path image, Qcow2Header header) {
+    String format = header.backingFormat().orElse("");
+    return switch (format) {
+      case "raw" -> Disk.Format.RAW;
+      case "qcow2" -> Disk.Format.QCOW2;
+      default ->
+          throw refused(
+              image,
+              "names a backing file of format '"
+                  + format
+                  + "'; `qemu-img rebase -u -F raw|qcow2` names the right one");
+    };
+  }
+
+  /// The file that `image` stands on. The image alone names it, and its author need not be who made
+  /// the guest; so it must lie beside the image, or be a file that anyone may read.
+  private static Path below(Path image, String name) {
+    try {
+      Path folder = image.toAbsolutePath().getParent();
+      if (folder == null || name.indexOf('\0') >= 0 || name.split("/", 2)[0].contains(":")) {
+        throw refused(image, "stands on '" + printable(name) + "', which is not a file");
+      }
+      Path below = folder.resolve(name).normalize();
+      Path real = below.toRealPath();
+      boolean beside = folder.toRealPath().equals(real.getParent());
+      if (!beside && Unprivileged.closedOn(real).isPresent()) {
+        throw refused(
+            image,
+            "stands on "
+                + below
+                + ", which is neither in the same folder nor readable by everyone");
+      }
+      return below;
+    } catch (InvalidPathException | IOException e) {
+      throw Problem.SPEC_FILE_MISSING.because(
+          image + " stands on '" + printable(name) + "', which cannot be found.", e);
+    }
+  }
+
+  private static String printable(String name) {
+    return name.replaceAll("[^ -~]", "?");
+  }
+
+  private static HyperFreshException refused(Path image, String why) {
+    return Problem.SPEC_INVALID.because("disks: " + image + " " + why + ".");
+  }
+
+  /// Opens every image: a new open file for each instance, because QEMU's locks belong to it.
+  ///
+  /// @param descriptors where they are added under their numbers; the caller owns them, also those
+  ///   that were opened before a failure
+  /// @throws LinuxException when one cannot be opened, or is not the file it was
+  void openInto(Map<Integer, Fd> descriptors) {
+    int number = Descriptors.FIRST_IMAGE;
+    for (List<Image> chain : disks) {
+      for (Image image : chain) {
+        Fd file = open(image.path(), image.readOnly());
+        descriptors.put(number++, file);
+        requireSame(image, file);
+      }
+    }
+  }
+
+  private static void requireSame(Image image, Fd file) {
+    try {
+      if (number(file, "dev") != image.device() || number(file, "ino") != image.inode()) {
+        throw new DiskChanged(
+            image.path() + " is another file than the one that the guest was started with.");
+      }
+    } catch (IOException e) {
+      throw new DiskChanged(image.path() + ": " + e.getMessage());
+    }
+  }
+
+  /// A path leads to another file by now.
+  static final class DiskChanged extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    DiskChanged(String message) {
+      super(message);
+    }
+  }
+
+  /// Without waiting, as a pipe would let it.
+  private static Fd open(Path path, boolean readOnly) {
+    int access = readOnly ? OpenFlags.READ_ONLY : OpenFlags.READ_WRITE;
+    return Fd.open(path, access | OpenFlags.NON_BLOCKING);
+  }
+
+  private static Path opened(Fd file) {
+    return Path.of("/proc/self/fd", Integer.toString(file.number()));
+  }
+
+  /// Of the open file, whatever its path means by now.
+  private static long number(Fd file, String attribute) throws IOException {
+    return ((Number) Files.getAttribute(opened(file), "unix:" + attribute)).longValue();
+  }
+
+  /// The arguments of disk `index`: its block nodes and the descriptors that they are made of.
+  List<String> arguments(int index) {
+    int first =
+        Descriptors.FIRST_IMAGE + disks.subList(0, index).stream().mapToInt(List::size).sum();
+    List<Image> chain = disks.get(index);
+    List<String> line = new ArrayList<>();
+    for (int i = 0; i < chain.size(); i++) {
+      line.addAll(List.of("-add-fd", "fd=" + (first + i) + ",set=" + (first + i)));
+    }
+    line.addAll(
+        List.of("-blockdev", QmpMessage.JSON.writeValueAsString(node(chain, 0, index, first))));
+    return line;
+  }
+
+  private static Map<String, @Nullable Object> node(
+      List<Image> chain, int depth, int disk, int first) {
+    Image image = chain.get(depth);
+    Map<String, @Nullable Object> node = new LinkedHashMap<>();
+    node.put("driver", image.format().label());
+    if (depth == 0) {
+      node.put("node-name", "disk" + disk);
+    }
+    node.put("read-only", image.readOnly());
+    node.put(
+        "file",
+        Map.of("driver", "file", "filename", Descriptors.inSet(first + depth), "locking", "on"));
+    if (depth + 1 < chain.size()) {
+      node.put("backing", node(chain, depth + 1, disk, first));
+    } else if (image.format() == Disk.Format.QCOW2) {
+      // Whatever the image has come to say since, it stands on nothing.
+      node.put("backing", null);
+    }
+    return node;
+  }
+}

@@ -1,0 +1,49 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.OpenFlags;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+
+/// The files of a guest that one instance gets as open descriptors, because it may open no path of
+/// them. This process closes its own copies once the instance has started: a disk's lock must go
+/// with the instance.
+record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
+  /// Opens the files of `launch`.
+  ///
+  /// @throws dev.hyperfresh.linux.LinuxException when one cannot be opened; none is left open then
+  static HandedFiles open(Launch launch) {
+    HandedFiles files = new HandedFiles(new HashMap<>());
+    try {
+      files.add(
+          Descriptors.CONSOLE_LOG,
+          launch.files().resolve("console.log"),
+          OpenFlags.WRITE_ONLY | OpenFlags.CREATE | OpenFlags.APPEND);
+      if (launch.spec().boot().isPresent()) {
+        KernelBoot boot = launch.spec().boot().get();
+        Path folder = launch.files();
+        files.add(Descriptors.KERNEL, folder.resolve(Qemu.PINNED_KERNEL), OpenFlags.READ_ONLY);
+        if (boot.initrd().isPresent()) {
+          files.add(Descriptors.INITRD, folder.resolve(Qemu.PINNED_INITRD), OpenFlags.READ_ONLY);
+        }
+      }
+      DiskImages.of(launch).openInto(files.descriptors());
+      return files;
+    } catch (RuntimeException e) {
+      files.close();
+      throw e;
+    }
+  }
+
+  private void add(int number, Path path, int flags) {
+    descriptors.put(number, Fd.open(path, flags));
+  }
+
+  @Override
+  public void close() {
+    descriptors.values().forEach(Fd::close);
+  }
+}

@@ -1,0 +1,182 @@
+package dev.hyperfresh.qemu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/// Which files the daemon opens for a guest, whatever its images say.
+@Timeout(20)
+class DiskImagesTest {
+  @TempDir Path folder;
+
+  private final MemFd memory = MemFd.create("disk-images-test", 16L << 20);
+  private final Map<Integer, Fd> opened = new HashMap<>();
+  private Path files;
+
+  @BeforeEach
+  void folder() throws Exception {
+    files = Files.createDirectory(folder.resolve("files"));
+  }
+
+  @AfterEach
+  void close() {
+    opened.values().forEach(Fd::close);
+    memory.close();
+  }
+
+  @Test
+  void aChainIsFollowedOnceAndWrittenDown() throws Exception {
+    Files.writeString(folder.resolve("bottom.raw"), "b");
+    Path middle = TestImages.qcow2(folder.resolve("middle"), "bottom.raw", "raw");
+    Path top = TestImages.qcow2(folder.resolve("top"), middle.toString(), "qcow2");
+    Launch launch = launch(new Disk(top, Disk.Format.QCOW2, false));
+
+    DiskImages pinned = DiskImages.pin(launch);
+
+    assertThat(pinned.disks().getFirst().stream().map(DiskImages.Image::path))
+        .containsExactly(top, middle, folder.resolve("bottom.raw"));
+    assertThat(pinned.disks().getFirst().stream().map(DiskImages.Image::readOnly))
+        .containsExactly(false, true, true);
+    // The hypervisor may write what it likes into its image.
+    TestImages.qcow2(top, "/etc/shadow", "raw");
+    assertThat(DiskImages.of(launch)).isEqualTo(pinned);
+    pinned.openInto(opened);
+    assertThat(opened).containsOnlyKeys(24, 25, 26);
+  }
+
+  @Test
+  void aPathThatLeadsToAnotherFileByNowIsRefused() throws Exception {
+    Path disk = Files.writeString(folder.resolve("disk"), "d");
+    DiskImages pinned = DiskImages.pin(launch(new Disk(disk, Disk.Format.RAW, false)));
+    Files.move(
+        Files.writeString(folder.resolve("other"), "o"), disk, StandardCopyOption.REPLACE_EXISTING);
+
+    assertThatThrownBy(() -> pinned.openInto(opened))
+        .isInstanceOf(DiskImages.DiskChanged.class)
+        .hasMessageContaining(disk + " is another file");
+
+    Files.delete(disk);
+    Files.createSymbolicLink(disk, Path.of("/etc/shadow"));
+    assertThatThrownBy(() -> pinned.openInto(opened)).isInstanceOf(DiskImages.DiskChanged.class);
+  }
+
+  @Test
+  void aBackingFileThatItsReaderMayNotReadIsRefused() throws Exception {
+    Path secrets = Files.createDirectory(folder.resolve("secrets"));
+    Files.setPosixFilePermissions(secrets, PosixFilePermissions.fromString("rwx------"));
+    Path secret = Files.writeString(secrets.resolve("key"), "k");
+    refused(TestImages.qcow2(folder.resolve("a"), secret.toString(), "raw"), "neither in the same");
+    refused(TestImages.qcow2(folder.resolve("b"), "secrets/key", "raw"), "neither in the same");
+    Files.createSymbolicLink(folder.resolve("beside"), secret);
+    refused(TestImages.qcow2(folder.resolve("c"), "beside", "raw"), "neither in the same");
+  }
+
+  @Test
+  void aBackingFileThatIsNoFileIsRefused() throws Exception {
+    refused(TestImages.qcow2(folder.resolve("a"), "nbd://host/x", "raw"), "which is not a file");
+    refused(TestImages.qcow2(folder.resolve("b"), "json:{}", "raw"), "which is not a file");
+    refused(TestImages.qcow2(folder.resolve("c"), "gone", "raw"), "cannot be found");
+    refused(TestImages.qcow2(folder.resolve("d"), "d", "qcow2"), "more than 15 others");
+    refused(TestImages.qcow2(folder.resolve("e"), "a", ""), "format ''");
+    refused(TestImages.qcow2(folder.resolve("f"), "a", "vmdk"), "format 'vmdk'");
+    refused(Files.writeString(folder.resolve("g"), "no image"), "not qcow2");
+    refused(Files.createDirectory(folder.resolve("h")), "not a regular file");
+    Path external = TestImages.qcow2(folder.resolve("i"), "", "");
+    try (RandomAccessFile header = new RandomAccessFile(external.toFile(), "rw")) {
+      header.seek(72);
+      header.writeLong(4);
+    }
+    refused(external, "data in another file");
+  }
+
+  @Test
+  void aPipeIsRefusedAndNotWaitedFor() throws Exception {
+    Path pipe = folder.resolve("pipe");
+    assertThat(new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor()).isZero();
+
+    refused(pipe, "not a regular file");
+  }
+
+  @Test
+  void aHeaderOfNoiseIsReadOrRefused() {
+    Random random = new Random(20261125);
+    for (int round = 0; round < 20_000; round++) {
+      ByteBuffer header = TestImages.header("base", "raw");
+      for (int i = random.nextInt(12); i >= 0; i--) {
+        header.put(random.nextInt(8, 160), (byte) random.nextInt(256));
+      }
+      if (random.nextInt(4) == 0) {
+        header.limit(random.nextInt(header.capacity()));
+      }
+      try {
+        assertThat(Qcow2Header.parse(header).backing().orElse("").length()).isLessThan(1024);
+      } catch (IllegalArgumentException refused) {
+        assertThat(refused).hasMessageMatching("its? .*|the name .*");
+      }
+    }
+  }
+
+  private void refused(Path image, String why) {
+    assertThatThrownBy(() -> DiskImages.pin(launch(new Disk(image, Disk.Format.QCOW2, false))))
+        .isInstanceOf(HyperFreshException.class)
+        .hasMessageContaining(image.toString())
+        .hasMessageContaining(why);
+  }
+
+  private Launch launch(Disk... disks) {
+    return new Launch(
+        new GuestSpec(
+            "web1",
+            1,
+            16L << 20,
+            "pc-q35-7.2",
+            "qemu64",
+            AcceleratorWish.TCG,
+            Optional.empty(),
+            List.of(disks),
+            List.of()),
+        new QemuRelease(
+            "qemu-7.2.22",
+            "7.2.22",
+            Path.of("/bin/true"),
+            List.of(),
+            List.of(),
+            "0",
+            Set.of(),
+            Set.of(),
+            Set.of(),
+            "a test"),
+        Accelerator.TCG,
+        memory,
+        List.of(),
+        files,
+        folder,
+        1,
+        _ -> {});
+  }
+}
