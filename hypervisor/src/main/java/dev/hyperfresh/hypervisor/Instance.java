@@ -63,8 +63,8 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#INTERNAL] when it may not be killed
   void condemn();
 
-  /// Source, after a hand-over that failed: ends what is left of the hand-over and returns when
-  /// the guest runs. May be called again.
+  /// Source, after a hand-over that failed: ends what is left of the hand-over and returns when the
+  /// guest runs. May be called again.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the process has ended;
   ///   [Problem#REPLACE_STANDS] when it lives and does not answer or refuses to go on: it still

@@ -49,8 +49,8 @@ public final class Qemu implements Hypervisor {
 
   /// With a watcher of all control channels.
   ///
-  /// @param patience how long a QEMU may take for an answer once it has started, more than zero; one
-  ///   that takes longer counts as hung
+  /// @param patience how long a QEMU may take for an answer once it has started, more than zero;
+  ///   one that takes longer counts as hung
   public Qemu(ControlWatcher watcher, Duration patience) {
     this.watcher = watcher;
     this.patience = patience;

@@ -54,8 +54,8 @@ class CatalogueTest {
 
   private static boolean isExpected(Problem problem, List<String> tests) {
     return tests.stream()
-        .anyMatch(test ->
-            test.contains("Problem." + problem.name()) || test.contains(problem.code()));
+        .anyMatch(
+            test -> test.contains("Problem." + problem.name()) || test.contains(problem.code()));
   }
 
   private static List<String> testSources() throws IOException {
