@@ -5,6 +5,8 @@ import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
@@ -41,7 +43,7 @@ public final class Daemon implements AutoCloseable {
   private final History history;
   private final Api api;
 
-  private Daemon(DaemonConfig config, FileChannel lockFile) {
+  private Daemon(DaemonConfig config, Hypervisor hypervisor, FileChannel lockFile) {
     this.config = config;
     this.lockFile = lockFile;
     WarmUp.run();
@@ -52,7 +54,7 @@ public final class Daemon implements AutoCloseable {
     this.hyperplexor =
         new Hyperplexor(
             config.state(),
-            new Qemu(),
+            hypervisor,
             kvm,
             view ->
                 LOG.info(
@@ -69,9 +71,14 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config) {
+    return start(config, new Qemu());
+  }
+
+  /// Starts a daemon whose guests `hypervisor` runs; its releases are those of [QemuReleases].
+  public static Daemon start(DaemonConfig config, Hypervisor hypervisor) {
     FileChannel lockFile = lock(config.state());
     try {
-      Daemon daemon = new Daemon(config, lockFile);
+      Daemon daemon = new Daemon(config, hypervisor, lockFile);
       daemon.hyperplexor.takeBack(daemon.releases::get).forEach(LOG::info);
       daemon.api.serve(config.socket());
       return daemon;
@@ -154,9 +161,18 @@ public final class Daemon implements AutoCloseable {
   private ReplacementRecord replace(
       String guest, Release release, Duration maxBlackout, Progress progress) {
     ReplacementRecord record = hyperplexor.replace(guest, release, maxBlackout, progress);
-    history.add(record);
+    keep(record);
     ReplacementJfr.write(record);
     return record;
+  }
+
+  /// What became of the guest is told whether it could be written down or not.
+  private void keep(ReplacementRecord record) {
+    try {
+      history.add(record);
+    } catch (HyperFreshException e) {
+      LOG.warn("replacement {} of {} is missing in the history", record.id(), record.guest(), e);
+    }
   }
 
   /// Replaces under many guests and records each.

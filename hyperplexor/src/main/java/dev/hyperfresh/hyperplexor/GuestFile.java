@@ -13,6 +13,7 @@ import dev.hyperfresh.linux.Host;
 import java.io.IOException;
 import java.io.Reader;
 import java.io.StringWriter;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -72,7 +73,11 @@ record GuestFile(
             StandardOpenOption.WRITE)) {
       StringWriter text = new StringWriter();
       properties().store(text, null);
-      file.write(StandardCharsets.UTF_8.encode(text.toString()));
+      ByteBuffer bytes = StandardCharsets.UTF_8.encode(text.toString());
+      // A disk that is almost full takes a part of them without an error.
+      while (bytes.hasRemaining()) {
+        file.write(bytes);
+      }
       file.force(true);
       Files.move(
           draft,
@@ -80,16 +85,21 @@ record GuestFile(
           StandardCopyOption.ATOMIC_MOVE,
           StandardCopyOption.REPLACE_EXISTING);
     } catch (IOException e) {
+      Contained.run("removing " + draft, () -> delete(draft));
       throw Problem.DAEMON_STATE.because(draft + " cannot be written: " + e.getMessage(), e);
     }
   }
 
   /// Forgets what stands in the folder `files`: no process runs the guest any more.
   static void remove(Path files) {
+    delete(files.resolve(NAME));
+  }
+
+  private static void delete(Path file) {
     try {
-      Files.deleteIfExists(files.resolve(NAME));
+      Files.deleteIfExists(file);
     } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(files + " cannot be written: " + e.getMessage(), e);
+      throw Problem.DAEMON_STATE.because(file + " cannot be removed: " + e.getMessage(), e);
     }
   }
 
