@@ -116,6 +116,10 @@ final class EchoStream implements AutoCloseable {
     return wordsSent.get() * Long.BYTES;
   }
 
+  long bytesBack() {
+    return wordsBack.get() * Long.BYTES;
+  }
+
   long bytesLost() {
     return (wordsSent.get() - wordsBack.get()) * Long.BYTES;
   }

@@ -1,22 +1,18 @@
 package dev.hyperfresh.testkit;
 
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
 import dev.hyperfresh.hyperplexor.Heartbeat;
 import dev.hyperfresh.linux.Mapping;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.PidFd;
-import java.lang.invoke.VarHandle;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 
 /// What a test guest says of itself in its heartbeat page, read in the guest's own memory. The view
 /// stays valid when the hypervisor is replaced and when all of them have ended.
 final class TestGuest implements AutoCloseable {
   /// The number of the guest's memory in each of its hypervisors.
   private static final int MEMORY_FD = 10;
-
-  private static final VarHandle WORD = JAVA_LONG.varHandle();
 
   private final MemFd memory;
   private final Mapping mapping;
@@ -37,14 +33,14 @@ final class TestGuest implements AutoCloseable {
   /// Takes the memory and waits until the guest counts.
   static TestGuest beatingIn(int pid, Duration patience) {
     TestGuest guest = in(pid);
-    Workshop.await("the guest's heartbeat", patience, guest::findPage);
+    Await.until("the guest's heartbeat", patience, guest::findPage);
     return guest;
   }
 
   private boolean findPage() {
     List<Long> candidates = Heartbeat.candidates(memory);
     long[] before = candidates.stream().mapToLong(at -> word(at, 3)).toArray();
-    Workshop.pause(Duration.ofMillis(20));
+    LockSupport.parkNanos(20_000_000);
     for (int i = 0; i < before.length; i++) {
       if (word(candidates.get(i), 3) > before[i]) {
         page = candidates.get(i);
@@ -55,7 +51,7 @@ final class TestGuest implements AutoCloseable {
   }
 
   private long word(long at, int index) {
-    return (long) WORD.getVolatile(mapping.segment(), at + (long) index * Long.BYTES);
+    return mapping.longAt(at + (long) index * Long.BYTES);
   }
 
   /// Beats so far; never falls.
@@ -94,6 +90,20 @@ final class TestGuest implements AutoCloseable {
     return word(page, 14);
   }
 
+  /// The highest record that the guest's file system acknowledged.
+  long fileSequence() {
+    return word(page, 15);
+  }
+
+  long fileErrors() {
+    return word(page, 16);
+  }
+
+  /// How many files had other contents when the guest read them back.
+  long fileMismatches() {
+    return word(page, 17);
+  }
+
   /// Which memory it is: equal for two views of the same.
   long memoryInode() {
     return memory.inode();
@@ -102,7 +112,7 @@ final class TestGuest implements AutoCloseable {
   /// Fails unless the counter rises within `patience`.
   void awaitBeat(Duration patience) {
     long before = counter();
-    Workshop.await("a beat after " + before, patience, () -> counter() > before);
+    Await.until("a beat after " + before, patience, () -> counter() > before);
   }
 
   @Override

@@ -30,7 +30,7 @@ final class TestNetwork implements AutoCloseable {
 
   /// Runs `body` inside; taps and sockets made there stay there.
   <T> T within(Supplier<T> body) {
-    return Host.inNetworkNamespace(Path.of("/run/netns", name), body);
+    return Host.inNetworkNamespace(path(), body);
   }
 
   /// Runs `ip` of iproute2 inside and gives what it prints.
@@ -40,16 +40,25 @@ final class TestNetwork implements AutoCloseable {
     return run(command.toArray(String[]::new));
   }
 
+  /// The file of the namespace.
+  Path path() {
+    return Path.of("/run/netns", name);
+  }
+
   /// Names of the interfaces inside.
   List<String> interfaces() {
     return ip("-brief", "link").lines().map(line -> line.split("[ @]+", 2)[0]).toList();
   }
 
-  private static String run(String... command) {
+  static String run(String... command) {
     try {
       Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
       String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
       int code = process.waitFor();
+      // Otherwise they stay open until the collector finds them, and look like leaks.
+      process.getOutputStream().close();
+      process.getInputStream().close();
+      process.getErrorStream().close();
       if (code != 0) {
         throw new AssertionError(String.join(" ", command) + ": " + said.strip());
       }

@@ -178,7 +178,7 @@ final class Workspace
         && file.toFile().length() <= LARGEST_KEPT_BYTES;
   }
 
-  private static void delete(Path folder) {
+  static void delete(Path folder) {
     if (!Files.exists(folder)) {
       return;
     }
