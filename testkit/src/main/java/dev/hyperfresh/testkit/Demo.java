@@ -5,19 +5,11 @@ import dev.hyperfresh.cli.Logging;
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.Host;
-import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.OpenFlags;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.List;
 import java.util.logging.Level;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
@@ -46,7 +38,10 @@ public final class Demo implements ExtraCommand {
   @Option(names = "--json", description = "End with one line of JSON on standard output.")
   private boolean json;
 
-  @Option(names = "--network", hidden = true, description = "Runs in a network namespace already.")
+  @Option(
+      names = OwnNetwork.INSIDE,
+      hidden = true,
+      description = "Runs in a network namespace already.")
   private boolean network;
 
   /// For the service loader.
@@ -56,13 +51,13 @@ public final class Demo implements ExtraCommand {
   public void run() {
     Logging.plain(Level.WARNING);
     PrintStream out = json ? System.err : System.out;
-    String obstacle = network ? "" : networkObstacle();
+    String obstacle = network ? "" : OwnNetwork.obstacle();
     if (!network) {
       // Before the namespace, which has no way to a mirror.
       DemoRun.fetch(Cache.ofThisUser(), out);
     }
     if (!network && obstacle.isEmpty()) {
-      System.exit(again());
+      System.exit(OwnNetwork.runAgain());
     }
     Path state = stateDirectory();
     try (Daemon daemon = daemon(state)) {
@@ -91,66 +86,6 @@ public final class Demo implements ExtraCommand {
       return Files.createTempDirectory(Path.of("/tmp"), "hf-demo-");
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because("/tmp: " + e.getMessage(), e);
-    }
-  }
-
-  /// Why the guest cannot have a network card here, or empty when it can.
-  private static String networkObstacle() {
-    try (Fd tun = Fd.open(Path.of("/dev/net/tun"), OpenFlags.READ_WRITE)) {
-      List<String> trial = new ArrayList<>(unshare());
-      trial.add("true");
-      int status =
-          new ProcessBuilder(trial)
-              .redirectErrorStream(true)
-              .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-              .start()
-              .waitFor();
-      return status == 0
-          ? ""
-          : tun.label() + " opens, but this user may not make a network namespace";
-    } catch (LinuxException | IOException e) {
-      return "this user cannot make a tap: " + e.getMessage();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      return "interrupted";
-    }
-  }
-
-  /// An ordinary user gets a network namespace together with a user namespace, where the host
-  /// allows it.
-  private static List<String> unshare() {
-    return Host.effectiveUid() == 0
-        ? List.of("unshare", "--net", "--")
-        : List.of("unshare", "--map-root-user", "--net", "--");
-  }
-
-  /// Runs this very command again, in a network namespace of its own.
-  private static int again() {
-    try {
-      List<String> command = new ArrayList<>(unshare());
-      String self = Files.readString(Path.of("/proc/self/cmdline"), StandardCharsets.UTF_8);
-      List<String> arguments = List.of(self.split("\0"));
-      command.add(ProcessHandle.current().info().command().orElse(arguments.getFirst()));
-      command.addAll(arguments.subList(1, arguments.size()));
-      command.add("--network");
-      Process process = new ProcessBuilder(command).inheritIO().start();
-      // Ctrl-C reaches the whole process group; a plain kill of this process alone must too.
-      Runtime.getRuntime().addShutdownHook(new Thread(() -> await(process), "hf-demo-wait"));
-      return process.waitFor();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      return Problem.INTERNAL.exitCode();
-    }
-  }
-
-  private static void await(Process process) {
-    process.destroy();
-    try {
-      process.waitFor();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
     }
   }
 

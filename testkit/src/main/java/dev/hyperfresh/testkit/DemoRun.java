@@ -217,7 +217,7 @@ final class DemoRun {
   }
 
   /// iproute2, because netlink has no binding that is better kept than that.
-  private static void ip(String... arguments) {
+  static void ip(String... arguments) {
     List<String> command = new ArrayList<>(List.of("ip"));
     command.addAll(List.of(arguments));
     try {
