@@ -34,6 +34,7 @@ import picocli.CommandLine.Command;
       GuestCommand.class,
       ReplaceCommand.class,
       HistoryCommand.class,
+      AuditCommand.class,
       GenerateCompletion.class
     })
 public final class Main implements Runnable {

@@ -32,9 +32,10 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
 
-/// The daemon's interface: HTTP on a unix socket in the state directory, which only its owner may
-/// enter. Reads answer with one JSON document. Work answers with one JSON object a line: any number
-/// of `{"progress":…}`, then one `{"result":…}` or `{"problem":…}`.
+/// The daemon's interface: HTTP on a unix socket in the state directory. The [Gateway] says who
+/// asks and the [Warden] whether they may. Reads answer with one JSON document. Work answers with
+/// one JSON object a line: any number of `{"progress":…}`, then one `{"result":…}` or
+/// `{"problem":…}`.
 final class Api implements AutoCloseable {
   static final ObjectMapper JSON = JsonMapper.builder().build();
 
@@ -44,42 +45,57 @@ final class Api implements AutoCloseable {
 
   private final Daemon daemon;
   private @Nullable WebServer server;
+  private @Nullable Gateway gateway;
 
   Api(Daemon daemon) {
     this.daemon = daemon;
   }
 
-  void serve(Path socket) {
+  /// Serves clients on `socket`, through a web server of their own on `inner`, whose folder must be
+  /// closed to others.
+  void serve(Path socket, Path inner, Roles roles) {
     try {
-      Files.deleteIfExists(socket);
+      Files.deleteIfExists(inner);
     } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(socket + ": " + e.getMessage(), e);
+      throw Problem.DAEMON_STATE.because(inner + ": " + e.getMessage(), e);
     }
     server =
         WebServer.builder()
-            .bindAddress(UnixDomainSocketAddress.of(socket))
+            .bindAddress(UnixDomainSocketAddress.of(inner))
+            .enableProxyProtocol(true)
             .maxPayloadSize(MAX_BODY_BYTES)
             .shutdownHook(false)
             .routing(this::routes)
             .build()
             .start();
+    gateway = Gateway.open(socket, inner, roles);
   }
 
   @Override
   public void close() {
+    if (gateway != null) {
+      gateway.close();
+    }
     if (server != null) {
       server.stop();
     }
   }
 
   private void routes(HttpRouting.Builder routes) {
+    Warden warden = new Warden(daemon.audit());
     routes
-        .error(HyperFreshException.class, (_, response, e) -> problem(response, e))
+        .addFilter((chain, request, _) -> warden.filter(chain, request))
+        .error(HyperFreshException.class, Api::problem)
         .error(
             HttpException.class,
-            (_, response, e) ->
-                problem(response, Problem.API_REQUEST.because(String.valueOf(e.getMessage()), e)))
-        .error(RuntimeException.class, (_, response, e) -> problem(response, internal(e)))
+            (request, response, e) ->
+                problem(
+                    request,
+                    response,
+                    Problem.API_REQUEST.because(String.valueOf(e.getMessage()), e)))
+        .error(
+            RuntimeException.class,
+            (request, response, e) -> problem(request, response, internal(e)))
         .get("/v1/guests", (_, response) -> send(response, guests()))
         .post("/v1/guests", (request, response) -> work(request, response, this::create))
         .get("/v1/guests/{name}", (request, response) -> send(response, guest(name(request))))
@@ -111,6 +127,12 @@ final class Api implements AutoCloseable {
                             .hyperplexor()
                             .planRollout(RolloutOrder.read(body(request), daemon.releases())))))
         .get("/v1/history", (request, response) -> send(response, history(request)))
+        .get(
+            "/v1/audit",
+            (request, response) -> {
+              warden.require(request, Role.ADMIN);
+              send(response, audit(request));
+            })
         .get("/v1/releases", (_, response) -> send(response, releases()))
         .post("/v1/releases", (request, response) -> work(request, response, this::addRelease))
         .get(
@@ -187,8 +209,16 @@ final class Api implements AutoCloseable {
 
   private Object history(ServerRequest request) {
     Optional<String> guest = request.query().first("guest").asOptional();
+    return Map.of("replacements", daemon.history().read(guest, limit(request)));
+  }
+
+  private Object audit(ServerRequest request) {
+    return Map.of("actions", daemon.audit().read(limit(request)));
+  }
+
+  private static int limit(ServerRequest request) {
     int limit = request.query().first("limit").asOptional().map(Api::number).orElse(50);
-    return Map.of("replacements", daemon.history().read(guest, Math.clamp(limit, 1, MAX_HISTORY)));
+    return Math.clamp(limit, 1, MAX_HISTORY);
   }
 
   private static int number(String text) {
@@ -250,7 +280,9 @@ final class Api implements AutoCloseable {
     response.send(JSON.writeValueAsBytes(json));
   }
 
-  private static void problem(ServerResponse response, HyperFreshException e) {
+  private static void problem(
+      ServerRequest request, ServerResponse response, HyperFreshException e) {
+    Warden.failed(request, e);
     response.status(e.problem().httpStatus());
     response.header("Content-Type", "application/problem+json");
     response.send(JSON.writeValueAsBytes(Views.problem(e)));
@@ -276,15 +308,22 @@ final class Api implements AutoCloseable {
           (guest, state, text) ->
               line(out, Map.of("progress", Map.of("guest", guest, "state", state, "text", text)));
       try {
-        var _ = line(out, Map.of("result", job.apply(new Job(name, body, progress, audience))));
+        Object result = job.apply(new Job(name, body, progress, audience));
+        Warden.made(request, result);
+        var _ = line(out, Map.of("result", result));
       } catch (HyperFreshException e) {
-        var _ = line(out, Map.of("problem", Views.problem(e)));
+        failed(request, out, e);
       } catch (RuntimeException e) {
-        var _ = line(out, Map.of("problem", Views.problem(internal(e))));
+        failed(request, out, internal(e));
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  private static void failed(ServerRequest request, OutputStream out, HyperFreshException e) {
+    Warden.failed(request, e);
+    var _ = line(out, Map.of("problem", Views.problem(e)));
   }
 
   /// Writes one line at once. A client that has gone away does not stop the work it asked for.

@@ -41,6 +41,7 @@ public final class Daemon implements AutoCloseable {
   private final QemuReleases releases;
   private final Hyperplexor hyperplexor;
   private final History history;
+  private final Audit audit;
   private final Api api;
 
   private Daemon(DaemonConfig config, Hypervisor hypervisor, FileChannel lockFile) {
@@ -51,6 +52,7 @@ public final class Daemon implements AutoCloseable {
     this.releases = new QemuReleases(config.releases(), new DebianPackages(config.packages()));
     releases.letOthersRead();
     this.history = History.open(config.state().resolve("history.db"));
+    this.audit = Audit.open(config.state().resolve("history.db"));
     this.hyperplexor =
         new Hyperplexor(
             config.state(),
@@ -78,9 +80,13 @@ public final class Daemon implements AutoCloseable {
   public static Daemon start(DaemonConfig config, Hypervisor hypervisor) {
     FileChannel lockFile = lock(config.state());
     try {
+      Roles roles = Roles.read(config.state());
       Daemon daemon = new Daemon(config, hypervisor, lockFile);
       daemon.hyperplexor.takeBack(daemon.releases::get).forEach(LOG::info);
-      daemon.api.serve(config.socket());
+      if (roles.nameOthers()) {
+        daemon.hyperplexor.letOthersPass();
+      }
+      daemon.api.serve(config.socket(), config.state().resolve("run").resolve("api"), roles);
       return daemon;
     } catch (RuntimeException e) {
       release(lockFile);
@@ -132,6 +138,10 @@ public final class Daemon implements AutoCloseable {
 
   History history() {
     return history;
+  }
+
+  Audit audit() {
+    return audit;
   }
 
   /// The release a new guest starts on: the one its document names, else the newest that knows its
@@ -204,6 +214,7 @@ public final class Daemon implements AutoCloseable {
     api.close();
     hyperplexor.letGo();
     history.close();
+    audit.close();
     release(lockFile);
   }
 
@@ -213,6 +224,7 @@ public final class Daemon implements AutoCloseable {
     api.close();
     hyperplexor.close();
     history.close();
+    audit.close();
     release(lockFile);
   }
 

@@ -1,11 +1,13 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.linux.Cgroup;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.Scheduling;
+import dev.hyperfresh.linux.Unprivileged;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
@@ -15,6 +17,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 
 /// Looks at the host and says what works here, what does not, and what to do about it. Changes
 /// nothing; needs no daemon.
@@ -48,6 +51,7 @@ public final class Doctor {
     findings.add(hugePages());
     findings.add(packages());
     findings.add(releases(releases));
+    findings.add(confinement(releases));
     findings.add(state(config));
     return findings;
   }
@@ -154,6 +158,31 @@ public final class Doctor {
             "releases",
             String.join(", ", releases.stream().map(QemuRelease::name).toList()) + ".",
             releases.size() < 2 ? "A replacement needs a second release." : "");
+  }
+
+  private static Finding confinement(List<QemuRelease> releases) {
+    Optional<String> obstacle = Unprivileged.obstacle();
+    if (obstacle.isPresent()) {
+      return new Finding(
+          Verdict.LIMITED,
+          "confinement",
+          "Hypervisors run as the daemon's user, since " + obstacle.get() + ".",
+          "Run the daemon as root, with util-linux installed, to give each guest a user.");
+    }
+    Optional<Path> closed =
+        releases.stream()
+            .map(release -> Unprivileged.closedOn(release.binary()))
+            .flatMap(Optional::stream)
+            .findFirst();
+    boolean bounded = Cgroup.at(Cgroup.MOUNTED, Path.of("hyperfresh")).isPresent();
+    return new Finding(
+        closed.isEmpty() && bounded ? Verdict.OK : Verdict.LIMITED,
+        "confinement",
+        closed
+                .map(path -> "Hypervisors run as the daemon's user, since " + path + " is closed,")
+                .orElse("Each guest's hypervisors have a user of their own")
+            + (bounded ? " and a control group." : "; there are no control groups."),
+        closed.isEmpty() ? "" : "Keep releases where others may read them: " + closed.get() + ".");
   }
 
   private static Finding state(DaemonConfig config) {

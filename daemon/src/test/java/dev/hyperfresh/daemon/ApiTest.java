@@ -47,7 +47,7 @@ class ApiTest {
   void onlyTheOwnerMayEnter() throws Exception {
     Path state = daemon.config().state();
 
-    for (String secret : List.of("daemon.lock", "journal.log", "history.db")) {
+    for (String secret : List.of("daemon.sock", "daemon.lock", "journal.log", "history.db")) {
       assertThat(
               PosixFilePermissions.toString(Files.getPosixFilePermissions(state.resolve(secret))))
           .as(secret)

@@ -38,6 +38,10 @@ import org.jspecify.annotations.Nullable;
 /// and read [#view]. Events of the instances wait in [#mailbox] for that thread.
 final class Guest implements Movable {
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
+
+  /// Far more events than any honest hypervisor has waiting.
+  private static final int MAILBOX_LIMIT = 10_000;
+
   private static final Duration MAX_PATIENCE = Duration.ofDays(1);
   private static final String STANDS = "stands: ";
 
@@ -340,7 +344,12 @@ final class Guest implements Movable {
         current == null ? "" : current.confinement());
   }
 
+  /// A hypervisor that floods is its own guest's misfortune and not the daemon's: what comes beyond
+  /// the limit is dropped, except its end.
   private void onEvent(InstanceEvent event) {
+    if (mailbox.size() >= MAILBOX_LIMIT && !(event instanceof InstanceEvent.Ended)) {
+      return;
+    }
     mailbox.add(event);
     try {
       thread.execute(this::settle);

@@ -81,6 +81,11 @@ public final class Hyperplexor implements AutoCloseable {
     this.gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
   }
 
+  /// Lets others pass through the directory, on the way to something in it that is open to them.
+  public void letOthersPass() {
+    folder(directory, "rwx--x--x");
+  }
+
   /// Makes and starts a guest on `release`. When it fails, nothing is left behind.
   ///
   /// @throws HyperFreshException one of the `SPEC`, `GUEST` and `HOST` problems

@@ -63,6 +63,31 @@ class HyperplexorTest {
   }
 
   @Test
+  void aHypervisorThatFloodsDoesNotFillTheDaemon() throws Exception {
+    try (Stage own = new Stage(folder)) {
+      Guest guest = own.guest("flooded");
+      CountDownLatch go = new CountDownLatch(1);
+      Thread busy =
+          Thread.ofPlatform()
+              .start(() ->
+                  guest.call(() -> {
+                    go.await();
+                    return true;
+                  }));
+      for (int i = 0; i < 200_000; i++) {
+        own.actor(1).tell(new InstanceEvent.Stopped(1, i));
+      }
+      assertThat(guest.mailbox().size()).isLessThanOrEqualTo(10_000);
+      own.actor(1).die("flooded");
+      go.countDown();
+      busy.join();
+
+      assertThat(guest.call(() -> guest.view().state())).isEqualTo(GuestView.State.STOPPED);
+      guest.delete();
+    }
+  }
+
+  @Test
   void whatLiesInTheStateDirectoryIsTheUsersAlone() throws Exception {
     hyperplexor.create(stage.spec("web1"), Stage.OLD, Progress.NONE);
     // Passing through is what a hypervisor with a user of its own needs to get to its release.

@@ -202,6 +202,14 @@ public enum Problem {
       400,
       "The request is not one that this daemon knows.",
       "Use the same version of the command and the daemon."),
+  /// The user's role does not allow the request.
+  API_ROLE(
+      "HF-API-002",
+      3,
+      403,
+      "This user's role does not allow the request.",
+      "Ask an administrator of the host for the role named; the file `roles` in the daemon's"
+          + " directory gives roles to users and groups."),
   /// A defect of HyperFresh.
   INTERNAL(
       "HF-INTERNAL-001",

@@ -3,13 +3,12 @@ package dev.hyperfresh.linux;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.locks.LockSupport;
 
 /// A control group: a bound on the memory and the tasks of the processes in it. One folder where
 /// the host has version 2 with the controllers `memory` and `pids`, and one in each of the two
@@ -22,6 +21,8 @@ public final class Cgroup {
 
   private static final String CONTROLLERS = "cgroup.controllers";
   private static final String PROCESSES = "cgroup.procs";
+  private static final int REMOVE_LOOKS = 100;
+  private static final long LOOK_NANOS = 10_000_000;
   private static final List<String> NEEDED = List.of("memory", "pids");
 
   private final Path name;
@@ -134,19 +135,28 @@ public final class Cgroup {
     }
   }
 
-  /// Removes the group. Does nothing when there is none.
+  /// Removes the group, and waits a second for processes that have just ended: the kernel takes
+  /// them out a moment later, and version 1 has no event for it. Does nothing when there is none.
   ///
-  /// @throws UncheckedIOException also while a process is in it
+  /// @throws UncheckedIOException also when a process is still in it
   public void remove() {
     for (Path root : hierarchies) {
       Path folder = root.resolve(name);
-      try {
-        Files.deleteIfExists(folder);
-      } catch (DirectoryNotEmptyException | NoSuchFileException e) {
-        throw new UncheckedIOException(folder + " is not empty", e);
-      } catch (IOException e) {
+      for (int look = 1; !removed(folder, look == REMOVE_LOOKS); look++) {
+        LockSupport.parkNanos(LOOK_NANOS);
+      }
+    }
+  }
+
+  private static boolean removed(Path folder, boolean last) {
+    try {
+      Files.deleteIfExists(folder);
+      return true;
+    } catch (IOException e) {
+      if (last) {
         throw new UncheckedIOException(folder + " cannot be removed: " + e.getMessage(), e);
       }
+      return false;
     }
   }
 

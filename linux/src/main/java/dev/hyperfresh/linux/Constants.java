@@ -70,8 +70,10 @@ final class Constants {
   static final int SOCK_CLOEXEC = 0x80000;
   static final int SOL_SOCKET = 1;
   static final int SO_PEERCRED = 17;
+  static final int SO_PEERGROUPS = 59;
   static final int SO_RCVTIMEO = 20;
   static final int SCM_RIGHTS = 1;
+  static final int SHUT_WR = 1;
   static final int SHUT_RDWR = 2;
   static final int SOMAXCONN = 4096;
   static final int MSG_CTRUNC = 0x8;

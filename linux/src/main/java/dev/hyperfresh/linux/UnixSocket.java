@@ -30,6 +30,9 @@ public final class UnixSocket implements AutoCloseable {
   /// The most descriptors that one [#send] carries.
   private static final int MAX_DESCRIPTORS = 16;
 
+  // linux/limits.h NGROUPS_MAX
+  private static final long MAX_GROUPS = 65_536;
+
   private static final long CONTROL_BYTES =
       Cmsghdr.TYPE.bytes() + (long) MAX_DESCRIPTORS * Integer.BYTES;
   private static final long IOVEC_AT = Msghdr.TYPE.bytes();
@@ -215,6 +218,41 @@ public final class UnixSocket implements AutoCloseable {
           SocketCalls.getsockopt(held, Constants.SOL_SOCKET, Constants.SO_PEERCRED, value, length);
       check(done, "getsockopt SO_PEERCRED", fd.label());
       return new Credentials(Ucred.pid.get(value), Ucred.uid.get(value), Ucred.gid.get(value));
+    } finally {
+      fd.release();
+    }
+  }
+
+  /// The supplementary groups of who holds the other end (`SO_PEERGROUPS`), as the kernel saw them
+  /// when the connection was made.
+  public List<Integer> peerGroups() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment numbers = arena.allocate(MAX_GROUPS * Integer.BYTES, Integer.BYTES);
+      MemorySegment length = arena.allocateFrom(JAVA_INT, (int) numbers.byteSize());
+      int held = fd.acquire();
+      try {
+        int done =
+            SocketCalls.getsockopt(
+                held, Constants.SOL_SOCKET, Constants.SO_PEERGROUPS, numbers, length);
+        check(done, "getsockopt SO_PEERGROUPS", fd.label());
+      } finally {
+        fd.release();
+      }
+      List<Integer> groups = new ArrayList<>();
+      for (int i = 0; i < length.get(JAVA_INT, 0) / Integer.BYTES; i++) {
+        groups.add(numbers.getAtIndex(JAVA_INT, i));
+      }
+      return groups;
+    }
+  }
+
+  /// Says that nothing more will be sent (`SHUT_WR`); what the other end sends still arrives.
+  ///
+  /// @throws LinuxException with `ENOTCONN` when there is no connection
+  public void shutdownOutput() {
+    int held = fd.acquire();
+    try {
+      check(SocketCalls.shutdown(held, Constants.SHUT_WR), "shutdown SHUT_WR", fd.label());
     } finally {
       fd.release();
     }

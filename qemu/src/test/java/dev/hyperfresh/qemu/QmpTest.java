@@ -127,6 +127,29 @@ class QmpTest {
   }
 
   @Test
+  void namesAndNumbersWithoutMeasureAreSurvived() {
+    openGreeted();
+    String long1 = "9".repeat(1 << 20);
+    peer.answer(
+        "x",
+        (id, p) -> {
+          p.send(success(long1, "1") + "{\"id\":" + long1.substring(0, 900) + ",\"return\":2}\r\n");
+          p.send("{\"id\":[[]],\"return\":3}\r\n{\"id\":null,\"return\":4}\r\n");
+          p.send(
+              "{\"event\":\"" + long1 + "\",\"timestamp\":{\"seconds\":1,\"microseconds\":2}}\r\n");
+          p.send(success(id, "5"));
+        });
+
+    try {
+      assertThat(execute("x").asInt()).isEqualTo(5);
+      assertThat(execute("ping").isObject()).isTrue();
+    } catch (QmpException refused) {
+      // Or the connection is ended, which is told like every other end.
+      ear.awaitEnd();
+    }
+  }
+
+  @Test
   void answersInAnotherOrderFindTheirCommands() throws Exception {
     openGreeted();
     List<String> held = Collections.synchronizedList(new ArrayList<>());

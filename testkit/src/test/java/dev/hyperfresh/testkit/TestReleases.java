@@ -1,5 +1,6 @@
 package dev.hyperfresh.testkit;
 
+import dev.hyperfresh.linux.Unprivileged;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -21,6 +22,38 @@ final class TestReleases {
 
   Path folder() {
     return folder;
+  }
+
+  /// The release itself where a user who owns nothing can read it, else a copy in this folder.
+  QemuRelease reachable(QemuRelease release) throws IOException, InterruptedException {
+    Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
+    if (Unprivileged.closedOn(release.binary()).isEmpty()) {
+      return release;
+    }
+    // RELEASE/root/usr/bin/qemu-system-x86_64
+    Path from = release.binary().resolve("../../../..").normalize();
+    Path to = folder.resolve(release.name());
+    if (new ProcessBuilder("cp", "-a", from + "/.", to.toString()).inheritIO().start().waitFor()
+        != 0) {
+      throw new IOException(from + " cannot be copied");
+    }
+    Files.setPosixFilePermissions(to, PosixFilePermissions.fromString("rwxr-xr-x"));
+    QemuRelease copy =
+        new QemuRelease(
+            release.name(),
+            release.version(),
+            to.resolve(from.relativize(release.binary())),
+            release.arguments().stream()
+                .map(argument -> argument.replace(from.toString(), to.toString()))
+                .toList(),
+            release.libraries().stream().map(path -> to.resolve(from.relativize(path))).toList(),
+            release.sha256(),
+            release.machines(),
+            release.cpus(),
+            release.capabilities(),
+            "a test");
+    describe(copy);
+    return copy;
   }
 
   /// A release that claims to be like `like` and is the bash script `body`; in it `REAL` stands for

@@ -1,0 +1,203 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.UnixSocket;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// The socket that clients connect to. It asks the kernel who a client is, tells the web server
+/// behind it, and carries bytes between the two without looking at them.
+///
+/// Descriptors that a client sends along are dropped by the kernel, since bytes are read as of a
+/// file. Each connection has two threads, so their number is bounded for each user and in all; root
+/// and the daemon's own user always get one more.
+final class Gateway implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Gateway.class);
+  private static final int MOST = 512;
+  private static final int MOST_OF_A_USER = 128;
+  private static final int MOST_OF_A_STRANGER = 8;
+  private static final int CHUNK_BYTES = 16 << 10;
+  private static final long RETRY_NANOS = 10_000_000;
+
+  private final UnixSocket listener;
+  private final Path server;
+  private final Roles roles;
+  private final Map<Integer, Integer> connectionsOf = new ConcurrentHashMap<>();
+  private final AtomicInteger connections = new AtomicInteger();
+  private final Set<Connection> open = ConcurrentHashMap.newKeySet();
+  private final Thread thread;
+  private volatile boolean closing;
+
+  private Gateway(UnixSocket listener, Path server, Roles roles) {
+    this.listener = listener;
+    this.server = server;
+    this.roles = roles;
+    this.thread = Thread.ofPlatform().name("hf-api").daemon().unstarted(this::accept);
+  }
+
+  /// Listens on `socket` for the web server that listens on `server`.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
+  static Gateway open(Path socket, Path server, Roles roles) {
+    try {
+      Files.deleteIfExists(socket);
+      // Who may connect is not who may ask: that is decided by who they are.
+      Gateway gateway =
+          new Gateway(UnixSocket.listen(socket, roles.nameOthers() ? 0666 : 0600), server, roles);
+      gateway.thread.start();
+      return gateway;
+    } catch (IOException | LinuxException e) {
+      throw Problem.DAEMON_STATE.because(socket + ": " + e.getMessage(), e);
+    }
+  }
+
+  private void accept() {
+    while (!closing) {
+      try {
+        admit(listener.accept());
+      } catch (LinuxException e) {
+        if (!closing) {
+          LOG.warn("a client could not be accepted", e);
+          // Out of descriptors, most likely: one that is closed meanwhile makes room.
+          LockSupport.parkNanos(RETRY_NANOS);
+        }
+      }
+    }
+  }
+
+  private void admit(UnixSocket client) {
+    try {
+      Caller caller = Caller.of(client.peer(), client.peerGroups(), roles);
+      if (!enter(caller)) {
+        client.close();
+        return;
+      }
+      begin(caller, client);
+    } catch (LinuxException e) {
+      LOG.debug("a client went away at once", e);
+      client.close();
+    }
+  }
+
+  private void begin(Caller caller, UnixSocket client) {
+    UnixSocket inner;
+    try {
+      inner = UnixSocket.connect(server);
+    } catch (LinuxException e) {
+      leave(caller);
+      throw e;
+    }
+    Connection connection = new Connection(caller, client, inner);
+    open.add(connection);
+    connection.start();
+  }
+
+  private boolean enter(Caller caller) {
+    int most = caller.role().isPresent() ? MOST_OF_A_USER : MOST_OF_A_STRANGER;
+    boolean ours = caller.uid() == 0 || caller.uid() == Host.effectiveUid();
+    int mine = connectionsOf.merge(caller.uid(), 1, Integer::sum);
+    int all = connections.incrementAndGet();
+    if (!ours && (mine > most || all > MOST)) {
+      leave(caller);
+      return false;
+    }
+    return true;
+  }
+
+  private void leave(Caller caller) {
+    connections.decrementAndGet();
+    connectionsOf.computeIfPresent(caller.uid(), (_, count) -> count > 1 ? count - 1 : null);
+  }
+
+  /// One client and its connection to the web server. Each direction has a thread.
+  private final class Connection {
+    private final Caller caller;
+    private final UnixSocket client;
+    private final UnixSocket inner;
+    private final AtomicInteger ended = new AtomicInteger();
+
+    Connection(Caller caller, UnixSocket client, UnixSocket inner) {
+      this.caller = caller;
+      this.client = client;
+      this.inner = inner;
+    }
+
+    void start() {
+      Thread.ofPlatform().name("hf-api-in").daemon().start(() -> run(this::requests));
+      Thread.ofPlatform().name("hf-api-out").daemon().start(() -> run(this::answers));
+    }
+
+    private void run(Runnable direction) {
+      try {
+        direction.run();
+      } catch (LinuxException | IllegalStateException e) {
+        LOG.debug("a connection was cut", e);
+        end();
+      } finally {
+        if (ended.incrementAndGet() == 2) {
+          client.close();
+          inner.close();
+          open.remove(this);
+          leave(caller);
+        }
+      }
+    }
+
+    /// A client that sends no more still waits for the answer.
+    private void requests() {
+      inner.send(caller.header());
+      copy(client, inner);
+      inner.shutdownOutput();
+    }
+
+    private void answers() {
+      copy(inner, client);
+      end();
+    }
+
+    void end() {
+      for (UnixSocket side : new UnixSocket[] {client, inner}) {
+        try {
+          side.shutdown();
+        } catch (LinuxException | IllegalStateException e) {
+          LOG.debug("a connection had ended", e);
+        }
+      }
+    }
+  }
+
+  private static void copy(UnixSocket from, UnixSocket to) {
+    Fd source = from.fd();
+    byte[] chunk = new byte[CHUNK_BYTES];
+    for (int got = source.read(chunk, 0, chunk.length);
+        got >= 0;
+        got = source.read(chunk, 0, chunk.length)) {
+      to.send(got == chunk.length ? chunk : Arrays.copyOf(chunk, got));
+    }
+  }
+
+  @Override
+  public void close() {
+    closing = true;
+    listener.shutdown();
+    try {
+      thread.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    listener.close();
+    open.forEach(Connection::end);
+  }
+}

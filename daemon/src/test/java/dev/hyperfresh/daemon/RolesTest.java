@@ -1,0 +1,120 @@
+package dev.hyperfresh.daemon;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.Host;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class RolesTest {
+  @TempDir Path state;
+
+  @Test
+  void withoutAFileOnlyRootAndTheDaemonsUserHaveARole() {
+    Roles roles = Roles.read(state);
+
+    assertThat(roles.nameOthers()).isFalse();
+    assertThat(roles.of(0, 0, List.of())).contains(Role.ADMIN);
+    assertThat(roles.of(Host.effectiveUid(), 5, List.of())).contains(Role.ADMIN);
+    assertThat(roles.of(64001, 0, List.of(0))).isEmpty();
+  }
+
+  @Test
+  void theHighestRoleCounts() throws Exception {
+    Roles roles =
+        read(
+            """
+            # who may do what
+            viewer   user  64001
+            operator group 64002   # the night shift
+            admin    user  nobody
+
+            viewer   group 4294967294
+            """);
+
+    assertThat(roles.nameOthers()).isTrue();
+    assertThat(roles.of(64001, 64001, List.of())).contains(Role.VIEWER);
+    assertThat(roles.of(64001, 64001, List.of(7, 64002))).contains(Role.OPERATOR);
+    assertThat(roles.of(64005, 64002, List.of())).contains(Role.OPERATOR);
+    assertThat(roles.of(65534, 65534, List.of())).contains(Role.ADMIN);
+    assertThat(roles.of(64005, 64005, List.of(-2))).contains(Role.VIEWER);
+    assertThat(roles.of(64002, 64001, List.of())).isEmpty();
+  }
+
+  @Test
+  void allFaultsAreReportedTogether() {
+    assertThatThrownBy(() ->
+            read(
+                """
+                root user 1
+                viewer user
+                viewer user no-such-user-here
+                viewer user 64001
+                admin user 64001
+                viewer user ../x
+                viewer user 4294967295
+                """))
+        .isInstanceOf(HyperFreshException.class)
+        .hasMessageContaining("line 1: ")
+        .hasMessageContaining("line 2: ")
+        .hasMessageContaining("line 3: there is no user no-such-user-here")
+        .hasMessageContaining("line 5: user 64001 has a role already")
+        .hasMessageContaining("line 6: ")
+        .hasMessageContaining("line 7: ");
+  }
+
+  @Test
+  void aFileThatOthersCouldWriteIsRefused() throws Exception {
+    Path file = Files.writeString(state.resolve("roles"), "admin user 64001\n");
+    for (String mode : List.of("rw-rw-r--", "rw-r--rw-")) {
+      Files.setPosixFilePermissions(file, PosixFilePermissions.fromString(mode));
+      assertThatThrownBy(() -> Roles.read(state)).hasMessageContaining("may write");
+    }
+    Path elsewhere = Files.move(file, state.resolve("elsewhere"));
+    Files.createSymbolicLink(file, elsewhere);
+    assertThatThrownBy(() -> Roles.read(state)).hasMessageContaining("may write");
+  }
+
+  @Test
+  void aFileThatIsTooLongIsRefused() {
+    assertThatThrownBy(() -> read("#".repeat(70_000))).hasMessageContaining("64 KiB");
+    assertThatThrownBy(() -> read("\n".repeat(1001))).hasMessageContaining("1000 lines");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "GET,/v1/guests,VIEWER",
+    "HEAD,/v1/history,VIEWER",
+    "GET,/v1/audit,ADMIN",
+    "GET,/v1/auditx,ADMIN",
+    "POST,/v1/guests/web1/plan,VIEWER",
+    "POST,/v1/guests/web1/stop,OPERATOR",
+    "POST,/v1/guests/web1/replacements,OPERATOR",
+    "DELETE,/v1/guests/web1/replacements,ADMIN",
+    "POST,/v1/guests/a%2fplan,ADMIN",
+    "POST,/v1/guests/a/plan/,ADMIN",
+    "POST,/v1/guests/../plan,VIEWER",
+    "POST,/v1/guests,ADMIN",
+    "DELETE,/v1/guests/web1,ADMIN",
+    "POST,/v1/releases,ADMIN",
+    "POST,/v1/anything/new,ADMIN",
+    "OPTIONS,/v1/guests,ADMIN"
+  })
+  void whatIsNotListedNeedsTheHighestRole(String method, String path, Role needed) {
+    assertThat(Role.needed(method, path)).isEqualTo(needed);
+  }
+
+  private Roles read(String text) throws Exception {
+    Path file = Files.writeString(state.resolve("roles"), text);
+    Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-r--r--"));
+    return Roles.read(state);
+  }
+}
