@@ -62,6 +62,34 @@ public final class Output {
     System.out.println(line);
   }
 
+  /// Prints what was looked at before a replacement, a line a check. What is wrong is in capitals.
+  static void plan(JsonNode plan) {
+    System.out.println(
+        plan.path("guest").asString()
+            + (plan.path("possible").asBoolean() ? " can move to " : " cannot move to ")
+            + plan.path("to").asString()
+            + ":");
+    int width = 0;
+    for (JsonNode check : plan.path("checks")) {
+      width = Math.max(width, check.path("check").asString().length());
+    }
+    for (JsonNode check : plan.path("checks")) {
+      String verdict = check.path("verdict").asString();
+      line(
+          verdict.equals("fail") ? "FAIL" : verdict,
+          check.path("check").asString(),
+          width,
+          check.path("finding").asString());
+      if (!check.path("remedy").asString().isEmpty()) {
+        line("", "", width, "→ " + check.path("remedy").asString());
+      }
+    }
+  }
+
+  private static void line(String verdict, String check, int width, String text) {
+    System.out.printf("  %-8s %-" + width + "s  %s%n", verdict, check, text);
+  }
+
   /// Prints a replacement for a person.
   public static void replacement(JsonNode r) {
     System.out.printf(

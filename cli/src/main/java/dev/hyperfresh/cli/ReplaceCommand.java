@@ -33,7 +33,7 @@ import tools.jackson.databind.JsonNode;
       "flight. Exit code 5: a guest failed or was rolled back.",
       "",
       "Examples:",
-      "  hyperfresh replace web1 --to qemu-10.0 --dry-run   what stands in the way, if anything",
+      "  hyperfresh replace web1 --to qemu-10.0 --dry-run   look at everything, and rehearse it",
       "  hyperfresh replace web1 --to qemu-10.0",
       "  hyperfresh replace web1 --to qemu-7.2              and back",
       "  hyperfresh replace web1 web2 --to qemu-10.0",
@@ -89,8 +89,16 @@ final class ReplaceCommand implements Callable<Integer> {
               + " must stay on the new release, and a heartbeat must go on.")
   private String soak = "";
 
-  @Option(names = "--dry-run", description = "Only list what stands in the way; touch nothing.")
+  @Option(
+      names = "--dry-run",
+      description = "Only look at everything that decides, and rehearse; do not touch the guest.")
   private boolean dryRun;
+
+  @Option(
+      names = "--no-rehearsal",
+      description =
+          "Do not try the move out beside the guest first; spares half a second and 512 MiB.")
+  private boolean noRehearsal;
 
   @Option(
       names = "--max-blackout",
@@ -141,20 +149,16 @@ final class ReplaceCommand implements Callable<Integer> {
   }
 
   private int plan(Client client) {
-    String guest = guests.getFirst();
-    JsonNode plan = client.post("/v1/guests/" + guest + "/plan", Map.of("to", to));
+    JsonNode plan =
+        client.work(
+            "/v1/guests/" + guests.getFirst() + "/plan",
+            Map.of("to", to, "rehearse", !noRehearsal),
+            Output::progress);
     boolean possible = plan.path("possible").asBoolean();
     if (options.json()) {
       Output.json(plan);
-    } else if (possible) {
-      System.out.println(
-          guest + " can move to " + plan.path("to").asString() + ": no obstacle is known.");
     } else {
-      System.out.println(guest + " cannot move to " + plan.path("to").asString() + ":");
-      plan.path("obstacles")
-          .forEach(o ->
-              System.out.println(
-                  "  " + o.path("what").asString() + " " + o.path("remedy").asString()));
+      Output.plan(plan);
     }
     return possible ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
   }
@@ -163,7 +167,7 @@ final class ReplaceCommand implements Callable<Integer> {
     JsonNode record =
         client.work(
             "/v1/guests/" + guests.getFirst() + "/replacements",
-            Map.of("to", to, "max_blackout_ms", maxBlackout),
+            Map.of("to", to, "max_blackout_ms", maxBlackout, "rehearse", !noRehearsal),
             Output::progress);
     if (options.json()) {
       Output.json(record);
@@ -188,6 +192,7 @@ final class ReplaceCommand implements Callable<Integer> {
     order.put("canary", canary);
     order.put("soak_ms", canary == 0 ? 0 : soakTime().toMillis());
     order.put("max_blackout_ms", maxBlackout);
+    order.put("rehearse", !noRehearsal);
     JsonNode result =
         dryRun
             ? client.post("/v1/rollouts/plan", order)

@@ -3,9 +3,10 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.QemuRelease;
 import io.helidon.http.HttpException;
 import io.helidon.webserver.WebServer;
 import io.helidon.webserver.http.HttpRouting;
@@ -110,9 +111,7 @@ final class Api implements AutoCloseable {
             (request, response) ->
                 send(response, Views.guest(daemon.hyperplexor().resume(name(request)))))
         .post("/v1/guests/{name}/stop", (request, response) -> work(request, response, this::stop))
-        .post(
-            "/v1/guests/{name}/plan",
-            (request, response) -> send(response, plan(name(request), body(request))))
+        .post("/v1/guests/{name}/plan", (request, response) -> work(request, response, this::plan))
         .post(
             "/v1/guests/{name}/replacements",
             (request, response) -> work(request, response, this::replace))
@@ -160,6 +159,14 @@ final class Api implements AutoCloseable {
       }
       return value;
     }
+
+    boolean flag(String field, boolean otherwise) {
+      JsonNode value = body.path(field);
+      if (!value.isMissingNode() && !value.isBoolean()) {
+        throw Problem.API_REQUEST.because("'" + field + "' is not true or false.");
+      }
+      return value.asBoolean(otherwise);
+    }
   }
 
   private Object guests() {
@@ -183,14 +190,15 @@ final class Api implements AutoCloseable {
     return Views.guest(daemon.hyperplexor().stop(job.name(), patience));
   }
 
-  private Object plan(String guest, JsonNode body) {
-    String release = new Job(guest, body, Progress.NONE, Rollout.Audience.NONE).text("to");
-    List<Obstacle> obstacles = daemon.hyperplexor().plan(guest, daemon.releases().get(release));
+  private Object plan(Job job) {
+    QemuRelease to = daemon.releases().get(job.text("to"));
+    List<Check> checks =
+        daemon.hyperplexor().plan(job.name(), to, job.flag("rehearse", true), job.progress());
     return Map.of(
-        "guest", guest,
-        "to", daemon.releases().get(release).name(),
-        "possible", obstacles.isEmpty(),
-        "obstacles", Views.obstacles(obstacles));
+        "guest", job.name(),
+        "to", to.name(),
+        "possible", checks.stream().noneMatch(Check::failed),
+        "checks", Views.checks(checks));
   }
 
   private Object replace(Job job) {
@@ -199,7 +207,8 @@ final class Api implements AutoCloseable {
       throw Problem.API_REQUEST.because("max_blackout_ms is not between 1 and 60000.");
     }
     return Views.replacement(
-        daemon.replace(job.name(), job.text("to"), maxBlackout, job.progress()));
+        daemon.replace(
+            job.name(), job.text("to"), maxBlackout, job.flag("rehearse", true), job.progress()));
   }
 
   private Object rollOut(Job job) {

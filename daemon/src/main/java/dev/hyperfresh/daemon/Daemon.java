@@ -162,15 +162,23 @@ public final class Daemon implements AutoCloseable {
                 "No installed release knows machine type " + document.spec().machine() + "."));
   }
 
-  /// Replaces and records.
+  /// Replaces, after a rehearsal, and records.
   public ReplacementRecord replace(
       String guest, String release, Duration maxBlackout, Progress progress) {
-    return replace(guest, releases.get(release), maxBlackout, progress);
+    return replace(guest, release, maxBlackout, true, progress);
+  }
+
+  /// Replaces and records.
+  ///
+  /// @param rehearse whether the move is first tried out beside the guest
+  public ReplacementRecord replace(
+      String guest, String release, Duration maxBlackout, boolean rehearse, Progress progress) {
+    return replace(guest, releases.get(release), maxBlackout, rehearse, progress);
   }
 
   private ReplacementRecord replace(
-      String guest, Release release, Duration maxBlackout, Progress progress) {
-    ReplacementRecord record = hyperplexor.replace(guest, release, maxBlackout, progress);
+      String guest, Release release, Duration maxBlackout, boolean rehearse, Progress progress) {
+    ReplacementRecord record = hyperplexor.replace(guest, release, maxBlackout, rehearse, progress);
     keep(record);
     ReplacementJfr.write(record);
     return record;
@@ -189,7 +197,8 @@ public final class Daemon implements AutoCloseable {
   public Rollout.Result rollOut(Rollout.Order order, Rollout.Audience audience) {
     return hyperplexor.rollOut(
         order,
-        (guest, maxBlackout, progress) -> replace(guest, order.to(), maxBlackout, progress),
+        (guest, maxBlackout, progress) ->
+            replace(guest, order.to(), maxBlackout, order.rehearse(), progress),
         audience);
   }
 

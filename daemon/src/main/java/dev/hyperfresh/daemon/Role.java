@@ -16,9 +16,9 @@ enum Role {
 
   // Segments without an escape: whatever is spelled in another way needs the highest role.
   private static final String NAME = "[A-Za-z0-9._-]+";
-  private static final Pattern PLAN = Pattern.compile("/v1/guests/" + NAME + "/plan");
+  private static final Pattern PLAN = Pattern.compile("/v1/(guests/" + NAME + "|rollouts)/plan");
   private static final Pattern OPERATION =
-      Pattern.compile("/v1/guests/" + NAME + "/(stop|replacements)");
+      Pattern.compile("/v1/(guests/" + NAME + "/(stop|resume|replacements)|rollouts)");
 
   /// The word in the file of roles.
   String label() {

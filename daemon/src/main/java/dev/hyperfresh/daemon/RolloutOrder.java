@@ -9,7 +9,7 @@ import java.util.Optional;
 import tools.jackson.databind.JsonNode;
 
 /// The request for a rollout, read from its JSON: `guests` or `all`, `to`, and if given `from`,
-/// `parallel`, `canary`, `soak_ms` and `max_blackout_ms`.
+/// `parallel`, `canary`, `soak_ms`, `max_blackout_ms` and `rehearse`.
 final class RolloutOrder {
   private RolloutOrder() {}
 
@@ -30,7 +30,8 @@ final class RolloutOrder {
         body.path("parallel").asInt(1),
         body.path("canary").asInt(0),
         Duration.ofMillis(body.path("soak_ms").asLong(0)),
-        Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)));
+        Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)),
+        body.path("rehearse").asBoolean(true));
   }
 
   private static Optional<String> text(JsonNode body, String field) {

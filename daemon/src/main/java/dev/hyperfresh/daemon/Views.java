@@ -3,9 +3,9 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -136,9 +136,18 @@ public final class Views {
     return json;
   }
 
-  /// What stands in the way of a replacement.
-  public static List<Map<String, String>> obstacles(List<Obstacle> obstacles) {
-    return obstacles.stream().map(o -> Map.of("what", o.what(), "remedy", o.remedy())).toList();
+  /// What was looked at before a replacement.
+  public static List<Map<String, String>> checks(List<Check> checks) {
+    return checks.stream().map(Views::check).toList();
+  }
+
+  private static Map<String, String> check(Check check) {
+    Map<String, String> json = new LinkedHashMap<>();
+    json.put("check", check.name());
+    json.put("verdict", check.verdict().name().toLowerCase(Locale.ROOT));
+    json.put("finding", check.finding());
+    json.put("remedy", check.remedy());
+    return json;
   }
 
   /// An error in the form of RFC 9457, `application/problem+json`.

@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
@@ -18,6 +19,22 @@ class Endpoints implements AutoCloseable {
   /// What the hypervisor that runs the guest holds.
   List<Fd> queues() {
     return taps.stream().map(Tap::queue).toList();
+  }
+
+  /// Whether each port can take the second queue that a replacement attaches to it. Only asks.
+  List<Check> checks() {
+    return taps.stream().map(Endpoints::check).toList();
+  }
+
+  private static Check check(Tap tap) {
+    String name = "port " + tap.name();
+    return tap.refusesQueues()
+        .map(why ->
+            Check.fail(
+                name,
+                "No second queue can be attached: " + why + ".",
+                "Stop the guest and create it again, so that it gets a port of HyperFresh's own."))
+        .orElseGet(() -> Check.pass(name, "A second queue can be attached."));
   }
 
   /// What a hypervisor that waits gets.

@@ -220,13 +220,26 @@ final class Guest implements Movable {
   ///
   /// @throws HyperFreshException [Problem#REPLACE_BUSY], and as [Replacement#run] does
   ReplacementRecord replace(
-      String id, Release to, Duration maxBlackout, Surroundings world, Progress progress) {
+      String id,
+      Release to,
+      Duration maxBlackout,
+      Preflight.Rehearsing rehearsing,
+      Surroundings world,
+      Progress progress) {
     if (!replacing.compareAndSet(false, true)) {
       throw Problem.REPLACE_BUSY.because("Guest " + spec.name() + " is being moved already.");
     }
     return call(() -> {
       try {
-        return new Replacement(id, this, to, maxBlackout, world, progress).run();
+        return new Replacement(
+                id,
+                this,
+                to,
+                maxBlackout,
+                world,
+                new Preflight(this, to, rehearsing, progress)::require,
+                progress)
+            .run();
       } finally {
         replacing.set(false);
       }

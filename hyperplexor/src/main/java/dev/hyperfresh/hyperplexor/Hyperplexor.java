@@ -1,11 +1,11 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Host;
@@ -113,10 +113,10 @@ public final class Hyperplexor implements AutoCloseable {
   private GuestView createNamed(GuestSpec spec, Release release, Progress progress) {
     check(spec, release);
     AcceleratorChoice accelerator = AcceleratorChoice.choose(spec.accelerator(), kvm);
-    List<Obstacle> obstacles = hypervisor.obstacles(spec, release, accelerator.accelerator());
-    if (!obstacles.isEmpty()) {
-      throw Problem.SPEC_INVALID.because(
-          String.join(" ", obstacles.stream().map(o -> o.what() + " " + o.remedy()).toList()));
+    List<Check> faults =
+        Preflight.failures(hypervisor.checks(spec, release, accelerator.accelerator()));
+    if (!faults.isEmpty()) {
+      throw Problem.SPEC_INVALID.because(Preflight.sentences(faults));
     }
     Path files = directory.resolve("guests").resolve(spec.name());
     try {
@@ -319,28 +319,46 @@ public final class Hyperplexor implements AutoCloseable {
     return guest(name).view();
   }
 
-  /// What is known to keep guest `name` from moving to `to`; empty when nothing is.
-  public List<Obstacle> plan(String name, Release to) {
-    Guest guest = guest(name);
-    return guest.call(() -> {
-      guest.running();
-      return Replacement.obstacles(guest, to);
-    });
+  /// Looks, without touching guest `name`, at everything that decides whether it can move to `to`.
+  ///
+  /// @param rehearse whether the move is tried out beside the guest, which is then done anew
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the guest does not run
+  public List<Check> plan(String name, Release to, boolean rehearse, Progress progress) {
+    return plan(
+        name, to, rehearse ? Preflight.Rehearsing.ANEW : Preflight.Rehearsing.LEFT_OUT, progress);
   }
 
-  /// Moves guest `name` to `to`. Returns also when it was rolled back; the record says so.
+  List<Check> plan(String name, Release to, Preflight.Rehearsing rehearsing, Progress progress) {
+    Guest guest = guest(name);
+    return guest.call(() -> new Preflight(guest, to, rehearsing, progress).checks());
+  }
+
+  /// Moves guest `name` to `to`, after a rehearsal. Returns also when it was rolled back; the
+  /// record says so.
   ///
   /// @param maxBlackout after which the switch is given up, [#MIN_BLACKOUT] to [#MAX_BLACKOUT]
   /// @throws HyperFreshException [Problem#REPLACE_OBSTACLES], [Problem#REPLACE_BUSY],
   ///   [Problem#GUEST_STATE], [Problem#API_REQUEST]; the guest was not touched
   public ReplacementRecord replace(
       String name, Release to, Duration maxBlackout, Progress progress) {
+    return replace(name, to, maxBlackout, true, progress);
+  }
+
+  /// As [#replace(String, Release, Duration, Progress)].
+  ///
+  /// @param rehearse whether the move is first tried out beside the guest, unless that was passed
+  ///   earlier
+  public ReplacementRecord replace(
+      String name, Release to, Duration maxBlackout, boolean rehearse, Progress progress) {
     Guest guest = guest(name);
     if (maxBlackout.compareTo(MIN_BLACKOUT) < 0 || maxBlackout.compareTo(MAX_BLACKOUT) > 0) {
       throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
     }
     String id = Long.toString(lastId.incrementAndGet(), 36);
-    return guest.replace(id, to, maxBlackout, new Surroundings.OfHost(journal, gate), progress);
+    Preflight.Rehearsing rehearsing =
+        rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
+    return guest.replace(
+        id, to, maxBlackout, rehearsing, new Surroundings.OfHost(journal, gate), progress);
   }
 
   /// Moves several guests, as `order` says. One rollout at a time.

@@ -11,10 +11,8 @@ import dev.hyperfresh.hyperplexor.ReplacementState.Switching;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.Pipe;
 import java.time.Duration;
 import java.time.Instant;
@@ -35,9 +33,6 @@ import org.jspecify.annotations.Nullable;
 /// Whatever is thrown on the way is turned into the right next state in one place, so that every
 /// replacement that touched anything ends, with a record and in the journal.
 final class Replacement {
-  /// What a target needs beside the guest's memory, which it maps: measured at 60 to 120 MiB.
-  private static final long TARGET_OVERHEAD_BYTES = 256L << 20;
-
   /// More than any device state of a guest within the limits of a spec.
   private static final int CHANNEL_BYTES = 1 << 20;
 
@@ -58,6 +53,7 @@ final class Replacement {
   private final Release to;
   private final Duration maxBlackout;
   private final Surroundings world;
+  private final Runnable plan;
   private final Progress progress;
   private final String id;
   private final Instance source;
@@ -83,15 +79,18 @@ final class Replacement {
   private long orderedMicros;
   private OptionalLong stoppedMicros = OptionalLong.empty();
 
+  /// @param plan looks at everything before anything is touched, and throws when it would go wrong
   Replacement(
       String id,
       Movable guest,
       Release to,
       Duration maxBlackout,
       Surroundings world,
+      Runnable plan,
       Progress progress) {
     this.id = id;
     this.world = world;
+    this.plan = plan;
     this.start = world.nanos();
     this.guest = guest;
     this.to = to;
@@ -104,45 +103,12 @@ final class Replacement {
     this.toGeneration = guest.nextGeneration();
   }
 
-  /// Everything known to be in the way; touches nothing.
-  static List<Obstacle> obstacles(Movable guest, Release to) {
-    List<Obstacle> obstacles = new ArrayList<>();
-    String kind = guest.hypervisor().kind();
-    if (to.kind().equals(kind)) {
-      obstacles.addAll(
-          guest.hypervisor().obstacles(guest.spec(), to, guest.accelerator().accelerator()));
-    } else {
-      obstacles.add(
-          new Obstacle(
-              "The guest runs on a " + kind + " and " + to.name() + " is a " + to.kind() + ".",
-              "Choose a release of the same kind."));
-    }
-    if (!guest.running().sharesMemory()) {
-      obstacles.add(
-          new Obstacle(
-              "The guest's memory is private to its hypervisor, so no other one can map it.",
-              "Make the guest anew with `hyperfresh guest create`, which shares its memory."));
-    }
-    long available = Host.availableMemoryBytes();
-    if (available < TARGET_OVERHEAD_BYTES) {
-      obstacles.add(
-          new Obstacle(
-              "A second hypervisor needs 256 MiB and the host has " + (available >> 20) + " MiB.",
-              "Free memory on the host."));
-    }
-    return obstacles;
-  }
-
   /// Goes from the plan to one of the ends.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_OBSTACLES] when the plan fails; nothing was
   ///   touched
   ReplacementRecord run() {
-    List<Obstacle> obstacles = obstacles(guest, to);
-    if (!obstacles.isEmpty()) {
-      throw Problem.REPLACE_OBSTACLES.because(
-          String.join(" ", obstacles.stream().map(o -> o.what() + " " + o.remedy()).toList()));
-    }
+    plan.run();
     planMs = millisSince(start);
     try {
       return toTheEnd();

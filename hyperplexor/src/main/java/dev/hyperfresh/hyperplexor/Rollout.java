@@ -1,7 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import java.time.Duration;
@@ -55,6 +55,7 @@ public final class Rollout {
   /// @param canary how many guests are moved first and watched before the rest
   /// @param soak how long the first ones are watched, at most [#MAX_SOAK]
   /// @param maxBlackout as in [Hyperplexor#replace]
+  /// @param rehearse as in [Hyperplexor#replace]
   public record Order(
       List<String> names,
       Release to,
@@ -62,7 +63,8 @@ public final class Rollout {
       int parallel,
       int canary,
       Duration soak,
-      Duration maxBlackout) {
+      Duration maxBlackout,
+      boolean rehearse) {
     /// Copies the names.
     ///
     /// @throws HyperFreshException [Problem#API_REQUEST] with all that is out of range
@@ -249,10 +251,10 @@ public final class Rollout {
           view, Problem.GUEST_STATE.because("It runs on " + view.release() + "."));
     }
     try {
-      List<Obstacle> obstacles = hyperplexor.plan(view.spec().name(), order.to());
-      return obstacles.isEmpty()
+      List<Check> failed = Preflight.failures(checks(view.spec().name()));
+      return failed.isEmpty()
           ? Entry.of(view, Outcome.MOVABLE)
-          : Entry.leftAlone(view, Problem.REPLACE_OBSTACLES.because(text(obstacles)));
+          : Entry.leftAlone(view, Problem.REPLACE_OBSTACLES.because(Preflight.sentences(failed)));
     } catch (HyperFreshException gone) {
       return Entry.leftAlone(view, gone);
     }
@@ -263,8 +265,15 @@ public final class Rollout {
     return view.detail().isEmpty() ? state : state + " (" + view.detail() + ")";
   }
 
-  private static String text(List<Obstacle> obstacles) {
-    return String.join(" ", obstacles.stream().map(o -> o.what() + " " + o.remedy()).toList());
+  /// Guests of one shape share a rehearsal.
+  private List<Check> checks(String guest) {
+    return hyperplexor.plan(
+        guest,
+        order.to(),
+        order.rehearse() ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT,
+        (state, text) -> {
+          var _ = audience.told(guest, state, text);
+        });
   }
 
   /// Moves what can be moved.

@@ -3,6 +3,7 @@ package dev.hyperfresh.hyperplexor;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
@@ -51,7 +52,9 @@ class HyperplexorTest {
     GuestView made = hyperplexor.create(stage.spec("web1"), Stage.OLD, Progress.NONE);
     assertThat(made.state()).isEqualTo(GuestView.State.RUNNING);
     assertThat(hyperplexor.list()).containsExactly(made);
-    assertThat(hyperplexor.plan("web1", Stage.NEW)).isEmpty();
+    assertThat(hyperplexor.plan("web1", Stage.NEW, true, Progress.NONE))
+        .isNotEmpty()
+        .noneMatch(Check::failed);
     ReplacementRecord record = hyperplexor.replace("web1", Stage.NEW, LONG, Progress.NONE);
     assertThat(record.outcome()).isEqualTo("committed");
     assertThat(hyperplexor.show("web1").release()).isEqualTo(Stage.NEW.name());

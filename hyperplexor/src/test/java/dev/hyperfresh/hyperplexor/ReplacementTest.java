@@ -3,9 +3,9 @@ package dev.hyperfresh.hyperplexor;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -129,7 +129,12 @@ class ReplacementTest {
 
   @Test
   void obstaclesAreReportedTogetherAndNothingIsTouched() {
-    stage.obstacles = List.of(new Obstacle("One.", "Do a."), new Obstacle("Two.", "Do b."));
+    stage.checks =
+        List.of(
+            Check.fail("one", "One.", "Do a."),
+            Check.pass("fine", "Fine."),
+            Check.unknown("open", "Open.", "Look."),
+            Check.fail("two", "Two.", "Do b."));
 
     assertThatThrownBy(() -> replace(LONG))
         .isInstanceOfSatisfying(
@@ -141,15 +146,6 @@ class ReplacementTest {
     assertThat(stage.replacementCalls()).isEmpty();
     assertThat(states()).isEmpty();
     assertRunsOn(Stage.OLD, 1);
-  }
-
-  @Test
-  void aReleaseOfAnotherKindIsAnObstacle() {
-    assertThat(Replacement.obstacles(guest, new Stage.Build("other-1", "machine")))
-        .singleElement()
-        .satisfies(obstacle ->
-            assertThat(obstacle.what())
-                .isEqualTo("The guest runs on a scripted and other-1 is a machine."));
   }
 
   @Test
@@ -729,6 +725,7 @@ class ReplacementTest {
                 Stage.NEW,
                 maxBlackout,
                 new Surroundings.OfHost(journal, gate),
+                new Preflight(guest, Stage.NEW, Preflight.Rehearsing.LEFT_OUT, progress)::require,
                 progress)
             .run());
   }

@@ -4,8 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hyperplexor.Rollout.Outcome;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.InstanceEvent;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import java.nio.file.Path;
@@ -55,7 +55,7 @@ class RolloutLogicTest {
 
   private static Rollout.Order order(int parallel, int canary, Duration soak, String... names) {
     return new Rollout.Order(
-        List.of(names), Stage.NEW, Optional.empty(), parallel, canary, soak, LONG);
+        List.of(names), Stage.NEW, Optional.empty(), parallel, canary, soak, LONG, true);
   }
 
   private static Rollout.Order one(String... names) {
@@ -98,7 +98,8 @@ class RolloutLogicTest {
     Rollout.Result plan = hyperplexor.planRollout(one());
 
     assertThat(outcomes(plan)).containsExactly("a movable", "b there");
-    assertThat(stage.calls).hasSize(calls);
+    assertThat(stage.calls.subList(calls, stage.calls.size()))
+        .containsExactly("1.rehearse " + Stage.NEW.name());
   }
 
   @Test
@@ -161,7 +162,7 @@ class RolloutLogicTest {
   @Test
   void obstaclesAreToldOfEveryGuest() {
     guests("a", "b");
-    stage.obstacles = List.of(new Obstacle("One.", "Do a."));
+    stage.checks = List.of(Check.fail("one", "One.", "Do a."));
 
     Rollout.Result result = rollOut(one());
 
@@ -187,7 +188,7 @@ class RolloutLogicTest {
     hyperplexor.create(stage.spec("b"), other, Progress.NONE);
     Rollout.Order fromOld =
         new Rollout.Order(
-            List.of(), Stage.NEW, Optional.of(Stage.OLD.name()), 1, 0, Duration.ZERO, LONG);
+            List.of(), Stage.NEW, Optional.of(Stage.OLD.name()), 1, 0, Duration.ZERO, LONG, true);
 
     assertThat(outcomes(rollOut(fromOld))).containsExactly("a committed");
     assertThat(outcomes(rollOut(fromOld))).containsExactly("a there");

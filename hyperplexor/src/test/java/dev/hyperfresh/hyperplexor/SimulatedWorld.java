@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -9,7 +10,6 @@ import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Launch;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
@@ -25,6 +25,7 @@ import java.util.OptionalLong;
 import java.util.PriorityQueue;
 import java.util.Queue;
 import java.util.SplittableRandom;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /// One guest, its hypervisors and their host in virtual time, all on one thread and decided by one
@@ -145,7 +146,8 @@ final class SimulatedWorld implements Surroundings {
   String run() {
     String outcome;
     try {
-      outcome = new Replacement("sim", guest, NEW, BUDGET, this, Progress.NONE).run().outcome();
+      outcome =
+          new Replacement("sim", guest, NEW, BUDGET, this, () -> {}, Progress.NONE).run().outcome();
     } catch (HyperFreshException e) {
       outcome = e.problem().code();
     } catch (DaemonKilled e) {
@@ -567,8 +569,13 @@ final class SimulatedWorld implements Surroundings {
     }
 
     @Override
-    public List<Obstacle> obstacles(GuestSpec spec, Release release, Accelerator accelerator) {
+    public List<Check> checks(GuestSpec spec, Release release, Accelerator accelerator) {
       return List.of();
+    }
+
+    @Override
+    public Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins) {
+      throw new UnsupportedOperationException("the plan is not simulated");
     }
 
     @Override
@@ -887,6 +894,11 @@ final class SimulatedWorld implements Surroundings {
     @Override
     public OptionalLong pageFaults() {
       return OptionalLong.empty();
+    }
+
+    @Override
+    public List<Check> checks() {
+      return List.of();
     }
 
     @Override

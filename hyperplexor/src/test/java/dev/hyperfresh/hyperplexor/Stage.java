@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
@@ -10,7 +11,6 @@ import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Launch;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
@@ -51,7 +51,10 @@ final class Stage implements Hypervisor, AutoCloseable {
   final List<String> calls = Collections.synchronizedList(new ArrayList<>());
   final List<Actor> actors = Collections.synchronizedList(new ArrayList<>());
   final List<GuestView> views = Collections.synchronizedList(new ArrayList<>());
-  volatile List<Obstacle> obstacles = List.of();
+  volatile List<Check> checks = List.of();
+  volatile List<Check> liveChecks = List.of();
+  volatile boolean sharing = true;
+  volatile Check rehearsal = Check.pass("rehearsal", "It went well.");
 
   /// What happens on a call of an instance, by `generation.call`.
   private final java.util.Map<String, Consumer<Actor>> script =
@@ -164,8 +167,15 @@ final class Stage implements Hypervisor, AutoCloseable {
   }
 
   @Override
-  public List<Obstacle> obstacles(GuestSpec spec, Release release, Accelerator accelerator) {
-    return obstacles;
+  public List<Check> checks(GuestSpec spec, Release release, Accelerator accelerator) {
+    return checks;
+  }
+
+  @Override
+  public Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins) {
+    calls.add(source.generation() + ".rehearse " + to.name() + (anew ? " anew" : ""));
+    begins.accept("rehearsing");
+    return rehearsal;
   }
 
   @Override
@@ -312,8 +322,13 @@ final class Stage implements Hypervisor, AutoCloseable {
     }
 
     @Override
+    public List<Check> checks() {
+      return liveChecks;
+    }
+
+    @Override
     public boolean sharesMemory() {
-      return true;
+      return sharing;
     }
 
     @Override

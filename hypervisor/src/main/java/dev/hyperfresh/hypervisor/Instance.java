@@ -3,6 +3,7 @@ package dev.hyperfresh.hypervisor;
 import dev.hyperfresh.linux.Fd;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.OptionalLong;
 
 /// One running instance of a hypervisor, which runs one guest or waits to receive it.
@@ -81,6 +82,10 @@ public interface Instance extends AutoCloseable {
   /// Page faults of the process so far, those of its vCPUs among them (`minflt` and `majflt` of
   /// proc_pid_stat(5)); empty when the process is gone.
   OptionalLong pageFaults();
+
+  /// Source, before a replacement: what the running hypervisor itself says of moving the guest away
+  /// from it, and whether the guest's disks can be taken over. Asks only; the guest is not touched.
+  List<Check> checks();
 
   /// Whether the process maps the guest's memory so that others see what it writes. A guest with
   /// private memory cannot move.

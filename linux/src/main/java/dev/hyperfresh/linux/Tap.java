@@ -155,7 +155,13 @@ public final class Tap implements AutoCloseable {
     return made;
   }
 
-  private static Fd throwAway(String label) {
+  /// A queue of a tap that nobody else uses, for a hypervisor that is only tried out; the caller
+  /// owns it. The tap is in the network namespace of the calling thread, and is gone when the last
+  /// descriptor of it is closed.
+  ///
+  /// @param label what errors call it
+  /// @throws LinuxException without the right (`EPERM`) or without taps (`ENOENT`)
+  public static Fd throwAway(String label) {
     Fd made = open(label);
     try {
       attach(made, THROW_AWAY, FLAGS);
@@ -163,6 +169,20 @@ public final class Tap implements AutoCloseable {
     } catch (LinuxException refused) {
       made.close();
       throw refused;
+    }
+  }
+
+  /// Why no second queue can be attached to this port, or nothing when one can. Only asks.
+  public Optional<String> refusesQueues() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
+      ioctl(queue, "TUNGETIFF", Constants.TUNGETIFF, request, queue.label());
+      return (Ifreq.ifr_flags.get(request) & Constants.IFF_MULTI_QUEUE) == 0
+          ? Optional.of(name + " was made for a single queue")
+          : Optional.empty();
+    } catch (LinuxException refused) {
+      // EBADFD: the device was deleted under its queues.
+      return Optional.of(name + " is no device any more: " + refused.getMessage());
     }
   }
 

@@ -75,6 +75,50 @@ class TapTest {
   }
 
   @Test
+  void saysWhetherItTakesAnotherQueue() {
+    try (Tap tap = port("hft11")) {
+      assertThat(tap.refusesQueues()).isEmpty();
+      namespace.ip("link", "del", "hft11");
+      assertThat(tap.refusesQueues())
+          .hasValueSatisfying(
+              why -> assertThat(why).contains("hft11 is no device any more", "TUNGETIFF"));
+    }
+  }
+
+  @Test
+  void aPortOfSomebodyElseMayHaveASingleQueue() {
+    try (Tap tap = namespace.within(() -> Tap.adopt(singleQueue("hft12")))) {
+      assertThat(tap.refusesQueues()).hasValue("hft12 was made for a single queue");
+    }
+  }
+
+  private static Fd singleQueue(String name) {
+    Fd queue = Fd.open(Path.of("/dev/net/tun"), OpenFlags.READ_WRITE);
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = arena.allocate(Layouts.Ifreq.TYPE.bytes(), Long.BYTES);
+      Layouts.Ifreq.ifr_name.in(request).setString(0, name);
+      Layouts.Ifreq.ifr_flags.set(
+          request, Constants.IFF_TAP | Constants.IFF_NO_PI | Constants.IFF_VNET_HDR);
+      assertThat(DeviceCalls.ioctl(queue.number(), Constants.TUNSETIFF, request)).isZero();
+      return queue;
+    }
+  }
+
+  private List<String> interfaces() {
+    return namespace.ip("-brief", "link").lines().map(line -> line.split(" ", 2)[0]).toList();
+  }
+
+  @Test
+  void aThrowAwayTapGoesWithItsDescriptor() {
+    List<String> before = interfaces();
+    try (Fd queue = namespace.within(() -> Tap.throwAway("a rehearsal"))) {
+      assertThat(queue.label()).isEqualTo("a rehearsal");
+      assertThat(interfaces()).hasSize(before.size() + 1);
+    }
+    assertThat(interfaces()).isEqualTo(before);
+  }
+
+  @Test
   void packetsBeforeTheSwitchWaitForWhoeverTakesTheQueue() throws Exception {
     try (Tap tap = port("hft9");
         DatagramChannel sender = sender()) {

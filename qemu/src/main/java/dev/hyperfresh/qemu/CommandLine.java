@@ -12,11 +12,24 @@ final class CommandLine {
 
   /// The command for `launch`; with `waiting` it expects the guest's state instead of booting.
   static List<String> of(Launch launch, QemuRelease release, boolean waiting) {
+    return line(launch, release, waiting, Backends.OfGuest.of(launch));
+  }
+
+  /// The same machine for a rehearsal: it runs no instruction, whatever it is told by its stream.
+  static List<String> ofRehearsal(
+      Launch launch, QemuRelease release, boolean waiting, Backends.OfRehearsal backends) {
+    List<String> line = line(launch, release, waiting, backends);
+    add(line, "-S");
+    return line;
+  }
+
+  private static List<String> line(
+      Launch launch, QemuRelease release, boolean waiting, Backends backends) {
     GuestSpec spec = launch.spec();
     List<String> line = new ArrayList<>();
     line.add(release.binary().toString());
     line.addAll(release.arguments());
-    add(line, "-name", "guest=" + spec.name() + ",debug-threads=on");
+    add(line, "-name", "guest=" + backends.name(spec) + ",debug-threads=on");
     add(line, "-nodefaults", "-no-user-config");
     add(line, "-display", "none");
     // spawn=deny also forbids helpers such as bridge scripts, which this project never uses.
@@ -38,26 +51,17 @@ final class CommandLine {
             + "M,mem-path="
             + Descriptors.own(Descriptors.MEMORY)
             + ",share=on");
-    add(line, "-chardev", "socket,id=qmp,fd=" + Descriptors.QMP + ",server=on,wait=off");
+    add(line, "-chardev", backends.monitor());
     add(line, "-mon", "chardev=qmp,mode=control");
-    add(line, "-add-fd", "fd=" + Descriptors.CONSOLE_LOG + ",set=" + Descriptors.CONSOLE_LOG);
-    add(
-        line,
-        "-chardev",
-        "socket,id=console,fd="
-            + Descriptors.CONSOLE
-            + ",server=on,wait=off,logfile="
-            + Descriptors.inSet(Descriptors.CONSOLE_LOG)
-            + ",logappend=on");
+    line.addAll(backends.console());
     add(line, "-serial", "chardev:console");
     spec.boot().ifPresent(boot -> kernel(line, boot));
-    DiskImages images = DiskImages.of(launch);
     for (int i = 0; i < spec.disks().size(); i++) {
-      line.addAll(images.arguments(i));
+      line.addAll(backends.disk(i));
       add(line, "-device", "virtio-blk-pci,id=blk" + i + ",drive=disk" + i);
     }
     for (int i = 0; i < spec.nics().size(); i++) {
-      add(line, "-netdev", "tap,id=net" + i + ",fd=" + (Descriptors.FIRST_NIC + i));
+      add(line, "-netdev", backends.network(Descriptors.FIRST_NIC + i) + ",id=net" + i);
       // romfile= empty: a boot ROM would be one more image that must match between releases.
       add(
           line,

@@ -22,19 +22,37 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
           Descriptors.CONSOLE_LOG,
           launch.files().resolve("console.log"),
           OpenFlags.WRITE_ONLY | OpenFlags.CREATE | OpenFlags.APPEND);
-      if (launch.spec().boot().isPresent()) {
-        KernelBoot boot = launch.spec().boot().get();
-        Path folder = launch.files();
-        files.add(Descriptors.KERNEL, folder.resolve(Qemu.PINNED_KERNEL), OpenFlags.READ_ONLY);
-        if (boot.initrd().isPresent()) {
-          files.add(Descriptors.INITRD, folder.resolve(Qemu.PINNED_INITRD), OpenFlags.READ_ONLY);
-        }
-      }
+      files.addBoot(launch);
       DiskImages.of(launch).openInto(files.descriptors());
       return files;
     } catch (RuntimeException e) {
       files.close();
       throw e;
+    }
+  }
+
+  /// Opens only what `launch` boots from, for an instance that is not to touch the rest.
+  ///
+  /// @throws dev.hyperfresh.linux.LinuxException as [#open]
+  static HandedFiles openBoot(Launch launch) {
+    HandedFiles files = new HandedFiles(new HashMap<>());
+    try {
+      files.addBoot(launch);
+      return files;
+    } catch (RuntimeException e) {
+      files.close();
+      throw e;
+    }
+  }
+
+  private void addBoot(Launch launch) {
+    if (launch.spec().boot().isPresent()) {
+      KernelBoot boot = launch.spec().boot().get();
+      Path folder = launch.files();
+      add(Descriptors.KERNEL, folder.resolve(Qemu.PINNED_KERNEL), OpenFlags.READ_ONLY);
+      if (boot.initrd().isPresent()) {
+        add(Descriptors.INITRD, folder.resolve(Qemu.PINNED_INITRD), OpenFlags.READ_ONLY);
+      }
     }
   }
 

@@ -1,11 +1,11 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
-import dev.hyperfresh.hypervisor.Obstacle;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.ChildProcess;
@@ -25,9 +25,11 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import java.util.regex.Pattern;
 
-/// The `process` kind of hypervisor: each guest in a QEMU process of its own. Stateless.
+/// The `process` kind of hypervisor: each guest in a QEMU process of its own. Remembers nothing but
+/// the rehearsals that were passed.
 public final class Qemu implements Hypervisor {
   /// The name of this kind.
   public static final String KIND = "process";
@@ -37,7 +39,11 @@ public final class Qemu implements Hypervisor {
 
   private static final System.Logger LOG = System.getLogger(Qemu.class.getName());
   private static final Pattern VERSIONED = Pattern.compile(".*-[0-9]+\\.[0-9]+");
-  private static final List<String> NEEDED_CAPABILITIES = List.of("x-ignore-shared", "events");
+
+  /// Migration capabilities without which no guest can be moved.
+  static final List<String> NEEDED_CAPABILITIES = List.of("x-ignore-shared", "events");
+
+  private final Rehearsals rehearsals = new Rehearsals();
 
   private final ControlWatcher watcher;
   private final Duration patience;
@@ -62,47 +68,67 @@ public final class Qemu implements Hypervisor {
   }
 
   @Override
-  public List<Obstacle> obstacles(GuestSpec spec, Release release, Accelerator accelerator) {
+  public List<Check> checks(GuestSpec spec, Release release, Accelerator accelerator) {
     if (!(release instanceof QemuRelease qemu)) {
       return List.of(
-          new Obstacle(
+          Check.fail(
+              "release",
               release.name() + " is a " + release.kind() + " and not a " + KIND + ".",
               "Choose a release of the same kind."));
     }
-    List<Obstacle> obstacles = new ArrayList<>();
-    if (!Files.isExecutable(qemu.binary())) {
-      obstacles.add(
-          new Obstacle(
-              release.name() + " has no executable " + qemu.binary() + ".",
-              "Remove the release and fetch or add it again."));
+    return List.of(binary(qemu), machine(spec, qemu), cpu(spec, qemu), capabilities(qemu));
+  }
+
+  private static Check binary(QemuRelease release) {
+    return Files.isExecutable(release.binary())
+        ? Check.pass("release", release.name() + " is installed and may be executed.")
+        : Check.fail(
+            "release",
+            release.name() + " has no executable " + release.binary() + ".",
+            "Remove the release and fetch or add it again.");
+  }
+
+  private static Check machine(GuestSpec spec, QemuRelease release) {
+    String machine = spec.machine();
+    if (!VERSIONED.matcher(machine).matches()) {
+      return Check.fail(
+          "machine type",
+          "Machine type " + machine + " has no version, so two releases disagree on it.",
+          "Create the guest with a versioned type such as pc-q35-7.2.");
     }
-    if (!VERSIONED.matcher(spec.machine()).matches()) {
-      obstacles.add(
-          new Obstacle(
-              "Machine type " + spec.machine() + " has no version, so two releases disagree on it.",
-              "Create the guest with a versioned type such as pc-q35-7.2."));
-    } else if (!qemu.machines().contains(spec.machine())) {
-      obstacles.add(
-          new Obstacle(
-              release.name() + " does not know machine type " + spec.machine() + ".",
-              "Choose a release that lists it: hyperfresh release show NAME."));
-    }
+    return release.machines().contains(machine)
+        ? Check.pass("machine type", release.name() + " knows " + machine + ".")
+        : Check.fail(
+            "machine type",
+            release.name() + " does not know machine type " + machine + ".",
+            "Choose a release that lists it: hyperfresh release show NAME.");
+  }
+
+  private static Check cpu(GuestSpec spec, QemuRelease release) {
     String model = spec.cpu().split(",", 2)[0];
-    if (!qemu.cpus().contains(model)) {
-      obstacles.add(
-          new Obstacle(
-              release.name() + " does not know CPU model " + model + ".",
-              "Choose a release that lists it, or create the guest with another model."));
-    }
-    for (String capability : NEEDED_CAPABILITIES) {
-      if (!qemu.capabilities().contains(capability)) {
-        obstacles.add(
-            new Obstacle(
-                release.name() + " lacks the migration capability " + capability + ".",
-                "Choose QEMU 4.0 or newer."));
-      }
-    }
-    return obstacles;
+    return release.cpus().contains(model)
+        ? Check.pass("CPU model", release.name() + " knows " + model + ".")
+        : Check.fail(
+            "CPU model",
+            release.name() + " does not know CPU model " + model + ".",
+            "Choose a release that lists it, or create the guest with another model.");
+  }
+
+  private static Check capabilities(QemuRelease release) {
+    List<String> lacks =
+        NEEDED_CAPABILITIES.stream().filter(c -> !release.capabilities().contains(c)).toList();
+    return lacks.isEmpty()
+        ? Check.pass(
+            "capabilities", release.name() + " can " + String.join(", ", NEEDED_CAPABILITIES) + ".")
+        : Check.fail(
+            "capabilities",
+            release.name() + " lacks the migration capability " + String.join(", ", lacks) + ".",
+            "Choose QEMU 4.0 or newer.");
+  }
+
+  @Override
+  public Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins) {
+    return rehearsals.rehearse((QemuInstance) source, (QemuRelease) to, anew, begins);
   }
 
   /// Copies kernel and initrd into the guest's folder: a later release must find the same files,

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
@@ -27,6 +28,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
@@ -44,6 +46,15 @@ final class QemuInstance implements Instance, Qmp.Listener {
   /// nothing remains to be estimated.
   private static final long DOWNTIME_LIMIT = 2000;
 
+  /// Arguments of `migrate-set-capabilities`, on both sides.
+  static final Map<String, ?> CAPABILITIES =
+      Map.of(
+          "capabilities", Qemu.NEEDED_CAPABILITIES.stream().map(QemuInstance::capability).toList());
+
+  /// Arguments of `migrate-set-parameters`, on the source.
+  static final Map<String, ?> PARAMETERS =
+      Map.of("max-bandwidth", MAX_BANDWIDTH, "downtime-limit", DOWNTIME_LIMIT);
+
   private static final int FREEZE_LOOKS = 2000;
   private static final long LOOK_NANOS = 1_000_000;
   private static final Duration DRAIN_LIMIT = Duration.ofSeconds(2);
@@ -53,9 +64,10 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private static final long RESUME_MILLIS = 5;
 
   /// QAPI `MigrationStatus`: neither not begun nor over.
-  private static final List<String> UNDER_WAY =
+  static final List<String> UNDER_WAY =
       List.of("setup", "active", "device", "pre-switchover", "cancelling", "wait-unplug");
 
+  private final Launch launch;
   private final int generation;
   private final QemuRelease release;
   private final QemuProcess process;
@@ -91,6 +103,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
       Path console,
       ControlWatcher watcher,
       Duration patience) {
+    this.launch = launch;
     this.generation = launch.generation();
     this.release = release;
     this.process = process;
@@ -138,7 +151,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   public void expect(Fd channel) {
     preparing(() -> {
       qmp.execute("getfd", Map.of("fdname", CHANNEL), channel);
-      capabilities();
+      qmp.execute("migrate-set-capabilities", CAPABILITIES);
       readBefore = bytesRead();
       qmp.execute("migrate-incoming", Map.of("uri", "fd:" + CHANNEL));
     });
@@ -150,10 +163,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
       source = true;
       handOverOver = new CountDownLatch(1);
       qmp.execute("getfd", Map.of("fdname", CHANNEL), channel);
-      capabilities();
-      qmp.execute(
-          "migrate-set-parameters",
-          Map.of("max-bandwidth", MAX_BANDWIDTH, "downtime-limit", DOWNTIME_LIMIT));
+      qmp.execute("migrate-set-capabilities", CAPABILITIES);
+      qmp.execute("migrate-set-parameters", PARAMETERS);
       var _ =
           qmp.expectAnswer(HAND_OVER)
               .whenComplete((_, refusal) -> {
@@ -163,12 +174,6 @@ final class QemuInstance implements Instance, Qmp.Listener {
                 }
               });
     });
-  }
-
-  private void capabilities() {
-    qmp.execute(
-        "migrate-set-capabilities",
-        Map.of("capabilities", List.of(capability("x-ignore-shared"), capability("events"))));
   }
 
   private static Map<String, ?> capability(String name) {
@@ -334,6 +339,41 @@ final class QemuInstance implements Instance, Qmp.Listener {
         Thread.currentThread().interrupt();
       }
     }
+  }
+
+  /// What it was started with.
+  Launch launch() {
+    return launch;
+  }
+
+  /// How many bytes the guest sees of each disk of its spec, in the order of the spec.
+  ///
+  /// @throws Qmp.QmpException when QEMU does not say
+  List<Long> diskBytes() {
+    JsonNode nodes = qmp.execute("query-named-block-nodes", Map.of());
+    return IntStream.range(0, launch.spec().disks().size())
+        .mapToObj(index -> bytes(nodes, "disk" + index))
+        .toList();
+  }
+
+  private static long bytes(JsonNode nodes, String name) {
+    for (JsonNode node : nodes) {
+      if (node.path("node-name").asString("").equals(name)) {
+        return node.path("image").path("virtual-size").asLong(0);
+      }
+    }
+    throw new Qmp.QmpException("there is no block node " + name);
+  }
+
+  @Override
+  public List<Check> checks() {
+    return new LiveChecks(
+            release.name(),
+            launch.spec(),
+            command -> qmp.execute(command, Map.of()),
+            Path.of("/proc", Integer.toString(pid())),
+            Path.of("/proc/locks"))
+        .all();
   }
 
   @Override

@@ -340,7 +340,7 @@ public final class QemuReleases {
     }
   }
 
-  private static String sha256(Path file) {
+  static String sha256(Path file) {
     try (InputStream in =
         new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance("SHA-256"))) {
       in.transferTo(OutputStream.nullOutputStream());

@@ -93,7 +93,7 @@ final class Qmp implements AutoCloseable {
 
   /// Takes over `socket`, waits for the greeting and leaves the negotiation mode.
   ///
-  /// @throws QmpException when the peer does not greet within `limit`
+  /// @throws QmpException when the peer does not greet and answer within `limit`
   static Qmp open(
       UnixSocket socket, String name, Transcript transcript, Listener listener, Duration limit) {
     return open(socket, Use.ORDINARY, name, transcript, listener, limit);
@@ -108,10 +108,12 @@ final class Qmp implements AutoCloseable {
       Listener listener,
       Duration limit) {
     Qmp qmp = new Qmp(socket, use, name, transcript, listener);
+    long deadline = Clock.monotonicNanos() + limit.toNanos();
     qmp.reader.start();
     try {
       await(qmp.greeting, "greeting", limit);
-      qmp.execute("qmp_capabilities", Map.of());
+      Duration left = Duration.ofNanos(Math.max(0, deadline - Clock.monotonicNanos()));
+      qmp.execute(left, "qmp_capabilities", Map.of());
       return qmp;
     } catch (QmpException e) {
       qmp.close();

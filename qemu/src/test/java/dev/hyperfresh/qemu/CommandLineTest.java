@@ -106,11 +106,11 @@ class CommandLineTest {
             "-device",
             "virtio-blk-pci,id=blk1,drive=disk1",
             "-netdev",
-            "tap,id=net0,fd=13",
+            "tap,fd=13,id=net0",
             "-device",
             "virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:01,romfile=",
             "-netdev",
-            "tap,id=net1,fd=14",
+            "tap,fd=14,id=net1",
             "-device",
             "virtio-net-pci,id=nic1,netdev=net1,mac=52:54:00:00:00:02,romfile=");
     JsonNode upper = QmpMessage.JSON.readTree(disks.get(0));
@@ -129,6 +129,54 @@ class CommandLineTest {
 
     assertThat(withoutDisks(CommandLine.of(launch(rich(), 1), release, true)))
         .isEqualTo(withoutDisks(expected));
+  }
+
+  @Test
+  void aRehearsalHasTheSameDevicesAndNothingOfTheGuestsBehindThem() {
+    QemuRelease release = release("7.2.22", BINARY);
+    var backends = new Backends.OfRehearsal(rich().disks(), List.of(1L << 30, 512L), true);
+    List<String> real = CommandLine.of(launch(rich(), 1), release, true);
+    List<String> line = CommandLine.ofRehearsal(launch(rich(), 0), release, true, backends);
+
+    assertThat(devices(line)).isEqualTo(devices(real));
+    assertThat(line).contains("-S", "guest=web1-rehearsal,debug-threads=on");
+    assertThat(String.join(" ", line))
+        .doesNotContain("/images", "console.log", "server=on", "\"file\"");
+    List<String> disks = line.stream().filter(argument -> argument.startsWith("{")).toList();
+    assertStandIn(disks.get(0), "disk0", false, 1L << 30);
+    assertStandIn(disks.get(1), "disk1", true, 512);
+    assertThat(line).contains("tap,fd=13,id=net0", "tap,fd=14,id=net1");
+  }
+
+  @Test
+  void aRehearsalWithoutTapsHasEachCardOnAHubOfItsOwn() {
+    var backends = new Backends.OfRehearsal(rich().disks(), List.of(1L, 1L), false);
+
+    assertThat(
+            CommandLine.ofRehearsal(launch(rich(), 0), release("7.2.22", BINARY), false, backends))
+        .contains("hubport,hubid=13,id=net0", "hubport,hubid=14,id=net1")
+        .noneMatch(argument -> argument.startsWith("tap"));
+  }
+
+  /// All that decides what the guest's machine is.
+  private static List<String> devices(List<String> line) {
+    List<String> devices = new ArrayList<>();
+    for (int i = 0; i < line.size(); i++) {
+      if (List.of("-machine", "-accel", "-cpu", "-smp", "-m", "-object", "-device", "-serial")
+          .contains(line.get(i))) {
+        devices.addAll(line.subList(i, i + 2));
+      }
+    }
+    return devices;
+  }
+
+  private static void assertStandIn(String json, String node, boolean readOnly, long bytes) {
+    JsonNode disk = QmpMessage.JSON.readTree(json);
+    assertThat(disk.path("driver").asString()).isEqualTo("null-co");
+    assertThat(disk.path("node-name").asString()).isEqualTo(node);
+    assertThat(disk.path("read-only").asBoolean()).isEqualTo(readOnly);
+    assertThat(disk.path("size").asLong()).isEqualTo(bytes);
+    assertThat(disk.size()).isEqualTo(4);
   }
 
   @Test

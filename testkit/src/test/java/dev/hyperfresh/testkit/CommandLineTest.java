@@ -188,12 +188,19 @@ class CommandLineTest {
 
   private void guestIsMoved() throws Exception {
     CommandRun plan = run(List.of("replace", "web1", "--to", "qemu-10.0", "--dry-run")).succeeds();
-    assertThat(plan.out()).contains("no obstacle is known");
+    assertThat(plan.out())
+        .contains("web1 can move to qemu-10.0", "  pass     rehearsal", "took the state of a twin")
+        .doesNotContain("FAIL", "unknown");
+    assertThat(plan.err()).contains("rehearsing with a twin");
     JsonNode planned =
         run(List.of("replace", "web1", "--to", "qemu-10.0", "--dry-run", "--json"))
             .succeeds()
             .json();
     assertThat(planned.path("possible").asBoolean()).isTrue();
+    assertThat(values(planned.path("checks"), "verdict")).isNotEmpty().containsOnly("pass");
+    assertThat(values(planned.path("checks"), "check"))
+        .contains("machine type", "CPU model", "devices", "shared memory", "host memory")
+        .endsWith("rehearsal");
     assertThat(generation()).as("after a dry run").isEqualTo(1);
     CommandRun moved =
         run(List.of("replace", "web1", "--to", "qemu-10.0", "--max-blackout", "5000")).succeeds();

@@ -69,11 +69,16 @@ final class Workspace
   /// The hypervisors whose log lies in this directory, oldest first: their command lines name no
   /// path of it.
   List<ProcessHandle> hypervisors() {
+    return processes("memory-backend-file");
+  }
+
+  /// The processes that write into this directory's guests and have `word` in their command line.
+  List<ProcessHandle> processes(String word) {
     return ProcessHandle.allProcesses()
         .filter(process -> process.pid() != ProcessHandle.current().pid())
         .filter(process ->
             writesInto(process.pid(), state.resolve("guests"))
-                && commandLine(process.pid()).contains("memory-backend-file"))
+                && commandLine(process.pid()).contains(word))
         .sorted(Comparator.comparingLong(ProcessHandle::pid))
         .toList();
   }

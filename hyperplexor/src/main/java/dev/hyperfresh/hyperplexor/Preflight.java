@@ -1,0 +1,111 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Host;
+import java.util.ArrayList;
+import java.util.List;
+
+/// Everything that can be known of a replacement before anything of the guest is touched, as one
+/// list, with a rehearsal at its end. For the guest's thread.
+///
+/// @param rehearsing whether, and how
+record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progress) {
+  private static final String REHEARSAL = "rehearsal";
+
+  /// What is done about the rehearsal.
+  enum Rehearsing {
+    /// None; its row says unknown.
+    LEFT_OUT,
+    /// One, unless it was passed earlier.
+    ONCE,
+    /// One in any case.
+    ANEW
+  }
+
+  Preflight {
+    progress = Contained.progress(progress);
+  }
+
+  /// Looks at everything; what fails does not keep the rest from being looked at.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the guest does not run
+  List<Check> checks() {
+    Instance running = guest.running();
+    List<Check> checks = new ArrayList<>();
+    String kind = guest.hypervisor().kind();
+    if (to.kind().equals(kind)) {
+      checks.addAll(guest.hypervisor().checks(guest.spec(), to, guest.accelerator().accelerator()));
+    } else {
+      checks.add(
+          Check.fail(
+              "release",
+              "The guest runs on a " + kind + " and " + to.name() + " is a " + to.kind() + ".",
+              "Choose a release of the same kind."));
+    }
+    checks.addAll(running.checks());
+    checks.add(sharing(running));
+    checks.addAll(guest.endpoints().checks());
+    checks.addAll(HostChecks.now(running.pid(), guest.files()));
+    checks.add(rehearsal(running, checks.stream().anyMatch(Check::failed)));
+    return checks;
+  }
+
+  /// Stops a replacement that would go wrong.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_OBSTACLES] with everything that fails;
+  ///   [Problem#GUEST_STATE]
+  void require() {
+    List<Check> failed = failures(checks());
+    if (!failed.isEmpty()) {
+      throw Problem.REPLACE_OBSTACLES.because(sentences(failed));
+    }
+  }
+
+  static List<Check> failures(List<Check> checks) {
+    return checks.stream().filter(Check::failed).toList();
+  }
+
+  static String sentences(List<Check> checks) {
+    return String.join(" ", checks.stream().map(Check::sentences).toList());
+  }
+
+  private static Check sharing(Instance running) {
+    return running.sharesMemory()
+        ? Check.pass("shared memory", "Another hypervisor can map the guest's memory.")
+        : Check.fail(
+            "shared memory",
+            "The guest's memory is private to its hypervisor, so no other one can map it.",
+            "Make the guest anew with `hyperfresh guest create`, which shares its memory.");
+  }
+
+  private Check rehearsal(Instance running, boolean hopeless) {
+    if (hopeless) {
+      return notRehearsed("what fails above comes first", "Correct that and look again.");
+    }
+    if (rehearsing == Rehearsing.LEFT_OUT) {
+      return notRehearsed("as asked for", "Leave out --no-rehearsal to have it rehearsed.");
+    }
+    long available = Host.availableMemoryBytes();
+    if (available < HostChecks.REHEARSAL_BYTES) {
+      return notRehearsed(
+          "it needs "
+              + (HostChecks.REHEARSAL_BYTES >> 20)
+              + " MiB and the host has "
+              + (available >> 20)
+              + " MiB available",
+          "Free memory on the host to have it rehearsed.");
+    }
+    return guest
+        .hypervisor()
+        .rehearse(
+            running, to, rehearsing == Rehearsing.ANEW, what -> progress.step("Preflight", what));
+  }
+
+  private static Check notRehearsed(String why, String remedy) {
+    return Check.unknown(REHEARSAL, "Not rehearsed: " + why + ".", remedy);
+  }
+}

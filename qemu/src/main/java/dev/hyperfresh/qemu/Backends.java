@@ -1,0 +1,114 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.hypervisor.Launch;
+import java.util.List;
+import java.util.Map;
+
+/// What the devices of a machine are attached to on this host. The guest sees the devices and not
+/// this, so that two machines that differ here alone have device states that fit each other.
+sealed interface Backends {
+  /// The value of `-name`'s member `guest`.
+  String name(GuestSpec spec);
+
+  /// The character device of the control channel.
+  String monitor();
+
+  /// The arguments that make the character device of the serial console.
+  List<String> console();
+
+  /// The arguments that make the block node of a disk.
+  List<String> disk(int index);
+
+  /// The value of `-netdev` for a card, without its `id`; `fd` is its descriptor in the process.
+  String network(int fd);
+
+  /// The guest's own.
+  record OfGuest(DiskImages images) implements Backends {
+    static OfGuest of(Launch launch) {
+      return new OfGuest(DiskImages.of(launch));
+    }
+
+    @Override
+    public String name(GuestSpec spec) {
+      return spec.name();
+    }
+
+    @Override
+    public String monitor() {
+      return "socket,id=qmp,fd=" + Descriptors.QMP + ",server=on,wait=off";
+    }
+
+    @Override
+    public List<String> console() {
+      return List.of(
+          "-add-fd",
+          "fd=" + Descriptors.CONSOLE_LOG + ",set=" + Descriptors.CONSOLE_LOG,
+          "-chardev",
+          "socket,id=console,fd="
+              + Descriptors.CONSOLE
+              + ",server=on,wait=off,logfile="
+              + Descriptors.inSet(Descriptors.CONSOLE_LOG)
+              + ",logappend=on");
+    }
+
+    @Override
+    public List<String> disk(int index) {
+      return images.arguments(index);
+    }
+
+    @Override
+    public String network(int fd) {
+      return "tap,fd=" + fd;
+    }
+  }
+
+  /// Stand-ins for a rehearsal: nothing of the guest is behind them.
+  ///
+  /// @param disks the disks of the spec
+  /// @param diskBytes what each of them holds
+  /// @param taps whether each card has a tap of its own; otherwise none is connected
+  record OfRehearsal(List<Disk> disks, List<Long> diskBytes, boolean taps) implements Backends {
+    public OfRehearsal {
+      disks = List.copyOf(disks);
+      diskBytes = List.copyOf(diskBytes);
+    }
+
+    @Override
+    public String name(GuestSpec spec) {
+      return spec.name() + "-rehearsal";
+    }
+
+    @Override
+    public String monitor() {
+      return "socket,id=qmp,fd=" + Descriptors.QMP;
+    }
+
+    @Override
+    public List<String> console() {
+      return List.of("-chardev", "null,id=console");
+    }
+
+    @Override
+    public List<String> disk(int index) {
+      Map<String, ?> node =
+          Map.of(
+              "driver",
+              "null-co",
+              "node-name",
+              "disk" + index,
+              "read-only",
+              disks.get(index).readOnly(),
+              "size",
+              diskBytes.get(index));
+      return List.of("-blockdev", QmpMessage.JSON.writeValueAsString(node));
+    }
+
+    @Override
+    public String network(int fd) {
+      // Each card on a hub of its own, which nothing else is connected to.
+      return taps ? "tap,fd=" + fd : "hubport,hubid=" + fd;
+    }
+  }
+}

@@ -1,0 +1,357 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.ChildProcess;
+import dev.hyperfresh.linux.Clock;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.Pipe;
+import dev.hyperfresh.linux.Tap;
+import dev.hyperfresh.linux.UnixSocket;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+
+/// One rehearsal of a replacement: a twin of a guest's machine hands over to a target, by the same
+/// commands as in earnest. Twin and target are real QEMUs with the guest's devices, and have
+/// scratch memory and nothing of the guest's behind the devices ([Backends.OfRehearsal]). Neither
+/// executes an instruction, so that nothing is written to the memory but firmware tables.
+///
+/// The twin's devices are as after a reset. A state that devices reach only in use, and that one
+/// release saves otherwise than the other, is not seen here.
+///
+/// ```
+/// twin, paused ── pipe ──▶ target, -incoming
+///        └── both map the same scratch memory ──┘
+/// ```
+final class Rehearsal {
+  /// After which it is given up, in all: half a second is usual, 5 s were seen on a host where
+  /// eight processes wanted each core.
+  static final Duration LIMIT = Duration.ofSeconds(20);
+
+  private static final System.Logger LOG = System.getLogger(Rehearsal.class.getName());
+
+  /// As in earnest: more than the state.
+  private static final int CHANNEL_BYTES = 1 << 20;
+
+  private static final String CHANNEL = "hf-channel";
+  private static final Duration LAST_WORDS = Duration.ofSeconds(1);
+
+  /// Of util-linux: has the kernel end a process when the one that started it dies, so that a
+  /// killed daemon leaves none of these.
+  private static final Path WITH_PARENT = Path.of("/usr/bin/setpriv");
+
+  /// How it ended.
+  sealed interface Outcome {
+    /// The target has the twin's state.
+    ///
+    /// @param note what was not as in earnest, to be put behind the name of the twin, or empty
+    record Passed(long millis, String note) implements Outcome {}
+
+    /// The target does not take the twin's state.
+    record Rejected(String sentence) implements Outcome {}
+
+    /// It did not end within [#LIMIT].
+    record TooSlow(String sentence) implements Outcome {}
+
+    /// It says nothing of the target.
+    record Impossible(String reason) implements Outcome {}
+  }
+
+  /// One of the two processes did not do its part.
+  private static final class Trouble extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    private final transient Side side;
+
+    Trouble(Side side, String reason) {
+      super(reason);
+      this.side = side;
+    }
+  }
+
+  private final Launch guest;
+  private final QemuRelease from;
+  private final QemuRelease to;
+  private final List<Long> diskBytes;
+  private final long start = Clock.monotonicNanos();
+  private final Deque<Runnable> undo = new ArrayDeque<>();
+  private Optional<Side> twin = Optional.empty();
+
+  /// @param guest how the running instance was started
+  /// @param from its release
+  /// @param diskBytes what each disk of the guest holds
+  Rehearsal(Launch guest, QemuRelease from, QemuRelease to, List<Long> diskBytes) {
+    this.guest = guest;
+    this.from = from;
+    this.to = to;
+    this.diskBytes = List.copyOf(diskBytes);
+  }
+
+  /// Rehearses once.
+  Outcome run() {
+    try {
+      return rehearse();
+    } catch (Trouble e) {
+      return blame(e.side, String.valueOf(e.getMessage()));
+    } catch (LinuxException | IOException e) {
+      return new Outcome.Impossible("this host does not allow it: " + e.getMessage());
+    } finally {
+      undo.forEach(Rehearsal::contained);
+    }
+  }
+
+  private static void contained(Runnable step) {
+    try {
+      step.run();
+    } catch (RuntimeException e) {
+      LOG.log(System.Logger.Level.WARNING, "a rehearsal could not be cleared away", e);
+    }
+  }
+
+  private <T> T owned(T resource, Runnable release) {
+    undo.addFirst(release);
+    return resource;
+  }
+
+  private Outcome rehearse() throws IOException {
+    MemFd scratch = MemFd.create("hf-rehearsal-" + guest.spec().name(), guest.memory().bytes());
+    owned(scratch, scratch::close);
+    List<Fd> taps = taps();
+    boolean connected = taps.size() == 2 * guest.spec().nics().size();
+    var backends = new Backends.OfRehearsal(guest.spec().disks(), diskBytes, connected);
+    twin = Optional.of(start(from, false, scratch, taps, backends));
+    Side target = start(to, true, scratch, taps, backends);
+    handOver(twin.get(), target);
+    return switch (target.verdict(remaining())) {
+      case "completed" ->
+          new Outcome.Passed(
+              (Clock.monotonicNanos() - start) / 1_000_000,
+              connected ? "" : " whose cards were connected to nothing");
+      case String other -> blame(target, "the migration " + other);
+    };
+  }
+
+  /// A tap of its own for every card of twin and target; none at all where that is not allowed.
+  private List<Fd> taps() {
+    List<Fd> taps = new ArrayList<>();
+    try {
+      for (int i = 0; i < 2 * guest.spec().nics().size(); i++) {
+        Fd tap = Tap.throwAway("rehearsal of " + guest.spec().name());
+        taps.add(owned(tap, tap::close));
+      }
+      return taps;
+    } catch (LinuxException e) {
+      LOG.log(System.Logger.Level.DEBUG, "cards are rehearsed without taps", e);
+      return List.of();
+    }
+  }
+
+  private Side start(
+      QemuRelease release, boolean waiting, MemFd scratch, List<Fd> taps, Backends.OfRehearsal how)
+      throws IOException {
+    Path log = Files.createTempFile(guest.files(), "rehearsal-", ".log");
+    owned(log, () -> Qemu.removeSockets(log));
+    int nics = guest.spec().nics().size();
+    List<Fd> own =
+        taps.isEmpty() ? List.of() : taps.subList(waiting ? nics : 0, waiting ? 2 * nics : nics);
+    Launch launch =
+        new Launch(
+            guest.spec(),
+            release,
+            guest.accelerator(),
+            scratch,
+            own,
+            guest.files(),
+            guest.sockets(),
+            0,
+            // Not in the guest's cgroup, whose bounds are made for the guest and one more.
+            new Confinement(guest.confinement().user(), Optional.empty(), ""),
+            _ -> {});
+    List<String> command = new ArrayList<>();
+    if (Files.isExecutable(WITH_PARENT)) {
+      command.addAll(List.of(WITH_PARENT.toString(), "--pdeathsig", "KILL", "--"));
+    }
+    command.addAll(CommandLine.ofRehearsal(launch, release, waiting, how));
+    Side side = spawn(command, launch, log);
+    owned(side, side::close);
+    return side;
+  }
+
+  private Side spawn(List<String> command, Launch launch, Path log) {
+    QemuRelease release = (QemuRelease) launch.release();
+    QemuUser user = QemuUser.of(launch);
+    UnixSocket.Pair control = UnixSocket.pair();
+    try (HandedFiles files = HandedFiles.openBoot(launch)) {
+      Map<Integer, Fd> descriptors = new HashMap<>(files.descriptors());
+      descriptors.put(Descriptors.MEMORY, launch.memory().fd());
+      descriptors.put(Descriptors.QMP, control.right().fd());
+      for (int i = 0; i < launch.nicQueues().size(); i++) {
+        descriptors.put(Descriptors.FIRST_NIC + i, launch.nicQueues().get(i));
+      }
+      ChildProcess child =
+          ChildProcess.spawn(
+              new ChildProcess.Request(
+                  user.command(command, release),
+                  user.environment(release),
+                  descriptors,
+                  log,
+                  true));
+      return new Side(QemuProcess.of(child), control.left(), log);
+    } catch (LinuxException e) {
+      control.left().close();
+      throw e;
+    } finally {
+      // A process that dies must end the connection.
+      control.right().close();
+    }
+  }
+
+  private void handOver(Side twin, Side target) {
+    twin.open();
+    target.open();
+    try (Pipe channel = Pipe.open(CHANNEL_BYTES, "rehearsal of " + guest.spec().name())) {
+      target.execute("getfd", Map.of("fdname", CHANNEL), channel.readEnd());
+      target.execute("migrate-set-capabilities", QemuInstance.CAPABILITIES);
+      target.execute("migrate-incoming", Map.of("uri", "fd:" + CHANNEL));
+      twin.execute("getfd", Map.of("fdname", CHANNEL), channel.writeEnd());
+      twin.execute("migrate-set-capabilities", QemuInstance.CAPABILITIES);
+      twin.execute("migrate-set-parameters", QemuInstance.PARAMETERS);
+      twin.execute("migrate", Map.of("uri", "fd:" + CHANNEL));
+    }
+  }
+
+  /// Whose fault it is, told in the words of that process, which say more than how the other one
+  /// learned of it. Of a twin that fails the target is not to blame.
+  private Outcome blame(Side side, String reason) {
+    boolean late = remaining().isZero();
+    boolean twinFailed = twin.isEmpty() || side == twin.get() || twin.get().isOver();
+    if (twinFailed) {
+      String words = twin.map(Side::lastWords).filter(said -> !said.isEmpty()).orElse(reason);
+      return new Outcome.Impossible("a twin on " + from.name() + " failed: " + words);
+    }
+    String pair = "the state of the guest's machine on " + from.name();
+    return late
+        ? new Outcome.TooSlow(
+            to.name() + " did not take " + pair + " within " + LIMIT.toSeconds() + " s.")
+        : new Outcome.Rejected(to.name() + " rejects " + pair + ": " + side.saidOr(reason) + ".");
+  }
+
+  private Duration remaining() {
+    long left = LIMIT.toNanos() - (Clock.monotonicNanos() - start);
+    return Duration.ofNanos(Math.max(0, left));
+  }
+
+  /// One of the two processes. For one thread.
+  private final class Side implements Qmp.Listener {
+    private final QemuProcess process;
+    private final UnixSocket socket;
+    private final Path log;
+    private final CompletableFuture<String> verdict = new CompletableFuture<>();
+    private final CountDownLatch ended = new CountDownLatch(1);
+    private Optional<Qmp> channel = Optional.empty();
+    private boolean opened;
+
+    /// Takes over the process and the socket that leads to its control channel.
+    Side(QemuProcess process, UnixSocket socket, Path log) {
+      this.process = process;
+      this.socket = socket;
+      this.log = log;
+    }
+
+    void open() {
+      opened = true;
+      try {
+        String name = "rehearsal-" + guest.spec().name();
+        channel = Optional.of(Qmp.open(socket, name, new Transcript(), this, remaining()));
+      } catch (Qmp.QmpException e) {
+        throw new Trouble(this, String.valueOf(e.getMessage()));
+      }
+    }
+
+    void execute(String command, Map<String, ?> arguments, Fd... descriptors) {
+      try {
+        channel.orElseThrow().execute(remaining(), command, arguments, descriptors);
+      } catch (Qmp.QmpException e) {
+        throw new Trouble(this, String.valueOf(e.getMessage()));
+      }
+    }
+
+    /// How its migration ended: `completed`, `failed`, or why that is not known.
+    String verdict(Duration limit) {
+      try {
+        return verdict.get(limit.toNanos(), TimeUnit.NANOSECONDS);
+      } catch (TimeoutException e) {
+        return "did not end";
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return "was interrupted";
+      } catch (ExecutionException e) {
+        throw new IllegalStateException("a verdict is always a word", e);
+      }
+    }
+
+    boolean isOver() {
+      return ended.getCount() == 0;
+    }
+
+    /// What it printed, or `otherwise`; one that is about to end has the time to say why.
+    String saidOr(String otherwise) {
+      process.awaitEnd(LAST_WORDS.compareTo(remaining()) < 0 ? LAST_WORDS : remaining());
+      String words = lastWords();
+      return words.isEmpty() ? otherwise : words;
+    }
+
+    String lastWords() {
+      return Qemu.lastLines(log, "");
+    }
+
+    @Override
+    public void event(QmpMessage.Event event) {
+      String status = event.data().path("status").asString("");
+      if (event.name().equals("MIGRATION")
+          && (status.equals("completed") || status.equals("failed"))) {
+        verdict.complete(status);
+      }
+    }
+
+    @Override
+    public void ended(String reason) {
+      verdict.complete("ended with its process");
+      ended.countDown();
+    }
+
+    void close() {
+      contained(process::kill);
+      contained(process::close);
+      if (!opened) {
+        socket.close();
+        return;
+      }
+      channel.ifPresent(Qmp::close);
+      try {
+        // The reader lets go of the socket.
+        if (!ended.await(LIMIT.toSeconds(), TimeUnit.SECONDS)) {
+          LOG.log(System.Logger.Level.WARNING, "the channel of a rehearsal stays open");
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+}

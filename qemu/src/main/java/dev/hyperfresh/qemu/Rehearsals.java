@@ -1,0 +1,140 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Launch;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/// The rehearsals that were passed, so that a chain of replacements pays for one. What failed is
+/// never remembered: the cause may be gone. Thread-safe; one is held at a time, since several would
+/// slow each other down, and guests of one shape that move together then share a single one.
+final class Rehearsals {
+  private static final String NAME = "rehearsal";
+
+  /// What decides how a rehearsal ends.
+  private record Pair(Build from, Build to, Accelerator accelerator, Shape shape) {}
+
+  /// A release as it lies on disk now, whatever it was when it was added.
+  private record Build(String sha256, List<String> arguments, List<Path> libraries) {}
+
+  /// A spec without what the device state does not depend on: names, paths, addresses.
+  private record Shape(
+      int vcpus,
+      long memoryBytes,
+      String machine,
+      String cpu,
+      boolean kernel,
+      boolean initrd,
+      List<Boolean> readOnlyDisks,
+      int nics) {
+    static Shape of(GuestSpec spec) {
+      return new Shape(
+          spec.vcpus(),
+          spec.memoryBytes(),
+          spec.machine(),
+          spec.cpu(),
+          spec.boot().isPresent(),
+          spec.boot().flatMap(GuestSpec.KernelBoot::initrd).isPresent(),
+          spec.disks().stream().map(GuestSpec.Disk::readOnly).toList(),
+          spec.nics().size());
+    }
+  }
+
+  /// A file that was not written since it had this state.
+  private record FileState(Path file, Object key, long bytes, FileTime written) {
+    static FileState of(Path file) throws IOException {
+      BasicFileAttributes now = Files.readAttributes(file, BasicFileAttributes.class);
+      return new FileState(file, String.valueOf(now.fileKey()), now.size(), now.lastModifiedTime());
+    }
+  }
+
+  private record Success(Instant at, long millis, String note) {}
+
+  private final Map<Pair, Success> passed = new HashMap<>();
+
+  /// Reading a whole binary takes as long as a third of a rehearsal.
+  private final Map<FileState, String> sums = new HashMap<>();
+
+  /// As [dev.hyperfresh.hypervisor.Hypervisor#rehearse].
+  synchronized Check rehearse(
+      QemuInstance source, QemuRelease to, boolean anew, Consumer<String> begins) {
+    Launch guest = source.launch();
+    QemuRelease from = (QemuRelease) source.release();
+    Pair pair;
+    List<Long> diskBytes;
+    try {
+      pair = new Pair(build(from), build(to), guest.accelerator(), Shape.of(guest.spec()));
+      Optional<Success> earlier = anew ? Optional.empty() : Optional.ofNullable(passed.get(pair));
+      if (earlier.isPresent()) {
+        return Check.pass(
+            NAME, sentence(from, to, earlier.get()) + " earlier: " + earlier.get().at() + ".");
+      }
+      diskBytes = source.diskBytes();
+    } catch (IOException | Qmp.QmpException | HyperFreshException e) {
+      return unknown(String.valueOf(e.getMessage()));
+    }
+    begins.accept("rehearsing with a twin on " + from.name() + " and scratch memory");
+    return switch (new Rehearsal(guest, from, to, diskBytes).run()) {
+      case Rehearsal.Outcome.Passed done -> {
+        Success success =
+            new Success(Instant.now().truncatedTo(ChronoUnit.SECONDS), done.millis(), done.note());
+        passed.put(pair, success);
+        yield Check.pass(NAME, sentence(from, to, success) + " just now.");
+      }
+      case Rehearsal.Outcome.Rejected rejected -> {
+        passed.remove(pair);
+        yield Check.fail(
+            NAME, rejected.sentence(), "Choose another release; the guest was not touched.");
+      }
+      case Rehearsal.Outcome.TooSlow late -> {
+        passed.remove(pair);
+        yield Check.fail(
+            NAME,
+            late.sentence(),
+            "Choose another release, or try again with --no-rehearsal if the host is just slow.");
+      }
+      case Rehearsal.Outcome.Impossible impossible -> unknown(impossible.reason());
+    };
+  }
+
+  private static Check unknown(String reason) {
+    return Check.unknown(
+        NAME,
+        "Not rehearsed: " + reason + ".",
+        "The replacement may be tried all the same; it is rolled back if the target refuses.");
+  }
+
+  private static String sentence(QemuRelease from, QemuRelease to, Success success) {
+    return to.name()
+        + " took the state of a twin on "
+        + from.name()
+        + success.note()
+        + ", in "
+        + success.millis()
+        + " ms,";
+  }
+
+  private Build build(QemuRelease release) throws IOException {
+    FileState state;
+    try {
+      state = FileState.of(release.binary());
+    } catch (IOException e) {
+      throw new IOException(release.binary() + " cannot be read", e);
+    }
+    String sum = sums.computeIfAbsent(state, read -> QemuReleases.sha256(read.file()));
+    return new Build(sum, release.arguments(), release.libraries());
+  }
+}
