@@ -202,7 +202,9 @@ final class ReplaceCommand implements Callable<Integer> {
     } else {
       print(result);
     }
-    return result.path("misses").isEmpty() ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
+    boolean complete =
+        result.path("misses").isEmpty() && result.path("stopped").asString("").isEmpty();
+    return complete ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
   }
 
   private static void print(JsonNode result) {

@@ -25,7 +25,11 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -36,6 +40,10 @@ import org.slf4j.LoggerFactory;
 public final class Daemon implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Daemon.class);
 
+  /// How long hypervisors may take to say how their guests stand before the daemon serves the
+  /// others.
+  private static final Duration RECOVERY = Duration.ofSeconds(2);
+
   private final DaemonConfig config;
   private final FileChannel lockFile;
   private final QemuReleases releases;
@@ -43,14 +51,18 @@ public final class Daemon implements AutoCloseable {
   private final History history;
   private final Audit audit;
   private final Api api;
+  private final CountDownLatch ended = new CountDownLatch(1);
+  private final AtomicBoolean closed = new AtomicBoolean();
+  private volatile Optional<UpgradeServer> upgrades = Optional.empty();
 
-  private Daemon(DaemonConfig config, Hypervisor hypervisor, FileChannel lockFile) {
+  private Daemon(
+      DaemonConfig config, Hypervisor hypervisor, FileChannel lockFile, KvmProbe.Result kvm) {
     this.config = config;
     this.lockFile = lockFile;
-    WarmUp.run();
-    KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
     this.releases = new QemuReleases(config.releases(), new DebianPackages(config.packages()));
     releases.letOthersRead();
+    // Reads what recovery and the first request need.
+    LOG.info("{} releases are installed", releases.list().size());
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
     this.hyperplexor =
@@ -77,21 +89,77 @@ public final class Daemon implements AutoCloseable {
   }
 
   /// Starts a daemon whose guests `hypervisor` runs; its releases are those of [QemuReleases].
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
+  ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config, Hypervisor hypervisor) {
     FileChannel lockFile = lock(config.state());
+    return launch(config, lockFile, hypervisor, Daemon::prepare, Map.of());
+  }
+
+  /// Starts a daemon that takes over from the one that runs, if one does. Guests notice nothing,
+  /// and requests find nobody only for the moment in which the socket changes hands.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_UPGRADE] when the
+  ///   running daemon keeps everything and goes on; [Problem#DAEMON_RUNNING],
+  ///   [Problem#DAEMON_STATE]
+  public static Daemon upgrade(DaemonConfig config) {
+    KvmProbe.Result kvm = prepare();
+    var _ = new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
+    Map<String, Hypervisor.Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
+    FileChannel lockFile;
+    try {
+      lockFile = lock(config.state());
+    } catch (RuntimeException e) {
+      UpgradeClient.close(held);
+      throw e;
+    }
+    Daemon daemon = launch(config, lockFile, new Qemu(), () -> kvm, held);
+    LOG.info("took over {} guests", held.size());
+    return daemon;
+  }
+
+  /// What takes time and needs nothing of the state directory.
+  private static KvmProbe.Result prepare() {
+    WarmUp.run();
+    Qemu.warmUp();
+    return KvmProbe.probe(Path.of("/dev/kvm"));
+  }
+
+  private static Daemon launch(
+      DaemonConfig config,
+      FileChannel lockFile,
+      Hypervisor hypervisor,
+      Supplier<KvmProbe.Result> kvm,
+      Map<String, Hypervisor.Holdings> held) {
     try {
       Roles roles = Roles.read(config.state());
-      Daemon daemon = new Daemon(config, hypervisor, lockFile);
-      daemon.hyperplexor.takeBack(daemon.releases::get).forEach(LOG::info);
+      Daemon daemon = new Daemon(config, hypervisor, lockFile, kvm.get());
+      daemon.recover(held);
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();
       }
       daemon.api.serve(config.socket(), config.state().resolve("run").resolve("api"), roles);
+      daemon.upgrades = Optional.of(UpgradeServer.start(config.upgradeSocket(), daemon.new Gift()));
       return daemon;
     } catch (RuntimeException e) {
       release(lockFile);
       throw e;
     }
+  }
+
+  private void recover(Map<String, Hypervisor.Holdings> held) {
+    long begin = System.nanoTime();
+    hyperplexor.takeBack(
+        releases::get,
+        held,
+        RECOVERY,
+        LOG::info,
+        record -> {
+          keep(record);
+          ReplacementJfr.write(record);
+        });
+    LOG.info("recovery took {} ms", (System.nanoTime() - begin) / 1_000_000);
   }
 
   private static FileChannel lock(Path state) {
@@ -178,10 +246,14 @@ public final class Daemon implements AutoCloseable {
 
   private ReplacementRecord replace(
       String guest, Release release, Duration maxBlackout, boolean rehearse, Progress progress) {
-    ReplacementRecord record = hyperplexor.replace(guest, release, maxBlackout, rehearse, progress);
-    keep(record);
-    ReplacementJfr.write(record);
-    return record;
+    // A newer daemon must find the record in the history.
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      ReplacementRecord record =
+          hyperplexor.replace(guest, release, maxBlackout, rehearse, progress);
+      keep(record);
+      ReplacementJfr.write(record);
+      return record;
+    }
   }
 
   /// What became of the guest is told whether it could be written down or not.
@@ -218,23 +290,64 @@ public final class Daemon implements AutoCloseable {
     releases.remove(full);
   }
 
+  /// Waits until a newer daemon has taken over.
+  public void awaitEnd() throws InterruptedException {
+    ended.await();
+  }
+
+  /// The daemon as the old side of an upgrade.
+  private final class Gift implements UpgradeServer.Giver {
+    @Override
+    public boolean halt(Duration limit) {
+      return hyperplexor.halt(limit);
+    }
+
+    @Override
+    public void goOn() {
+      hyperplexor.goOn();
+    }
+
+    @Override
+    public Map<String, Hypervisor.Holdings> holdings() {
+      return hyperplexor.holdings();
+    }
+
+    @Override
+    public void giveAway() {
+      letGo();
+    }
+
+    @Override
+    public void given() {
+      ended.countDown();
+    }
+  }
+
   /// Ends the daemon and lets its guests go on; the next daemon on this directory takes them back.
+  /// Does nothing the second time.
   public void letGo() {
-    api.close();
-    hyperplexor.letGo();
-    history.close();
-    audit.close();
-    release(lockFile);
+    end(hyperplexor::letGo);
   }
 
   /// Ends the daemon and every guest.
   @Override
   public void close() {
+    end(hyperplexor::close);
+  }
+
+  private void end(Runnable guests) {
+    if (!closed.compareAndSet(false, true)) {
+      return;
+    }
+    upgrades.ifPresent(UpgradeServer::close);
     api.close();
-    hyperplexor.close();
-    history.close();
-    audit.close();
-    release(lockFile);
+    try {
+      guests.run();
+    } finally {
+      history.close();
+      audit.close();
+      release(lockFile);
+    }
   }
 
   private static void release(FileChannel lockFile) {

@@ -54,6 +54,11 @@ public record DaemonConfig(Path state, Path releases, Path packages) {
     return socket(state);
   }
 
+  /// The unix socket on which a newer daemon asks this one to hand over.
+  Path upgradeSocket() {
+    return state.resolve("upgrade.sock");
+  }
+
   /// The unix socket of the daemon whose directory is `state`.
   public static Path socket(Path state) {
     return state.resolve("daemon.sock");

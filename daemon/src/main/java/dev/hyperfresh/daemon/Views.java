@@ -78,6 +78,8 @@ public final class Views {
     json.put("outcome", record.outcome());
     if (!record.committed()) {
       json.put("problem", record.problem());
+    }
+    if (!record.detail().isEmpty()) {
       json.put("detail", record.detail());
     }
     return json;

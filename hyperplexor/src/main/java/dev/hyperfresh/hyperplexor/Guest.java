@@ -43,6 +43,7 @@ final class Guest implements Movable {
   private static final int MAILBOX_LIMIT = 10_000;
 
   private static final Duration MAX_PATIENCE = Duration.ofDays(1);
+  static final String TAKEN_BACK = "taken back";
   private static final String STANDS = "stands: ";
 
   private final GuestSpec spec;
@@ -182,23 +183,53 @@ final class Guest implements Movable {
   void start(Release release) {
     Launch launch = launch(release, endpoints.queues());
     hypervisor.pin(launch);
+    // If this daemon dies before it knows the process, the next one finds it by the guest's folder.
+    new GuestFile(
+            spec,
+            accelerator,
+            createdAt,
+            confinement.user(),
+            GuestFile.Tenant.expected(generation, release.name()),
+            Optional.empty())
+        .write(files);
     instance = hypervisor.start(launch);
     writeDown(Optional.empty());
     publish(GuestView.State.RUNNING, "");
   }
 
   /// Guest's thread: takes over the instance that ran the guest under an earlier daemon, and makes
-  /// sure that it runs it now.
-  void takeBack(Release release, GuestFile.Tenant process, int lastGeneration) {
-    generation = process.generation() - 1;
-    Instance survivor = hypervisor.attach(launch(release, endpoints.queues()), process.pid());
-    instance = survivor;
-    generation = lastGeneration;
-    if (!survivor.runsGuest()) {
-      survivor.takeBack();
+  /// sure that it runs it now, unless that is in doubt.
+  ///
+  /// @param handingOver whether a hand-over may be under way that would stop it a moment later
+  void takeBack(
+      Release release, GuestFile.Tenant process, int lastGeneration, boolean handingOver) {
+    attach(release, process, lastGeneration);
+    Instance survivor = running();
+    try {
+      if (handingOver || !survivor.runsGuest()) {
+        survivor.takeBack();
+      }
+    } catch (HyperFreshException e) {
+      if (e.problem() != Problem.REPLACE_STANDS) {
+        throw e;
+      }
+      stand(e.detail());
+      return;
     }
+    publish(GuestView.State.RUNNING, TAKEN_BACK);
+  }
+
+  /// Guest's thread: takes over the instance and leaves it as it stands.
+  void takeBackStanding(Release release, GuestFile.Tenant process, int lastGeneration, String why) {
+    attach(release, process, lastGeneration);
+    stand(why);
+  }
+
+  private void attach(Release release, GuestFile.Tenant process, int lastGeneration) {
+    generation = process.generation() - 1;
+    instance = hypervisor.attach(launch(release, endpoints.queues()), process.pid());
+    generation = lastGeneration;
     writeDown(Optional.empty());
-    publish(GuestView.State.RUNNING, "taken back");
   }
 
   @Override
@@ -214,6 +245,11 @@ final class Guest implements Movable {
               waiting.map(GuestFile.Tenant::of))
           .write(files);
     }
+  }
+
+  /// Guest's thread: what another daemon would need of the guest; still owned by this object.
+  Hypervisor.Holdings holdings() {
+    return new Hypervisor.Holdings(memory.fd(), endpoints.queues());
   }
 
   /// Any thread: moves the guest to `to`, unless another replacement of it is under way.
@@ -468,6 +504,8 @@ final class Guest implements Movable {
     deleted = true;
     call(() -> {
       Instance current = instance;
+      // Its channel ends now and the guest does not, so nobody may take that for the guest's end.
+      instance = null;
       if (current != null) {
         current.close();
       }

@@ -10,6 +10,8 @@ import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.PidFd;
 import java.io.IOException;
 import java.io.Reader;
 import java.io.StringWriter;
@@ -56,9 +58,30 @@ record GuestFile(
           instance.release().name());
     }
 
-    /// Whether that very process still exists.
+    /// A process that is about to be started: nobody knows its number yet.
+    static Tenant expected(int generation, String release) {
+      return new Tenant(0, 0, generation, release);
+    }
+
+    /// Process `pid`, which is generation `generation` of the guest.
+    static Tenant of(int pid, int generation, String release) {
+      return new Tenant(pid, Host.processStart(pid).orElse(0), generation, release);
+    }
+
+    boolean isExpected() {
+      return pid == 0;
+    }
+
+    /// Whether that very process still runs; one that waits to be reaped does not.
     boolean lives() {
-      return Host.processStart(pid).orElse(-1) == start;
+      if (isExpected() || Host.processStart(pid).orElse(-1) != start) {
+        return false;
+      }
+      try (PidFd process = PidFd.open(pid)) {
+        return !process.exited();
+      } catch (LinuxException gone) {
+        return false;
+      }
     }
   }
 

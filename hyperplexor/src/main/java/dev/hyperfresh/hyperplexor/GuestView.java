@@ -34,6 +34,8 @@ public record GuestView(
   public enum State {
     /// Its first instance is being started.
     STARTING,
+    /// An earlier daemon left it, and its hypervisors have not said yet how it stands.
+    RECOVERING,
     /// An instance runs it.
     RUNNING,
     /// An instance runs it, and another is being prepared or has just taken over.

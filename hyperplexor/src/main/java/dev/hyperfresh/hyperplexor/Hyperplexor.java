@@ -24,6 +24,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -53,6 +54,8 @@ public final class Hyperplexor implements AutoCloseable {
   private final Confiner confiner = Confiner.ofThisHost();
   private final Journal journal;
   private final SwitchGate gate;
+  private final Recovery recovery;
+  private final Traffic traffic = new Traffic();
   private final Consumer<GuestView> changed;
   private final Map<String, Guest> guests = new ConcurrentHashMap<>();
 
@@ -79,6 +82,14 @@ public final class Hyperplexor implements AutoCloseable {
     privateFolder(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
     this.gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
+    this.recovery =
+        new Recovery(
+            this.directory,
+            hypervisor,
+            journal,
+            confiner,
+            new Recovery.Owner(names::add, names::remove, this::welcome),
+            guest -> changed.accept(guest.view()));
   }
 
   /// Lets others pass through the directory, on the way to something in it that is open to them.
@@ -98,7 +109,7 @@ public final class Hyperplexor implements AutoCloseable {
       throw exists(spec.name());
     }
     boolean made = false;
-    try {
+    try (Work _ = begin()) {
       GuestView view = createNamed(spec, release, Contained.progress(progress));
       made = true;
       return view;
@@ -244,60 +255,34 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
-  /// Takes back the guests of an earlier daemon on this directory, whose hypervisors still run. A
-  /// replacement that was under way is finished when the target runs the guest by now, and undone
-  /// otherwise.
+  /// Takes back the guests of an earlier daemon on this directory, whose hypervisors still run, all
+  /// at once. A replacement that was under way is finished when the target runs the guest by now,
+  /// and undone otherwise. A guest whose hypervisor does not answer within `patience` is left as it
+  /// is and listed as recovering; it is taken back when it answers.
   ///
   /// @param releases finds a release by its name
-  /// @return what was done, one sentence for each guest
-  public List<String> takeBack(Function<String, Release> releases) {
-    Path folder = directory.resolve("guests");
-    if (!Files.isDirectory(folder)) {
-      return List.of();
-    }
-    List<String> done = new ArrayList<>();
-    try (Stream<Path> folders = Files.list(folder)) {
-      for (Path files : folders.sorted().toList()) {
-        try {
-          GuestFile.read(files).ifPresent(file -> done.add(takeBack(file, files, releases)));
-        } catch (RuntimeException e) {
-          done.add("Guest " + files.getFileName() + " could not be taken back: " + e.getMessage());
-        }
-      }
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be read: " + e.getMessage(), e);
-    }
-    return done;
+  /// @param held what the earlier daemon handed over of its guests, by name; belongs to this object
+  ///   now. What is missing is copied out of the hypervisors.
+  /// @param told one sentence for each guest, and more when it changes; called by several threads
+  /// @param ended the replacements that were under way, as they ended
+  public void takeBack(
+      Function<String, Release> releases,
+      Map<String, Hypervisor.Holdings> held,
+      Duration patience,
+      Consumer<String> told,
+      Consumer<ReplacementRecord> ended) {
+    recovery.start(releases, held, told, ended);
+    recovery.await(patience);
   }
 
-  private String takeBack(GuestFile file, Path files, Function<String, Release> releases) {
-    String name = file.spec().name();
-    Confinement confinement = confiner.again(file.spec(), file.user(), files);
-    Survivors survivors = new Survivors(hypervisor, file, files, sockets, confinement);
-    GuestFile.Tenant authority = survivors.decide(releases);
-    if (!authority.lives()) {
-      GuestFile.remove(files);
-      confiner.release(name, confinement);
-      return "Guest " + name + " ended while no daemon ran; its logs are in " + files + ".";
-    }
-    Release release = releases.apply(authority.release());
-    Guest guest = survivors.assemble(authority, g -> changed.accept(g.view()));
-    try {
-      guest.call(() -> {
-        guest.takeBack(release, authority, survivors.lastGeneration());
-        return true;
-      });
-    } catch (RuntimeException e) {
-      guest.letGo();
-      throw e;
-    }
-    names.add(name);
-    guests.put(name, guest);
-    return "Guest " + name + " was taken back on " + authority.release() + ".";
+  /// A guest from what an earlier daemon left is here now.
+  private boolean welcome(Guest guest) {
+    return guests.putIfAbsent(guest.spec().name(), guest) == null;
   }
 
   /// Lets go of every guest, which goes on; the next daemon on this directory takes it back.
   public void letGo() {
+    recovery.close();
     guests.values().forEach(guest -> Contained.run("letting go of a guest", guest::letGo));
     guests.clear();
     names.clear();
@@ -306,8 +291,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// All guests, by name.
   public List<GuestView> list() {
-    return guests.values().stream()
-        .map(Guest::view)
+    return Stream.concat(guests.values().stream().map(Guest::view), recovery.views().stream())
         .sorted(Comparator.comparing(view -> view.spec().name()))
         .toList();
   }
@@ -316,7 +300,7 @@ public final class Hyperplexor implements AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]
   public GuestView show(String name) {
-    return guest(name).view();
+    return recovery.view(name).orElseGet(() -> guest(name).view());
   }
 
   /// Looks, without touching guest `name`, at everything that decides whether it can move to `to`.
@@ -357,8 +341,48 @@ public final class Hyperplexor implements AutoCloseable {
     String id = Long.toString(lastId.incrementAndGet(), 36);
     Preflight.Rehearsing rehearsing =
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
-    return guest.replace(
-        id, to, maxBlackout, rehearsing, new Surroundings.OfHost(journal, gate), progress);
+    try (Work _ = begin()) {
+      return guest.replace(
+          id, to, maxBlackout, rehearsing, new Surroundings.OfHost(journal, gate), progress);
+    }
+  }
+
+  /// Work on guests that a newer daemon waits for; closed when it is over. What this class does
+  /// itself counts anyway.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_UPGRADING] while no new work is taken
+  public Work begin() {
+    return traffic.begin();
+  }
+
+  /// One piece of work.
+  public interface Work extends AutoCloseable {
+    @Override
+    void close();
+  }
+
+  /// Takes no new work from now on and waits for the rest.
+  ///
+  /// @return false when that did not end within `limit`; work is taken again then
+  public boolean halt(Duration limit) {
+    return traffic.halt(limit);
+  }
+
+  /// Takes work again after [#halt].
+  public void goOn() {
+    traffic.goOn();
+  }
+
+  /// What this object holds of each guest that runs, by name; it keeps owning it. Only after
+  /// [#halt], while nothing changes.
+  public Map<String, Hypervisor.Holdings> holdings() {
+    Map<String, Hypervisor.Holdings> held = new LinkedHashMap<>();
+    guests.forEach((name, guest) -> {
+      if (guest.view().state() != GuestView.State.STOPPED) {
+        held.put(name, guest.call(guest::holdings));
+      }
+    });
+    return held;
   }
 
   /// Moves several guests, as `order` says. One rollout at a time.
@@ -398,19 +422,23 @@ public final class Hyperplexor implements AutoCloseable {
   ///   [Problem#REPLACE_STANDS] when it still does not go on
   public GuestView resume(String name) {
     Guest guest = guest(name);
-    return guest.call(() -> {
-      guest.resume();
-      return guest.view();
-    });
+    try (Work _ = begin()) {
+      return guest.call(() -> {
+        guest.resume();
+        return guest.view();
+      });
+    }
   }
 
   /// Powers the guest off and ends its hypervisor; after `patience` without its consent.
   public GuestView stop(String name, Duration patience) {
     Guest guest = guest(name);
-    return guest.call(() -> {
-      guest.stop(patience);
-      return guest.view();
-    });
+    try (Work _ = begin()) {
+      return guest.call(() -> {
+        guest.stop(patience);
+        return guest.view();
+      });
+    }
   }
 
   /// Ends the guest, also one that was lost, and removes its folder; then its name is free.
@@ -420,6 +448,12 @@ public final class Hyperplexor implements AutoCloseable {
   ///   again
   public void delete(String name) {
     Guest guest = guest(name);
+    try (Work _ = begin()) {
+      delete(name, guest);
+    }
+  }
+
+  private void delete(String name, Guest guest) {
     synchronized (guest) {
       guest.delete();
       deleteFolder(guest.files());
@@ -432,6 +466,10 @@ public final class Hyperplexor implements AutoCloseable {
 
   private Guest guest(String name) {
     Guest guest = guests.get(name);
+    if (guest == null && recovery.view(name).isPresent()) {
+      throw Problem.GUEST_STATE.because(
+          "Guest " + name + " is being taken back: " + recovery.view(name).get().detail());
+    }
     if (guest == null) {
       throw Problem.GUEST_UNKNOWN.because("No guest is called '" + name + "'.");
     }
@@ -445,6 +483,7 @@ public final class Hyperplexor implements AutoCloseable {
   @Override
   public void close() {
     List<String> failures = new ArrayList<>();
+    recovery.close();
     for (Guest guest : guests.values()) {
       attempt(
           failures,
@@ -492,7 +531,7 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
-  private static void deleteFolder(Path folder) {
+  static void deleteFolder(Path folder) {
     if (!Files.exists(folder)) {
       return;
     }

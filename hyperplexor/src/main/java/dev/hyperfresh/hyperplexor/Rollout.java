@@ -372,6 +372,10 @@ public final class Rollout {
 
   /// Refused before it was touched, or a defect.
   private void refused(String guest, HyperFreshException e) {
+    if (e.problem() == Problem.DAEMON_UPGRADING) {
+      stop("A newer daemon takes over; give the same order to that one.");
+      return;
+    }
     boolean untouched =
         switch (e.problem()) {
           case REPLACE_OBSTACLES, REPLACE_BUSY, GUEST_STATE, GUEST_UNKNOWN -> true;

@@ -1,8 +1,11 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.InstanceEvents;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.MemFd;
@@ -12,36 +15,170 @@ import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.Function;
 
 /// The processes that an earlier daemon left of one guest: which of them is its authority, and what
 /// they hold of it.
+///
+/// What was written down says who there is; only the hypervisors themselves say who runs the guest.
+/// A target that waits may resume the guest at any moment, also between a question and its answer.
+/// So it is listened to first, then asked, then frozen, and what it reported until then counts: the
+/// same care as [Replacement] has when it gives up.
 record Survivors(
     Hypervisor hypervisor, GuestFile file, Path files, Path sockets, Confinement confinement) {
   private static final Duration KILL_LIMIT = Duration.ofSeconds(10);
 
-  /// Decides by asking the hypervisors: a target that runs the guest has committed, whatever was
-  /// written down, and its source is ended; a target that does not is ended and never will.
-  GuestFile.Tenant decide(Function<String, Release> releases) {
-    if (file.waiting().isEmpty() || !file.waiting().get().lives()) {
-      return file.running();
-    }
-    GuestFile.Tenant waiting = file.waiting().get();
-    boolean committed = runsGuest(waiting, releases.apply(waiting.release()));
-    kill(committed ? file.running() : waiting);
-    return committed ? waiting : file.running();
+  /// As [Replacement] waits for a target that alone can still run the guest.
+  private static final Duration ONLY_HOPE = Duration.ofSeconds(60);
+
+  /// How it stands with the guest. Where there is an authority, no other process of the guest is
+  /// left.
+  sealed interface Verdict {
+    /// No replacement was under way, as far as the processes tell.
+    record Kept(GuestFile.Tenant authority) implements Verdict {}
+
+    /// The source is the authority, and may stand or be about to send.
+    record Undone(GuestFile.Tenant authority) implements Verdict {}
+
+    /// The target runs the guest.
+    record Finished(GuestFile.Tenant authority) implements Verdict {}
+
+    /// The source has sent everything, and the target is gone and has run the guest, or nobody
+    /// knows: the memory that the source would go on with may have changed since.
+    record Doubtful(GuestFile.Tenant authority) implements Verdict {}
+
+    /// No process is left that could run the guest.
+    record Ended() implements Verdict {}
   }
 
-  private boolean runsGuest(GuestFile.Tenant process, Release release) {
-    Hypervisor.Holdings held = hypervisor.holdings(process.pid(), 0);
+  /// Decides, and ends the process that is not the authority.
+  ///
+  /// @throws HyperFreshException when a hypervisor that may be the authority does not answer;
+  ///   nothing was ended then, and it may be tried again
+  Verdict decide(Function<String, Release> releases) {
+    GuestFile.Tenant source = file.running();
+    Optional<GuestFile.Tenant> waiting = file.waiting();
+    giveBackPriority(source);
+    waiting.ifPresent(Survivors::giveBackPriority);
+    if (waiting.isPresent() && waiting.get().lives()) {
+      return decide(source, waiting.get(), releases);
+    }
+    if (!source.lives()) {
+      return new Verdict.Ended();
+    }
+    if (waiting.isEmpty()) {
+      return new Verdict.Kept(source);
+    }
+    return isDoubtful(source, waiting.get().generation(), releases)
+        ? new Verdict.Doubtful(source)
+        : new Verdict.Undone(source);
+  }
+
+  /// A daemon that is killed inside a switch leaves its priority behind.
+  private static void giveBackPriority(GuestFile.Tenant process) {
+    if (process.lives()) {
+      SwitchPriority.giveBack(process.pid());
+    }
+  }
+
+  private Verdict decide(
+      GuestFile.Tenant source, GuestFile.Tenant target, Function<String, Release> releases) {
+    Listener heard = new Listener(target.generation());
+    goOn(target);
+    Hypervisor.Holdings held = hypervisor.holdings(target.pid(), 0);
     try (MemFd memory = MemFd.adopt(held.memory());
-        Instance instance = hypervisor.attach(launch(process, release, memory), process.pid())) {
-      return instance.runsGuest();
+        Instance instance =
+            hypervisor.attach(
+                launch(target, releases.apply(target.release()), memory, heard), target.pid())) {
+      if (instance.runsGuest() || hasResumed(source, instance, heard)) {
+        kill(source);
+        return new Verdict.Finished(target);
+      }
+      instance.kill();
+    }
+    return source.lives() ? new Verdict.Undone(source) : new Verdict.Ended();
+  }
+
+  /// A daemon that was killed while it gave a switch up may have left the target stopped. What that
+  /// one did with it was in doubt, and is again.
+  private static void goOn(GuestFile.Tenant target) {
+    try (PidFd process = PidFd.open(target.pid())) {
+      process.signal(Signals.CONT);
     }
   }
 
-  private Launch launch(GuestFile.Tenant process, Release release, MemFd memory) {
+  /// Asked of a target that did not run the guest a moment ago. It is stopped when this is false.
+  private static boolean hasResumed(GuestFile.Tenant source, Instance target, Listener heard) {
+    if (!source.lives()) {
+      // What the source sent is on its way; there is nobody else to go on.
+      return heard.awaitResumeOrEnd(ONLY_HOPE);
+    }
+    target.freeze();
+    if (heard.resumed()) {
+      target.thaw();
+      return true;
+    }
+    return false;
+  }
+
+  private boolean isDoubtful(
+      GuestFile.Tenant source, int targetGeneration, Function<String, Release> releases) {
+    Optional<Boolean> ran = hypervisor.hasRun(files, targetGeneration);
+    if (ran.isPresent() && !ran.get()) {
+      return false;
+    }
+    Hypervisor.Holdings held = hypervisor.holdings(source.pid(), 0);
+    try (MemFd memory = MemFd.adopt(held.memory());
+        Instance instance =
+            hypervisor.attach(
+                launch(source, releases.apply(source.release()), memory, _ -> {}), source.pid())) {
+      return !instance.runsGuest() && instance.hasSentState();
+    }
+  }
+
+  /// What a target reports while it is decided about.
+  private static final class Listener implements InstanceEvents {
+    private final int generation;
+    private final CountDownLatch over = new CountDownLatch(1);
+    private volatile boolean resumed;
+
+    Listener(int generation) {
+      this.generation = generation;
+    }
+
+    @Override
+    public void on(InstanceEvent event) {
+      if (event.generation() != generation) {
+        return;
+      }
+      if (event instanceof InstanceEvent.Resumed) {
+        resumed = true;
+        over.countDown();
+      } else if (event instanceof InstanceEvent.Ended) {
+        over.countDown();
+      }
+    }
+
+    boolean resumed() {
+      return resumed;
+    }
+
+    boolean awaitResumeOrEnd(Duration limit) {
+      try {
+        var _ = over.await(limit.toNanos(), TimeUnit.NANOSECONDS);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+      return resumed;
+    }
+  }
+
+  private Launch launch(
+      GuestFile.Tenant process, Release release, MemFd memory, InstanceEvents events) {
     return new Launch(
         file.spec(),
         release,
@@ -52,22 +189,30 @@ record Survivors(
         sockets,
         process.generation(),
         confinement,
-        _ -> {});
+        events);
   }
 
-  private static void kill(GuestFile.Tenant process) {
-    if (!process.lives()) {
-      return;
+  /// Ends a process that can never be the authority any more.
+  static void kill(GuestFile.Tenant process) {
+    if (process.lives()) {
+      kill(process.pid());
     }
-    try (PidFd pidFd = PidFd.open(process.pid())) {
-      pidFd.signal(Signals.KILL);
-      pidFd.awaitExit(KILL_LIMIT);
+  }
+
+  static void kill(int pid) {
+    try (PidFd process = PidFd.open(pid)) {
+      process.signal(Signals.KILL);
+      process.awaitExit(KILL_LIMIT);
     }
   }
 
   /// A guest from what process `authority` holds. No other process of the guest may be left.
   Guest assemble(GuestFile.Tenant authority, Consumer<Guest> changed) {
-    Hypervisor.Holdings held = hypervisor.holdings(authority.pid(), file.spec().nics().size());
+    return assemble(hypervisor.holdings(authority.pid(), file.spec().nics().size()), changed);
+  }
+
+  /// A guest from what another daemon handed over.
+  Guest assemble(Hypervisor.Holdings held, Consumer<Guest> changed) {
     List<Tap> taps = held.nicQueues().stream().map(Tap::adopt).toList();
     return new Guest(
         file.spec(),

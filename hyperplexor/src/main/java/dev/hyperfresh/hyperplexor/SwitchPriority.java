@@ -39,6 +39,14 @@ final class SwitchPriority implements Surroundings.Priority {
     }
   }
 
+  /// Makes every thread of process `pid` an ordinary one: what [#lower] does, for a daemon that did
+  /// not live to do it.
+  static void giveBack(int pid) {
+    for (int thread : of(pid, pid).threads) {
+      Scheduling.normal(thread);
+    }
+  }
+
   @Override
   public void raise() {
     for (int thread : threads) {

@@ -1,7 +1,9 @@
 package dev.hyperfresh.hypervisor;
 
 import dev.hyperfresh.linux.Fd;
+import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 
 /// A kind of hypervisor: `process` (a QEMU on this host), later others. Thread-safe.
@@ -51,6 +53,26 @@ public interface Hypervisor {
   /// @param launch as at its start, with the descriptors of [#holdings]
   /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not answer
   Instance attach(Launch launch, int pid);
+
+  /// Whether an instance, which may have ended, has ever run the guest, from what it left behind. A
+  /// hypervisor that wraps another must pass this on.
+  ///
+  /// @param files as in [Launch#files]
+  /// @return empty when nothing tells
+  default Optional<Boolean> hasRun(Path files, int generation) {
+    return Optional.empty();
+  }
+
+  /// All processes of this kind that hold the memory of a guest whose folder is in `guests`,
+  /// written down or not. A hypervisor that wraps another must pass this on.
+  default List<Survivor> survivors(Path guests) {
+    return List.of();
+  }
+
+  /// A process that was started for a guest.
+  ///
+  /// @param files the guest's folder
+  record Survivor(int pid, Path files) {}
 
   /// A guest's memory and the queues of its network cards; the caller owns all of them.
   record Holdings(Fd memory, List<Fd> nicQueues) {

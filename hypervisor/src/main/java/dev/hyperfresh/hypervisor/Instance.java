@@ -104,6 +104,13 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#GUEST_STATE] when the hypervisor does not say
   boolean runsGuest();
 
+  /// Source: whether it has sent all of the guest's state, so that a target may run the guest.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the hypervisor does not say
+  default boolean hasSentState() {
+    return false;
+  }
+
   /// Source, after it stopped: bytes of the guest's own RAM that the hand-over copied; 0 when its
   /// memory was only mapped, empty when the source cannot be asked any more.
   OptionalLong ramBytesCopied();

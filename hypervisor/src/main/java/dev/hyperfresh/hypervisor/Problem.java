@@ -195,6 +195,27 @@ public enum Problem {
       500,
       "The state directory cannot be used.",
       "Give a directory that belongs to this user with --state."),
+  /// A daemon was killed in the middle of a replacement.
+  DAEMON_DIED(
+      "HF-DAEMON-004",
+      5,
+      500,
+      "The daemon ended in the middle of the replacement; the next one undid it.",
+      "The guest runs on its old hypervisor. Try again; the daemon's log may tell why it ended."),
+  /// A newer daemon takes over.
+  DAEMON_UPGRADING(
+      "HF-DAEMON-005",
+      3,
+      503,
+      "This daemon hands over to a newer one and takes no new work.",
+      "Try again in a moment; guests run on."),
+  /// The running daemon keeps its guests.
+  DAEMON_UPGRADE(
+      "HF-DAEMON-006",
+      7,
+      409,
+      "The running daemon did not hand over.",
+      "It goes on as before. Correct what it names and try again; or end it, and start this one."),
   /// The request is not one the API knows.
   API_REQUEST(
       "HF-API-001",

@@ -1,5 +1,6 @@
 package dev.hyperfresh.linux;
 
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -77,6 +78,18 @@ public final class WarmUp {
     try (PidFd self = PidFd.open((int) ProcessHandle.current().pid())) {
       self.signal(Signals.NONE);
       self.exited();
+      self.takeFd(self.fd().number()).close();
+      connectToNobody();
+    }
+  }
+
+  private static void connectToNobody() {
+    try (UnixSocket somebody = UnixSocket.connect(Path.of("/proc/self/no-socket"))) {
+      throw new IllegalStateException(somebody.fd().label() + " cannot be");
+    } catch (LinuxException expected) {
+      if (expected.errno() != Constants.ENOENT) {
+        throw expected;
+      }
     }
   }
 

@@ -37,6 +37,9 @@ final class CommandLine {
         line,
         "-sandbox",
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    // One line in the log for each change, so that a process that is gone still tells whether it
+    // ever ran the guest.
+    add(line, "-trace", "enable=" + RunStates.EVENT);
     add(line, "-machine", spec.machine() + ",memory-backend=ram");
     add(line, "-accel", launch.accelerator().label());
     add(line, "-cpu", spec.cpu());

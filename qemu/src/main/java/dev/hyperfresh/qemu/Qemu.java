@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
 
@@ -60,6 +61,17 @@ public final class Qemu implements Hypervisor {
   public Qemu(ControlWatcher watcher, Duration patience) {
     this.watcher = watcher;
     this.patience = patience;
+  }
+
+  /// Does once what talking to a process takes, since the first time costs Java tenths of a second.
+  /// Touches nothing.
+  public static void warmUp() {
+    byte[] answer =
+        "{\"return\": {\"status\": \"running\", \"running\": true}, \"id\": \"1\"}"
+            .getBytes(StandardCharsets.UTF_8);
+    var _ = QmpMessage.decode(answer, 0, answer.length);
+    var _ = Qmp.encode("query-status", Map.of("a", List.of()), "1");
+    var _ = GuestProcesses.under(Path.of("/nonexistent"));
   }
 
   @Override
@@ -174,16 +186,18 @@ public final class Qemu implements Hypervisor {
     Problem problem = waiting ? Problem.REPLACE_PREPARE : Problem.GUEST_START;
     Path qmp = socket(launch, ".qmp");
     Path console = socket(launch, ".con");
-    Path log = launch.files().resolve("hypervisor-" + launch.generation() + ".log");
+    Path log = log(launch.files(), launch.generation());
     try {
       // The listeners are closed here before the greeting is awaited: a QEMU that dies must end the
       // connection.
+      // A guest of the same name may have left one.
+      Files.deleteIfExists(log);
       ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
       return connect(launch, release, process, qmp, console);
     } catch (DiskImages.DiskChanged e) {
       removeSockets(qmp, console);
       throw problem.because(String.valueOf(e.getMessage()), e);
-    } catch (LinuxException | Qmp.QmpException e) {
+    } catch (IOException | LinuxException | Qmp.QmpException e) {
       removeSockets(qmp, console);
       throw problem.because(
           release.name() + " did not start: " + lastLines(log, String.valueOf(e.getMessage())), e);
@@ -271,6 +285,25 @@ public final class Qemu implements Hypervisor {
     }
   }
 
+  @Override
+  public Optional<Boolean> hasRun(Path files, int generation) {
+    try {
+      return RunStates.hasRun(
+          Files.readString(log(files, generation), StandardCharsets.ISO_8859_1));
+    } catch (IOException e) {
+      return Optional.empty();
+    }
+  }
+
+  @Override
+  public List<Survivor> survivors(Path guests) {
+    return GuestProcesses.under(guests);
+  }
+
+  private static Path log(Path files, int generation) {
+    return files.resolve("hypervisor-" + generation + ".log");
+  }
+
   private static Path socket(Launch launch, String ending) {
     return launch.sockets().resolve(launch.spec().name() + "." + launch.generation() + ending);
   }
@@ -294,13 +327,10 @@ public final class Qemu implements Hypervisor {
   /// What the process said before it ended, or `otherwise`.
   static String lastLines(Path log, String otherwise) {
     try {
-      String text = Files.readString(log, StandardCharsets.ISO_8859_1).strip();
-      if (text.isEmpty()) {
-        return otherwise;
-      }
-      String[] lines = text.split("\n");
-      int from = Math.max(0, lines.length - 3);
-      return String.join(" / ", List.of(lines).subList(from, lines.length));
+      List<String> lines = RunStates.words(Files.readString(log, StandardCharsets.ISO_8859_1));
+      return lines.isEmpty()
+          ? otherwise
+          : String.join(" / ", lines.subList(Math.max(0, lines.size() - 3), lines.size()));
     } catch (IOException e) {
       return otherwise;
     }

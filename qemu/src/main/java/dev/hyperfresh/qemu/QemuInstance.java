@@ -414,6 +414,18 @@ final class QemuInstance implements Instance, Qmp.Listener {
   }
 
   @Override
+  public boolean hasSentState() {
+    try {
+      return qmp.execute(TAKE_BACK_LIMIT, "query-migrate", Map.of())
+          .path("status")
+          .asString("none")
+          .equals("completed");
+    } catch (Qmp.QmpException e) {
+      throw Problem.GUEST_STATE.because(release.name() + ": " + e.getMessage(), e);
+    }
+  }
+
+  @Override
   public OptionalLong ramBytesCopied() {
     JsonNode ram;
     try {

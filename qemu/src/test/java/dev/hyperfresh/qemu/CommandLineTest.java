@@ -63,6 +63,8 @@ class CommandLineTest {
             "none",
             "-sandbox",
             "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            "-trace",
+            "enable=runstate_set",
             "-machine",
             "pc-q35-7.2,memory-backend=ram",
             "-accel",

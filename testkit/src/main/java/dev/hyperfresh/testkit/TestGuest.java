@@ -37,6 +37,11 @@ final class TestGuest implements AutoCloseable {
     return guest;
   }
 
+  /// Waits until the guest counts, whichever hypervisor runs it.
+  void findBeat(Duration patience) {
+    Await.until("the guest's heartbeat", patience, this::findPage);
+  }
+
   private boolean findPage() {
     List<Long> candidates = Heartbeat.candidates(memory);
     long[] before = candidates.stream().mapToLong(at -> word(at, 3)).toArray();

@@ -1,0 +1,58 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Hypervisor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/// The QEMUs of a state directory, found in `/proc` by what they hold.
+final class GuestProcesses {
+  private static final int STANDARD_OUTPUT = 1;
+  private static final Pattern LOG = Pattern.compile(".*/hypervisor-[0-9]+\\.log");
+  private static final Pattern NUMBER = Pattern.compile("[0-9]+");
+
+  private GuestProcesses() {}
+
+  /// Processes that hold a memory file under the number of a guest's memory and print into the log
+  /// of a hypervisor of a guest in `guests`: no other program does both. Those of users whose
+  /// processes this one may not look into are not seen.
+  static List<Hypervisor.Survivor> under(Path guests) {
+    try (Stream<Path> processes = Files.list(Path.of("/proc"))) {
+      return processes
+          .filter(process -> NUMBER.matcher(String.valueOf(process.getFileName())).matches())
+          .flatMap(process -> of(process, guests).stream())
+          .toList();
+    } catch (IOException | UncheckedIOException e) {
+      // Without /proc nothing can be found, and nothing works anyway.
+      return List.of();
+    }
+  }
+
+  private static Optional<Hypervisor.Survivor> of(Path process, Path guests) {
+    try {
+      Path log = held(process, STANDARD_OUTPUT);
+      Path files = log.getParent();
+      return files != null
+              && guests.equals(files.getParent())
+              && LOG.matcher(log.toString()).matches()
+              && held(process, Descriptors.MEMORY).toString().startsWith("/memfd:")
+          ? Optional.of(
+              new Hypervisor.Survivor(
+                  Integer.parseInt(String.valueOf(process.getFileName())), files))
+          : Optional.empty();
+    } catch (IOException e) {
+      // It has ended meanwhile, has no such descriptor, or is not ours.
+      return Optional.empty();
+    }
+  }
+
+  /// What a descriptor of a process is, as proc_pid_fd(5) has it.
+  private static Path held(Path process, int descriptor) throws IOException {
+    return Files.readSymbolicLink(process.resolve("fd").resolve(Integer.toString(descriptor)));
+  }
+}

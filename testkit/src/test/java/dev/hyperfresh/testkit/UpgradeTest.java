@@ -1,0 +1,309 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import tools.jackson.databind.JsonNode;
+
+/// A daemon takes over from another, as two processes, under a guest that counts.
+@Tag("slow")
+class UpgradeTest {
+  private static final Duration START = Duration.ofSeconds(90);
+
+  @RegisterExtension final Workspace workspace = Workspace.ofTest();
+
+  private final List<Process> processes = new ArrayList<>();
+  private final AtomicInteger logs = new AtomicInteger();
+
+  @BeforeEach
+  void prepare() throws Exception {
+    var _ = new TestReleases(workspace.state().resolve("releases"));
+    Files.copy(Workshop.images().ring3(), workspace.state().resolve("ring3.elf"));
+    Path spec =
+        Files.writeString(
+            workspace.state().resolve("web1.yaml"),
+            """
+            name: web1
+            memory: 64M
+            accelerator: tcg
+            release: qemu-7.2
+            kernel: ring3.elf
+            """);
+    daemon(workspace.state());
+    run("guest", "create", "-f", spec.toString()).succeeds();
+  }
+
+  @AfterEach
+  void end() throws Exception {
+    run("guest", "delete", "web1");
+    for (Process process : processes) {
+      process.destroyForcibly().waitFor();
+    }
+  }
+
+  @Test
+  void neitherGuestNorClientMissesMuch() throws Exception {
+    Process old = processes.getLast();
+    int pid = show().path("pid").asInt();
+    try (TestGuest guest = TestGuest.beatingIn(pid, Workshop.BOOT)) {
+      // What the host makes of a daemon that starts, while this guest is left alone.
+      Watch control = new Watch(guest, workspace.state().resolve("daemon.sock"));
+      Path elsewhere = Files.createDirectory(workspace.state().resolve("elsewhere"));
+      Files.createSymbolicLink(
+          elsewhere.resolve("releases"), workspace.state().resolve("releases"));
+      Process other = daemon(elsewhere);
+      control.close();
+      other.destroy();
+      assertThat(other.waitFor(20, TimeUnit.SECONDS)).isTrue();
+
+      Watch watch = new Watch(guest, workspace.state().resolve("daemon.sock"));
+      daemon(workspace.state(), "--upgrade");
+      watch.close();
+
+      System.out.printf(
+          Locale.ROOT,
+          "  largest gap of the heartbeat %.2f ms (%.2f while another daemon starts);"
+              + " API away %.0f ms (%.0f)%n",
+          watch.gapMillis(),
+          control.gapMillis(),
+          watch.awayMillis(),
+          control.awayMillis());
+      assertThat(old.waitFor(20, TimeUnit.SECONDS)).isTrue();
+      assertThat(old.exitValue()).isZero();
+      assertThat(watch.gapMillis()).isLessThan(2 * control.gapMillis() + 20);
+      assertThat(show().path("pid").asInt()).isEqualTo(pid);
+      guest.awaitBeat(START);
+      assertMoves();
+      assertThat(lastLog()).contains("took over 1 guests");
+    }
+  }
+
+  @Test
+  void upgradesFollowEachOther() throws Exception {
+    int pid = show().path("pid").asInt();
+    for (int i = 0; i < 3; i++) {
+      Process old = processes.getLast();
+      daemon(workspace.state(), "--upgrade");
+      assertThat(old.waitFor(20, TimeUnit.SECONDS)).isTrue();
+      assertThat(old.exitValue()).isZero();
+      assertThat(show().path("pid").asInt()).isEqualTo(pid);
+    }
+    assertMoves();
+    assertThat(workspace.hypervisors()).hasSize(1);
+  }
+
+  @Test
+  void aReplacementInFlightEndsFirst() throws Exception {
+    TestGuest.beatingIn(show().path("pid").asInt(), Workshop.BOOT).close();
+    Process client = replacing();
+
+    daemon(workspace.state(), "--upgrade");
+
+    assertThat(client.waitFor(60, TimeUnit.SECONDS)).isTrue();
+    assertThat(client.exitValue()).as(client()).isZero();
+    assertThat(show().path("release").asString()).startsWith("qemu-10.0");
+    assertThat(run("history", "--json").succeeds().json().path("replacements")).hasSize(1);
+  }
+
+  @Test
+  void aNewDaemonThatIsKilledMidwayChangesNothing() throws Exception {
+    TestGuest.beatingIn(show().path("pid").asInt(), Workshop.BOOT).close();
+    Process old = processes.getLast();
+    Path log = log();
+    Process client = replacing();
+    Process next = start(workspace.state(), "--upgrade");
+    Workshop.await(
+        "the beginning of the upgrade", START, () -> Workshop.contains(log, "wants to take over"));
+    next.destroyForcibly().waitFor();
+
+    assertThat(client.waitFor(60, TimeUnit.SECONDS)).isTrue();
+    assertThat(client.exitValue()).as(client()).isZero();
+    Workshop.await(
+        "the old daemon to go on", START, () -> Workshop.contains(log, "did not come about"));
+    assertThat(old.isAlive()).isTrue();
+    assertThat(run("replace", "web1", "--to", "qemu-7.2").code()).isZero();
+    daemon(workspace.state(), "--upgrade");
+    assertMoves();
+  }
+
+  @Test
+  void anOldDaemonThatIsKilledMidwayIsFollowedAllTheSame() throws Exception {
+    int pid = show().path("pid").asInt();
+    TestGuest.beatingIn(pid, Workshop.BOOT).close();
+    Process old = processes.getLast();
+    Path log = log();
+    Process client = replacing();
+    Process next = start(workspace.state(), "--upgrade");
+    Path said = log();
+    Workshop.await(
+        "the beginning of the upgrade", START, () -> Workshop.contains(log, "wants to take over"));
+    old.destroyForcibly().waitFor();
+    client.destroyForcibly().waitFor();
+
+    Workshop.await("the new daemon", START, () -> Workshop.contains(said, "serving on"));
+    assertThat(next.isAlive()).isTrue();
+    Workshop.await("web1 to be taken back", START, () -> state().equals("running"));
+    assertThat(workspace.hypervisors()).hasSize(1);
+    assertMoves();
+  }
+
+  /// The guest's heartbeat and the API, looked at all the time.
+  private static final class Watch implements AutoCloseable {
+    private final List<Thread> threads;
+    private volatile boolean done;
+    private volatile long gapNanos;
+    private volatile long awayNanos;
+
+    Watch(TestGuest guest, Path socket) {
+      threads =
+          List.of(
+              Thread.ofPlatform().start(() -> watchGuest(guest)),
+              Thread.ofPlatform().start(() -> watchApi(socket)));
+    }
+
+    private void watchGuest(TestGuest guest) {
+      long last = guest.counter();
+      long since = System.nanoTime();
+      while (!done) {
+        Workshop.pause(Duration.ofNanos(500_000));
+        long now = System.nanoTime();
+        long beat = guest.counter();
+        gapNanos = Math.max(gapNanos, now - since);
+        if (beat != last) {
+          last = beat;
+          since = now;
+        }
+      }
+    }
+
+    private void watchApi(Path socket) {
+      long since = System.nanoTime();
+      while (!done) {
+        boolean answered = answers(socket);
+        long now = System.nanoTime();
+        awayNanos = Math.max(awayNanos, now - since);
+        if (answered) {
+          since = now;
+        }
+        Workshop.pause(Duration.ofMillis(2));
+      }
+    }
+
+    private static boolean answers(Path socket) {
+      try (SocketChannel channel = SocketChannel.open(UnixDomainSocketAddress.of(socket))) {
+        channel.write(
+            ByteBuffer.wrap(
+                "GET /v1/guests HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                    .getBytes(StandardCharsets.US_ASCII)));
+        ByteBuffer answer = ByteBuffer.allocate(4096);
+        while (channel.read(answer) >= 0 && answer.hasRemaining()) {}
+        String text = new String(answer.array(), 0, answer.position(), StandardCharsets.UTF_8);
+        return text.startsWith("HTTP/1.1 200") && text.contains("web1");
+      } catch (IOException nobody) {
+        return false;
+      }
+    }
+
+    double gapMillis() {
+      return gapNanos / 1e6;
+    }
+
+    double awayMillis() {
+      return awayNanos / 1e6;
+    }
+
+    @Override
+    public void close() throws InterruptedException {
+      done = true;
+      for (Thread thread : threads) {
+        thread.join();
+      }
+    }
+  }
+
+  private Process replacing() throws Exception {
+    List<String> command =
+        CommandRun.command(
+            "replace", "web1", "--to", "qemu-10.0", "--state", workspace.state().toString());
+    Path said = workspace.state().resolve("client.txt");
+    Process client =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(said.toFile()).start();
+    Workshop.await("a replacement", START, () -> Workshop.contains(said, "Planned"));
+    return client;
+  }
+
+  private String client() throws IOException {
+    return Files.readString(workspace.state().resolve("client.txt"));
+  }
+
+  private void assertMoves() throws Exception {
+    String to = show().path("release").asString().startsWith("qemu-7") ? "qemu-10.0" : "qemu-7.2";
+    assertThat(run("replace", "web1", "--to", to).succeeds().out()).contains("committed");
+  }
+
+  /// A daemon that serves.
+  private Process daemon(Path state, String... more) throws Exception {
+    Process process = start(state, more);
+    Path log = log();
+    Workshop.await("a daemon that serves", START, () -> Workshop.contains(log, "serving on"));
+    return process;
+  }
+
+  private Process start(Path state, String... more) throws IOException {
+    List<String> command = CommandRun.command("daemon", "--state", state.toString());
+    command.addAll(List.of(more));
+    logs.incrementAndGet();
+    Process process =
+        new ProcessBuilder(command)
+            .redirectErrorStream(true)
+            .redirectOutput(log().toFile())
+            .start();
+    processes.add(process);
+    return process;
+  }
+
+  /// What the last daemon says.
+  private Path log() {
+    return workspace.state().resolve("daemon" + logs.get() + ".log");
+  }
+
+  private String lastLog() throws IOException {
+    return Files.readString(log());
+  }
+
+  private JsonNode show() throws Exception {
+    return run("guest", "show", "web1", "--json").succeeds().json();
+  }
+
+  private String state() {
+    try {
+      return show().path("state").asString();
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private CommandRun run(String... arguments) throws Exception {
+    List<String> line = new ArrayList<>(List.of(arguments));
+    line.add("--state");
+    line.add(workspace.state().toString());
+    return CommandRun.of(line.toArray(String[]::new));
+  }
+}
