@@ -287,9 +287,8 @@ class PrivilegeTest {
     }
     assertThat(sockets).hasSizeGreaterThan(4);
     for (Path socket : sockets) {
-      String connect =
-          "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => \"%s\") or die \"$!\\n\"'";
-      assertThat(attempt(user, connect.formatted(socket)))
+      String peer = "IO::Socket::UNIX->new(Peer => \"" + socket + "\")";
+      assertThat(attempt(user, "perl -MIO::Socket::UNIX -e '" + peer + " or die \"$!\\n\"'"))
           .as(socket.toString())
           .contains("Permission denied");
     }
