@@ -20,6 +20,7 @@ import tools.jackson.databind.JsonNode;
     mixinStandardHelpOptions = true,
     subcommands = {
       GuestCommand.Create.class,
+      AdoptCommand.class,
       GuestCommand.ListAll.class,
       GuestCommand.Show.class,
       ConsoleCommand.class,
@@ -112,7 +113,7 @@ final class GuestCommand {
         guest.path("pid").asString());
   }
 
-  private static void print(Options options, JsonNode guest) {
+  static void print(Options options, JsonNode guest) {
     if (options.json()) {
       Output.json(guest);
       return;

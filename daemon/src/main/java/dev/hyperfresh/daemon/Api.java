@@ -110,6 +110,8 @@ final class Api implements AutoCloseable {
             "/v1/guests/{name}/resume",
             (request, response) ->
                 send(response, Views.guest(daemon.hyperplexor().resume(name(request)))))
+        .post(
+            "/v1/guests/{name}/adopt", (request, response) -> work(request, response, this::adopt))
         .post("/v1/guests/{name}/stop", (request, response) -> work(request, response, this::stop))
         .post("/v1/guests/{name}/plan", (request, response) -> work(request, response, this::plan))
         .post(
@@ -181,6 +183,26 @@ final class Api implements AutoCloseable {
     SpecDocument document = SpecDocument.parse(job.text("document"), path(job.text("base")));
     GuestView view =
         daemon.hyperplexor().create(document.spec(), daemon.releaseFor(document), job.progress());
+    return Views.guest(view);
+  }
+
+  private Object adopt(Job job) {
+    int pid = job.body().path("pid").asInt(0);
+    if (pid < 2) {
+      throw Problem.API_REQUEST.because("'pid' is not the number of a process.");
+    }
+    Optional<Path> console =
+        job.body().has("console") ? Optional.of(path(job.text("console"))) : Optional.empty();
+    GuestView view =
+        daemon
+            .hyperplexor()
+            .adopt(
+                job.name(),
+                pid,
+                path(job.text("qmp")),
+                console,
+                daemon.releases()::ofProcess,
+                job.progress());
     return Views.guest(view);
   }
 

@@ -27,6 +27,7 @@ public final class Views {
     json.put("name", spec.name());
     json.put("state", view.state().name().toLowerCase(Locale.ROOT));
     json.put("detail", view.detail());
+    json.put("origin", view.origin().name().toLowerCase(Locale.ROOT));
     json.put("kind", view.kind());
     json.put("release", view.release());
     json.put("accelerator", view.accelerator().accelerator().label());

@@ -9,32 +9,27 @@ import java.util.List;
 /// A guest's network ports, moved together from one hypervisor to the next. See [Tap] for why a
 /// waiting hypervisor gets spares that join late. For the guest's thread alone.
 class Endpoints implements AutoCloseable {
-  private final List<Tap> taps;
+  private final List<Port> ports;
   private int switched;
 
-  Endpoints(List<Tap> taps) {
-    this.taps = List.copyOf(taps);
+  Endpoints(List<Port> ports) {
+    this.ports = List.copyOf(ports);
   }
 
-  /// What the hypervisor that runs the guest holds.
+  /// Ports of HyperFresh's own making.
+  static Endpoints of(List<Tap> taps) {
+    return new Endpoints(taps.stream().<Port>map(Port.Own::new).toList());
+  }
+
+  /// What the hypervisor that runs the guest holds, except for what only a process that was adopted
+  /// has.
   List<Fd> queues() {
-    return taps.stream().map(Tap::queue).toList();
+    return ports.stream().flatMap(port -> port.queue().stream()).toList();
   }
 
   /// Whether each port can take the second queue that a replacement attaches to it. Only asks.
   List<Check> checks() {
-    return taps.stream().map(Endpoints::check).toList();
-  }
-
-  private static Check check(Tap tap) {
-    String name = "port " + tap.name();
-    return tap.refusesQueues()
-        .map(why ->
-            Check.fail(
-                name,
-                "No second queue can be attached: " + why + ".",
-                "Stop the guest and create it again, so that it gets a port of HyperFresh's own."))
-        .orElseGet(() -> Check.pass(name, "A second queue can be attached."));
+    return ports.stream().map(Port::check).toList();
   }
 
   /// What a hypervisor that waits gets.
@@ -42,7 +37,7 @@ class Endpoints implements AutoCloseable {
   /// @throws LinuxException when one cannot be made; none is left then
   List<Fd> spares() {
     try {
-      return taps.stream().map(Tap::spare).toList();
+      return ports.stream().map(Port::spare).toList();
     } catch (LinuxException e) {
       drop();
       throw e;
@@ -51,7 +46,7 @@ class Endpoints implements AutoCloseable {
 
   /// The waiting hypervisor has set its spares up: they become silent queues of the ports.
   void join() {
-    taps.forEach(Tap::joinSpare);
+    ports.forEach(Port::join);
   }
 
   /// From here on packets wait for the new hypervisor; the old one takes none that it could not
@@ -59,16 +54,16 @@ class Endpoints implements AutoCloseable {
   ///
   /// @throws LinuxException when the kernel refuses; some ports may then have been switched
   void switchOver() {
-    for (Tap tap : taps) {
-      tap.switchToSpare();
+    for (Port port : ports) {
+      port.switchOver();
       switched++;
     }
   }
 
   /// The old hypervisor gets the packets again, on every port that was switched.
   void switchBack() {
-    for (Tap tap : taps.subList(0, switched)) {
-      Contained.run("switching " + tap.name() + " back", tap::switchBack);
+    for (Port port : ports.subList(0, switched)) {
+      Contained.run("switching " + port.name() + " back", port::switchBack);
     }
     switched = 0;
   }
@@ -76,16 +71,16 @@ class Endpoints implements AutoCloseable {
   /// The new hypervisor keeps its queues, and the old one has ended.
   void keep() {
     switched = 0;
-    taps.forEach(Tap::keepSpare);
+    ports.forEach(Port::keep);
   }
 
   /// The new hypervisor is gone, and so are its queues.
   void drop() {
-    taps.forEach(Tap::dropSpare);
+    ports.forEach(Port::drop);
   }
 
   @Override
   public void close() {
-    taps.forEach(Tap::close);
+    ports.forEach(Port::close);
   }
 }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -51,6 +52,10 @@ final class Guest implements Movable {
   private final AcceleratorChoice accelerator;
   private final MemFd memory;
   private final Endpoints endpoints;
+
+  /// How to build the machine again, when something else built it at first.
+  private final Optional<AdoptedMachine> adopted;
+
   private final Path files;
   private final Path sockets;
   private final Instant createdAt;
@@ -80,11 +85,38 @@ final class Guest implements Movable {
       Instant createdAt,
       Confinement confinement,
       Consumer<Guest> changed) {
+    this(
+        spec,
+        hypervisor,
+        accelerator,
+        memory,
+        Endpoints.of(taps),
+        Optional.empty(),
+        files,
+        sockets,
+        createdAt,
+        confinement,
+        changed);
+  }
+
+  Guest(
+      GuestSpec spec,
+      Hypervisor hypervisor,
+      AcceleratorChoice accelerator,
+      MemFd memory,
+      Endpoints endpoints,
+      Optional<AdoptedMachine> adopted,
+      Path files,
+      Path sockets,
+      Instant createdAt,
+      Confinement confinement,
+      Consumer<Guest> changed) {
     this.spec = spec;
     this.hypervisor = hypervisor;
     this.accelerator = accelerator;
     this.memory = memory;
-    this.endpoints = new Endpoints(taps);
+    this.endpoints = endpoints;
+    this.adopted = adopted;
     this.files = files;
     this.sockets = sockets;
     this.createdAt = createdAt;
@@ -232,6 +264,27 @@ final class Guest implements Movable {
     writeDown(Optional.empty());
   }
 
+  /// Guest's thread: takes over the instance that something else started.
+  void takeOver(Release release, int pid, String remarks) {
+    Instance foreign = hypervisor.attach(launch(release, endpoints.queues()), pid);
+    instance = foreign;
+    if (!foreign.runsGuest()) {
+      throw Problem.ADOPT_REFUSED.because("The guest does not run any more.");
+    }
+    writeDown(Optional.empty());
+    publish(GuestView.State.RUNNING, remarks);
+  }
+
+  /// Guest's thread: lets go of an instance that could not be taken over; it goes on as it was.
+  void leaveAlone() {
+    Instance foreign = instance;
+    instance = null;
+    if (foreign != null) {
+      foreign.close();
+    }
+    GuestFile.remove(files);
+  }
+
   @Override
   public void writeDown(Optional<Instance> waiting) {
     Instance current = instance;
@@ -242,7 +295,8 @@ final class Guest implements Movable {
               createdAt,
               confinement.user(),
               GuestFile.Tenant.of(current),
-              waiting.map(GuestFile.Tenant::of))
+              waiting.map(GuestFile.Tenant::of),
+              adopted)
           .write(files);
     }
   }
@@ -300,7 +354,8 @@ final class Guest implements Movable {
         sockets,
         generation,
         confinement,
-        this::onEvent);
+        this::onEvent,
+        adopted);
   }
 
   @Override
@@ -388,9 +443,12 @@ final class Guest implements Movable {
         generation,
         accelerator,
         createdAt,
-        current == null ? Optional.empty() : Optional.of(current.console()),
+        current == null
+            ? Optional.empty()
+            : Optional.of(current.console()).filter(path -> !path.toString().isEmpty()),
         files,
-        current == null ? "" : current.confinement());
+        current == null ? "" : current.confinement(),
+        adopted.isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED);
   }
 
   /// A hypervisor that floods is its own guest's misfortune and not the daemon's: what comes beyond

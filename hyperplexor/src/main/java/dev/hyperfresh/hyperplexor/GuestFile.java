@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -35,13 +36,15 @@ import java.util.Properties;
 /// @param user of the guest's own, if it has one
 /// @param running the process that runs the guest
 /// @param waiting the process that a replacement has prepared
+/// @param adopted how to build the machine again, when something else built it at first
 record GuestFile(
     GuestSpec spec,
     AcceleratorChoice accelerator,
     Instant createdAt,
     OptionalInt user,
     Tenant running,
-    Optional<Tenant> waiting) {
+    Optional<Tenant> waiting,
+    Optional<AdoptedMachine> adopted) {
   private static final String NAME = "guest.properties";
 
   /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
@@ -149,7 +152,8 @@ record GuestFile(
                   .map(OptionalInt::of)
                   .orElse(OptionalInt.empty()),
               process(p, "running"),
-              find(p, "waiting.pid").map(_ -> process(p, "waiting"))));
+              find(p, "waiting.pid").map(_ -> process(p, "waiting")),
+              AdoptedProperties.read(p)));
     } catch (IOException | RuntimeException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
     }
@@ -164,6 +168,7 @@ record GuestFile(
     user.ifPresent(number -> p.setProperty("user", Integer.toString(number)));
     put(p, "running", running);
     waiting.ifPresent(process -> put(p, "waiting", process));
+    adopted.ifPresent(machine -> AdoptedProperties.put(p, machine));
     return p;
   }
 

@@ -16,6 +16,7 @@ import java.util.Optional;
 /// @param console the unix socket of the serial console
 /// @param files the folder with its console log, pinned boot files and hypervisor logs
 /// @param confinement whose rights its process has and what bounds it, for people
+/// @param origin who started it
 public record GuestView(
     GuestSpec spec,
     State state,
@@ -28,7 +29,16 @@ public record GuestView(
     Instant createdAt,
     Optional<Path> console,
     Path files,
-    String confinement) {
+    String confinement,
+    Origin origin) {
+
+  /// Who started the guest.
+  public enum Origin {
+    /// HyperFresh, from a spec.
+    CREATED,
+    /// Something else.
+    ADOPTED
+  }
 
   /// What a guest is doing.
   public enum State {

@@ -1,6 +1,8 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
@@ -8,6 +10,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
@@ -27,10 +30,12 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Stream;
@@ -120,6 +125,99 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
+  /// Takes a process that something else started under management, without a pause of its guest.
+  /// When it fails, the process goes on as it was, and nothing is left behind.
+  ///
+  /// @param control the process's control socket
+  /// @param console the socket of its serial console; empty to find it out
+  /// @param releases finds the release that a process runs, given what a start of it needs; called
+  ///   when nothing speaks against the adoption any more
+  /// @throws HyperFreshException [Problem#ADOPT_REFUSED], [Problem#ADOPT_UNFIT],
+  ///   [Problem#GUEST_EXISTS], and one of the `SPEC`, `RELEASE` and `HOST` problems
+  public GuestView adopt(
+      String name,
+      int pid,
+      Path control,
+      Optional<Path> console,
+      BiFunction<Integer, List<String>, Release> releases,
+      Progress progress) {
+    if (!GuestSpec.isName(name)) {
+      throw Problem.SPEC_INVALID.because(
+          "name: '" + name + "' is not 1 to 32 letters, digits or '-', starting with a letter");
+    }
+    requireShortSockets(name);
+    if (!names.add(name)) {
+      throw exists(name);
+    }
+    boolean made = false;
+    try {
+      requireNotOurs(pid);
+      Path files = directory.resolve("guests").resolve(name);
+      if (Files.exists(files)) {
+        throw Problem.GUEST_EXISTS.because(files + " is of an earlier guest; remove it.");
+      }
+      AdoptRequest request = new AdoptRequest(name, pid, control, console, files);
+      GuestView view = adoptInto(request, releases, Contained.progress(progress));
+      made = true;
+      return view;
+    } finally {
+      if (!made) {
+        names.remove(name);
+      }
+    }
+  }
+
+  private GuestView adoptInto(
+      AdoptRequest request,
+      BiFunction<Integer, List<String>, Release> releases,
+      Progress progress) {
+    try {
+      privateFolder(directory.resolve("guests"));
+      privateFolder(request.files());
+      progress.step("adopt", "looking at process " + request.pid());
+      return adopt(request, releases, progress);
+    } catch (RuntimeException e) {
+      Contained.run("removing " + request.files(), () -> deleteFolder(request.files()));
+      throw e;
+    }
+  }
+
+  private GuestView adopt(
+      AdoptRequest request,
+      BiFunction<Integer, List<String>, Release> releases,
+      Progress progress) {
+    Adoption found = hypervisor.adopt(request);
+    Release release;
+    try {
+      release = releases.apply(request.pid(), found.releaseArguments());
+    } catch (RuntimeException e) {
+      found.holdings().memory().close();
+      found.holdings().nicQueues().forEach(Fd::close);
+      throw e;
+    }
+    progress.step("adopt", "taking it over on " + release.name());
+    Guest guest =
+        Adopting.guest(
+            found,
+            request.pid(),
+            release,
+            hypervisor,
+            request.files(),
+            sockets,
+            g -> changed.accept(g.view()));
+    guests.put(request.name(), guest);
+    return guest.view();
+  }
+
+  private void requireNotOurs(int pid) {
+    for (GuestView view : list()) {
+      if (view.pid() == pid) {
+        throw Problem.ADOPT_UNFIT.because(
+            "Process " + pid + " runs guest " + view.spec().name() + " of this daemon.");
+      }
+    }
+  }
+
   /// The name is reserved: nobody else uses the folder or the name of a tap.
   private GuestView createNamed(GuestSpec spec, Release release, Progress progress) {
     check(spec, release);
@@ -174,8 +272,12 @@ public final class Hyperplexor implements AutoCloseable {
       throw Problem.SPEC_MEMORY.because(
           (spec.memoryBytes() >> 20) + " MiB asked for, " + (most >> 20) + " MiB available.");
     }
+    requireShortSockets(spec.name());
+  }
+
+  private void requireShortSockets(String name) {
     // The longest name an instance of this guest can ever have, with ten digits of generation.
-    Path longest = sockets.resolve(spec.name() + ".9999999999.qmp");
+    Path longest = sockets.resolve(name + ".9999999999.qmp");
     int length = longest.toString().getBytes(StandardCharsets.UTF_8).length;
     if (length > UnixSocket.MAX_PATH) {
       throw Problem.HOST_SOCKET_PATH.because(longest + " has " + length + " bytes.");

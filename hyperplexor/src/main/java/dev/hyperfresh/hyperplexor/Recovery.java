@@ -234,7 +234,8 @@ final class Recovery implements AutoCloseable {
           file.createdAt(),
           file.user(),
           GuestFile.Tenant.of(processes.getFirst(), expected.generation(), expected.release()),
-          Optional.empty());
+          Optional.empty(),
+          file.adopted());
     }
 
     /// A target that was not written down yet has got nothing, and a source that is not any more
@@ -327,7 +328,7 @@ final class Recovery implements AutoCloseable {
       Guest guest =
           handedOver == null
               ? survivors.assemble(authority, changed)
-              : survivors.assemble(handedOver, changed);
+              : survivors.assemble(authority, handedOver, changed);
       try {
         guest.call(() -> {
           how.accept(guest);

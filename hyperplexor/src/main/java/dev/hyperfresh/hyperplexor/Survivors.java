@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
@@ -90,7 +91,7 @@ record Survivors(
     Listener heard = new Listener(target.generation());
     goOn(target);
     Hypervisor.Holdings held = hypervisor.holdings(target.pid(), 0);
-    try (MemFd memory = MemFd.adopt(held.memory());
+    try (MemFd memory = memory(held);
         Instance instance =
             hypervisor.attach(
                 launch(target, releases.apply(target.release()), memory, heard), target.pid())) {
@@ -131,8 +132,8 @@ record Survivors(
     if (ran.isPresent() && !ran.get()) {
       return false;
     }
-    Hypervisor.Holdings held = hypervisor.holdings(source.pid(), 0);
-    try (MemFd memory = MemFd.adopt(held.memory());
+    Hypervisor.Holdings held = holdings(source, 0);
+    try (MemFd memory = memory(held);
         Instance instance =
             hypervisor.attach(
                 launch(source, releases.apply(source.release()), memory, _ -> {}), source.pid())) {
@@ -189,7 +190,27 @@ record Survivors(
         sockets,
         process.generation(),
         confinement,
-        events);
+        events,
+        file.adopted());
+  }
+
+  /// What the process that is called running holds, which something else may have started.
+  private Hypervisor.Holdings holdings(GuestFile.Tenant process, int nics) {
+    Optional<AdoptedMachine> first = first(process);
+    return first.isPresent()
+        ? hypervisor.holdings(process.pid(), first.get())
+        : hypervisor.holdings(process.pid(), nics);
+  }
+
+  private Optional<AdoptedMachine> first(GuestFile.Tenant process) {
+    return file.adopted().filter(_ -> AdoptedMachine.isFirst(process.generation()));
+  }
+
+  /// Memory that came with an adopted guest may be a file that cannot be sealed.
+  private MemFd memory(Hypervisor.Holdings held) {
+    return file.adopted().isPresent()
+        ? MemFd.adoptForeign(held.memory())
+        : MemFd.adopt(held.memory());
   }
 
   /// Ends a process that can never be the authority any more.
@@ -208,18 +229,21 @@ record Survivors(
 
   /// A guest from what process `authority` holds. No other process of the guest may be left.
   Guest assemble(GuestFile.Tenant authority, Consumer<Guest> changed) {
-    return assemble(hypervisor.holdings(authority.pid(), file.spec().nics().size()), changed);
+    return assemble(authority, holdings(authority, file.spec().nics().size()), changed);
   }
 
   /// A guest from what another daemon handed over.
-  Guest assemble(Hypervisor.Holdings held, Consumer<Guest> changed) {
-    List<Tap> taps = held.nicQueues().stream().map(Tap::adopt).toList();
+  Guest assemble(
+      GuestFile.Tenant authority, Hypervisor.Holdings held, Consumer<Guest> changed) {
     return new Guest(
         file.spec(),
         hypervisor,
         file.accelerator(),
-        MemFd.adopt(held.memory()),
-        taps,
+        memory(held),
+        first(authority).isPresent()
+            ? Adopting.endpoints(file.spec(), first(authority).get(), held.nicQueues())
+            : Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList()),
+        file.adopted(),
         files,
         sockets,
         file.createdAt(),

@@ -93,7 +93,7 @@ public record GuestSpec(
     List<String> faults = new ArrayList<>();
     require(
         faults,
-        NAME.matcher(name).matches(),
+        isName(name),
         "name: '" + name + "' is not 1 to 32 letters, digits or '-', starting with a letter");
     require(faults, vcpus >= 1 && vcpus <= 64, "vcpus: " + vcpus + " is not between 1 and 64");
     require(
@@ -130,6 +130,11 @@ public record GuestSpec(
         nics.stream().map(Nic::tap).distinct().count() == nics.size(),
         "nics: two cards have the same tap");
     return faults;
+  }
+
+  /// Whether a guest may be called so.
+  public static boolean isName(String name) {
+    return NAME.matcher(name).matches();
   }
 
   private static boolean isPrintable(String text) {

@@ -74,6 +74,22 @@ public interface Hypervisor {
   /// @param files the guest's folder
   record Survivor(int pid, Path files) {}
 
+  /// Looks at a process that something else started and takes, as [#holdings] does, what a guest's
+  /// owner needs of it. The guest runs on, and unless it can be moved later, nothing is changed.
+  ///
+  /// @throws HyperFreshException [Problem#ADOPT_REFUSED] with everything that keeps the guest from
+  ///   moving, [Problem#ADOPT_UNFIT] when the process does not answer or is not what it should be
+  default Adoption adopt(AdoptRequest request) {
+    throw Problem.ADOPT_REFUSED.because("A " + kind() + " cannot be adopted.");
+  }
+
+  /// As [#holdings(int, int)], from the process that was adopted.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the process does not have them
+  default Holdings holdings(int pid, AdoptedMachine machine) {
+    throw Problem.GUEST_STATE.because("A " + kind() + " cannot be adopted.");
+  }
+
   /// A guest's memory and the queues of its network cards; the caller owns all of them.
   record Holdings(Fd memory, List<Fd> nicQueues) {
     public Holdings {

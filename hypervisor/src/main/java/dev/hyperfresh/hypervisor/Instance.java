@@ -24,7 +24,8 @@ public interface Instance extends AutoCloseable {
   /// The process on this host.
   int pid();
 
-  /// The unix socket of the guest's serial console; one client at a time.
+  /// The unix socket of the guest's serial console; one client at a time. An empty path when it has
+  /// none, which can be so with one that was adopted.
   Path console();
 
   /// Target, while preparing: take the guest's state from `channel` when it comes. The descriptor

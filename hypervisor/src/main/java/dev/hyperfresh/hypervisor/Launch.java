@@ -4,6 +4,7 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 
 /// All that one instance of a hypervisor is started with.
 ///
@@ -17,6 +18,7 @@ import java.util.List;
 /// @param generation counts the instances of a guest from 1; no two share a socket's path
 /// @param confinement the rights and the bounds of the instance
 /// @param events told of everything the instance reports, on the instance's own thread
+/// @param adopted how to build the machine, when HyperFresh did not build it at first
 public record Launch(
     GuestSpec spec,
     Release release,
@@ -27,12 +29,13 @@ public record Launch(
     Path sockets,
     int generation,
     Confinement confinement,
-    InstanceEvents events) {
+    InstanceEvents events,
+    Optional<AdoptedMachine> adopted) {
   public Launch {
     nicQueues = List.copyOf(nicQueues);
   }
 
-  /// A launch without confinement.
+  /// A launch without confinement, of a guest that HyperFresh made itself.
   public Launch(
       GuestSpec spec,
       Release release,
@@ -53,6 +56,7 @@ public record Launch(
         sockets,
         generation,
         Confinement.NONE,
-        events);
+        events,
+        Optional.empty());
   }
 }

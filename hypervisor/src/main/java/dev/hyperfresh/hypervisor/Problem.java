@@ -59,6 +59,22 @@ public enum Problem {
       500,
       "The hypervisor could not start the guest.",
       "Read the hypervisor's own message above; its log stands in the guest's folder."),
+  /// The process could not be moved later; all reasons are reported together.
+  ADOPT_REFUSED(
+      "HF-ADOPT-001",
+      5,
+      409,
+      "The guest cannot be adopted.",
+      "It runs on, untouched. Change what is named where it is started, start it anew and adopt it"
+          + " then; `docs/ADOPT.md` lists what can be adopted."),
+  /// The process does not answer, or it is not the one it should be.
+  ADOPT_UNFIT(
+      "HF-ADOPT-002",
+      3,
+      409,
+      "The process does not answer, or does not fit what was said of it.",
+      "Nothing was changed. Give the process and the control socket of one running QEMU, and free"
+          + " the socket: it serves one client at a time."),
   /// No installed release has that name.
   RELEASE_UNKNOWN(
       "HF-RELEASE-001",

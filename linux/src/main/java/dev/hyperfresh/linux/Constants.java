@@ -45,7 +45,9 @@ final class Constants {
   static final int NLM_F_REQUEST = 0x1;
   static final int NLM_F_ACK = 0x4;
   static final int NLMSG_ERROR = 0x2;
+  static final int RTM_NEWLINK = 16;
   static final int RTM_DELLINK = 17;
+  static final int RTM_GETLINK = 18;
 
   // poll.h
   static final int POLLIN = 0x1;
@@ -72,6 +74,7 @@ final class Constants {
   static final int SO_PEERCRED = 17;
   static final int SO_PEERGROUPS = 59;
   static final int SO_RCVTIMEO = 20;
+  static final int SO_SNDTIMEO = 21;
   static final int SCM_RIGHTS = 1;
   static final int SHUT_WR = 1;
   static final int SHUT_RDWR = 2;
@@ -136,6 +139,10 @@ final class Constants {
   static final long TUNGETIFF = 0x800454d2L;
   static final long TUNSETQUEUE = 0x400454d9L;
   static final long TUNSETSTEERINGEBPF = 0x800454e0L;
+  static final int IFLA_MASTER = 10;
+  static final int IFLA_LINKINFO = 18;
+  static final int IFLA_INFO_SLAVE_KIND = 4;
+  static final long SIOCGIFNAME = 0x8910;
   static final long SIOCGIFFLAGS = 0x8913;
   static final long SIOCSIFFLAGS = 0x8914;
   static final long SIOCSIFMTU = 0x8922;

@@ -7,11 +7,18 @@ import dev.hyperfresh.linux.Layouts.Nlmsghdr;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
 
 /// Network interfaces, through rtnetlink(7), in the network namespace of the calling thread.
 final class Links {
   private static final int HEADER_BYTES = (int) Nlmsghdr.TYPE.bytes();
   private static final int REQUEST_BYTES = HEADER_BYTES + (int) Ifinfomsg.TYPE.bytes();
+
+  // Far more than a link's whole description.
+  private static final int LINK_BYTES = 32 * 1024;
 
   private Links() {}
 
@@ -19,10 +26,8 @@ final class Links {
   ///
   /// @param label what errors call it
   static void delete(int index, String label) {
-    int made =
-        SocketCalls.socket(Constants.AF_NETLINK, Constants.SOCK_RAW | Constants.SOCK_CLOEXEC);
-    try (Fd socket = Fd.adopt(check(made, "socket AF_NETLINK", label), "rtnetlink")) {
-      byte[] request = request(index);
+    try (Fd socket = open(label)) {
+      byte[] request = request(index, Constants.RTM_DELLINK, Constants.NLM_F_ACK);
       socket.write(request, 0, request.length);
       byte[] answer = new byte[512];
       int bytes = socket.read(answer, 0, answer.length);
@@ -30,12 +35,76 @@ final class Links {
     }
   }
 
-  private static byte[] request(int index) {
+  /// The number of the bridge that an interface is a port of; empty when it is none of a bridge.
+  ///
+  /// @param label what errors call it
+  static OptionalInt bridge(int index, String label) {
+    try (Fd socket = open(label)) {
+      byte[] request = request(index, Constants.RTM_GETLINK, 0);
+      socket.write(request, 0, request.length);
+      byte[] answer = new byte[LINK_BYTES];
+      int bytes = socket.read(answer, 0, answer.length);
+      if (bytes < REQUEST_BYTES
+          || Nlmsghdr.nlmsg_type.get(MemorySegment.ofArray(answer)) != Constants.RTM_NEWLINK) {
+        check(result(answer, bytes), "rtnetlink RTM_GETLINK", label);
+      }
+      return bridge(ByteBuffer.wrap(answer, 0, bytes).order(ByteOrder.nativeOrder()));
+    }
+  }
+
+  private static OptionalInt bridge(ByteBuffer message) {
+    OptionalInt master = OptionalInt.empty();
+    boolean inBridge = false;
+    for (Attribute link : attributes(message, REQUEST_BYTES, message.limit())) {
+      if (link.type() == Constants.IFLA_MASTER) {
+        master = OptionalInt.of(message.getInt(link.from()));
+      } else if (link.type() == Constants.IFLA_LINKINFO) {
+        inBridge =
+            attributes(message, link.from(), link.to()).stream()
+                .filter(info -> info.type() == Constants.IFLA_INFO_SLAVE_KIND)
+                .anyMatch(info -> text(message, info).equals("bridge"));
+      }
+    }
+    return inBridge ? master : OptionalInt.empty();
+  }
+
+  /// One `struct nlattr`; `from` and `to` enclose its payload.
+  private record Attribute(int type, int from, int to) {}
+
+  private static List<Attribute> attributes(ByteBuffer message, int from, int to) {
+    List<Attribute> found = new ArrayList<>();
+    int at = from;
+    while (at + 4 <= to) {
+      int length = Short.toUnsignedInt(message.getShort(at));
+      // The two highest bits of the type are flags.
+      int type = message.getShort(at + 2) & 0x3fff;
+      if (length < 4 || at + length > to) {
+        break;
+      }
+      found.add(new Attribute(type, at + 4, at + length));
+      at += (length + 3) / 4 * 4;
+    }
+    return found;
+  }
+
+  private static String text(ByteBuffer message, Attribute attribute) {
+    byte[] bytes = new byte[attribute.to() - attribute.from()];
+    message.get(attribute.from(), bytes);
+    return new String(bytes, StandardCharsets.US_ASCII).replace("\0", "");
+  }
+
+  private static Fd open(String label) {
+    int made =
+        SocketCalls.socket(Constants.AF_NETLINK, Constants.SOCK_RAW | Constants.SOCK_CLOEXEC);
+    return Fd.adopt(check(made, "socket AF_NETLINK", label), "rtnetlink");
+  }
+
+  private static byte[] request(int index, int type, int flags) {
     byte[] bytes = new byte[REQUEST_BYTES];
     MemorySegment message = MemorySegment.ofArray(bytes);
     Nlmsghdr.nlmsg_len.set(message, REQUEST_BYTES);
-    Nlmsghdr.nlmsg_type.set(message, Constants.RTM_DELLINK);
-    Nlmsghdr.nlmsg_flags.set(message, Constants.NLM_F_REQUEST | Constants.NLM_F_ACK);
+    Nlmsghdr.nlmsg_type.set(message, type);
+    Nlmsghdr.nlmsg_flags.set(message, Constants.NLM_F_REQUEST | flags);
     Ifinfomsg.ifi_index.set(message.asSlice(HEADER_BYTES), index);
     return bytes;
   }

@@ -8,8 +8,9 @@ import java.lang.foreign.MemorySegment;
 import java.util.OptionalLong;
 
 /// Memory that is a file without a name, whose size nobody can change: a memfd sealed with
-/// `F_SEAL_SHRINK` and `F_SEAL_GROW`. Without the seals another holder could cut the file and every
-/// later access would end this process with `SIGBUS`.
+/// `F_SEAL_SHRINK` and `F_SEAL_GROW`, unless it is of foreign origin ([#adoptForeign]). Without the
+/// seals another holder could cut the file and every later access would end this process with
+/// `SIGBUS`.
 ///
 /// All methods may be called by any thread. Mappings outlive [#close].
 public final class MemFd implements AutoCloseable {
@@ -20,9 +21,12 @@ public final class MemFd implements AutoCloseable {
   private final Fd fd;
   private final long bytes;
 
-  private MemFd(Fd fd, long bytes) {
+  private final boolean sealed;
+
+  private MemFd(Fd fd, long bytes, boolean sealed) {
     this.fd = fd;
     this.bytes = bytes;
+    this.sealed = sealed;
   }
 
   /// Makes memory of a fixed size. No page is there until it is touched.
@@ -48,7 +52,7 @@ public final class MemFd implements AutoCloseable {
       fd.close();
       throw refused;
     }
-    return new MemFd(fd, bytes);
+    return new MemFd(fd, bytes, true);
   }
 
   /// Takes ownership of memory that another process handed over. When this throws, the descriptor
@@ -67,10 +71,32 @@ public final class MemFd implements AutoCloseable {
         throw new IllegalArgumentException(
             fd.label() + " can change its size; seal it with F_SEAL_SHRINK and F_SEAL_GROW first");
       }
-      return new MemFd(fd, Stat.st_size.get(stat(held, fd.label())));
+      return new MemFd(fd, Stat.st_size.get(stat(held, fd.label())), true);
     } finally {
       fd.release();
     }
+  }
+
+  /// Takes ownership of memory that something else made: seals it where that is still possible, and
+  /// takes it as it is where not, such as a named file. See [#sealed]. When this throws, the
+  /// descriptor still belongs to the caller.
+  public static MemFd adoptForeign(Fd fd) {
+    int held = fd.acquire();
+    try {
+      // Refused where sealing was ruled out (EPERM), and for files of other systems (EINVAL).
+      int _ = FileCalls.fcntl(held, Constants.F_ADD_SEALS, SEALS);
+      int seals = FileCalls.fcntl(held, Constants.F_GET_SEALS, 0);
+      boolean sealed = seals >= 0 && (seals & SEALS) == SEALS;
+      return new MemFd(fd, Stat.st_size.get(stat(held, fd.label())), sealed);
+    } finally {
+      fd.release();
+    }
+  }
+
+  /// Whether nobody can change the size any more. Of memory that is not sealed, another holder can
+  /// cut off a part, and whoever touches that part afterwards gets a `SIGBUS`.
+  public boolean sealed() {
+    return sealed;
   }
 
   /// The descriptor, which this object owns.

@@ -9,6 +9,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.regex.Pattern;
 
 /// A network port of a guest: a tap whose queue is handed from hypervisor to hypervisor, so that
@@ -95,6 +96,37 @@ public final class Tap implements AutoCloseable {
       MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
       ioctl(survivor, "TUNGETIFF", Constants.TUNGETIFF, request, survivor.label());
       return own(Ifreq.ifr_name.in(request).getString(0), survivor, true);
+    }
+  }
+
+  /// What the kernel knows of a tap.
+  ///
+  /// @param name of the network interface
+  /// @param extensible whether it can have a second queue, and has the headers that all queues of
+  ///   this class have: then [#adopt] takes it
+  /// @param bridge the bridge that it is a port of
+  public record Facts(String name, boolean extensible, Optional<String> bridge) {}
+
+  /// Looks at the tap that `queue` is a queue of, in the namespace of the calling thread, and
+  /// changes nothing.
+  ///
+  /// @throws LinuxException when the descriptor is not a queue of a tap of this namespace
+  public static Facts facts(Fd queue) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
+      ioctl(queue, "TUNGETIFF", Constants.TUNGETIFF, request, queue.label());
+      String name = Ifreq.ifr_name.in(request).getString(0);
+      boolean extensible = (Ifreq.ifr_flags.get(request) & FLAGS) == FLAGS;
+      try (Fd socket = control(name)) {
+        ioctl(socket, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, name);
+        OptionalInt bridge = Links.bridge(Ifreq.ifr_ifindex.get(request), name);
+        if (bridge.isEmpty()) {
+          return new Facts(name, extensible, Optional.empty());
+        }
+        Ifreq.ifr_ifindex.set(request, bridge.getAsInt());
+        ioctl(socket, "SIOCGIFNAME", Constants.SIOCGIFNAME, request, name);
+        return new Facts(name, extensible, Optional.of(Ifreq.ifr_name.in(request).getString(0)));
+      }
     }
   }
 

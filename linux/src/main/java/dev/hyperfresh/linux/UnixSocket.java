@@ -98,6 +98,32 @@ public final class UnixSocket implements AutoCloseable {
     }
   }
 
+  /// Like [#connect(Path)], for a listener that may be busy: one that has a full queue of clients
+  /// lets others wait.
+  ///
+  /// @param limit more than zero, rounded up to microseconds
+  /// @throws LinuxException with `EAGAIN` when that lasts longer than `limit`
+  public static UnixSocket connect(Path path, Duration limit) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment address = address(arena, path);
+      UnixSocket socket = new UnixSocket(stream(path.toString()));
+      try {
+        // A connection waits as long as a sender does.
+        socket.timeout(Constants.SO_SNDTIMEO, "SO_SNDTIMEO", limit);
+        int done;
+        do {
+          done = SocketCalls.connect(socket.fd.number(), address, (int) address.byteSize());
+        } while (done == -Constants.EINTR);
+        check(done, "connect", socket.fd.label());
+        socket.timeout(Constants.SO_SNDTIMEO, "SO_SNDTIMEO", Duration.ZERO);
+        return socket;
+      } catch (LinuxException refused) {
+        socket.close();
+        throw refused;
+      }
+    }
+  }
+
   /// Makes two connected sockets without a file.
   public static Pair pair() {
     MemorySegment numbers = Scratch.mine().arguments();
@@ -192,6 +218,10 @@ public final class UnixSocket implements AutoCloseable {
     if (timeout.isNegative()) {
       throw new IllegalArgumentException("a timeout cannot be negative: " + timeout);
     }
+    timeout(Constants.SO_RCVTIMEO, "SO_RCVTIMEO", timeout);
+  }
+
+  private void timeout(int option, String label, Duration timeout) {
     Duration rounded = timeout.plusNanos(999);
     MemorySegment value = Scratch.mine().arguments();
     Timeval.tv_sec.set(value, Math.min(rounded.toSeconds(), MAX_TIMEOUT_SECONDS));
@@ -199,9 +229,8 @@ public final class UnixSocket implements AutoCloseable {
     int held = fd.acquire();
     try {
       int bytes = (int) Timeval.TYPE.bytes();
-      int done =
-          SocketCalls.setsockopt(held, Constants.SOL_SOCKET, Constants.SO_RCVTIMEO, value, bytes);
-      check(done, "setsockopt SO_RCVTIMEO", fd.label());
+      int done = SocketCalls.setsockopt(held, Constants.SOL_SOCKET, option, value, bytes);
+      check(done, "setsockopt " + label, fd.label());
     } finally {
       fd.release();
     }

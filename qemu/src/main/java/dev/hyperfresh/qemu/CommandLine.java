@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Launch;
 import java.util.ArrayList;
@@ -8,11 +9,31 @@ import java.util.List;
 /// A guest's spec as the arguments of a QEMU. Two releases get the same arguments for the same
 /// spec: what differs between them would be another machine to the guest.
 final class CommandLine {
+  static final String SANDBOX =
+      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
   private CommandLine() {}
 
   /// The command for `launch`; with `waiting` it expects the guest's state instead of booting.
   static List<String> of(Launch launch, QemuRelease release, boolean waiting) {
-    return line(launch, release, waiting, Backends.OfGuest.of(launch));
+    return launch
+        .adopted()
+        .map(machine -> adopted(machine, release, waiting))
+        .orElseGet(() -> line(launch, release, waiting, Backends.OfGuest.of(launch)));
+  }
+
+  /// The machine that something else built at first.
+  private static List<String> adopted(
+      AdoptedMachine machine, QemuRelease release, boolean waiting) {
+    List<String> line = new ArrayList<>();
+    line.add(release.binary().toString());
+    line.addAll(release.arguments());
+    line.addAll(machine.words());
+    add(line, "-trace", "enable=" + RunStates.EVENT);
+    if (waiting) {
+      add(line, "-incoming", "defer");
+    }
+    return line;
   }
 
   /// The same machine for a rehearsal: it runs no instruction, whatever it is told by its stream.
@@ -33,10 +54,7 @@ final class CommandLine {
     add(line, "-nodefaults", "-no-user-config");
     add(line, "-display", "none");
     // spawn=deny also forbids helpers such as bridge scripts, which this project never uses.
-    add(
-        line,
-        "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    add(line, "-sandbox", SANDBOX);
     // One line in the log for each change, so that a process that is gone still tells whether it
     // ever ran the guest.
     add(line, "-trace", "enable=" + RunStates.EVENT);

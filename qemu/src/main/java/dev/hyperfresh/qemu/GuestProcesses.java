@@ -40,7 +40,8 @@ final class GuestProcesses {
       return files != null
               && guests.equals(files.getParent())
               && LOG.matcher(log.toString()).matches()
-              && held(process, Descriptors.MEMORY).toString().startsWith("/memfd:")
+              // A memfd, or the file that the memory of an adopted guest is.
+              && held(process, Descriptors.MEMORY).toString().startsWith("/")
           ? Optional.of(
               new Hypervisor.Survivor(
                   Integer.parseInt(String.valueOf(process.getFileName())), files))

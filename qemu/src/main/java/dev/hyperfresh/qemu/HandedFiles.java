@@ -17,6 +17,10 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
   /// @throws dev.hyperfresh.linux.LinuxException when one cannot be opened; none is left open then
   static HandedFiles open(Launch launch) {
     HandedFiles files = new HandedFiles(new HashMap<>());
+    if (launch.adopted().isPresent()) {
+      // Its command line names its files, as it did when something else started it.
+      return files;
+    }
     try {
       files.add(
           Descriptors.CONSOLE_LOG,

@@ -1,6 +1,9 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Hypervisor;
@@ -37,6 +40,9 @@ public final class Qemu implements Hypervisor {
 
   static final String PINNED_KERNEL = "kernel";
   static final String PINNED_INITRD = "initrd";
+
+  /// What an instance without a console socket says.
+  static final Path NO_CONSOLE = Path.of("");
 
   private static final System.Logger LOG = System.getLogger(Qemu.class.getName());
   private static final Pattern VERSIONED = Pattern.compile(".*-[0-9]+\\.[0-9]+");
@@ -102,7 +108,7 @@ public final class Qemu implements Hypervisor {
 
   private static Check machine(GuestSpec spec, QemuRelease release) {
     String machine = spec.machine();
-    if (!VERSIONED.matcher(machine).matches()) {
+    if (!isVersioned(machine)) {
       return Check.fail(
           "machine type",
           "Machine type " + machine + " has no version, so two releases disagree on it.",
@@ -141,6 +147,11 @@ public final class Qemu implements Hypervisor {
   @Override
   public Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins) {
     return rehearsals.rehearse((QemuInstance) source, (QemuRelease) to, anew, begins);
+  }
+
+  /// Whether a machine type means the same machine on every release that knows it.
+  static boolean isVersioned(String machine) {
+    return VERSIONED.matcher(machine).matches();
   }
 
   /// Copies kernel and initrd into the guest's folder: a later release must find the same files,
@@ -266,16 +277,30 @@ public final class Qemu implements Hypervisor {
   }
 
   @Override
+  public Adoption adopt(AdoptRequest request) {
+    return new QemuAdoption(request).adopt();
+  }
+
+  @Override
+  public Holdings holdings(int pid, AdoptedMachine machine) {
+    return QemuAdoption.holdings(pid, machine);
+  }
+
+  @Override
   public Instance attach(Launch launch, int pid) {
     QemuRelease release = (QemuRelease) launch.release();
     QemuProcess process = QemuProcess.survivor(pid);
+    Optional<AdoptedMachine> foreign =
+        launch.adopted().filter(_ -> AdoptedMachine.isFirst(launch.generation()));
     try {
       return new QemuInstance(
           launch,
           release,
           process,
-          socket(launch, ".qmp"),
-          socket(launch, ".con"),
+          foreign.map(AdoptedMachine::control).orElseGet(() -> socket(launch, ".qmp")),
+          foreign
+              .map(machine -> machine.console().orElse(NO_CONSOLE))
+              .orElseGet(() -> socket(launch, ".con")),
           watcher,
           patience);
     } catch (LinuxException | Qmp.QmpException e) {

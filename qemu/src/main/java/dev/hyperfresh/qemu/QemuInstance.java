@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
@@ -74,6 +75,10 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private final Path files;
   private final Path qmpSocket;
   private final Path console;
+
+  /// Whether something else started the process, and made its sockets.
+  private final boolean foreign;
+
   private final MemFd memory;
 
   /// Counts events, and is notified of each.
@@ -110,11 +115,12 @@ final class QemuInstance implements Instance, Qmp.Listener {
     this.files = launch.files();
     this.qmpSocket = qmpSocket;
     this.console = console;
+    this.foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(generation);
     this.memory = launch.memory();
     this.events = launch.events();
     this.qmp =
         Qmp.open(
-            UnixSocket.connect(qmpSocket),
+            UnixSocket.connect(qmpSocket, Qmp.PATIENCE),
             new Qmp.Use(
                 watcher,
                 new ControlWatcher.Party(launch.spec().name(), generation, process.pid()),
@@ -524,7 +530,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
       transcript.sent("# the reader did not end");
     }
     // Reaps the process if it has ended; if it lives, it goes on without us.
-    if (ended()) {
+    if (ended() && !foreign) {
       Qemu.removeSockets(qmpSocket, console);
     }
     transcript.writeTo(files.resolve("qmp.log"), release.name() + " generation " + generation);

@@ -8,6 +8,7 @@ import dev.hyperfresh.qemu.DebianPackages.Unpacked;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -18,6 +19,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
@@ -35,6 +37,7 @@ import tools.jackson.core.JacksonException;
 public final class QemuReleases {
   private static final String DESCRIPTION = "release.json";
   private static final String STAGING = ".staging-";
+  private static final String LIBRARY_PATH = "LD_LIBRARY_PATH=";
   private static final Pattern STAGING_OWNER = Pattern.compile("\\.staging-([0-9]{1,10})-.*");
   private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
   private static final List<String> PACKAGES = List.of("qemu-system-x86");
@@ -164,6 +167,80 @@ public final class QemuReleases {
     } finally {
       delete(staging);
     }
+  }
+
+  /// The release of a process that something else started: an installed one with the same binary,
+  /// or the binary itself, registered now. A binary that the host's package manager has replaced
+  /// meanwhile is copied out of the process, so that there is a way back.
+  ///
+  /// @param arguments what a start of it needs, such as where its firmware lies
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED] when it does
+  ///   not run
+  public QemuRelease ofProcess(int pid, List<String> arguments) {
+    Path image = Path.of("/proc", Integer.toString(pid), "exe");
+    String sha256 = sha256(image);
+    Optional<QemuRelease> present =
+        list().stream().filter(release -> release.sha256().equals(sha256)).findFirst();
+    return present.orElseGet(() -> register(pid, image, sha256, arguments));
+  }
+
+  private QemuRelease register(int pid, Path image, String sha256, List<String> arguments) {
+    Path staging = stage();
+    try {
+      Path named = Files.readSymbolicLink(image);
+      boolean unchanged = Files.isExecutable(named) && sha256(named).equals(sha256);
+      Path binary = unchanged ? named : staging.resolve("qemu-system-x86_64");
+      if (!unchanged) {
+        Files.copy(image, binary);
+      }
+      QemuRelease known =
+          identified(
+              staging,
+              new QemuRelease(
+                  "candidate",
+                  "",
+                  binary,
+                  arguments,
+                  libraries(pid),
+                  sha256,
+                  Set.of(),
+                  Set.of(),
+                  Set.of(),
+                  named + " of process " + pid));
+      // Another build of the same version is another release.
+      boolean taken = Files.exists(directory.resolve(known.name()));
+      return install(
+          staging, taken ? named(known, known.name() + "-" + sha256.substring(0, 8)) : known);
+    } catch (IOException e) {
+      throw Problem.RELEASE_DAMAGED.because(image + " cannot be read: " + e.getMessage(), e);
+    } finally {
+      delete(staging);
+    }
+  }
+
+  private static QemuRelease named(QemuRelease release, String name) {
+    return new QemuRelease(
+        name,
+        release.version(),
+        release.binary(),
+        release.arguments(),
+        release.libraries(),
+        release.sha256(),
+        release.machines(),
+        release.cpus(),
+        release.capabilities(),
+        release.source());
+  }
+
+  /// The folders of libraries that a process was started with.
+  private static List<Path> libraries(int pid) throws IOException {
+    byte[] environment = Files.readAllBytes(Path.of("/proc", Integer.toString(pid), "environ"));
+    return Arrays.stream(new String(environment, StandardCharsets.UTF_8).split("\0"))
+        .filter(entry -> entry.startsWith(LIBRARY_PATH))
+        .flatMap(entry -> Arrays.stream(entry.substring(LIBRARY_PATH.length()).split(":")))
+        .filter(folder -> folder.startsWith("/"))
+        .map(Path::of)
+        .toList();
   }
 
   /// Checks that the release is what it was when it was added and still runs.

@@ -72,6 +72,9 @@ final class Rehearsals {
   synchronized Check rehearse(
       QemuInstance source, QemuRelease to, boolean anew, Consumer<String> begins) {
     Launch guest = source.launch();
+    if (guest.adopted().isPresent()) {
+      return unknown("the machine of a guest that was adopted has no twin yet");
+    }
     QemuRelease from = (QemuRelease) source.release();
     Pair pair;
     List<Long> diskBytes;

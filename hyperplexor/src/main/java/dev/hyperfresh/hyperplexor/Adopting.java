@@ -1,0 +1,99 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Adoption;
+import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.Tap;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.Consumer;
+
+/// Makes a guest of a process that something else started.
+final class Adopting {
+  /// Later instances are started with the rights of the first: nobody else could open its files.
+  private static final Confinement AS_STARTED =
+      new Confinement(
+          OptionalInt.empty(), Optional.empty(), "something else started the guest with its rights");
+
+  private Adopting() {}
+
+  /// A guest on `release`, taken over from process `pid`. When this throws, the process goes on as
+  /// it was.
+  static Guest guest(
+      Adoption found,
+      int pid,
+      Release release,
+      Hypervisor hypervisor,
+      Path files,
+      Path sockets,
+      Consumer<Guest> changed) {
+    MemFd memory = MemFd.adoptForeign(found.holdings().memory());
+    Guest guest =
+        new Guest(
+            found.spec(),
+            hypervisor,
+            found.accelerator(),
+            memory,
+            endpoints(found.spec(), found.machine(), found.holdings().nicQueues()),
+            Optional.of(found.machine()),
+            files,
+            sockets,
+            Instant.now(),
+            AS_STARTED,
+            changed);
+    try {
+      guest.call(() -> {
+        guest.takeOver(release, pid, remarks(found, memory));
+        return true;
+      });
+      return guest;
+    } catch (RuntimeException e) {
+      Contained.run("leaving " + found.spec().name() + " alone", () -> leaveAlone(guest));
+      throw e;
+    }
+  }
+
+  private static void leaveAlone(Guest guest) {
+    guest.call(() -> {
+      guest.leaveAlone();
+      return true;
+    });
+    guest.letGo();
+  }
+
+  private static String remarks(Adoption found, MemFd memory) {
+    List<String> remarks = new ArrayList<>(List.of("adopted."));
+    remarks.addAll(found.remarks());
+    if (!memory.sealed() && found.remarks().isEmpty()) {
+      remarks.add("The size of its memory is not sealed.");
+    }
+    return String.join(" ", remarks);
+  }
+
+  /// The ports of a process that was adopted.
+  ///
+  /// @param queues of those ports that go on, in their order; each becomes the property of its port
+  static Endpoints endpoints(GuestSpec spec, AdoptedMachine machine, List<Fd> queues) {
+    Iterator<Fd> next = queues.iterator();
+    List<Port> ports = new ArrayList<>();
+    for (int i = 0; i < machine.ports().size(); i++) {
+      String name = spec.nics().get(i).tap();
+      ports.add(
+          switch (machine.ports().get(i)) {
+            case AdoptedMachine.Port.Queue _ -> new Port.Own(Tap.adopt(next.next()));
+            case AdoptedMachine.Port.Bridged bridged -> new Port.Successor(name, bridged.bridge());
+          });
+    }
+    return new Endpoints(ports);
+  }
+}

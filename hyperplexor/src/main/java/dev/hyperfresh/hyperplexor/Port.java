@@ -1,0 +1,201 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Tap;
+import java.util.Optional;
+
+/// One network port of a guest, on its way from hypervisor to hypervisor. For the guest's thread
+/// alone. See [Endpoints] for the order of the calls.
+sealed interface Port extends AutoCloseable {
+  /// The name of the network interface.
+  String name();
+
+  /// What the hypervisor that runs the guest holds, when HyperFresh holds it too.
+  Optional<Fd> queue();
+
+  /// Whether a hypervisor that waits can have a queue. Only asks.
+  Check check();
+
+  /// What a hypervisor that waits gets.
+  Fd spare();
+
+  /// The waiting hypervisor has set its spare up.
+  void join();
+
+  /// Packets wait for the new hypervisor from now on.
+  void switchOver();
+
+  /// The old hypervisor gets the packets again.
+  void switchBack();
+
+  /// The old hypervisor has ended.
+  void keep();
+
+  /// The new hypervisor has ended.
+  void drop();
+
+  @Override
+  void close();
+
+  /// A port of HyperFresh's own making: the same interface for every hypervisor.
+  record Own(Tap tap) implements Port {
+    @Override
+    public String name() {
+      return tap.name();
+    }
+
+    @Override
+    public Optional<Fd> queue() {
+      return Optional.of(tap.queue());
+    }
+
+    @Override
+    public Check check() {
+      return check(tap);
+    }
+
+    static Check check(Tap tap) {
+      String name = "port " + tap.name();
+      return tap.refusesQueues()
+          .map(why ->
+              Check.fail(
+                  name,
+                  "No second queue can be attached: " + why + ".",
+                  "Stop the guest and create it again, so that it gets a port of HyperFresh's own."))
+          .orElseGet(() -> Check.pass(name, "A second queue can be attached."));
+    }
+
+    @Override
+    public Fd spare() {
+      return tap.spare();
+    }
+
+    @Override
+    public void join() {
+      tap.joinSpare();
+    }
+
+    @Override
+    public void switchOver() {
+      tap.switchToSpare();
+    }
+
+    @Override
+    public void switchBack() {
+      tap.switchBack();
+    }
+
+    @Override
+    public void keep() {
+      tap.keepSpare();
+    }
+
+    @Override
+    public void drop() {
+      tap.dropSpare();
+    }
+
+    @Override
+    public void close() {
+      tap.close();
+    }
+  }
+
+  /// The port of a guest that was adopted with a tap that can have no second queue. The first
+  /// hypervisor that waits gets a new tap in the same bridge, with all of which it may do what it
+  /// likes; the old one goes with the process that opened it. What was on its way to the old one is
+  /// lost, until the guest has announced itself on the new one, which QEMU does at once.
+  final class Successor implements Port {
+    private final String name;
+    private final String bridge;
+    private Optional<Tap> made = Optional.empty();
+    private boolean kept;
+
+    Successor(String name, String bridge) {
+      this.name = name;
+      this.bridge = bridge;
+    }
+
+    @Override
+    public String name() {
+      return name;
+    }
+
+    @Override
+    public Optional<Fd> queue() {
+      return made.filter(_ -> kept).map(Tap::queue);
+    }
+
+    @Override
+    public Check check() {
+      return made
+          .filter(_ -> kept)
+          .map(Own::check)
+          .orElseGet(() ->
+              Check.pass("port " + name, "A new port takes the old one's place in " + bridge + "."));
+    }
+
+    @Override
+    public Fd spare() {
+      if (kept) {
+        return made.orElseThrow().spare();
+      }
+      Tap tap = Tap.create(name);
+      made = Optional.of(tap);
+      return tap.queue();
+    }
+
+    /// Only now is the new tap in the bridge: until here nothing for it could pile up.
+    ///
+    /// @throws LinuxException when the bridge is gone
+    @Override
+    public void join() {
+      Tap tap = made.orElseThrow();
+      if (kept) {
+        tap.joinSpare();
+      } else {
+        tap.addToBridge(bridge);
+        tap.up();
+      }
+    }
+
+    @Override
+    public void switchOver() {
+      if (kept) {
+        made.orElseThrow().switchToSpare();
+      }
+    }
+
+    @Override
+    public void switchBack() {
+      if (kept) {
+        made.orElseThrow().switchBack();
+      }
+    }
+
+    @Override
+    public void keep() {
+      if (kept) {
+        made.orElseThrow().keepSpare();
+      }
+      kept = true;
+    }
+
+    @Override
+    public void drop() {
+      if (kept) {
+        made.orElseThrow().dropSpare();
+      } else {
+        made.ifPresent(Tap::close);
+        made = Optional.empty();
+      }
+    }
+
+    @Override
+    public void close() {
+      made.ifPresent(Tap::close);
+    }
+  }
+}

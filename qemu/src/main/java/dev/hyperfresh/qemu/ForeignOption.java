@@ -1,0 +1,151 @@
+package dev.hyperfresh.qemu;
+
+import java.util.Arrays;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+
+/// Every option of a QEMU's command line that adoption knows, and what becomes of it in the command
+/// lines of later instances. An option that is not listed is refused. `docs/ADOPT.md` holds the
+/// same table.
+enum ForeignOption {
+  L("-L", true, Fate.REWRITTEN, "the release's own firmware folders"),
+  NAME("-name", true, Fate.REWRITTEN, "the guest's name here"),
+  MACHINE("-machine", true, Fate.REWRITTEN, "alias pinned to what the running QEMU resolved"),
+  M_MACHINE("-M", true, Fate.REWRITTEN, "as `-machine`"),
+  ACCEL("-accel", true, Fate.REWRITTEN, "pinned to the one that the guest runs on"),
+  ENABLE_KVM("-enable-kvm", false, Fate.REWRITTEN, "as `-accel kvm`"),
+  CPU("-cpu", true, Fate.KEPT, "a named model; `host` and `max` are refused"),
+  SMP("-smp", true, Fate.KEPT, ""),
+  M("-m", true, Fate.KEPT, ""),
+  OBJECT(
+      "-object",
+      true,
+      Fate.REWRITTEN,
+      "the shared RAM becomes the memory that was taken over; `iothread`, `rng-random`,"
+          + " `rng-builtin` and `throttle-group` are kept, `secret` is dropped"),
+  NUMA("-numa", true, Fate.KEPT, "one memory only"),
+  DEVICE("-device", true, Fate.KEPT, "devices whose state a QEMU sends; see below"),
+  DRIVE("-drive", true, Fate.REWRITTEN, "local images; a format that was guessed is pinned"),
+  BLOCKDEV("-blockdev", true, Fate.KEPT, "local images"),
+  HDA("-hda", true, Fate.REWRITTEN, "as `-drive`"),
+  HDB("-hdb", true, Fate.REWRITTEN, "as `-drive`"),
+  HDC("-hdc", true, Fate.REWRITTEN, "as `-drive`"),
+  HDD("-hdd", true, Fate.REWRITTEN, "as `-drive`"),
+  CDROM("-cdrom", true, Fate.REWRITTEN, "as `-drive`"),
+  NETDEV("-netdev", true, Fate.REWRITTEN, "`tap` alone; gets a port of HyperFresh"),
+  NIC("-nic", true, Fate.KEPT, "`none` alone"),
+  NET("-net", true, Fate.KEPT, "`none` alone"),
+  CHARDEV(
+      "-chardev",
+      true,
+      Fate.REWRITTEN,
+      "`null`, `pty`, `ringbuf`, `vc` kept, `file` appended to, the console's replaced, a monitor's"
+          + " dropped"),
+  SERIAL("-serial", true, Fate.REWRITTEN, "the first becomes the guest's console"),
+  PARALLEL("-parallel", true, Fate.KEPT, "`none` and `null` alone"),
+  KERNEL("-kernel", true, Fate.REWRITTEN, "copied into the guest's folder"),
+  INITRD("-initrd", true, Fate.REWRITTEN, "copied into the guest's folder"),
+  APPEND("-append", true, Fate.KEPT, ""),
+  BIOS("-bios", true, Fate.REWRITTEN, "copied into the guest's folder"),
+  BOOT("-boot", true, Fate.KEPT, ""),
+  RTC("-rtc", true, Fate.KEPT, ""),
+  UUID("-uuid", true, Fate.KEPT, ""),
+  SMBIOS("-smbios", true, Fate.KEPT, "without `file=` and `path=`"),
+  GLOBAL("-global", true, Fate.KEPT, ""),
+  VGA("-vga", true, Fate.KEPT, "`none`, `std`, `cirrus`, `virtio`"),
+  USB("-usb", false, Fate.KEPT, ""),
+  K("-k", true, Fate.KEPT, ""),
+  DISPLAY("-display", true, Fate.KEPT, "`none` alone"),
+  NOGRAPHIC("-nographic", false, Fate.REWRITTEN, "`-display none` and the guest's console"),
+  NODEFAULTS("-nodefaults", false, Fate.KEPT, ""),
+  NO_USER_CONFIG("-no-user-config", false, Fate.KEPT, ""),
+  NO_REBOOT("-no-reboot", false, Fate.KEPT, ""),
+  NO_SHUTDOWN("-no-shutdown", false, Fate.KEPT, ""),
+  NO_HPET("-no-hpet", false, Fate.KEPT, ""),
+  NO_ACPI("-no-acpi", false, Fate.KEPT, ""),
+  ACTION("-action", true, Fate.KEPT, ""),
+  WATCHDOG_ACTION("-watchdog-action", true, Fate.KEPT, ""),
+  OVERCOMMIT("-overcommit", true, Fate.KEPT, ""),
+  MSG("-msg", true, Fate.KEPT, ""),
+  QMP("-qmp", true, Fate.DROPPED, "HyperFresh has a control socket of its own"),
+  QMP_PRETTY("-qmp-pretty", true, Fate.DROPPED, "as `-qmp`"),
+  MON("-mon", true, Fate.DROPPED, "as `-qmp`"),
+  MONITOR("-monitor", true, Fate.DROPPED, "as `-qmp`"),
+  SANDBOX("-sandbox", true, Fate.REWRITTEN, "HyperFresh's own"),
+  DAEMONIZE("-daemonize", false, Fate.DROPPED, "HyperFresh starts and watches later processes"),
+  PIDFILE("-pidfile", true, Fate.DROPPED, "the file goes with the first process"),
+  INCOMING("-incoming", true, Fate.REWRITTEN, "how this very process got its guest"),
+  STOPPED("-S", false, Fate.DROPPED, "the guest was started since"),
+  D("-D", true, Fate.DROPPED, "later processes log into the guest's folder"),
+  DEBUG("-d", true, Fate.DROPPED, "as `-D`"),
+  MEM_PREALLOC("-mem-prealloc", false, Fate.DROPPED, "the pages are there"),
+  MEM_PATH("-mem-path", true, Fate.REFUSED, "makes private memory; use a shared memory backend"),
+  READCONFIG("-readconfig", true, Fate.REFUSED, "what it reads may have changed"),
+  SNAPSHOT("-snapshot", false, Fate.REFUSED, "writes go to a file that has no name"),
+  LOADVM("-loadvm", true, Fate.REFUSED, "would load an old state"),
+  RUNAS("-runas", true, Fate.REFUSED, "later processes would not become that user"),
+  RUN_WITH("-run-with", true, Fate.REFUSED, "later processes would not run so"),
+  CHROOT("-chroot", true, Fate.REFUSED, "paths mean other files there"),
+  VNC("-vnc", true, Fate.REFUSED, "two processes cannot listen at one address"),
+  SPICE("-spice", true, Fate.REFUSED, "two processes cannot listen at one address"),
+  FSDEV("-fsdev", true, Fate.REFUSED, "shared folders cannot move"),
+  VIRTFS("-virtfs", true, Fate.REFUSED, "shared folders cannot move"),
+  ADD_FD("-add-fd", true, Fate.REFUSED, "descriptors of the process cannot be opened again"),
+  TPMDEV("-tpmdev", true, Fate.REFUSED, "a TPM's state is in another process"),
+  GDB("-gdb", true, Fate.REFUSED, "two processes cannot listen at one address"),
+  DEBUGGER("-s", false, Fate.REFUSED, "as `-gdb`"),
+  ICOUNT("-icount", true, Fate.REFUSED, "its clock would jump"),
+  FW_CFG("-fw_cfg", true, Fate.REFUSED, "its content may have changed");
+
+  /// What becomes of an option.
+  enum Fate {
+    /// Later instances get it as it stands.
+    KEPT,
+    /// Later instances get something else in its place.
+    REWRITTEN,
+    /// Later instances do without.
+    DROPPED,
+    /// The guest cannot be adopted.
+    REFUSED
+  }
+
+  private static final Map<String, ForeignOption> BY_NAME =
+      Arrays.stream(values()).collect(Collectors.toMap(option -> option.word, Function.identity()));
+
+  private final String word;
+  private final boolean hasValue;
+  private final Fate fate;
+  private final String remark;
+
+  ForeignOption(String word, boolean hasValue, Fate fate, String remark) {
+    this.word = word;
+    this.hasValue = hasValue;
+    this.fate = fate;
+    this.remark = remark;
+  }
+
+  /// As it stands on a command line, with one dash.
+  String word() {
+    return word;
+  }
+
+  boolean hasValue() {
+    return hasValue;
+  }
+
+  Fate fate() {
+    return fate;
+  }
+
+  /// Why, or with which limits; may be empty.
+  String remark() {
+    return remark;
+  }
+
+  /// The option of a word on a command line, which may have two dashes; null when it is not listed.
+  @org.jspecify.annotations.Nullable
+  static ForeignOption of(String argument) {
+    return BY_NAME.get(argument.startsWith("--") ? argument.substring(1) : argument);
+  }
+}

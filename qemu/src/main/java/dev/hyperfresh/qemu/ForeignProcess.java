@@ -1,0 +1,188 @@
+package dev.hyperfresh.qemu;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/// A process that something else started, as proc(5) shows it.
+record ForeignProcess(int pid) {
+  private static final int TICKS_PER_SECOND = 100;
+
+  /// A descriptor of the process.
+  ///
+  /// @param target what its link says
+  record Descriptor(int number, String target) {}
+
+  /// Its arguments, the program's name not among them.
+  ///
+  /// @throws IOException when there is no such process, or it may not be looked at, or its command
+  ///   line is longer than [ForeignCommandLine#MAX_BYTES]
+  List<String> arguments() throws IOException {
+    byte[] bytes;
+    try (InputStream in = Files.newInputStream(proc("cmdline"))) {
+      bytes = in.readNBytes(ForeignCommandLine.MAX_BYTES + 1);
+    }
+    if (bytes.length > ForeignCommandLine.MAX_BYTES) {
+      throw new IOException(
+          "its command line is longer than " + ForeignCommandLine.MAX_BYTES + " bytes");
+    }
+    String text = new String(bytes, StandardCharsets.UTF_8);
+    if (text.isEmpty()) {
+      throw new IOException("it has no command line");
+    }
+    String[] words = text.substring(0, text.length() - 1).split("\0", -1);
+    return List.of(words).subList(1, words.length);
+  }
+
+  /// Its working folder.
+  Path folder() throws IOException {
+    return Files.readSymbolicLink(proc("cwd"));
+  }
+
+  /// The user whose rights it has.
+  int uid() throws IOException {
+    return (int) Files.getAttribute(proc("."), "unix:uid");
+  }
+
+  boolean isInMyNetwork() throws IOException {
+    return Files.readSymbolicLink(proc("ns/net"))
+        .equals(Files.readSymbolicLink(Path.of("/proc/thread-self/ns/net")));
+  }
+
+  /// Whether a path is the same file for it as for this process.
+  boolean sees(Path path) {
+    try {
+      return Files.isSameFile(path, proc("root").resolve(path.toString().substring(1)));
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  /// Whether a file was changed after the process had started.
+  boolean startedBefore(Path path) throws IOException {
+    FileTime changed = (FileTime) Files.getAttribute(path, "unix:ctime");
+    return changed.toInstant().isAfter(startedAt());
+  }
+
+  private Instant startedAt() throws IOException {
+    long ticks = dev.hyperfresh.linux.Host.processStart(pid).orElse(0);
+    try (Stream<String> lines = Files.lines(Path.of("/proc/stat"))) {
+      long boot =
+          lines
+              .filter(line -> line.startsWith("btime "))
+              .mapToLong(line -> Long.parseLong(line.substring("btime ".length())))
+              .findFirst()
+              .orElse(0);
+      // The time of boot is known to a second.
+      return Instant.ofEpochMilli((boot + 1) * 1000 + ticks * 1000 / TICKS_PER_SECOND);
+    }
+  }
+
+  /// The descriptors through which it maps a whole file of `bytes` shared, one for each such file.
+  List<Descriptor> sharedMemory(long bytes) throws IOException {
+    Map<Long, Long> mapped = new HashMap<>();
+    try (Stream<String> maps = Files.lines(proc("maps"), StandardCharsets.ISO_8859_1)) {
+      // proc_pid_maps(5): address, permissions with `s` for shared, offset, device, inode, name.
+      maps.map(line -> line.split(" +", 6))
+          .filter(fields -> fields.length > 4 && fields[1].endsWith("s"))
+          .forEach(fields -> mapped.merge(Long.valueOf(fields[4]), length(fields[0]), Long::sum));
+    }
+    Map<Long, Descriptor> found = new HashMap<>();
+    for (Descriptor descriptor : descriptors()) {
+      Path link = proc("fd").resolve(Integer.toString(descriptor.number()));
+      if (descriptor.target().startsWith("/") && Files.isRegularFile(link)) {
+        long inode = (long) Files.getAttribute(link, "unix:ino");
+        if (Files.size(link) == bytes && mapped.getOrDefault(inode, 0L) == bytes) {
+          found.putIfAbsent(inode, descriptor);
+        }
+      }
+    }
+    return List.copyOf(found.values());
+  }
+
+  private static long length(String range) {
+    int dash = range.indexOf('-');
+    return Long.parseUnsignedLong(range.substring(dash + 1), 16)
+        - Long.parseUnsignedLong(range.substring(0, dash), 16);
+  }
+
+  /// Its descriptors of taps, by the name of the tap.
+  Map<String, Integer> taps() throws IOException {
+    Map<String, Integer> taps = new HashMap<>();
+    for (Descriptor descriptor : descriptors()) {
+      if (descriptor.target().equals("/dev/net/tun")) {
+        tapName(descriptor.number()).ifPresent(name -> taps.put(name, descriptor.number()));
+      }
+    }
+    return taps;
+  }
+
+  /// `iff:` in the description of a descriptor of `/dev/net/tun`.
+  private Optional<String> tapName(int number) throws IOException {
+    try (Stream<String> lines = Files.lines(proc("fdinfo").resolve(Integer.toString(number)))) {
+      return lines
+          .filter(line -> line.startsWith("iff:"))
+          .map(line -> line.substring("iff:".length()).strip())
+          .findFirst();
+    }
+  }
+
+  /// Whether it holds the socket that listens at `path`, which somebody else may have made.
+  boolean listensAt(Path path) throws IOException {
+    Optional<String> inode;
+    try (Stream<String> lines = Files.lines(proc("net/unix"), StandardCharsets.UTF_8)) {
+      // proc_net(5): number, references, protocol, flags, type, state, inode, path.
+      inode =
+          lines
+              .map(line -> line.strip().split(" +", 8))
+              .filter(fields -> fields.length == 8 && isListening(fields[3]))
+              .filter(fields -> fields[7].equals(path.toString()))
+              .map(fields -> fields[6])
+              .findFirst();
+    }
+    return inode.isPresent()
+        && descriptors().stream().anyMatch(d -> d.target().equals("socket:[" + inode.get() + "]"));
+  }
+
+  // linux/net.h __SO_ACCEPTCON
+  private static boolean isListening(String flags) {
+    return (Long.parseLong(flags, 16) & 0x10000) != 0;
+  }
+
+  private List<Descriptor> descriptors() throws IOException {
+    List<Descriptor> descriptors = new ArrayList<>();
+    try (Stream<Path> links = Files.list(proc("fd"))) {
+      for (Path link : links.toList()) {
+        int number = Integer.parseInt(String.valueOf(link.getFileName()));
+        // A descriptor that was closed meanwhile is none.
+        readLink(link).ifPresent(target -> descriptors.add(new Descriptor(number, target)));
+      }
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
+    }
+    return descriptors;
+  }
+
+  private static Optional<String> readLink(Path link) {
+    try {
+      return Optional.of(Files.readSymbolicLink(link).toString());
+    } catch (IOException e) {
+      return Optional.empty();
+    }
+  }
+
+  private Path proc(String entry) {
+    return Path.of("/proc", Integer.toString(pid), entry);
+  }
+}

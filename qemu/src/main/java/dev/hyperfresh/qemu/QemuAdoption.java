@@ -1,0 +1,313 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.AdoptedMachine.Port;
+import dev.hyperfresh.hypervisor.Adoption;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Tap;
+import dev.hyperfresh.linux.UnixSocket;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.stream.Stream;
+
+/// One try to take a QEMU that something else started under management. First everything is looked
+/// at, with questions that the guest does not notice; only when nothing speaks against it are its
+/// memory and its queues taken, and its boot files copied.
+final class QemuAdoption {
+  /// A control socket that answers does so at once; one that does not has another client.
+  private static final Duration PATIENCE = Duration.ofSeconds(3);
+
+  private static final int LONGEST_INTERFACE = 15;
+
+  private final AdoptRequest request;
+  private final ForeignProcess process;
+  private final List<String> reasons = new ArrayList<>();
+  private final List<String> remarks = new ArrayList<>();
+  private final List<Port> ports = new ArrayList<>();
+  private final List<Fd> taken = new ArrayList<>();
+
+  QemuAdoption(AdoptRequest request) {
+    this.request = request;
+    this.process = new ForeignProcess(request.pid());
+  }
+
+  /// @throws HyperFreshException [Problem#ADOPT_REFUSED], [Problem#ADOPT_UNFIT]
+  Adoption adopt() {
+    OptionalLong start = Host.processStart(request.pid());
+    if (start.isEmpty()) {
+      throw unfit("There is no process " + request.pid() + ".");
+    }
+    try (PidFd pidFd = PidFd.open(request.pid())) {
+      LiveMachine live = ask();
+      Adoption adoption = examine(pidFd, live);
+      if (!Host.processStart(request.pid()).equals(start)) {
+        throw unfit("Process " + request.pid() + " has ended.");
+      }
+      return adoption;
+    } catch (IOException | UncheckedIOException | LinuxException e) {
+      taken.forEach(Fd::close);
+      throw Problem.ADOPT_UNFIT.because(
+          "Process " + request.pid() + " cannot be looked at: " + e.getMessage(), e);
+    } catch (RuntimeException e) {
+      taken.forEach(Fd::close);
+      throw e;
+    }
+  }
+
+  private static HyperFreshException unfit(String detail) {
+    return Problem.ADOPT_UNFIT.because(detail);
+  }
+
+  private LiveMachine ask() throws IOException {
+    Path control = request.control();
+    UnixSocket socket;
+    try {
+      socket = UnixSocket.connect(control, PATIENCE);
+    } catch (LinuxException | IllegalArgumentException e) {
+      throw Problem.ADOPT_UNFIT.because(control + " cannot be opened: " + e.getMessage(), e);
+    }
+    // A socket that was passed to the process belongs to whoever made it, by the kernel's account.
+    int peer = socket.peer().pid();
+    if (peer != request.pid() && !process.listensAt(control)) {
+      socket.close();
+      throw unfit(control + " belongs to process " + peer + " and not to " + request.pid() + ".");
+    }
+    try (Qmp qmp =
+        Qmp.open(socket, request.name() + "-adopt", new Transcript(), new Deaf(), PATIENCE)) {
+      return LiveMachine.ask(qmp);
+    } catch (Qmp.QmpException e) {
+      throw Problem.ADOPT_UNFIT.because(
+          "Nothing on "
+              + control
+              + " answers as a QEMU's control socket (QMP) does; it may serve another client: "
+              + e.getMessage(),
+          e);
+    }
+  }
+
+  private Adoption examine(PidFd pidFd, LiveMachine live) throws IOException {
+    reasons.addAll(live.obstacles());
+    ForeignCommandLine line =
+        new ForeignCommandLine(
+            process.arguments(), process.folder(), request.files(), request.name(), live);
+    reasons.addAll(line.reasons());
+    checkUser();
+    checkFiles(line);
+    Optional<Integer> memory = memory(live);
+    List<Nic> nics = nics(pidFd, line.cards());
+    GuestSpec spec = spec(live, line, nics);
+    if (line.reasons().isEmpty()) {
+      // The summary is made of what was taken over; a fault of it is one of the machine.
+      spec.faults().stream().filter(f -> !f.startsWith("kernel:")).forEach(reasons::add);
+    }
+    if (!reasons.isEmpty() || memory.isEmpty()) {
+      throw Problem.ADOPT_REFUSED.because(String.join(" ", reasons));
+    }
+    Fd ram = pidFd.takeFd(memory.get());
+    taken.add(ram);
+    pin(line);
+    AdoptedMachine machine =
+        new AdoptedMachine(
+            line.words(),
+            request.control(),
+            request.console().or(line::console),
+            memory.get(),
+            ports);
+    List<Fd> queues = taken.stream().filter(fd -> fd != ram).toList();
+    return new Adoption(
+        spec,
+        new AcceleratorChoice(live.accelerator(), "it was started so"),
+        machine,
+        new Hypervisor.Holdings(ram, queues),
+        line.firmware().stream().flatMap(folder -> Stream.of("-L", folder)).toList(),
+        remarks);
+  }
+
+  /// A new process of another user would have other rights than the guest's owner meant.
+  private void checkUser() throws IOException {
+    int uid = process.uid();
+    if (uid != Host.effectiveUid()) {
+      reasons.add(
+          "It runs as user "
+              + uid
+              + " and later processes would run as user "
+              + Host.effectiveUid()
+              + "; run the daemon as that user, with a --state directory of its own.");
+    }
+  }
+
+  private void checkFiles(ForeignCommandLine line) throws IOException {
+    List<Path> files = new ArrayList<>(line.images());
+    files.addAll(line.pinned().keySet());
+    for (Path file : files) {
+      if (!process.sees(file)) {
+        reasons.add("Its file " + file + " is not there, or another one for this daemon.");
+      } else if (line.pinned().containsKey(file) && process.startedBefore(file)) {
+        reasons.add("Its file " + file + " was changed since it was read; put the old one back.");
+      }
+    }
+  }
+
+  private Optional<Integer> memory(LiveMachine live) throws IOException {
+    List<ForeignProcess.Descriptor> found = process.sharedMemory(live.memoryBytes());
+    if (found.size() == 1) {
+      String file = found.getFirst().target();
+      if (!file.startsWith("/memfd:")) {
+        remarks.add(
+            "Its memory is the file " + file + ", which anyone with the right could cut off.");
+      }
+      if (Files.exists(Path.of(file))
+          && Files.getFileStore(Path.of(file)).type().equals("hugetlbfs")) {
+        reasons.add("Its memory has huge pages, which cannot be taken over yet.");
+      }
+      return Optional.of(found.getFirst().number());
+    }
+    reasons.add(
+        found.isEmpty()
+            ? "It maps no file of "
+                + live.memoryBytes()
+                + " bytes shared, so its memory is private and no other process can map it."
+            : "It maps several files of its memory's size, and which one is its memory is unknown.");
+    return Optional.empty();
+  }
+
+  private List<Nic> nics(PidFd pidFd, List<ForeignCommandLine.Card> cards) throws IOException {
+    if (cards.isEmpty()) {
+      return List.of();
+    }
+    if (!process.isInMyNetwork()) {
+      reasons.add("It runs in another network namespace; run the daemon there.");
+      return List.of();
+    }
+    List<Nic> nics = new ArrayList<>();
+    Map<String, Integer> taps = process.taps();
+    for (ForeignCommandLine.Card card : cards) {
+      Optional<Integer> number = descriptor(card, cards.size(), taps);
+      if (number.isEmpty()) {
+        reasons.add("Its network card " + card.id() + " has no tap that can be found.");
+      } else {
+        nics.add(nic(pidFd, card, number.get(), nics.size()));
+      }
+    }
+    return nics;
+  }
+
+  private static Optional<Integer> descriptor(
+      ForeignCommandLine.Card card, int cards, Map<String, Integer> taps) {
+    if (card.descriptor().isPresent()) {
+      return card.descriptor().filter(taps::containsValue);
+    }
+    if (card.tap().isPresent()) {
+      return card.tap().map(taps::get);
+    }
+    return cards == 1 && taps.size() == 1 ? taps.values().stream().findFirst() : Optional.empty();
+  }
+
+  private Nic nic(PidFd pidFd, ForeignCommandLine.Card card, int number, int index) {
+    Fd queue = pidFd.takeFd(number);
+    Tap.Facts facts = Tap.facts(queue);
+    if (facts.extensible()) {
+      taken.add(queue);
+      ports.add(new Port.Queue(number));
+      return new Nic(facts.name(), facts.bridge(), card.mac());
+    }
+    queue.close();
+    if (facts.bridge().isEmpty()) {
+      reasons.add(
+          "Its tap "
+              + facts.name()
+              + " can have no second queue and is in no bridge; put it into a bridge, where another"
+              + " one can take its place.");
+      return new Nic(facts.name(), Optional.empty(), card.mac());
+    }
+    String bridge = facts.bridge().get();
+    ports.add(new Port.Bridged(facts.name(), bridge));
+    String ours = portName(request.name(), index);
+    remarks.add(
+        "With its first replacement its tap "
+            + facts.name()
+            + " gives way to "
+            + ours
+            + " in the bridge "
+            + bridge
+            + ".");
+    return new Nic(ours, Optional.of(bridge), card.mac());
+  }
+
+  /// An interface has a short name, and two guests with long names must not share one.
+  private static String portName(String guest, int index) {
+    String plain = guest + "-" + index;
+    return plain.length() <= LONGEST_INTERFACE
+        ? plain
+        : "hfa" + Integer.toHexString(guest.hashCode()) + "-" + index;
+  }
+
+  private GuestSpec spec(LiveMachine live, ForeignCommandLine line, List<Nic> nics) {
+    return new GuestSpec(
+        request.name(),
+        live.vcpus(),
+        live.memoryBytes(),
+        live.machine(),
+        line.cpu(),
+        AcceleratorWish.valueOf(live.accelerator().name()),
+        Optional.empty(),
+        line.disks(),
+        nics);
+  }
+
+  private void pin(ForeignCommandLine line) {
+    line.pinned()
+        .forEach((from, to) -> {
+          try {
+            Files.copy(from, to, StandardCopyOption.REPLACE_EXISTING);
+          } catch (IOException e) {
+            throw Problem.ADOPT_REFUSED.because(from + " cannot be copied: " + e.getMessage(), e);
+          }
+        });
+  }
+
+  /// What was taken from the process that was adopted, once more.
+  static Hypervisor.Holdings holdings(int pid, AdoptedMachine machine) {
+    List<Fd> queues = new ArrayList<>();
+    try (PidFd pidFd = PidFd.open(pid)) {
+      for (Port port : machine.ports()) {
+        if (port instanceof Port.Queue queue) {
+          queues.add(pidFd.takeFd(queue.descriptor()));
+        }
+      }
+      return new Hypervisor.Holdings(pidFd.takeFd(machine.memoryDescriptor()), queues);
+    } catch (LinuxException e) {
+      queues.forEach(Fd::close);
+      throw Problem.GUEST_STATE.because("Process " + pid + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// Waits for answers only.
+  private static final class Deaf implements Qmp.Listener {
+    @Override
+    public void event(QmpMessage.Event event) {}
+
+    @Override
+    public void ended(String reason) {}
+  }
+}
