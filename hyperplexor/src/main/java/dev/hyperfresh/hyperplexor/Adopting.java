@@ -23,7 +23,9 @@ final class Adopting {
   /// Later instances are started with the rights of the first: nobody else could open its files.
   private static final Confinement AS_STARTED =
       new Confinement(
-          OptionalInt.empty(), Optional.empty(), "something else started the guest with its rights");
+          OptionalInt.empty(),
+          Optional.empty(),
+          "something else started the guest with its rights");
 
   private Adopting() {}
 
@@ -44,7 +46,7 @@ final class Adopting {
             hypervisor,
             found.accelerator(),
             memory,
-            endpoints(found.spec(), found.machine(), found.holdings().nicQueues()),
+            endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid),
             Optional.of(found.machine()),
             files,
             sockets,
@@ -83,7 +85,9 @@ final class Adopting {
   /// The ports of a process that was adopted.
   ///
   /// @param queues of those ports that go on, in their order; each becomes the property of its port
-  static Endpoints endpoints(GuestSpec spec, AdoptedMachine machine, List<Fd> queues) {
+  /// @param pid of that process
+  static Endpoints endpoints(GuestSpec spec, AdoptedMachine machine, List<Fd> queues, int pid) {
+    Path namespace = Path.of("/proc", Integer.toString(pid), "ns/net");
     Iterator<Fd> next = queues.iterator();
     List<Port> ports = new ArrayList<>();
     for (int i = 0; i < machine.ports().size(); i++) {
@@ -91,7 +95,8 @@ final class Adopting {
       ports.add(
           switch (machine.ports().get(i)) {
             case AdoptedMachine.Port.Queue _ -> new Port.Own(Tap.adopt(next.next()));
-            case AdoptedMachine.Port.Bridged bridged -> new Port.Successor(name, bridged.bridge());
+            case AdoptedMachine.Port.Bridged bridged ->
+                new Port.Successor(name, bridged.bridge(), namespace);
           });
     }
     return new Endpoints(ports);

@@ -2,8 +2,10 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
+import java.nio.file.Path;
 import java.util.Optional;
 
 /// One network port of a guest, on its way from hypervisor to hypervisor. For the guest's thread
@@ -110,12 +112,15 @@ sealed interface Port extends AutoCloseable {
   final class Successor implements Port {
     private final String name;
     private final String bridge;
+    private final Path namespace;
     private Optional<Tap> made = Optional.empty();
     private boolean kept;
 
-    Successor(String name, String bridge) {
+    /// @param namespace the network namespace of the bridge
+    Successor(String name, String bridge, Path namespace) {
       this.name = name;
       this.bridge = bridge;
+      this.namespace = namespace;
     }
 
     @Override
@@ -142,7 +147,7 @@ sealed interface Port extends AutoCloseable {
       if (kept) {
         return made.orElseThrow().spare();
       }
-      Tap tap = Tap.create(name);
+      Tap tap = Host.inNetworkNamespace(namespace, () -> Tap.create(name));
       made = Optional.of(tap);
       return tap.queue();
     }

@@ -235,14 +235,17 @@ record Survivors(
   /// A guest from what another daemon handed over.
   Guest assemble(
       GuestFile.Tenant authority, Hypervisor.Holdings held, Consumer<Guest> changed) {
+    Optional<AdoptedMachine> first = first(authority);
     return new Guest(
         file.spec(),
         hypervisor,
         file.accelerator(),
         memory(held),
-        first(authority).isPresent()
-            ? Adopting.endpoints(file.spec(), first(authority).get(), held.nicQueues())
-            : Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList()),
+        first
+            .map(machine ->
+                Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
+            .orElseGet(() ->
+                Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList())),
         file.adopted(),
         files,
         sockets,

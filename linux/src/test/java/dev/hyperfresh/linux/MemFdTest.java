@@ -31,6 +31,32 @@ class MemFdTest {
   }
 
   @Test
+  void memoryOfForeignOriginIsSealedWhereTheKernelLetsUs() throws Exception {
+    Path named = folder.resolve("named");
+    try (RandomAccessFile file = new RandomAccessFile(named.toFile(), "rw")) {
+      file.setLength(MIB);
+    }
+    try (MemFd file = MemFd.adoptForeign(Fd.open(named, OpenFlags.READ_WRITE))) {
+      assertThat(file.sealed()).isFalse();
+      assertThat(file.bytes()).isEqualTo(MIB);
+    }
+    try (java.lang.foreign.Arena arena = java.lang.foreign.Arena.ofConfined()) {
+      // As QEMU makes it with seal=off, and as others do that leave the seals to the next.
+      int closed = MemoryCalls.memfdCreate(arena.allocateFrom("closed"), Constants.MFD_CLOEXEC);
+      int open =
+          MemoryCalls.memfdCreate(
+              arena.allocateFrom("open"), Constants.MFD_CLOEXEC | Constants.MFD_ALLOW_SEALING);
+      MemoryCalls.ftruncate(open, MIB);
+      try (MemFd unsealable = MemFd.adoptForeign(Fd.adopt(closed, "closed"));
+          MemFd sealable = MemFd.adoptForeign(Fd.adopt(open, "open"))) {
+        assertThat(unsealable.sealed()).isFalse();
+        assertThat(sealable.sealed()).isTrue();
+        assertThat(MemoryCalls.ftruncate(open, MIB / 2)).isEqualTo(-Constants.EPERM);
+      }
+    }
+  }
+
+  @Test
   void twoMappingsOfTheSameMemorySeeEachOther() {
     try (MemFd memory = MemFd.create("shared", MIB);
         Mapping writer = memory.map(true);

@@ -18,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -116,6 +117,26 @@ class TapTest {
       assertThat(interfaces()).hasSize(before.size() + 1);
     }
     assertThat(interfaces()).isEqualTo(before);
+  }
+
+  @Test
+  void tellsWhatATapIsAndInWhichBridge() {
+    namespace.ip("link", "add", "hfbr", "type", "bridge");
+    try (Tap tap = port("hft10")) {
+      assertThat(facts(tap)).isEqualTo(new Tap.Facts("hft10", true, Optional.empty()));
+      tap.addToBridge("hfbr");
+      assertThat(facts(tap)).isEqualTo(new Tap.Facts("hft10", true, Optional.of("hfbr")));
+    } finally {
+      namespace.ip("link", "del", "hfbr");
+    }
+    try (Fd queue = namespace.within(() -> singleQueue("hft13"))) {
+      assertThat(namespace.within(() -> Tap.facts(queue)))
+          .isEqualTo(new Tap.Facts("hft13", false, Optional.empty()));
+    }
+  }
+
+  private Tap.Facts facts(Tap tap) {
+    return namespace.within(() -> Tap.facts(tap.queue()));
   }
 
   @Test

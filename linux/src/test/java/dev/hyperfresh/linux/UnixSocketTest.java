@@ -234,6 +234,27 @@ class UnixSocketTest {
     }
   }
 
+  @Test
+  void aListenerWhoseQueueIsFullIsNotWaitedForForEver() {
+    Path path = folder.resolve("busy");
+    List<UnixSocket> waiting = new ArrayList<>();
+    try (UnixSocket listener = UnixSocket.listen(path, 0600)) {
+      // A queue of one, as QEMU's control socket has it.
+      assertThat(SocketCalls.listen(listener.fd().number(), 1)).isZero();
+      Duration limit = Duration.ofMillis(100);
+      assertThatThrownBy(
+              () -> {
+                while (waiting.size() < 100) {
+                  waiting.add(UnixSocket.connect(path, limit));
+                }
+              })
+          .hasMessageContaining("EAGAIN");
+      assertThat(waiting).isNotEmpty().hasSizeLessThan(10);
+    } finally {
+      waiting.forEach(UnixSocket::close);
+    }
+  }
+
   private static String refusalOf(UnixSocket listener) {
     try (UnixSocket accepted = listener.accept()) {
       return "accepted " + accepted.fd();

@@ -28,6 +28,7 @@ final class CommandLine {
     List<String> line = new ArrayList<>();
     line.add(release.binary().toString());
     line.addAll(release.arguments());
+    release.bootRoms().ifPresent(folder -> add(line, "-L", folder.toString()));
     line.addAll(machine.words());
     add(line, "-trace", "enable=" + RunStates.EVENT);
     if (waiting) {

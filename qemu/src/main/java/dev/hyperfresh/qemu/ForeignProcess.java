@@ -145,6 +145,7 @@ record ForeignProcess(int pid) {
       // proc_net(5): number, references, protocol, flags, type, state, inode, path.
       inode =
           lines
+              .skip(1)
               .map(line -> line.strip().split(" +", 8))
               .filter(fields -> fields.length == 8 && isListening(fields[3]))
               .filter(fields -> fields[7].equals(path.toString()))

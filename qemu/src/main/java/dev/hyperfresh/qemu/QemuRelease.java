@@ -1,11 +1,13 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Release;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
@@ -64,6 +66,14 @@ public record QemuRelease(
     return path.isEmpty()
         ? Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin")
         : Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin", "LD_LIBRARY_PATH", path);
+  }
+
+  /// The folder of the boot ROMs of network cards, which Debian installs beside the others; empty
+  /// when there is none. Guests of HyperFresh's own have no such ROMs.
+  Optional<Path> bootRoms() {
+    return Optional.ofNullable(binary.getParent())
+        .map(programs -> programs.resolveSibling("lib").resolve("ipxe").resolve("qemu"))
+        .filter(Files::isDirectory);
   }
 
   /// Machine types in alphabetical order.

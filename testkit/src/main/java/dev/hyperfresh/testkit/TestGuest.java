@@ -30,6 +30,13 @@ final class TestGuest implements AutoCloseable {
     }
   }
 
+  /// Takes memory that something else made, and waits until the guest counts.
+  static TestGuest beatingIn(MemFd memory, Duration patience) {
+    TestGuest guest = new TestGuest(memory);
+    Await.until("the guest's heartbeat", patience, guest::findPage);
+    return guest;
+  }
+
   /// Takes the memory and waits until the guest counts.
   static TestGuest beatingIn(int pid, Duration patience) {
     TestGuest guest = in(pid);

@@ -33,6 +33,11 @@ final class TestNetwork implements AutoCloseable {
     return Host.inNetworkNamespace(path(), body);
   }
 
+  /// The words that start a program inside.
+  List<String> prefix() {
+    return List.of("ip", "netns", "exec", name);
+  }
+
   /// Runs `ip` of iproute2 inside and gives what it prints.
   String ip(String... arguments) {
     List<String> command = new ArrayList<>(List.of("ip", "-n", name));

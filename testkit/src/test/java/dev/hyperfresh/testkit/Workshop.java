@@ -161,7 +161,12 @@ final class Workshop {
 
   /// Waits until the Linux guest whose folder is `files` has said on its console that all is up.
   static void awaitReady(Path files) {
-    Path console = files.resolve("console.log");
+    awaitReady(files, "console.log");
+  }
+
+  /// As [#awaitReady(Path)], with another name of the console's log.
+  static void awaitReady(Path files, String log) {
+    Path console = files.resolve(log);
     await("HF-GUEST READY in " + console, BOOT, () -> contains(console, "HF-GUEST READY"));
   }
 

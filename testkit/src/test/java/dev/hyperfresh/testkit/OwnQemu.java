@@ -1,0 +1,167 @@
+package dev.hyperfresh.testkit;
+
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.OpenFlags;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/// A QEMU that a test starts by itself, as a user without HyperFresh does. It has a second control
+/// socket, over which the test reads what it reports.
+final class OwnQemu implements AutoCloseable {
+  private static final Duration PATIENCE = Duration.ofSeconds(30);
+
+  private final Process process;
+  private final Path qmp;
+  private final SocketChannel witness;
+  private final List<String> events = Collections.synchronizedList(new ArrayList<>());
+
+  private OwnQemu(Process process, Path qmp, SocketChannel witness) {
+    this.process = process;
+    this.qmp = qmp;
+    this.witness = witness;
+    Thread.ofPlatform().name("witness").daemon().start(this::read);
+  }
+
+  /// Starts `release` in `folder`, with control sockets in it, behind the words of `prefix`.
+  static OwnQemu start(QemuRelease release, Path folder, List<String> prefix, String... arguments)
+      throws IOException {
+    Path qmp = folder.resolve("own.qmp");
+    Path watch = folder.resolve("watch.qmp");
+    List<String> command = new ArrayList<>(prefix);
+    command.add(release.binary().toString());
+    command.addAll(release.arguments());
+    command.addAll(List.of("-nodefaults", "-no-user-config", "-display", "none"));
+    command.addAll(List.of(arguments));
+    command.addAll(List.of("-qmp", "unix:" + qmp + ",server=on,wait=off"));
+    command.addAll(List.of("-chardev", "socket,id=watch,path=" + watch + ",server=on,wait=off"));
+    command.addAll(List.of("-mon", "chardev=watch,mode=control"));
+    ProcessBuilder builder =
+        new ProcessBuilder(command)
+            .directory(folder.toFile())
+            .redirectErrorStream(true)
+            .redirectOutput(folder.resolve("own-qemu.log").toFile());
+    builder
+        .environment()
+        .put(
+            "LD_LIBRARY_PATH",
+            release.libraries().stream().map(Path::toString).collect(Collectors.joining(":")));
+    Process process = builder.start();
+    try {
+      Workshop.await("a control socket", PATIENCE, () -> Files.exists(watch) || !process.isAlive());
+      if (!process.isAlive()) {
+        throw new AssertionError(Files.readString(folder.resolve("own-qemu.log")));
+      }
+      SocketChannel witness = SocketChannel.open(StandardProtocolFamily.UNIX);
+      witness.connect(UnixDomainSocketAddress.of(watch));
+      OwnQemu own = new OwnQemu(process, qmp, witness);
+      own.say("qmp_capabilities");
+      return own;
+    } catch (IOException | AssertionError e) {
+      process.destroyForcibly();
+      throw e;
+    }
+  }
+
+  private void say(String command) throws IOException {
+    say(command, "{}");
+  }
+
+  /// Gives a command over the second control socket and waits for its answer.
+  void say(String command, String arguments) throws IOException {
+    int before = events.size();
+    String line = "{\"execute\":\"" + command + "\",\"arguments\":" + arguments + "}\n";
+    witness.write(StandardCharsets.UTF_8.encode(line));
+    Workshop.await(
+        "an answer",
+        PATIENCE,
+        () -> {
+          List<String> all = List.copyOf(events);
+          return all.subList(before, all.size()).stream().anyMatch(l -> l.contains("\"return\""));
+        });
+  }
+
+  private void read() {
+    try (BufferedReader lines =
+        new BufferedReader(Channels.newReader(witness, StandardCharsets.UTF_8))) {
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+        events.add(line);
+      }
+    } catch (IOException e) {
+      // The process or the test has ended.
+      events.add("# " + e.getMessage());
+    }
+  }
+
+  /// Whether the guest was ever stopped, as the QEMU itself reports.
+  boolean wasStopped() {
+    return List.copyOf(events).stream().anyMatch(line -> line.contains("\"STOP\""));
+  }
+
+  /// Fails unless the QEMU says that its guest runs.
+  void assertRunning() throws IOException {
+    say("query-status");
+    String answer =
+        List.copyOf(events).reversed().stream()
+            .filter(line -> line.contains("\"return\""))
+            .findFirst()
+            .orElse("");
+    if (!answer.contains("\"status\": \"running\"")) {
+      throw new AssertionError(answer);
+    }
+  }
+
+  int pid() {
+    return (int) process.pid();
+  }
+
+  boolean isAlive() {
+    return process.isAlive();
+  }
+
+  Path qmp() {
+    return qmp;
+  }
+
+  /// The guest's memory, by the descriptor whose target contains `word`.
+  MemFd memory(String word) {
+    try (Stream<Path> links = Files.list(Path.of("/proc", Integer.toString(pid()), "fd"))) {
+      for (Path link : links.toList()) {
+        if (Files.readSymbolicLink(link).toString().contains(word)) {
+          return MemFd.adoptForeign(Fd.open(link, OpenFlags.READ_WRITE));
+        }
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    throw new AssertionError("no descriptor of " + word);
+  }
+
+  @Override
+  public void close() {
+    process.destroyForcibly();
+    try {
+      witness.close();
+      process.waitFor();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}
