@@ -222,7 +222,8 @@ final class Guest implements Movable {
             createdAt,
             confinement.user(),
             GuestFile.Tenant.expected(generation, release.name()),
-            Optional.empty())
+            Optional.empty(),
+            adopted)
         .write(files);
     instance = hypervisor.start(launch);
     writeDown(Optional.empty());

@@ -456,7 +456,9 @@ final class Recovery implements AutoCloseable {
           file.accelerator(),
           file.createdAt(),
           Optional.empty(),
-          files);
+          files,
+          "not known yet",
+          file.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED);
     }
   }
 }

@@ -182,7 +182,8 @@ final class Rehearsal {
             0,
             // Not in the guest's cgroup, whose bounds are made for the guest and one more.
             new Confinement(guest.confinement().user(), Optional.empty(), ""),
-            _ -> {});
+            _ -> {},
+            Optional.empty());
     List<String> command = new ArrayList<>();
     if (Files.isExecutable(WITH_PARENT)) {
       command.addAll(List.of(WITH_PARENT.toString(), "--pdeathsig", "KILL", "--"));

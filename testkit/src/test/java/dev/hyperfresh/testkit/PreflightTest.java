@@ -26,6 +26,7 @@ import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -301,7 +302,11 @@ class PreflightTest {
         () -> workspace.processes(GUEST + "-rehearsal").isEmpty());
     guest.awaitBeat(SOON);
     hyperplexor = Workshop.hyperplexor(workspace.state());
-    assertThat(hyperplexor.takeBack(Workshop.RELEASES::get)).hasSize(1);
+    List<String> taken = new ArrayList<>();
+    hyperplexor.takeBack(
+        Workshop.RELEASES::get, Map.of(), Duration.ofSeconds(30), taken::add, _ -> {});
+    assertThat(taken).hasSize(1);
+    assertThat(hyperplexor.show(GUEST).state()).isEqualTo(GuestView.State.RUNNING);
   }
 
   @Test
@@ -397,9 +402,12 @@ class PreflightTest {
     }
     Workshop.say(there.toString());
     Workshop.say(back.toString());
+    assertThat(there.quantile(1)).isLessThan(20_000);
+    assertThat(back.quantile(1)).isLessThan(20_000);
   }
 
   private static double millis(List<Check> checks) {
+    assertPass(checks);
     String finding = named(checks, "rehearsal").finding();
     return Double.parseDouble(finding.replaceFirst(".* in ([0-9]+) ms.*", "$1"));
   }
