@@ -70,7 +70,10 @@ record LiveChecks(
     return lacks.isEmpty()
         ? Check.pass(
             "running release",
-            name + " runs the guest and can " + String.join(", ", Qemu.NEEDED_CAPABILITIES) + ".")
+            name
+                + " runs the guest and has the capabilities "
+                + String.join(", ", Qemu.NEEDED_CAPABILITIES)
+                + ".")
         : Check.fail(
             "running release",
             name + " lacks the migration capability " + String.join(", ", lacks) + ".",
