@@ -128,9 +128,16 @@ final class QemuInstance implements Instance, Qmp.Listener {
             launch.spec().name() + "-" + generation,
             transcript,
             this,
-            Qmp.PATIENCE);
+            startLimit(patience));
     // The greeting came, so the process is QEMU by now, with the rights that it keeps.
     this.confinement = QemuUser.describe(launch, process.pid());
+  }
+
+  /// A process that is starting has longer for its first answers, but no longer than the product
+  /// waits for anything.
+  private static Duration startLimit(Duration patience) {
+    Duration longer = patience.multipliedBy(3);
+    return longer.compareTo(Qmp.PATIENCE) < 0 ? longer : Qmp.PATIENCE;
   }
 
   @Override

@@ -113,7 +113,8 @@ final class Qmp implements AutoCloseable {
     try {
       await(qmp.greeting, "greeting", limit);
       Duration left = Duration.ofNanos(Math.max(0, deadline - Clock.monotonicNanos()));
-      qmp.execute(left, "qmp_capabilities", Map.of());
+      // A process that is starting is busy, so only the limit counts here.
+      qmp.run(left, "qmp_capabilities", Map.of());
       return qmp;
     } catch (QmpException e) {
       qmp.close();
@@ -130,12 +131,18 @@ final class Qmp implements AutoCloseable {
 
   /// As [#execute(String, Map, Fd...)], and waits for at most `limit` even with more patience.
   JsonNode execute(Duration limit, String command, Map<String, ?> arguments, Fd... descriptors) {
+    Duration patience = limit.compareTo(use.patience()) < 0 ? limit : use.patience();
+    return run(patience, command, arguments, descriptors);
+  }
+
+  private JsonNode run(
+      Duration limit, String command, Map<String, ?> arguments, Fd... descriptors) {
     String id = Integer.toString(nextId.incrementAndGet());
     CompletableFuture<JsonNode> answer = expectAnswer(id);
     try {
       use.watcher().sending(use.peer(), command);
       send(encode(command, arguments, id), descriptors);
-      return await(answer, command, limit.compareTo(use.patience()) < 0 ? limit : use.patience());
+      return await(answer, command, limit);
     } finally {
       pending.remove(id);
     }

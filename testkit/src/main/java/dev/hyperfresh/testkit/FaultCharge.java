@@ -248,7 +248,16 @@ final class FaultCharge implements AutoCloseable {
       return ChannelRelay.Then.CORRUPT;
     }
     goOff();
-    return ChannelRelay.Then.PASS_ON;
+    return endsTheSender(fault) ? ChannelRelay.Then.CUT : ChannelRelay.Then.PASS_ON;
+  }
+
+  /// A source that ends at a byte has sent no more than that. The channel could hold more, since it
+  /// takes all of the state at once.
+  private boolean endsTheSender(Fault fault) {
+    return plan.point() instanceof Point.AtByte
+        && fault instanceof Signal signal
+        && signal.victim() == Victim.SOURCE
+        && signal.signal() != Signals.STOP;
   }
 
   /// Takes back what outlives a plan: the relay, the file that fills the disk.

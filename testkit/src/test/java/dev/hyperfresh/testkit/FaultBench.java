@@ -391,19 +391,7 @@ final class FaultBench implements AutoCloseable {
     assertThat(files())
         .as("files")
         .containsExactly(
-            "guest.properties", "initrd", "kernel", GUEST + ".N.con", GUEST + ".N.qmp");
-  }
-
-  /// Removes what a fault of the product that is known has left behind.
-  void tidy() throws IOException {
-    int pid = view().pid();
-    int generation = injector.instance(pid).orElseThrow().generation();
-    endHypervisors(pid);
-    for (String socket : workspace.sockets()) {
-      if (!socket.startsWith(GUEST + "." + generation + ".")) {
-        Files.delete(workspace.state().resolve("run").resolve(socket));
-      }
-    }
+            "disks.json", "guest.properties", "initrd", "kernel", GUEST + ".N.con", GUEST + ".N.qmp");
   }
 
   private void endHypervisors(int except) {

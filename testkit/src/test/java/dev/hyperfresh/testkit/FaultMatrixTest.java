@@ -1,7 +1,6 @@
 package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.testkit.FaultBench.Leftovers;
@@ -9,7 +8,6 @@ import dev.hyperfresh.testkit.FaultMatrix.Case;
 import java.io.IOException;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -35,33 +33,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class FaultMatrixTest {
-  private static final String SOCKETS_STAY =
-      "the next daemon leaves the sockets of the hypervisor that it ends in run/";
-  private static final String PRIORITY_STAYS =
-      "a hypervisor keeps the switch's priority when the daemon died in the switch";
-  private static final String SOURCE_STAYS =
-      "the next daemon does not know of a source that had not been ended, and packets go to it";
-
   private static final int RANDOM_FAULTS = 5;
-
-  /// Rows that show a fault of the product which is known and not yet corrected, and what it is. A
-  /// row that is here and holds fails, so that it is taken out again.
-  private static final Map<String, String> KNOWN_BAD =
-      Map.of(
-          "kill daemon before the target's getfd",
-          SOCKETS_STAY,
-          "kill daemon before the source's getfd",
-          SOCKETS_STAY,
-          "kill daemon at Prepared",
-          SOCKETS_STAY,
-          "kill daemon at Switching",
-          PRIORITY_STAYS,
-          "kill daemon on the source's STOP",
-          PRIORITY_STAYS,
-          "kill daemon on the target's RESUME",
-          PRIORITY_STAYS,
-          "kill daemon before the source's quit",
-          SOURCE_STAYS);
 
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
 
@@ -132,17 +104,6 @@ class FaultMatrixTest {
   @ParameterizedTest(name = "{0}", allowZeroInvocations = true)
   @MethodSource("ofTheDaemon")
   void theNextDaemonTakesTheGuestBack(Case row) throws IOException {
-    String known = KNOWN_BAD.get(row.plan().toString());
-    if (known == null) {
-      takeBack(row);
-      return;
-    }
-    AssertionError seen = assertThrows(AssertionError.class, () -> takeBack(row));
-    bench.tidy();
-    Workshop.require(false, row.plan() + " is known to fail: " + known + "; " + seen.getMessage());
-  }
-
-  private void takeBack(Case row) throws IOException {
     bench.boot();
     Leftovers before = bench.leftovers();
     String from = bench.view().release();

@@ -30,14 +30,15 @@ final class FaultyDaemon {
 
   /// Takes the state directory and the words of a plan.
   public static void main(String[] arguments) {
-    int code = 1;
+    int code = 0;
     try {
       run(arguments);
-      code = 0;
-    } finally {
-      // The threads that serve would keep a process whose work has failed.
-      System.exit(code);
+    } catch (RuntimeException | Error e) {
+      e.printStackTrace(System.out);
+      code = 1;
     }
+    // The threads that serve would keep a process whose work has failed.
+    System.exit(code);
   }
 
   private static void run(String[] arguments) {
