@@ -26,7 +26,12 @@ class DocumentationTest {
   private static final Path ERRORS = ROOT.resolve("docs/ERRORS.md");
   private static final List<String> DOCUMENTS =
       List.of(
-          "README.md", "ARCHITECTURE.md", "SPECIFICATION.md", "CONTRIBUTING.md", "docs/ERRORS.md");
+          "README.md",
+          "ARCHITECTURE.md",
+          "SPECIFICATION.md",
+          "CONTRIBUTING.md",
+          "docs/ERRORS.md",
+          "docs/THREAT-MODEL.md");
   private static final Pattern TEST = Pattern.compile("`([A-Z]\\w*Test)(?:#(\\w+))?`");
 
   /// Files as a document names them: with a folder of this project before them, or a document.
@@ -38,7 +43,7 @@ class DocumentationTest {
   /// What a document may say of a machine: places every Linux has, and ones of our own making.
   private static final Pattern PLACE =
       Pattern.compile(
-          "(?<![\\w.~:/*)\\]-])/(dev|proc|usr/bin|usr/lib/jvm|var/lib/hyperfresh)(/[\\w./-]+)?\\b");
+          "(?<![\\w.~:/*)\\]-])/(dev|proc|usr/bin|usr/lib/jvm|(var/lib|run)/hyperfresh)(/[\\w./-]+)?\\b");
 
   private static final Pattern ABSOLUTE =
       Pattern.compile("(?<![\\w.~:/*>)\\]-])/[a-z][\\w.-]*/[\\w./-]+");
