@@ -4,7 +4,6 @@ import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
@@ -150,7 +149,7 @@ public final class Hyperplexor implements AutoCloseable {
       throw exists(name);
     }
     boolean made = false;
-    try {
+    try (Work _ = begin()) {
       requireNotOurs(pid);
       Path files = directory.resolve("guests").resolve(name);
       if (Files.exists(files)) {

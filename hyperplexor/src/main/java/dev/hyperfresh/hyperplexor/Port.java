@@ -135,11 +135,11 @@ sealed interface Port extends AutoCloseable {
 
     @Override
     public Check check() {
-      return made
-          .filter(_ -> kept)
+      return made.filter(_ -> kept)
           .map(Own::check)
           .orElseGet(() ->
-              Check.pass("port " + name, "A new port takes the old one's place in " + bridge + "."));
+              Check.pass(
+                  "port " + name, "A new port takes the old one's place in " + bridge + "."));
     }
 
     @Override

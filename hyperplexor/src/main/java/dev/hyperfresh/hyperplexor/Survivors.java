@@ -233,8 +233,7 @@ record Survivors(
   }
 
   /// A guest from what another daemon handed over.
-  Guest assemble(
-      GuestFile.Tenant authority, Hypervisor.Holdings held, Consumer<Guest> changed) {
+  Guest assemble(GuestFile.Tenant authority, Hypervisor.Holdings held, Consumer<Guest> changed) {
     Optional<AdoptedMachine> first = first(authority);
     return new Guest(
         file.spec(),
@@ -244,8 +243,7 @@ record Survivors(
         first
             .map(machine ->
                 Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
-            .orElseGet(() ->
-                Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList())),
+            .orElseGet(() -> Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList())),
         file.adopted(),
         files,
         sockets,

@@ -86,10 +86,7 @@ class AdoptTest {
 
   private void takenBackAndMoved(OwnQemu own, TestGuest guest) {
     try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
-      assertThat(takeBack(hyperplexor))
-          .singleElement()
-          .asString()
-          .contains("taken back");
+      assertThat(takeBack(hyperplexor)).singleElement().asString().contains("taken back");
       assertThat(hyperplexor.show("mine").origin()).isEqualTo(GuestView.Origin.ADOPTED);
       assertThat(own.wasStopped()).as("stopped by taking back").isFalse();
       long boot = guest.bootId();
@@ -105,7 +102,11 @@ class AdoptTest {
   private static List<String> takeBack(Hyperplexor hyperplexor) {
     List<String> told = new CopyOnWriteArrayList<>();
     hyperplexor.takeBack(
-        Workshop.RELEASES::get, Map.of(), PATIENCE, told::add, record -> told.add(record.outcome()));
+        Workshop.RELEASES::get,
+        Map.of(),
+        PATIENCE,
+        told::add,
+        record -> told.add(record.outcome()));
     return told;
   }
 
