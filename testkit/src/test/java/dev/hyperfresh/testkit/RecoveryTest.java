@@ -298,6 +298,8 @@ class RecoveryTest {
     JsonNode row = history().get(0);
     assertThat(row.path("outcome").asString()).isEqualTo(outcome);
     assertThat(row.path("detail").asString()).isEqualTo("by the next daemon");
+    assertThat(row.path("problem").asString(""))
+        .isEqualTo(outcome.equals("committed") ? "" : Problem.DAEMON_DIED.code());
     assertThat(log()).contains(row.path("id").asString() + " " + outcome + " by the next daemon");
   }
 
