@@ -26,7 +26,7 @@ final class UpgradeServer implements AutoCloseable {
   private static final Duration PATIENCE = Duration.ofSeconds(10);
 
   /// Longer than any single replacement takes.
-  private static final Duration IN_FLIGHT = Duration.ofSeconds(120);
+  private static final Duration IN_FLIGHT = Duration.ofMinutes(2);
 
   private final Path path;
   private final Giver giver;
@@ -145,7 +145,7 @@ final class UpgradeServer implements AutoCloseable {
   @Override
   public void close() {
     closed = true;
-    if (Thread.currentThread() == thread) {
+    if (Thread.currentThread().equals(thread)) {
       listener.close();
       remove();
       return;

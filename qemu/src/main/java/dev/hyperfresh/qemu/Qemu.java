@@ -137,8 +137,7 @@ public final class Qemu implements Hypervisor {
         NEEDED_CAPABILITIES.stream().filter(c -> !release.capabilities().contains(c)).toList();
     return lacks.isEmpty()
         ? Check.pass(
-            "capabilities",
-            release.name() + " has " + String.join(", ", NEEDED_CAPABILITIES) + ".")
+            "capabilities", release.name() + " has " + String.join(", ", NEEDED_CAPABILITIES) + ".")
         : Check.fail(
             "capabilities",
             release.name() + " lacks the migration capability " + String.join(", ", lacks) + ".",

@@ -391,7 +391,12 @@ final class FaultBench implements AutoCloseable {
     assertThat(files())
         .as("files")
         .containsExactly(
-            "disks.json", "guest.properties", "initrd", "kernel", GUEST + ".N.con", GUEST + ".N.qmp");
+            "disks.json",
+            "guest.properties",
+            "initrd",
+            "kernel",
+            GUEST + ".N.con",
+            GUEST + ".N.qmp");
   }
 
   private void endHypervisors(int except) {

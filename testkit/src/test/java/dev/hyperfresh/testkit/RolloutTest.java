@@ -166,7 +166,8 @@ class RolloutTest {
 
   private static Rollout.Result rollOut(Hyperplexor hyperplexor, QemuRelease to, int parallel) {
     return hyperplexor.rollOut(
-        new Rollout.Order(List.of(), to, Optional.empty(), parallel, 0, Duration.ZERO, BUDGET, true),
+        new Rollout.Order(
+            List.of(), to, Optional.empty(), parallel, 0, Duration.ZERO, BUDGET, true),
         (guest, budget, progress) -> hyperplexor.replace(guest, to, budget, progress),
         Rollout.Audience.NONE);
   }
