@@ -121,13 +121,13 @@ class TapTest {
 
   @Test
   void tellsWhatATapIsAndInWhichBridge() {
-    namespace.ip("link", "add", "hfbr", "type", "bridge");
+    namespace.ip("link", "add", "hfbr10", "type", "bridge");
     try (Tap tap = port("hft10")) {
       assertThat(facts(tap)).isEqualTo(new Tap.Facts("hft10", true, Optional.empty()));
-      tap.addToBridge("hfbr");
-      assertThat(facts(tap)).isEqualTo(new Tap.Facts("hft10", true, Optional.of("hfbr")));
+      tap.addToBridge("hfbr10");
+      assertThat(facts(tap)).isEqualTo(new Tap.Facts("hft10", true, Optional.of("hfbr10")));
     } finally {
-      namespace.ip("link", "del", "hfbr");
+      namespace.ip("link", "del", "hfbr10");
     }
     try (Fd queue = namespace.within(() -> singleQueue("hft13"))) {
       assertThat(namespace.within(() -> Tap.facts(queue)))
