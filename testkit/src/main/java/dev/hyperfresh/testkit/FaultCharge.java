@@ -74,8 +74,17 @@ final class FaultCharge implements AutoCloseable {
     return List.copyOf(hung);
   }
 
+  /// Whether a hypervisor takes part in the replacement; others of the guest only rehearse it.
+  boolean concerns(Party party) {
+    return party.pid() == source.pid() || party.generation() > source.generation();
+  }
+
+  private Victim side(Party party) {
+    return party.pid() == source.pid() ? Victim.SOURCE : Victim.TARGET;
+  }
+
   void sending(Party to, String command) {
-    Victim side = FaultInjector.side(to, source.generation());
+    Victim side = side(to);
     int number;
     synchronized (sent) {
       number = sent.merge(side, 1, Integer::sum);
@@ -91,7 +100,7 @@ final class FaultCharge implements AutoCloseable {
   }
 
   boolean received(Party from, String message, String status) {
-    Victim side = FaultInjector.side(from, source.generation());
+    Victim side = side(from);
     boolean isAnswer = message.equals("return") || message.equals("error");
     if (isAnswer && losing.isPresent() && losing.get() == side) {
       losing = Optional.empty();

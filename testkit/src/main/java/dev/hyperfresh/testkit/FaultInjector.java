@@ -11,7 +11,6 @@ import dev.hyperfresh.qemu.ControlWatcher;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.testkit.FaultPlan.Point;
 import dev.hyperfresh.testkit.FaultPlan.State;
-import dev.hyperfresh.testkit.FaultPlan.Victim;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -177,7 +176,7 @@ final class FaultInjector implements ControlWatcher {
   @Override
   public void sending(Party to, String command) {
     FaultCharge charge = charges.get(to.guest());
-    if (charge != null) {
+    if (charge != null && charge.concerns(to)) {
       charge.sending(to, command);
     }
   }
@@ -185,12 +184,7 @@ final class FaultInjector implements ControlWatcher {
   @Override
   public boolean received(Party from, String message, String status) {
     FaultCharge charge = charges.get(from.guest());
-    return charge == null || charge.received(from, message, status);
-  }
-
-  /// Who is meant by a party to a replacement away from generation `source`.
-  static Victim side(Party party, int source) {
-    return party.generation() > source ? Victim.TARGET : Victim.SOURCE;
+    return charge == null || !charge.concerns(from) || charge.received(from, message, status);
   }
 
   /// The process of a guest's hypervisor, if it is one of [#instances].

@@ -30,10 +30,22 @@ final class Overlay implements InvocationHandler {
             type.getClassLoader(), new Class<?>[] {type}, new Overlay(real, answers)));
   }
 
+  /// What is handed to the real object is real too: a hypervisor knows its own instances.
+  private static @Nullable Object unlaid(@Nullable Object argument) {
+    return argument != null
+            && Proxy.isProxyClass(argument.getClass())
+            && Proxy.getInvocationHandler(argument) instanceof Overlay overlay
+        ? overlay.real
+        : argument;
+  }
+
   @Override
   public @Nullable Object invoke(Object proxy, Method method, @Nullable Object @Nullable [] given)
       throws Throwable {
-    @Nullable Object[] arguments = given == null ? new Object[0] : given;
+    @Nullable Object[] arguments = given == null ? new Object[0] : given.clone();
+    for (int i = 0; i < arguments.length; i++) {
+      arguments[i] = unlaid(arguments[i]);
+    }
     Answer answer = answers.get(method.getName());
     if (answer != null) {
       return answer.to(arguments);

@@ -13,6 +13,7 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.testkit.FaultInjector.Drill;
+import java.io.Closeable;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
@@ -241,6 +242,7 @@ final class FaultBench implements AutoCloseable {
         .filter(name -> !name.endsWith(".log"))
         .forEach(files::add);
     workspace.sockets().stream()
+        .filter(name -> name.startsWith(GUEST))
         .map(name -> name.replaceFirst("\\.[0-9]+\\.", ".N."))
         .forEach(files::add);
     return files;
@@ -359,7 +361,9 @@ final class FaultBench implements AutoCloseable {
       daemon.hyperplexor().delete(GUEST);
     }
     assertThat(network.interfaces()).as("interfaces without the guest").doesNotContain(TAP);
-    assertThat(workspace.sockets()).as("sockets without the guest").isEmpty();
+    assertThat(workspace.sockets())
+        .as("sockets without the guest")
+        .noneMatch(name -> name.startsWith(GUEST));
   }
 
   /// Powers the guest off, and checks its disks and every byte of its stream.
@@ -435,13 +439,13 @@ final class FaultBench implements AutoCloseable {
 
   @Override
   public void close() {
-    try {
+    try (Closeable _ = () -> Workspace.delete(disks);
+        Closeable _ = () -> TestNetwork.run("umount", workspace.state().toString());
+        Closeable _ = network::close;
+        Closeable _ = daemon::close) {
       life.ifPresent(Life::close);
-      daemon.close();
-    } finally {
-      network.close();
-      TestNetwork.run("umount", workspace.state().toString());
-      Workspace.delete(disks);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 }
