@@ -43,10 +43,12 @@ final class FaultCharge implements AutoCloseable {
   private static final Duration EFFECT = Duration.ofSeconds(10);
   private static final int PAGE = 4096;
   private static final String FILLER = "filler";
+  private static final Point BEGIN = new Point.Entering(State.PLANNED);
 
   private final FaultPlan plan;
   private final GuestView source;
   private final Path state;
+  private volatile boolean begun;
   private final AtomicBoolean wentOff = new AtomicBoolean();
   private final Map<Victim, Integer> sent = new EnumMap<>(Victim.class);
   private final List<Integer> hung = new CopyOnWriteArrayList<>();
@@ -112,7 +114,9 @@ final class FaultCharge implements AutoCloseable {
 
   /// The replacement has come to `point`: if it is the plan's, the fault happens now.
   void reach(Point point) {
-    if (point.equals(plan.point()) && wentOff.compareAndSet(false, true)) {
+    // Before that the replacement only asks whether it is possible.
+    begun |= point.equals(BEGIN);
+    if (begun && point.equals(plan.point()) && wentOff.compareAndSet(false, true)) {
       goOff();
     }
   }

@@ -107,7 +107,10 @@ final class FaultMatrix {
     cases.add(row(hang(SOURCE).on(SOURCE, "STOP", ""), COMMITTED, ROLLED_BACK));
     cases.add(row(hang(SOURCE).atByte(0), COMMITTED, ROLLED_BACK));
     cases.add(row(hang(SOURCE).atEndOfState(), COMMITTED));
-    AFTER_THE_COMMIT.forEach(point -> cases.add(row(point.apply(hang(SOURCE)), COMMITTED)));
+    // A hung source is waited for, which takes seconds; the first two points differ by nothing.
+    AFTER_THE_COMMIT
+        .subList(1, 3)
+        .forEach(point -> cases.add(row(point.apply(hang(SOURCE)), COMMITTED)));
     AFTER_THE_COMMIT.forEach(point -> cases.add(row(point.apply(kill(SOURCE)), COMMITTED)));
     cases.add(row(crash(SOURCE).before("query-migrate"), COMMITTED));
     cases.add(row(kill(SOURCE).atEndOfState(), COMMITTED));

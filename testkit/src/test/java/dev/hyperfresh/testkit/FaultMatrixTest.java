@@ -28,7 +28,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 /// in the guest goes on, nothing that was acknowledged is lost and nothing is left behind.
 ///
 /// `-Dhyperfresh.fault.seed=N` replays the random faults, `-Dhyperfresh.fault.random=N` makes more
-/// of them, and `-Dhyperfresh.fault.only=WORDS` runs only the rows that contain the words.
+/// of them, and `-Dhyperfresh.fault.only=WORDS` runs only the rows that contain the words, with `_`
+/// for a blank.
 @Tag("slow")
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
