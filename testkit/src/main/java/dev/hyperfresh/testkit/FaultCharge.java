@@ -86,6 +86,10 @@ final class FaultCharge implements AutoCloseable {
   }
 
   void sending(Party to, String command) {
+    // Before that the replacement only asks whether it is possible.
+    if (!begun) {
+      return;
+    }
     Victim side = side(to);
     int number;
     synchronized (sent) {
@@ -114,7 +118,6 @@ final class FaultCharge implements AutoCloseable {
 
   /// The replacement has come to `point`: if it is the plan's, the fault happens now.
   void reach(Point point) {
-    // Before that the replacement only asks whether it is possible.
     begun |= point.equals(BEGIN);
     if (begun && point.equals(plan.point()) && wentOff.compareAndSet(false, true)) {
       goOff();
