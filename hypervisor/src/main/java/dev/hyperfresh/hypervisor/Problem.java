@@ -62,7 +62,7 @@ public enum Problem {
   /// The process could not be moved later; all reasons are reported together.
   ADOPT_REFUSED(
       "HF-ADOPT-001",
-      5,
+      3,
       409,
       "The guest cannot be adopted.",
       "It runs on, untouched. Change what is named where it is started, start it anew and adopt it"
