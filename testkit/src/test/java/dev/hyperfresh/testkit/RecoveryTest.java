@@ -130,7 +130,7 @@ class RecoveryTest {
             "qemu-93.0.0",
             Workshop.release("qemu-10.0"),
             "exec REAL \"${@/pc-q35-7.2/pc-q35-7.1}\"");
-    int source = dieWhileReplacing("before 1.takeBack", other.name());
+    int source = dieWhileReplacing("before 1.takeBack", other.name(), "--no-rehearsal");
     try (TestGuest guest = TestGuest.in(source)) {
       recover();
 
