@@ -29,6 +29,7 @@ import tools.jackson.databind.JsonNode;
 /// A daemon is killed at a chosen call of a replacement, and the next one finds out from the
 /// hypervisors themselves where the guest is.
 @Tag("slow")
+@Tag("trial")
 class RecoveryTest {
   private static final Duration START = Duration.ofSeconds(60);
   private static final long MAX_RECOVERY_MS = 2000;
