@@ -521,9 +521,11 @@ class BadInputTest {
   /// Stops the target's process when it has its end of the channel, in the quiet time before the
   /// switch: the source then sends everything, and the target does not resume.
   private void freezeBeforeTheSwitch(ProcessHandle target) {
+    // The source gets its end when the target has answered its last command of the preparation.
     Workshop.await(
-        "the channel in the target", Duration.ofSeconds(20), () -> pipes(target.pid()) > 0);
-    // QEMU has answered its last command of the preparation long before the quiet time ends.
+        "the channel in source and target",
+        Duration.ofSeconds(20),
+        () -> WORKSPACE.hypervisors().stream().allMatch(process -> pipes(process.pid()) > 0));
     Workshop.pause(Duration.ofMillis(200));
     try (PidFd process = PidFd.open((int) target.pid())) {
       process.signal(Signals.STOP);
