@@ -355,7 +355,8 @@ final class Replacement {
         ordered
             && target.isPresent()
             && Contained.run("stopping the target of " + id, target.get()::freeze);
-    Optional<ReplacementState> other = frozen ? targetAfterAll(reason) : Optional.empty();
+    Optional<ReplacementState> other =
+        ordered && target.isPresent() ? targetAfterAll(reason, frozen) : Optional.empty();
     return other.orElseGet(() -> {
       ReplacementState end = rollBack(reason, frozen);
       if (ordered && end instanceof RolledBack) {
@@ -399,11 +400,14 @@ final class Replacement {
   /// A frozen target that had resumed the guest is its authority. One that had not, and whose
   /// source died having stopped the guest, may hold all there is left of it, and is waited for once
   /// more.
-  private Optional<ReplacementState> targetAfterAll(HyperFreshException reason) {
+  private Optional<ReplacementState> targetAfterAll(HyperFreshException reason, boolean stands) {
     Instance frozen = target.orElseThrow();
     Optional<InstanceEvent.Resumed> resumed = resumedByTarget();
     boolean onlyHope =
-        reason.problem() == Problem.REPLACE_DEADLINE && stoppedMicros.isPresent() && source.ended();
+        stands
+            && reason.problem() == Problem.REPLACE_DEADLINE
+            && stoppedMicros.isPresent()
+            && source.ended();
     if ((resumed.isEmpty() && !onlyHope)
         || !Contained.run("continuing the target of " + id, frozen::thaw)) {
       return Optional.empty();

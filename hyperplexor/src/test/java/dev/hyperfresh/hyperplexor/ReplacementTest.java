@@ -523,6 +523,21 @@ class ReplacementTest {
   }
 
   @Test
+  void aTargetThatResumedAndCannotBeFrozenGoesOn() {
+    stage.on("1.handOver", source -> source.tell(new InstanceEvent.Stopped(1, 1_000)));
+    stage.on(
+        "2.freeze",
+        target -> {
+          target.tell(new InstanceEvent.Resumed(2, 3_000));
+          throw Problem.REPLACE_SWITCH.because("No descriptor is left to look.");
+        });
+
+    assertThat(replace(SHORT).outcome()).isEqualTo("committed");
+    assertThat(stage.replacementCalls()).contains("2.thaw").doesNotContain("2.kill", "1.takeBack");
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
   void aTargetThatCannotBeFrozenIsKilled() {
     stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
 
