@@ -99,10 +99,8 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
               + " MiB available",
           "Free memory on the host to have it rehearsed.");
     }
-    return guest
-        .hypervisor()
-        .rehearse(
-            running, to, rehearsing == Rehearsing.ANEW, what -> progress.step("Preflight", what));
+    return running.rehearse(
+        to, rehearsing == Rehearsing.ANEW, what -> progress.step("Preflight", what));
   }
 
   private static Check notRehearsed(String why, String remedy) {

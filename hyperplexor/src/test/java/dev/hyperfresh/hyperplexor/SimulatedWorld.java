@@ -574,11 +574,6 @@ final class SimulatedWorld implements Surroundings {
     }
 
     @Override
-    public Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins) {
-      throw new UnsupportedOperationException("the plan is not simulated");
-    }
-
-    @Override
     public void pin(Launch launch) {}
 
     @Override
@@ -894,6 +889,11 @@ final class SimulatedWorld implements Surroundings {
     @Override
     public OptionalLong pageFaults() {
       return OptionalLong.empty();
+    }
+
+    @Override
+    public Check rehearse(Release to, boolean anew, Consumer<String> begins) {
+      throw new UnsupportedOperationException("the plan is not simulated");
     }
 
     @Override

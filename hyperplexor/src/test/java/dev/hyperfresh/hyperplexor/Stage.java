@@ -172,13 +172,6 @@ final class Stage implements Hypervisor, AutoCloseable {
   }
 
   @Override
-  public Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins) {
-    calls.add(source.generation() + ".rehearse " + to.name() + (anew ? " anew" : ""));
-    begins.accept("rehearsing");
-    return rehearsal;
-  }
-
-  @Override
   public void pin(Launch launch) {
     calls.add("pin");
   }
@@ -319,6 +312,13 @@ final class Stage implements Hypervisor, AutoCloseable {
     @Override
     public void takeBack() {
       called("takeBack");
+    }
+
+    @Override
+    public Check rehearse(Release to, boolean anew, Consumer<String> begins) {
+      calls.add(generation() + ".rehearse " + to.name() + (anew ? " anew" : ""));
+      begins.accept("rehearsing");
+      return rehearsal;
     }
 
     @Override

@@ -4,7 +4,6 @@ import dev.hyperfresh.linux.Fd;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Consumer;
 
 /// A kind of hypervisor: `process` (a QEMU on this host), later others. Thread-safe.
 public interface Hypervisor {
@@ -14,17 +13,6 @@ public interface Hypervisor {
   /// Whether this guest can run on this release, as far as spec and release tell. Touches neither
   /// guest nor host.
   List<Check> checks(GuestSpec spec, Release release, Accelerator accelerator);
-
-  /// Tries a replacement out beside the guest, which is not touched and runs on: a twin of its
-  /// machine on the release it runs on, never started and with memory, disks and cards that are not
-  /// the guest's, hands over to a target on `to`. Fails when the target rejects what it gets, or
-  /// does not take it within a bounded time. Leaves nothing behind, whatever comes of it.
-  ///
-  /// @param source what runs the guest
-  /// @param anew whether to do so also when the same pair of releases passed earlier with a machine
-  ///   of this shape, which is otherwise answered from memory
-  /// @param begins told in a few words when it is really done, which takes some time and memory
-  Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins);
 
   /// Fixes, in the folder `launch.files()`, whatever later instances need to be the same machine on
   /// another release. Called once, before the first start.

@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.function.Consumer;
 
 /// One running instance of a hypervisor, which runs one guest or waits to receive it.
 ///
@@ -87,6 +88,17 @@ public interface Instance extends AutoCloseable {
   /// Source, before a replacement: what the running hypervisor itself says of moving the guest away
   /// from it, and whether the guest's disks can be taken over. Asks only; the guest is not touched.
   List<Check> checks();
+
+  /// Source, before a replacement: tries it out beside the guest, which is not touched and runs on:
+  /// a twin of its machine on the release it runs on, never started and with memory, disks and
+  /// cards that are not the guest's, hands over to a target on `to`. Fails when the target rejects
+  /// what it gets, or does not take it within a bounded time. Leaves nothing behind, whatever comes
+  /// of it.
+  ///
+  /// @param anew whether to do so also when the same pair of releases passed earlier with a machine
+  ///   of this shape, which is otherwise answered from memory
+  /// @param begins told in a few words when it is really done, which takes some time and memory
+  Check rehearse(Release to, boolean anew, Consumer<String> begins);
 
   /// Whether the process maps the guest's memory so that others see what it writes. A guest with
   /// private memory cannot move.

@@ -29,7 +29,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.function.Consumer;
 import java.util.regex.Pattern;
 
 /// The `process` kind of hypervisor: each guest in a QEMU process of its own. Remembers nothing but
@@ -144,11 +143,6 @@ public final class Qemu implements Hypervisor {
             "Choose QEMU 4.0 or newer.");
   }
 
-  @Override
-  public Check rehearse(Instance source, Release to, boolean anew, Consumer<String> begins) {
-    return rehearsals.rehearse((QemuInstance) source, (QemuRelease) to, anew, begins);
-  }
-
   /// Whether a machine type means the same machine on every release that knows it.
   static boolean isVersioned(String machine) {
     return VERSIONED.matcher(machine).matches();
@@ -254,7 +248,8 @@ public final class Qemu implements Hypervisor {
       Launch launch, QemuRelease release, ChildProcess child, Path qmp, Path console) {
     QemuProcess process = QemuProcess.of(child);
     try {
-      return new QemuInstance(launch, release, process, qmp, console, watcher, patience);
+      return new QemuInstance(
+          launch, release, process, qmp, console, rehearsals, watcher, patience);
     } catch (RuntimeException e) {
       process.kill();
       process.close();
@@ -301,6 +296,7 @@ public final class Qemu implements Hypervisor {
           foreign
               .map(machine -> machine.console().orElse(NO_CONSOLE))
               .orElseGet(() -> socket(launch, ".con")),
+          rehearsals,
           watcher,
           patience);
     } catch (LinuxException | Qmp.QmpException e) {

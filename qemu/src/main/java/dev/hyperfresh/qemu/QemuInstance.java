@@ -29,6 +29,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -92,11 +93,13 @@ final class QemuInstance implements Instance, Qmp.Listener {
       Qmp.encode("migrate", Map.of("uri", "fd:" + CHANNEL), HAND_OVER);
   private volatile boolean source;
   private long readBefore;
+  private final Rehearsals rehearsals;
   private final Qmp qmp;
   private final String confinement;
 
   /// Takes over `process` and opens its control channel at `qmpSocket`.
   ///
+  /// @param rehearsals of the same hypervisor
   /// @param patience how long the answer to a command is awaited; a process that is starting has
   ///   longer
   /// @throws Qmp.QmpException when it does not answer; the caller still owns the process
@@ -106,6 +109,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
       QemuProcess process,
       Path qmpSocket,
       Path console,
+      Rehearsals rehearsals,
       ControlWatcher watcher,
       Duration patience) {
     this.launch = launch;
@@ -118,6 +122,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     this.foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(generation);
     this.memory = launch.memory();
     this.events = launch.events();
+    this.rehearsals = rehearsals;
     this.qmp =
         Qmp.open(
             UnixSocket.connect(qmpSocket, Qmp.PATIENCE),
@@ -387,6 +392,11 @@ final class QemuInstance implements Instance, Qmp.Listener {
             Path.of("/proc", Integer.toString(pid())),
             Path.of("/proc/locks"))
         .all();
+  }
+
+  @Override
+  public Check rehearse(Release to, boolean anew, Consumer<String> begins) {
+    return rehearsals.rehearse(this, (QemuRelease) to, anew, begins);
   }
 
   @Override

@@ -68,7 +68,7 @@ final class Rehearsals {
   /// Reading a whole binary takes as long as a third of a rehearsal.
   private final Map<FileState, String> sums = new HashMap<>();
 
-  /// As [dev.hyperfresh.hypervisor.Hypervisor#rehearse].
+  /// As [dev.hyperfresh.hypervisor.Instance#rehearse].
   synchronized Check rehearse(
       QemuInstance source, QemuRelease to, boolean anew, Consumer<String> begins) {
     Launch guest = source.launch();

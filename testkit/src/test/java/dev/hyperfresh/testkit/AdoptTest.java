@@ -253,7 +253,6 @@ class AdoptTest {
   }
 
   @Test
-  @Tag("trial")
   void theCommandAdoptsAndADaemonThatWasKilledTakesBack() throws Exception {
     var _ = new TestReleases(workspace.state().resolve("releases"));
     List<Process> daemons = new ArrayList<>();

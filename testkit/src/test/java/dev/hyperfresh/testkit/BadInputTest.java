@@ -26,6 +26,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -47,6 +48,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 class BadInputTest {
   private static final String GUEST = "beating";
   private static final Duration BUDGET = Duration.ofSeconds(1);
+
+  /// From the decision to give up until the source runs the guest again.
+  private static final double MAX_ROLL_BACK_MS = 50;
+
   private static final Duration SOON = Duration.ofSeconds(1);
 
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
@@ -570,10 +575,16 @@ class BadInputTest {
     assertThat(record.outcome()).as(record.toString()).isEqualTo("rolled-back");
     assertThat(record.problem()).as(record.detail()).isEqualTo(problem.code());
     assertThat(record.detail()).contains(detail);
-    record
-        .phases()
-        .rollBackMs()
-        .ifPresent(ms -> System.out.println("  rolled back in " + ms + " ms"));
+    // There was nothing to take back before the order to hand over.
+    boolean ordered = !problem.equals(Problem.REPLACE_PREPARE);
+    assertThat(record.phases().rollBackMs().isPresent()).as(record.toString()).isEqualTo(ordered);
+    record.phases().rollBackMs().ifPresent(ms -> assertSoon(ms, record.noiseFloorMs().orElse(0)));
+  }
+
+  private static void assertSoon(double rollBackMs, double noiseMs) {
+    System.out.printf(
+        Locale.ROOT, "  rolled back in %.1f ms, noise %.1f ms%n", rollBackMs, noiseMs);
+    assertThat(rollBackMs).as("roll-back").isLessThan(MAX_ROLL_BACK_MS + noiseMs);
   }
 
   /// A document with all that is required, and `lines` that come first.

@@ -53,14 +53,18 @@ final class Workspace
     return state.resolve("guests").resolve(name);
   }
 
-  /// The control sockets and whatever else lies beside them.
+  /// The sockets of hypervisors and whatever else lies beside them, but for the daemon's own.
   List<String> sockets() {
     Path run = state.resolve("run");
     if (!Files.isDirectory(run)) {
       return List.of();
     }
     try (Stream<Path> files = Files.list(run)) {
-      return files.map(file -> file.getFileName().toString()).sorted().toList();
+      return files
+          .map(file -> file.getFileName().toString())
+          .filter(name -> !name.equals("api"))
+          .sorted()
+          .toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
