@@ -30,7 +30,7 @@ final class CommandLine {
     line.addAll(release.arguments());
     release.bootRoms().ifPresent(folder -> add(line, "-L", folder.toString()));
     line.addAll(machine.words());
-    add(line, "-trace", "enable=" + RunStates.EVENT);
+    line.addAll(RunStates.arguments());
     if (waiting) {
       add(line, "-incoming", "defer");
     }
@@ -58,7 +58,7 @@ final class CommandLine {
     add(line, "-sandbox", SANDBOX);
     // One line in the log for each change, so that a process that is gone still tells whether it
     // ever ran the guest.
-    add(line, "-trace", "enable=" + RunStates.EVENT);
+    line.addAll(RunStates.arguments());
     add(line, "-machine", spec.machine() + ",memory-backend=ram");
     add(line, "-accel", launch.accelerator().label());
     add(line, "-cpu", spec.cpu());

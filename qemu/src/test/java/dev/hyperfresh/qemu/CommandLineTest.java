@@ -65,6 +65,8 @@ class CommandLineTest {
             "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
             "-trace",
             "enable=runstate_set",
+            "-trace",
+            "enable=qio_channel_socket_new",
             "-machine",
             "pc-q35-7.2,memory-backend=ram",
             "-accel",

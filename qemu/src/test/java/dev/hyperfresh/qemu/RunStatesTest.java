@@ -5,8 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import org.junit.jupiter.api.Test;
 
 class RunStatesTest {
-  private static final String WAITS =
-      "runstate_set current_run_state 6 (prelaunch) new_state 7 (inmigrate)\n";
+  private static final String WAITS = "qio_channel_socket_new Socket new ioc=0x55fd86617400\n";
   private static final String RUNS =
       "runstate_set current_run_state 7 (inmigrate) new_state 9 (running)\n";
   private static final String STOPS =

@@ -325,7 +325,7 @@ class AdoptTest {
     List<String> line = new ArrayList<>(List.of(arguments));
     line.add("--state");
     line.add(workspace.state().toString());
-    return CommandRun.of(line.toArray(String[]::new));
+    return CommandRun.here(line.toArray(String[]::new));
   }
 
   /// Watches for the longest time between two beats.

@@ -3,7 +3,6 @@ package dev.hyperfresh.testkit;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
-import dev.hyperfresh.cli.Main;
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hyperplexor.GuestView;
@@ -15,11 +14,8 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.qemu.QemuRelease;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -111,9 +107,6 @@ class BadInputTest {
     }
   }
 
-  /// What a command said, run in this process.
-  private record Said(int code, String out, String err) {}
-
   @BeforeAll
   void start() throws IOException {
     releases = new TestReleases(WORKSPACE.state().resolve("releases"));
@@ -202,14 +195,15 @@ class BadInputTest {
 
   @Test
   void aMachineTypeThatTheTargetLacksIsAnObstacle() {
-    Said created = create(document("name: modern", "machine: pc-q35-10.0", "release: qemu-10.0"));
+    CommandRun created =
+        create(document("name: modern", "machine: pc-q35-10.0", "release: qemu-10.0"));
     assertThat(created.code()).as(created.err()).isZero();
-    Said refused = hyperfresh("replace", "modern", "--to", "qemu-7.2");
+    CommandRun refused = hyperfresh("replace", "modern", "--to", "qemu-7.2");
     expect(
         refused,
         Problem.REPLACE_OBSTACLES,
         older.name() + " does not know machine type pc-q35-10.0");
-    Said plan = hyperfresh("replace", "modern", "--to", "qemu-7.2", "--dry-run");
+    CommandRun plan = hyperfresh("replace", "modern", "--to", "qemu-7.2", "--dry-run");
     assertThat(plan.code()).isEqualTo(Problem.REPLACE_OBSTACLES.exitCode());
     assertThat(plan.out()).contains("cannot move", "pc-q35-10.0");
     assertThat(daemon.hyperplexor().show("modern").generation()).isEqualTo(1);
@@ -245,7 +239,7 @@ class BadInputTest {
         create("name: other", "kernel: /nowhere/vmlinuz", "disks: [{path: /nowhere/disk.raw}]"),
         Problem.SPEC_FILE_MISSING,
         "/nowhere/vmlinuz, /nowhere/disk.raw");
-    Said noSpec = hyperfresh("guest", "create", "-f", "/nowhere/spec.yaml");
+    CommandRun noSpec = hyperfresh("guest", "create", "-f", "/nowhere/spec.yaml");
     expect(noSpec, Problem.SPEC_FILE_MISSING, "/nowhere/spec.yaml");
   }
 
@@ -376,7 +370,7 @@ class BadInputTest {
     QemuRelease broken = releases.script("qemu-91.0.0", newer, "echo no such luck >&2; exit 1");
     ReplacementRecord record = replace(broken, BUDGET);
     rolledBack(record, Problem.REPLACE_PREPARE, "no such luck");
-    Said said = hyperfresh("replace", GUEST, "--to", broken.name(), "--no-rehearsal");
+    CommandRun said = hyperfresh("replace", GUEST, "--to", broken.name(), "--no-rehearsal");
     assertThat(said.code()).isEqualTo(Problem.REPLACE_PREPARE.exitCode());
     assertThat(said.out()).contains("rolled-back", Problem.REPLACE_PREPARE.code(), "no such luck");
     stillMoves();
@@ -417,7 +411,7 @@ class BadInputTest {
   void aGuestWithPrivateMemoryIsRefused() throws IOException {
     QemuRelease hoarder =
         releases.script("qemu-94.0.0", newer, "exec REAL \"${@/share=on/share=off}\"");
-    Said created = create(document("name: hoarder", "release: " + hoarder.name()));
+    CommandRun created = create(document("name: hoarder", "release: " + hoarder.name()));
     assertThat(created.code()).as(created.toString()).isZero();
     try {
       expect(
@@ -506,7 +500,7 @@ class BadInputTest {
             Workshop.pause(Duration.ofMillis(delayMs));
             ProcessHandle.of(victim.pid()).ifPresent(ProcessHandle::destroyForcibly);
           });
-      Said said = hyperfresh("replace", "victim", "--to", newer.name(), "--no-rehearsal");
+      CommandRun said = hyperfresh("replace", "victim", "--to", newer.name(), "--no-rehearsal");
       killer.join();
       assertThat(said.code())
           .as(delayMs + " ms: " + said)
@@ -600,7 +594,7 @@ class BadInputTest {
         .toArray(String[]::new);
   }
 
-  private static Said create(String... lines) {
+  private static CommandRun create(String... lines) {
     return hyperfresh("guest", "create", "-f", spec(lines).toString());
   }
 
@@ -613,33 +607,18 @@ class BadInputTest {
     }
   }
 
-  private static Said hyperfresh(String... arguments) {
+  private static CommandRun hyperfresh(String... arguments) {
     return hyperfreshIn(WORKSPACE.state(), arguments);
   }
 
   /// The command of users, in this process so that many can be tried.
-  private static Said hyperfreshIn(Path state, String... arguments) {
+  private static CommandRun hyperfreshIn(Path state, String... arguments) {
     String[] all = Arrays.copyOf(arguments, arguments.length + 1);
     all[arguments.length] = "--state=" + state;
-    PrintStream out = System.out;
-    PrintStream err = System.err;
-    ByteArrayOutputStream outBytes = new ByteArrayOutputStream();
-    ByteArrayOutputStream errBytes = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(outBytes, true, StandardCharsets.UTF_8));
-    System.setErr(new PrintStream(errBytes, true, StandardCharsets.UTF_8));
-    try {
-      int code = Main.run(all);
-      return new Said(
-          code,
-          outBytes.toString(StandardCharsets.UTF_8),
-          errBytes.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(out);
-      System.setErr(err);
-    }
+    return CommandRun.here(all);
   }
 
-  private static void expect(Said said, Problem problem, String... details) {
+  private static void expect(CommandRun said, Problem problem, String... details) {
     assertThat(said.code()).as(said.toString()).isEqualTo(problem.exitCode());
     assertThat(said.err())
         .as(said.toString())

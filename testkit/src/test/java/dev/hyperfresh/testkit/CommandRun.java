@@ -2,8 +2,11 @@ package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.cli.Main;
 import dev.hyperfresh.hypervisor.Problem;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,7 +16,7 @@ import java.util.concurrent.TimeUnit;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
-/// One run of the `hyperfresh` command, in a process of its own as a user starts it.
+/// One run of the `hyperfresh` command.
 ///
 /// @param code the exit code
 /// @param out standard output
@@ -38,7 +41,7 @@ record CommandRun(List<String> arguments, int code, String out, String err) {
     return command;
   }
 
-  /// Runs a command to its end.
+  /// Runs a command to its end, in a process of its own as a user starts it.
   static CommandRun of(String... arguments) throws IOException, InterruptedException {
     Path out = Files.createTempFile("hf-out", ".txt");
     Path err = Files.createTempFile("hf-err", ".txt");
@@ -58,6 +61,27 @@ record CommandRun(List<String> arguments, int code, String out, String err) {
     } finally {
       Files.delete(out);
       Files.delete(err);
+    }
+  }
+
+  /// Runs a command to its end in this process, which spares the start of a JVM. One at a time.
+  static CommandRun here(String... arguments) {
+    PrintStream out = System.out;
+    PrintStream err = System.err;
+    ByteArrayOutputStream outBytes = new ByteArrayOutputStream();
+    ByteArrayOutputStream errBytes = new ByteArrayOutputStream();
+    System.setOut(new PrintStream(outBytes, true, StandardCharsets.UTF_8));
+    System.setErr(new PrintStream(errBytes, true, StandardCharsets.UTF_8));
+    try {
+      int code = Main.run(arguments);
+      return new CommandRun(
+          List.of(arguments),
+          code,
+          outBytes.toString(StandardCharsets.UTF_8),
+          errBytes.toString(StandardCharsets.UTF_8));
+    } finally {
+      System.setOut(out);
+      System.setErr(err);
     }
   }
 

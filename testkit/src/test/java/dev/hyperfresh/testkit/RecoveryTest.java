@@ -117,7 +117,10 @@ class RecoveryTest {
       guest.findBeat(START);
       assertOneOrdinaryHypervisor();
       assertThat(history().get(0).path("outcome").asString())
-          .isIn(fate.endsWith("freeze") ? List.of("committed", "rolled-back") : "rolled-back");
+          .isIn(
+              fate.endsWith("freeze")
+                  ? List.of("committed", "rolled-back")
+                  : List.of("rolled-back"));
       assertThat(show("web1").path("detail").asString()).isEqualTo("taken back");
       assertMovesOn();
     }
@@ -379,6 +382,6 @@ class RecoveryTest {
     List<String> line = new ArrayList<>(List.of(arguments));
     line.add("--state");
     line.add(workspace.state().toString());
-    return CommandRun.of(line.toArray(String[]::new));
+    return CommandRun.here(line.toArray(String[]::new));
   }
 }

@@ -308,6 +308,6 @@ class UpgradeTest {
     List<String> line = new ArrayList<>(List.of(arguments));
     line.add("--state");
     line.add(workspace.state().toString());
-    return CommandRun.of(line.toArray(String[]::new));
+    return CommandRun.here(line.toArray(String[]::new));
   }
 }
