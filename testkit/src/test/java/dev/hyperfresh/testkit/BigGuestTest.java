@@ -49,7 +49,7 @@ class BigGuestTest {
 
   private Sample measure(String name, Hypervisor hypervisor) {
     Sample faults = new Sample(name);
-    Sample slowdown = new Sample(name + ": slowdown, percent");
+    Sample slowdown = new Sample(name);
     try (Hyperplexor hyperplexor =
         new Hyperplexor(workspace.state(), hypervisor, Workshop.KVM, _ -> {})) {
       hyperplexor.create(
@@ -75,7 +75,7 @@ class BigGuestTest {
       }
       hyperplexor.delete(name);
     }
-    System.out.println("  " + slowdown);
+    System.out.printf(Locale.ROOT, "  %s: median %.1f %% fewer beats%n", name, slowdown.median());
     return faults;
   }
 

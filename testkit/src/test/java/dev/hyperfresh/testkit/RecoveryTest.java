@@ -187,7 +187,7 @@ class RecoveryTest {
 
       startDaemon();
 
-      assertThat(show("web2").path("state").asString()).isEqualTo("running");
+      Workshop.await("web2 to be back", START, () -> state("web2").equals("running"));
       assertThat(show("web1").path("state").asString()).isEqualTo("recovering");
       run("replace", "web1", "--to", "qemu-10.0").fails(Problem.GUEST_STATE, "web1");
       assertThat(run("replace", "web2", "--to", "qemu-10.0").code()).isZero();
@@ -293,8 +293,18 @@ class RecoveryTest {
     }
   }
 
-  private JsonNode history() throws Exception {
-    return run("history", "web1", "--json").succeeds().json().path("replacements");
+  /// The guest is back before its replacement is written down.
+  private JsonNode history() {
+    Workshop.await("a row of the history", START, () -> !replacements().isEmpty());
+    return replacements();
+  }
+
+  private JsonNode replacements() {
+    try {
+      return run("history", "web1", "--json").succeeds().json().path("replacements");
+    } catch (Exception e) {
+      throw new AssertionError(e);
+    }
   }
 
   private void assertHistory(String outcome) throws Exception {
@@ -304,7 +314,8 @@ class RecoveryTest {
     assertThat(row.path("detail").asString()).isEqualTo("by the next daemon");
     assertThat(row.path("problem").asString(""))
         .isEqualTo(outcome.equals("committed") ? "" : Problem.DAEMON_DIED.code());
-    assertThat(log()).contains(row.path("id").asString() + " " + outcome + " by the next daemon");
+    String told = row.path("id").asString() + " " + outcome + " by the next daemon";
+    assertThat(log()).contains(told);
   }
 
   private void assertMovesOn() throws Exception {
