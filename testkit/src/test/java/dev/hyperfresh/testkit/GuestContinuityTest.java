@@ -163,6 +163,11 @@ class GuestContinuityTest {
         assertThat(peer.fault).as("fault of the stream").isEmpty();
         assertThat(peer.echoed).as("bytes echoed").isEqualTo(peer.sent).isPositive();
         assertThat(guest.echoConnections()).as("connections").isEqualTo(1);
+        // The guest counts what it has sent, so that its peer may have it a moment before.
+        Workshop.await(
+            "the guest's count of " + peer.sent + " bytes",
+            PATIENCE,
+            () -> guest.echoBytes() >= peer.sent);
         assertThat(guest.echoBytes()).as("bytes as the guest counts").isEqualTo(peer.sent);
       }
       assertThat(network.interfaces()).contains(TAP);
