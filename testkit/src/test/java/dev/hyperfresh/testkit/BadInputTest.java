@@ -11,8 +11,6 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.PidFd;
-import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -446,7 +444,7 @@ class BadInputTest {
   void aTargetKilledWhileTheGuestStandsIsRolledBack() throws Exception {
     Thread killer =
         onTarget(target -> {
-          freezeBeforeTheSwitch(target);
+          WORKSPACE.freezeBeforeTheSwitch(target);
           awaitStandstill();
           target.destroyForcibly();
         });
@@ -459,7 +457,7 @@ class BadInputTest {
 
   @Test
   void aTargetThatHangsWhileTheGuestStandsIsRolledBackInTime() throws Exception {
-    Thread freezer = onTarget(this::freezeBeforeTheSwitch);
+    Thread freezer = onTarget(WORKSPACE::freezeBeforeTheSwitch);
     ReplacementRecord record = replace(newer, BUDGET);
     freezer.join();
     rolledBack(record, Problem.REPLACE_DEADLINE, "within 1000 ms");
@@ -514,28 +512,6 @@ class BadInputTest {
           () -> daemon.hyperplexor().show("victim").state() == GuestView.State.STOPPED);
       assertThat(WORKSPACE.hypervisors()).as("hypervisors after " + delayMs + " ms").hasSize(1);
       assertThat(hyperfresh("guest", "delete", "victim").code()).isZero();
-    }
-  }
-
-  /// Stops the target's process when it has its end of the channel, in the quiet time before the
-  /// switch: the source then sends everything, and the target does not resume.
-  private void freezeBeforeTheSwitch(ProcessHandle target) {
-    // The source gets its end when the target has answered its last command of the preparation.
-    Workshop.await(
-        "the channel in source and target",
-        Duration.ofSeconds(20),
-        () -> WORKSPACE.hypervisors().stream().allMatch(process -> pipes(process.pid()) > 0));
-    Workshop.pause(Duration.ofMillis(200));
-    try (PidFd process = PidFd.open((int) target.pid())) {
-      process.signal(Signals.STOP);
-    }
-  }
-
-  private static long pipes(long pid) {
-    try (Stream<Path> fds = Files.list(Path.of("/proc", Long.toString(pid), "fd"))) {
-      return fds.filter(fd -> Footprint.target(fd).startsWith("pipe:")).count();
-    } catch (IOException | UncheckedIOException e) {
-      return 0;
     }
   }
 

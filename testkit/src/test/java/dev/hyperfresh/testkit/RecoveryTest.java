@@ -110,7 +110,16 @@ class RecoveryTest {
   @ParameterizedTest
   @ValueSource(strings = {"after 2.freeze", "after 2.condemn", "before 1.takeBack"})
   void aSwitchThatWasBeingGivenUpLeavesOneHypervisor(String fate) throws Exception {
-    int source = dieWhileReplacing(fate, "qemu-10.0", "--max-blackout", "1");
+    startMortal(fate);
+    run("guest", "create", "-f", spec("web1").toString()).succeeds();
+    int source = pid("web1");
+    TestGuest.beatingIn(source, Workshop.BOOT).close();
+    Process client =
+        client("replace", "web1", "--to", "qemu-10.0", "--max-blackout", "1", "--no-rehearsal");
+    Workshop.await("a target", START, () -> workspace.hypervisors().size() == 2);
+    workspace.freezeBeforeTheSwitch(ProcessHandle.of(targetOf(source)).orElseThrow());
+    awaitDeath();
+    client.destroyForcibly().waitFor();
     try (TestGuest guest = TestGuest.in(source)) {
       recover();
 

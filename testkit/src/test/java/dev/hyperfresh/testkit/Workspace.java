@@ -1,11 +1,14 @@
 package dev.hyperfresh.testkit;
 
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -67,6 +70,37 @@ final class Workspace
           .toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  /// Stops the target's process when it has its end of the channel, in the quiet time before the
+  /// switch: the source then sends everything, and the target does not resume.
+  void freezeBeforeTheSwitch(ProcessHandle target) {
+    // The source gets its end when the target has answered its last command of the preparation.
+    Workshop.await(
+        "the channel in source and target",
+        Duration.ofSeconds(20),
+        () -> hypervisors().stream().allMatch(process -> pipes(process.pid()) > 0));
+    Workshop.pause(Duration.ofMillis(200));
+    try (PidFd process = PidFd.open((int) target.pid())) {
+      process.signal(Signals.STOP);
+    }
+  }
+
+  private static long pipes(long pid) {
+    try (Stream<Path> fds = Files.list(Path.of("/proc", Long.toString(pid), "fd"))) {
+      return fds.filter(Workspace::isPipe).count();
+    } catch (IOException | UncheckedIOException e) {
+      return 0;
+    }
+  }
+
+  private static boolean isPipe(Path descriptor) {
+    try {
+      return Files.readSymbolicLink(descriptor).toString().startsWith("pipe:");
+    } catch (IOException e) {
+      // Closed since it was listed.
+      return false;
     }
   }
 
