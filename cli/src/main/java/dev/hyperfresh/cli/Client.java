@@ -40,8 +40,8 @@ final class Client {
             .baseAddress(UnixDomainSocketAddress.of(socket))
             .baseUri("http://localhost")
             .readTimeout(PATIENCE)
-            // The shared one hands out connections to other daemons, which may be gone.
-            .shareConnectionCache(false)
+            // What is kept could lead to a daemon that is gone.
+            .keepAlive(false)
             .build();
   }
 

@@ -7,7 +7,9 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.QemuRelease;
+import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
+import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.WebServer;
 import io.helidon.webserver.http.HttpRouting;
 import io.helidon.webserver.http.ServerRequest;
@@ -82,9 +84,21 @@ final class Api implements AutoCloseable {
     }
   }
 
+  /// The server tells the client that it closes the connection, and leaves it open for minutes: a
+  /// client that reads to the end would wait for so long.
+  private static void closeIfAsked(ServerRequest request) {
+    if (request.headers().contains(HeaderValues.CONNECTION_CLOSE)) {
+      throw new CloseConnectionException("the client has asked for it");
+    }
+  }
+
   private void routes(HttpRouting.Builder routes) {
     Warden warden = new Warden(daemon.audit());
     routes
+        .addFilter((chain, request, _) -> {
+          chain.proceed();
+          closeIfAsked(request);
+        })
         .addFilter((chain, request, _) -> warden.filter(chain, request))
         .error(HyperFreshException.class, Api::problem)
         .error(
@@ -317,6 +331,7 @@ final class Api implements AutoCloseable {
     response.status(e.problem().httpStatus());
     response.header("Content-Type", "application/problem+json");
     response.send(JSON.writeValueAsBytes(Views.problem(e)));
+    closeIfAsked(request);
   }
 
   private static HyperFreshException internal(RuntimeException e) {

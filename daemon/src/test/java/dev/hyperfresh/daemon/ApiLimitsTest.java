@@ -2,14 +2,21 @@ package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
-/// Requests that are too large; each meets a daemon of its own.
+/// Requests that are too large, and connections that end; each meets a daemon of its own.
 @Timeout(20)
 class ApiLimitsTest {
   @TempDir Path folder = Path.of("");
@@ -26,6 +33,24 @@ class ApiLimitsTest {
   @AfterEach
   void stop() {
     daemon.close();
+  }
+
+  /// A client that reads to the end would otherwise wait until the connection counts as idle.
+  @ParameterizedTest
+  @ValueSource(strings = {"/v1/guests", "/v1/guests/nobody", "/nowhere"})
+  void aConnectionIsClosedWhenItsClientAsksForIt(String path) throws Exception {
+    try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+      channel.connect(UnixDomainSocketAddress.of(daemon.config().socket()));
+      channel.write(StandardCharsets.US_ASCII.encode(RawHttp.head("GET", path) + "\r\n"));
+      ByteBuffer answer = ByteBuffer.allocate(64 << 10);
+
+      while (channel.read(answer) >= 0) {
+        assertThat(answer.hasRemaining()).isTrue();
+      }
+
+      String text = StandardCharsets.UTF_8.decode(answer.flip()).toString();
+      assertThat(text).startsWith("HTTP/1.1 ").contains("\r\n\r\n{").endsWith("}");
+    }
   }
 
   @Test
