@@ -28,21 +28,22 @@ final class Client {
   private static final Duration PATIENCE = Duration.ofHours(1);
 
   private final Path socket;
-  private final WebClient http;
 
   Client(Path state) {
     this.socket = DaemonConfig.socket(state);
     if (!Files.exists(socket)) {
       throw absent();
     }
-    this.http =
-        WebClient.builder()
-            .baseAddress(UnixDomainSocketAddress.of(socket))
-            .baseUri("http://localhost")
-            .readTimeout(PATIENCE)
-            // What is kept could lead to a daemon that is gone.
-            .keepAlive(false)
-            .build();
+  }
+
+  /// For one request: a connection that was kept could lead to a daemon that is gone.
+  private WebClient connection() {
+    return WebClient.builder()
+        .baseAddress(UnixDomainSocketAddress.of(socket))
+        .baseUri("http://localhost")
+        .readTimeout(PATIENCE)
+        .shareConnectionCache(false)
+        .build();
   }
 
   private HyperFreshException absent() {
@@ -54,29 +55,37 @@ final class Client {
   }
 
   JsonNode get(String path, Map<String, String> query) {
-    return once(http.method(Method.GET).path(path), query);
+    return once(Method.GET, path, query);
   }
 
-  private JsonNode once(HttpClientRequest request, Map<String, String> query) {
+  private JsonNode once(Method method, String path, Map<String, String> query) {
+    WebClient http = connection();
+    HttpClientRequest request = http.method(method).path(path);
     query.forEach(request::queryParam);
     try (HttpClientResponse response = sent(request::request)) {
       return checked(response, response.as(byte[].class));
+    } finally {
+      http.closeResource();
     }
   }
 
   JsonNode delete(String path) {
-    return once(http.method(Method.DELETE).path(path), Map.of());
+    return once(Method.DELETE, path, Map.of());
   }
 
   JsonNode post(String path, Map<String, ?> body) {
-    try (HttpClientResponse response = submit(path, body)) {
+    WebClient http = connection();
+    try (HttpClientResponse response = submit(http, path, body)) {
       return checked(response, response.as(byte[].class));
+    } finally {
+      http.closeResource();
     }
   }
 
   /// Asks for work and follows it to its result.
   JsonNode work(String path, Map<String, ?> body, Progress progress) {
-    try (HttpClientResponse response = submit(path, body);
+    WebClient http = connection();
+    try (HttpClientResponse response = submit(http, path, body);
         BufferedReader lines =
             new BufferedReader(
                 new InputStreamReader(response.inputStream(), StandardCharsets.UTF_8))) {
@@ -97,10 +106,12 @@ final class Client {
       throw Problem.DAEMON_ABSENT.because("The daemon ended before the work did.");
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    } finally {
+      http.closeResource();
     }
   }
 
-  private HttpClientResponse submit(String path, Map<String, ?> body) {
+  private HttpClientResponse submit(WebClient http, String path, Map<String, ?> body) {
     byte[] json = Output.JSON.writeValueAsBytes(body);
     return sent(() -> http.method(Method.POST).path(path).submit(json));
   }
