@@ -118,14 +118,15 @@ first_error() {
   grep -m 1 -E '^(E: |W: (Failed|GPG|An error))' "$1" || tail -n 1 "$1"
 }
 
-# The build needs Maven; guest programs are compiled, tests read the C headers, and networks are set
-# up with ip. Without Maven there is no going on.
+# The build needs Maven; guest programs and machines are compiled, kernel modules come packed with xz,
+# tests read the C headers, and networks are set up with ip. Without Maven there is no going on.
 install_tools() {
   local -a missing=()
   type -P mvn >/dev/null || missing+=(maven)
   type -P gcc >/dev/null || missing+=(gcc)
   [[ -e /usr/include/stdio.h ]] || missing+=(libc6-dev)
   type -P ld >/dev/null || missing+=(binutils)
+  type -P xz >/dev/null || missing+=(xz-utils)
   type -P ip >/dev/null || [[ -x /sbin/ip ]] || missing+=(iproute2)
   if ((${#missing[@]})) && ! install_packages "${missing[@]}"; then
     type -P mvn >/dev/null || exit 1

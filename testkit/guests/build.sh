@@ -7,6 +7,11 @@ export LC_ALL=C
 umask 022
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# Beside this file when both were taken out of the application.
+archive=$here/archive.sh
+[[ -e $archive ]] || archive=$here/../../machine/src/main/resources/image/archive.sh
+# shellcheck source=machine/src/main/resources/image/archive.sh
+. "$archive"
 
 # Loaded by /init in the order of this list, each after what it depends on. virtio_mmio is for
 # microvm; button and evdev turn the ACPI power button into a power-off; crc32c_generic is what ext4
@@ -16,13 +21,6 @@ wanted=(virtio_pci virtio_mmio virtio_net virtio_blk button evdev crc32c_generic
 fail() {
     echo "build.sh: $*" >&2
     exit 1
-}
-
-# the_one WHAT PATH...: the only path given, or the script ends.
-the_one() {
-    (($# == 2)) || fail "$kernel_deb holds $(($# - 1)) of $1 where one is needed:" \
-        "unpack one linux-image package into it with dpkg -x"
-    printf '%s' "$2"
 }
 
 # build_ring3 NAME [ASSEMBLER_OPTION...]
@@ -37,99 +35,19 @@ build_guest() {
         -Wl,--build-id=none -o "$work/guest" "$here/linux/guest.c"
 }
 
-# Module names have underscores where file names may have dashes.
-index_modules() {
-    local file name
-    while IFS= read -r -d '' file; do
-        name=${file##*/}
-        name=${name%%.ko*}
-        module_file[${name//-/_}]=$file
-    done < <(find "$modules" -name '*.ko' -print0 -o -name '*.ko.xz' -print0)
-    while IFS= read -r file; do
-        name=${file##*/}
-        name=${name%.ko}
-        built_in[${name//-/_}]=1
-    done <"$modules/modules.builtin"
-}
-
-# The section is lines of key=value that end in NUL; a module without dependencies says depends=.
-dependencies() {
-    objcopy -O binary --only-section=.modinfo "$1" "$work/modinfo"
-    tr '\0' '\n' <"$work/modinfo" | sed -n 's/^depends=//p' | tr ',-' '\n_'
-}
-
-# add_module NAME: takes NAME and, before it, all that it depends on, into $order.
-add_module() {
-    local name=$1 file=${module_file[$1]-} needed dependency
-    [[ -z ${module_taken[$name]-}${built_in[$name]-} ]] || return 0
-    [[ -n $file ]] || fail "the kernel in $kernel_deb has no module $name as .ko or .ko.xz," \
-        "nor is it built in: use a linux-image-*-cloud-amd64 package"
-    module_taken[$name]=1
-    if [[ $file == *.xz ]]; then
-        "$work/busybox" unxz -c "$file" >"$work/$name.raw"
-    else
-        cp "$file" "$work/$name.raw"
-    fi
-    needed=$(dependencies "$work/$name.raw")
-    for dependency in $needed; do add_module "$dependency"; done
-    # Unstripped modules and their signatures only make the archive larger and the boot longer.
-    strip --strip-debug -o "$work/$name.ko" "$work/$name.raw"
-    order+=("$name")
-}
-
-# The archive is written here and not by cpio, because link counts, owners and times of staged files
-# differ from one file system and user to another.
-inode=0
-archived=0
-
-# header NAME MODE BYTES: one newc header with the name, padded to four bytes.
-header() {
-    local name=$1 mode=$2 bytes=$3
-    inode=$((inode + 1))
-    printf '070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\0' \
-        "$inode" "$mode" 0 0 1 0 "$bytes" 0 0 0 0 $((${#name} + 1)) 0 "$name"
-    archived=$((archived + 110 + ${#name} + 1))
-    pad
-}
-
-pad() {
-    while ((archived % 4)); do
-        printf '\0'
-        archived=$((archived + 1))
-    done
-}
-
-folder() { header "$1" 0040755 0; }
-
-file() {
-    local bytes
-    bytes=$(stat -c %s "$3")
-    header "$1" "$2" "$bytes"
-    cat "$3"
-    archived=$((archived + bytes))
-    pad
-}
-
-link() {
-    header "$1" 0120777 ${#2}
-    printf '%s' "$2"
-    archived=$((archived + ${#2}))
-    pad
-}
+unpack_xz() { "$work/busybox" unxz -c "$1"; }
 
 write_archive() {
     local name
-    for name in bin data dev lib lib/modules proc root run sys; do folder "$name"; done
+    for name in bin data dev lib proc root run sys; do folder "$name"; done
     file init 0100755 "$here/linux/init"
     file bin/busybox 0100755 "$work/busybox"
     file bin/guest 0100755 "$work/guest"
     while IFS= read -r name; do
         [[ $name == busybox ]] || link "bin/$name" busybox
     done <"$work/applets"
-    printf '%s.ko\n' "${order[@]}" >"$work/order"
-    file lib/modules/order 0100644 "$work/order"
-    for name in "${order[@]}"; do file "lib/modules/$name.ko" 0100644 "$work/$name.ko"; done
-    header 'TRAILER!!!' 0 0
+    archive_modules
+    end_archive
 }
 
 (($# == 3)) || fail "usage: build.sh OUT KERNEL_DEB_DIR BUSYBOX_BINARY"
@@ -154,9 +72,7 @@ trap 'rm -rf "$work"' EXIT
 # Under this name, because a busybox looks at the name it is called by.
 cp -- "$3" "$work/busybox"
 "$work/busybox" --list | sort -u >"$work/applets" || fail "$3 is no busybox"
-declare -A module_file=() built_in=() module_taken=()
-order=()
-index_modules
+index_modules "$modules"
 for module in "${wanted[@]}"; do add_module "$module"; done
 
 build_ring3 ring3

@@ -43,7 +43,7 @@ final class GuestCommand {
         "  machine: pc-q35-7.2         # pinned: every later release must know it",
         "  cpu: qemu64",
         "  accelerator: auto           # auto, kvm or tcg",
-        "  release: qemu-7.2           # default: the newest that knows the machine",
+        "  release: qemu-7.2           # or a machine's name; default: the newest that knows `machine`",
         "  kernel: vmlinuz",
         "  initrd: initrd",
         "  cmdline: console=ttyS0",

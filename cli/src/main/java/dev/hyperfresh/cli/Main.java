@@ -23,6 +23,7 @@ import picocli.CommandLine.Command;
       "  hyperfresh release fetch qemu-10.0         bring a QEMU from Debian's packages",
       "  hyperfresh guest create -f web1.yaml       start a guest",
       "  hyperfresh replace web1 --to qemu-10.0     replace its hypervisor while it runs",
+      "  hyperfresh machine --help                  the same with a kernel and KVM of its own",
       "",
       "Exit codes: 0 done, 2 bad input, 3 not possible now, 4 the host lacks something,",
       "  5 replacement refused or rolled back, 6 guest lost, 7 no daemon, 70 a defect."
@@ -32,6 +33,7 @@ import picocli.CommandLine.Command;
       DoctorCommand.class,
       ReleaseCommand.class,
       GuestCommand.class,
+      MachineCommand.class,
       ReplaceCommand.class,
       HistoryCommand.class,
       AuditCommand.class,
@@ -63,7 +65,7 @@ public final class Main implements Runnable {
     return line.execute(arguments);
   }
 
-  private static int report(Exception e, CommandLine line, CommandLine.ParseResult result) {
+  static int report(Exception e, CommandLine line, CommandLine.ParseResult result) {
     boolean json =
         Optional.ofNullable(line.getCommandSpec().findOption("--json"))
             .map(option -> Boolean.TRUE.equals(option.getValue()))

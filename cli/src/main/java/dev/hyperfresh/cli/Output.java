@@ -99,6 +99,14 @@ public final class Output {
         r.path("to").asString(),
         r.path("outcome").asString(),
         r.path("accelerator").asString());
+    if (r.has("kernel_from") || r.has("kernel_to")) {
+      System.out.printf(
+          "  kernel       %s → %s; QEMU %s → %s%n",
+          r.path("kernel_from").asString("the host's"),
+          r.path("kernel_to").asString("the host's"),
+          r.path("qemu_from").asString("?"),
+          r.path("qemu_to").asString("?"));
+    }
     if (!r.has("blackout_ms")) {
       if (r.has("roll_back_ms")) {
         System.out.printf(

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import tools.jackson.databind.JsonNode;
 
@@ -18,6 +19,7 @@ import tools.jackson.databind.JsonNode;
       ReleaseCommand.ListAll.class,
       ReleaseCommand.Show.class,
       ReleaseCommand.Fetch.class,
+      ReleaseCommand.Build.class,
       ReleaseCommand.Add.class,
       ReleaseCommand.Verify.class,
       ReleaseCommand.Remove.class
@@ -27,6 +29,7 @@ import tools.jackson.databind.JsonNode;
       "Examples:",
       "  hyperfresh release fetch qemu-7.2",
       "  hyperfresh release fetch qemu-10.0",
+      "  hyperfresh release build machine --kernel 6.12 --qemu 10.0",
       "  hyperfresh release add /usr/bin/qemu-system-x86_64",
       "  hyperfresh release list"
     })
@@ -112,6 +115,64 @@ final class ReleaseCommand {
     public void run() {
       Map<String, String> body = Map.of("path", path.toAbsolutePath().toString());
       installed(options, options.client().work("/v1/releases", body, Output::progress));
+    }
+  }
+
+  @Command(
+      name = "build",
+      description = "Build a release of machines from Debian's packages.",
+      footer = {
+        "",
+        "A kernel, QEMU and a small agent in one image. The same packages give the same bytes. It",
+        "takes gcc, binutils, the C library's headers and xz.",
+        "",
+        "Examples:",
+        "  hyperfresh release build machine --kernel 6.1 --qemu 7.2",
+        "  hyperfresh release build machine --kernel 6.12 --qemu 10.0"
+      })
+  static final class Build implements Runnable {
+    /// What can be built.
+    enum Kind {
+      machine
+    }
+
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "KIND", description = "${COMPLETION-CANDIDATES}")
+    private Kind kind = Kind.machine;
+
+    @Option(
+        names = "--kernel",
+        required = true,
+        paramLabel = "SERIES",
+        description = "Such as 6.1 or 6.12.")
+    private String kernel = "";
+
+    @Option(
+        names = "--qemu",
+        required = true,
+        paramLabel = "SERIES",
+        description = "Such as 7.2 or 10.0.")
+    private String qemu = "";
+
+    @Override
+    public void run() {
+      JsonNode release =
+          options
+              .client()
+              .work(
+                  "/v1/releases",
+                  Map.of("kind", kind.name(), "kernel", kernel, "qemu", qemu),
+                  Output::progress);
+      if (options.json()) {
+        Output.json(release);
+        return;
+      }
+      System.out.printf(
+          "%s is installed: an image of %d MiB, SHA-256 %s.%n",
+          release.path("name").asString(),
+          release.path("image_bytes").asLong() >> 20,
+          release.path("sha256").asString());
     }
   }
 

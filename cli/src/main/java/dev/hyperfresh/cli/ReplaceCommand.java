@@ -38,7 +38,12 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh replace web1 --to qemu-7.2              and back",
       "  hyperfresh replace web1 web2 --to qemu-10.0",
       "  hyperfresh replace --all --from qemu-7.2 --to qemu-10.0 --dry-run",
-      "  hyperfresh replace --all --to qemu-10.0 --canary 1 --soak 30s --parallel 4"
+      "  hyperfresh replace --all --to qemu-10.0 --canary 1 --soak 30s --parallel 4",
+      "  hyperfresh replace web1 --to m2                    to machine m2",
+      "  hyperfresh replace --machine m1 --to machine-6.12+qemu-10.0",
+      "",
+      "With --machine, a machine of the release is booted, or the machine that --to names is taken;",
+      "all guests of the old one move to it, and the old one is ended when it is empty."
     })
 final class ReplaceCommand implements Callable<Integer> {
   private static final Pattern DURATION = Pattern.compile("([0-9]{1,9})(ms|s|m|h)?");
@@ -55,7 +60,17 @@ final class ReplaceCommand implements Callable<Integer> {
   @Option(names = "--all", description = "Every guest.")
   private boolean all;
 
-  @Option(names = "--to", required = true, paramLabel = "RELEASE", description = "The new release.")
+  @Option(
+      names = "--machine",
+      paramLabel = "MACHINE",
+      description = "Every guest of this machine, and the machine itself.")
+  private String machine = "";
+
+  @Option(
+      names = "--to",
+      required = true,
+      paramLabel = "RELEASE",
+      description = "The new release, or the machine that the guests are to run in.")
   private String to = "";
 
   @Option(
@@ -112,6 +127,9 @@ final class ReplaceCommand implements Callable<Integer> {
   public Integer call() {
     check();
     Client client = options.client();
+    if (!machine.isEmpty()) {
+      return replaceMachine(client);
+    }
     if (isSingle()) {
       return dryRun ? plan(client) : replace(client);
     }
@@ -123,7 +141,11 @@ final class ReplaceCommand implements Callable<Integer> {
   }
 
   private void check() {
-    if (all != guests.isEmpty()) {
+    if (!machine.isEmpty() && (all || !guests.isEmpty() || !from.isEmpty() || dryRun)) {
+      throw new ParameterException(
+          spec.commandLine(), "--machine goes without guests, --all, --from and --dry-run.");
+    }
+    if (machine.isEmpty() && all != guests.isEmpty()) {
       throw new ParameterException(
           spec.commandLine(),
           all ? "Name guests or use --all, not both." : "Name guests or --all.");
@@ -182,7 +204,56 @@ final class ReplaceCommand implements Callable<Integer> {
         .orElse(0);
   }
 
+  private int replaceMachine(Client client) {
+    JsonNode result =
+        client.work("/v1/machines/" + machine + "/replacements", order(), Output::progress);
+    if (options.json()) {
+      Output.json(result);
+    } else {
+      print(result);
+      System.out.println(machines(result));
+    }
+    return result.path("old_retired").asBoolean() && isComplete(result)
+        ? 0
+        : Problem.REPLACE_OBSTACLES.exitCode();
+  }
+
+  private String machines(JsonNode result) {
+    if (result.path("old_retired").asBoolean()) {
+      return "Machine " + machine + " is ended; its guests run in " + to(result) + ".";
+    }
+    return "Machine "
+        + machine
+        + " stays with the guests that did not move; "
+        + to(result)
+        + (result.path("machine_withdrawn").asBoolean()
+            ? " got none and is ended."
+            : " stays with those that did.");
+  }
+
+  private static String to(JsonNode result) {
+    return result.path("machine").asString();
+  }
+
   private int rollOut(Client client) {
+    Map<String, Object> order = order();
+    JsonNode result =
+        dryRun
+            ? client.post("/v1/rollouts/plan", order)
+            : client.work("/v1/rollouts", order, Output::progress);
+    if (options.json()) {
+      Output.json(result);
+    } else {
+      print(result);
+    }
+    return isComplete(result) ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
+  }
+
+  private static boolean isComplete(JsonNode result) {
+    return result.path("misses").isEmpty() && result.path("stopped").asString("").isEmpty();
+  }
+
+  private Map<String, Object> order() {
     Map<String, Object> order = new LinkedHashMap<>();
     order.put("to", to);
     order.put("from", from);
@@ -193,18 +264,7 @@ final class ReplaceCommand implements Callable<Integer> {
     order.put("soak_ms", canary == 0 ? 0 : soakTime().toMillis());
     order.put("max_blackout_ms", maxBlackout);
     order.put("rehearse", !noRehearsal);
-    JsonNode result =
-        dryRun
-            ? client.post("/v1/rollouts/plan", order)
-            : client.work("/v1/rollouts", order, Output::progress);
-    if (options.json()) {
-      Output.json(result);
-    } else {
-      print(result);
-    }
-    boolean complete =
-        result.path("misses").isEmpty() && result.path("stopped").asString("").isEmpty();
-    return complete ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
+    return order;
   }
 
   private static void print(JsonNode result) {

@@ -31,19 +31,20 @@ class DocumentationTest {
           "SPECIFICATION.md",
           "CONTRIBUTING.md",
           "docs/ERRORS.md",
+          "docs/NESTING.md",
           "docs/THREAT-MODEL.md");
   private static final Pattern TEST = Pattern.compile("`([A-Z]\\w*Test)(?:#(\\w+))?`");
 
   /// Files as a document names them: with a folder of this project before them, or a document.
   private static final Pattern FILE =
       Pattern.compile(
-          "(?<![\\w/.~-])((?:linux|hypervisor|qemu|hyperplexor|daemon|cli|testkit|setup|docs|\\.ci)"
+          "(?<![\\w/.~-])((?:linux|hypervisor|qemu|machine|hyperplexor|daemon|cli|testkit|setup|docs|\\.ci)"
               + "/[\\w./-]*[\\w/]|[A-Z]+\\.md)");
 
   /// What a document may say of a machine: places every Linux has, and ones of our own making.
   private static final Pattern PLACE =
       Pattern.compile(
-          "(?<![\\w.~:/*)\\]-])/(dev|proc|usr/bin|usr/lib/jvm|(var/lib|run)/hyperfresh)(/[\\w./-]+)?\\b");
+          "(?<![\\w.~:/*)\\]-])/(dev|proc|sys|etc/modprobe\\.d|usr/bin|usr/lib/jvm|(var/lib|run)/hyperfresh)(/[\\w./-]+)?\\b");
 
   private static final Pattern ABSOLUTE =
       Pattern.compile("(?<![\\w.~:/*>)\\]-])/[a-z][\\w.-]*/[\\w./-]+");

@@ -36,6 +36,12 @@ class ExitCodesTest {
         "release remove qemu-7.2",
         "replace web1 --to qemu-10.0",
         "replace web1 --to qemu-10.0 --dry-run",
+        "release build machine --kernel 6.12 --qemu 10.0",
+        "machine create m1 --release machine-6.12",
+        "machine list",
+        "machine show m1",
+        "machine delete m1",
+        "replace --machine m1 --to machine-6.12",
         "history"
       })
   void withoutADaemonACommandEndsWithSeven(String command) throws Exception {

@@ -6,7 +6,8 @@ import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.machine.MachineSettings;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
 import io.helidon.webserver.CloseConnectionException;
@@ -23,10 +24,12 @@ import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -140,7 +143,23 @@ final class Api implements AutoCloseable {
                     Views.rollout(
                         daemon
                             .hyperplexor()
-                            .planRollout(RolloutOrder.read(body(request), daemon.releases())))))
+                            .planRollout(
+                                RolloutOrder.read(body(request), daemon.machines()::whereToRun)))))
+        .get("/v1/machines", (_, response) -> send(response, machines()))
+        .post("/v1/machines", (request, response) -> work(request, response, this::createMachine))
+        .get(
+            "/v1/machines/{name}",
+            (request, response) ->
+                send(response, daemon.machines().view(daemon.machines().get(name(request)))))
+        .delete(
+            "/v1/machines/{name}",
+            (request, response) -> {
+              daemon.machines().delete(name(request));
+              send(response, Map.of("deleted", name(request)));
+            })
+        .post(
+            "/v1/machines/{name}/replacements",
+            (request, response) -> work(request, response, this::replaceMachine))
         .get("/v1/history", (request, response) -> send(response, history(request)))
         .get(
             "/v1/audit",
@@ -150,14 +169,10 @@ final class Api implements AutoCloseable {
             })
         .get("/v1/releases", (_, response) -> send(response, releases()))
         .post("/v1/releases", (request, response) -> work(request, response, this::addRelease))
-        .get(
-            "/v1/releases/{name}",
-            (request, response) ->
-                send(response, Views.release(daemon.releases().get(name(request)), true)))
+        .get("/v1/releases/{name}", (request, response) -> send(response, release(name(request))))
         .post(
             "/v1/releases/{name}/verify",
-            (request, response) ->
-                send(response, Views.release(daemon.releases().verify(name(request)), false)))
+            (request, response) -> send(response, verified(name(request))))
         .delete(
             "/v1/releases/{name}",
             (request, response) -> {
@@ -227,7 +242,7 @@ final class Api implements AutoCloseable {
   }
 
   private Object plan(Job job) {
-    QemuRelease to = daemon.releases().get(job.text("to"));
+    Release to = daemon.machines().whereToRun(job.text("to"));
     List<Check> checks =
         daemon.hyperplexor().plan(job.name(), to, job.flag("rehearse", true), job.progress());
     return Map.of(
@@ -249,7 +264,8 @@ final class Api implements AutoCloseable {
 
   private Object rollOut(Job job) {
     return Views.rollout(
-        daemon.rollOut(RolloutOrder.read(job.body(), daemon.releases()), job.audience()));
+        daemon.rollOut(
+            RolloutOrder.read(job.body(), daemon.machines()::whereToRun), job.audience()));
   }
 
   private Object history(ServerRequest request) {
@@ -277,10 +293,78 @@ final class Api implements AutoCloseable {
   private Object releases() {
     return Map.of(
         "releases",
-        daemon.releases().list().stream().map(release -> Views.release(release, false)).toList());
+        Stream.concat(
+                daemon.releases().list().stream().map(release -> Views.release(release, false)),
+                daemon.machines().releases().list().stream()
+                    .map(release -> Views.release(release, false)))
+            .toList());
+  }
+
+  private Object release(String name) {
+    return Daemon.isOfMachines(name)
+        ? Views.release(daemon.machines().releases().get(name), true)
+        : Views.release(daemon.releases().get(name), true);
+  }
+
+  private Object verified(String name) {
+    return Daemon.isOfMachines(name)
+        ? Views.release(daemon.machines().releases().verify(name), false)
+        : Views.release(daemon.releases().verify(name), false);
+  }
+
+  private Object machines() {
+    return Map.of(
+        "machines", daemon.machines().list().stream().map(daemon.machines()::view).toList());
+  }
+
+  private Object createMachine(Job job) {
+    JsonNode body = job.body();
+    long mebibytes = body.path("memory_mib").asLong(MachineSettings.DEFAULT_MEMORY_BYTES >> 20);
+    if (mebibytes < 0 || mebibytes > Long.MAX_VALUE >> 20) {
+      throw Problem.API_REQUEST.because("'memory_mib' is out of range.");
+    }
+    return daemon
+        .machines()
+        .view(
+            daemon
+                .machines()
+                .create(
+                    job.text("name"),
+                    job.text("release"),
+                    body.path("vcpus").asInt(1),
+                    mebibytes << 20,
+                    job.progress()));
+  }
+
+  private Object replaceMachine(Job job) {
+    // What is wrong with the order is to be told before a machine boots for it.
+    var _ =
+        RolloutOrder.of(
+            job.body(), new MachineRoom.Target(List.of(), daemon.machines().get(job.name())));
+    MachineRoom.Replaced replaced =
+        daemon.replaceMachine(
+            job.name(),
+            RolloutOrder.to(job.body()),
+            target -> RolloutOrder.of(job.body(), target),
+            job.audience());
+    Map<String, Object> json = new LinkedHashMap<>(Views.rollout(replaced.rollout()));
+    json.put("machine", replaced.target());
+    json.put("machine_withdrawn", replaced.withdrawn());
+    json.put("old", job.name());
+    json.put("old_retired", replaced.retired());
+    return json;
   }
 
   private Object addRelease(Job job) {
+    if (job.body().has("kernel")) {
+      return Views.release(
+          daemon
+              .machines()
+              .releases()
+              .build(
+                  job.text("kernel"), job.text("qemu"), line -> job.progress().step("build", line)),
+          false);
+    }
     if (job.body().has("path")) {
       return Views.release(daemon.releases().add(path(job.text("path"))), false);
     }

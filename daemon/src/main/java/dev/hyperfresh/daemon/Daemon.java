@@ -7,10 +7,16 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.WarmUp;
+import dev.hyperfresh.machine.MachineKind;
+import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.machine.MachineReleases;
+import dev.hyperfresh.machine.Machines;
+import dev.hyperfresh.qemu.ControlWatcher;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -29,6 +35,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -48,6 +55,7 @@ public final class Daemon implements AutoCloseable {
   private final FileChannel lockFile;
   private final QemuReleases releases;
   private final Hyperplexor hyperplexor;
+  private final MachineRoom machines;
   private final History history;
   private final Audit audit;
   private final Api api;
@@ -56,7 +64,11 @@ public final class Daemon implements AutoCloseable {
   private volatile Optional<UpgradeServer> upgrades = Optional.empty();
 
   private Daemon(
-      DaemonConfig config, Hypervisor hypervisor, FileChannel lockFile, KvmProbe.Result kvm) {
+      DaemonConfig config,
+      Hypervisor hypervisor,
+      Machines inhabited,
+      FileChannel lockFile,
+      KvmProbe.Result kvm) {
     this.config = config;
     this.lockFile = lockFile;
     this.releases = new QemuReleases(config.releases(), new DebianPackages(config.packages()));
@@ -77,7 +89,23 @@ public final class Daemon implements AutoCloseable {
                     view.state(),
                     view.release(),
                     view.detail()));
+    this.machines =
+        new MachineRoom(
+            inhabited,
+            new MachineReleases(config.releases(), new DebianPackages(config.packages())),
+            releases,
+            hyperplexor,
+            kvm);
     this.api = new Api(this);
+  }
+
+  private static Machines machines(DaemonConfig config) {
+    return new Machines(config.state().resolve("machines"), config.state().resolve("run"));
+  }
+
+  private static Hypervisor kinds(Machines machines) {
+    Qemu processes = new Qemu();
+    return new Kinds(processes, new MachineKind(processes, ControlWatcher.NONE, machines));
   }
 
   /// Starts a daemon.
@@ -85,7 +113,8 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config) {
-    return start(config, new Qemu());
+    Machines machines = machines(config);
+    return start(config, kinds(machines), machines);
   }
 
   /// Starts a daemon whose guests `hypervisor` runs; its releases are those of [QemuReleases].
@@ -93,8 +122,12 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config, Hypervisor hypervisor) {
+    return start(config, hypervisor, machines(config));
+  }
+
+  private static Daemon start(DaemonConfig config, Hypervisor hypervisor, Machines machines) {
     FileChannel lockFile = lock(config.state());
-    return launch(config, lockFile, hypervisor, Daemon::prepare, Map.of());
+    return launch(config, lockFile, hypervisor, machines, Daemon::prepare, Map.of());
   }
 
   /// Starts a daemon that takes over from the one that runs, if one does. Guests notice nothing,
@@ -114,7 +147,8 @@ public final class Daemon implements AutoCloseable {
       UpgradeClient.close(held);
       throw e;
     }
-    Daemon daemon = launch(config, lockFile, new Qemu(), () -> kvm, held);
+    Machines machines = machines(config);
+    Daemon daemon = launch(config, lockFile, kinds(machines), machines, () -> kvm, held);
     LOG.info("took over {} guests", held.size());
     return daemon;
   }
@@ -130,11 +164,12 @@ public final class Daemon implements AutoCloseable {
       DaemonConfig config,
       FileChannel lockFile,
       Hypervisor hypervisor,
+      Machines machines,
       Supplier<KvmProbe.Result> kvm,
       Map<String, Hypervisor.Holdings> held) {
     try {
       Roles roles = Roles.read(config.state());
-      Daemon daemon = new Daemon(config, hypervisor, lockFile, kvm.get());
+      Daemon daemon = new Daemon(config, hypervisor, machines, lockFile, kvm.get());
       daemon.recover(held);
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();
@@ -150,8 +185,9 @@ public final class Daemon implements AutoCloseable {
 
   private void recover(Map<String, Hypervisor.Holdings> held) {
     long begin = System.nanoTime();
+    machines.recover(RECOVERY, LOG::info);
     hyperplexor.takeBack(
-        releases::get,
+        machines::whereToRun,
         held,
         RECOVERY,
         LOG::info,
@@ -204,6 +240,11 @@ public final class Daemon implements AutoCloseable {
     return hyperplexor;
   }
 
+  /// The machines.
+  public MachineRoom machines() {
+    return machines;
+  }
+
   History history() {
     return history;
   }
@@ -212,18 +253,19 @@ public final class Daemon implements AutoCloseable {
     return audit;
   }
 
-  /// The release a new guest starts on: the one its document names, else the newest that knows its
-  /// machine type.
+  /// Where a new guest starts: the release or the machine that its document names, else the newest
+  /// that knows its machine type.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN]
-  public QemuRelease releaseFor(SpecDocument document) {
+  public Release releaseFor(SpecDocument document) {
     Optional<String> named = document.release();
     if (named.isPresent()) {
-      return releases.get(named.get());
+      return machines.whereToRun(named.get());
     }
     List<QemuRelease> all = releases.list();
     return all.reversed().stream()
         .filter(release -> release.machines().contains(document.spec().machine()))
+        .map(Release.class::cast)
         .findFirst()
         .orElseThrow(() ->
             Problem.RELEASE_UNKNOWN.because(
@@ -241,7 +283,7 @@ public final class Daemon implements AutoCloseable {
   /// @param rehearse whether the move is first tried out beside the guest
   public ReplacementRecord replace(
       String guest, String release, Duration maxBlackout, boolean rehearse, Progress progress) {
-    return replace(guest, releases.get(release), maxBlackout, rehearse, progress);
+    return replace(guest, machines.whereToRun(release), maxBlackout, rehearse, progress);
   }
 
   private ReplacementRecord replace(
@@ -274,10 +316,14 @@ public final class Daemon implements AutoCloseable {
         audience);
   }
 
-  /// Removes a release that runs no guest.
+  /// Removes a release that runs no guest and no machine.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_IN_USE]
   public void removeRelease(String name) {
+    if (isOfMachines(name)) {
+      machines.removeRelease(name);
+      return;
+    }
     String full = releases.get(name).name();
     List<String> users =
         hyperplexor.list().stream()
@@ -287,7 +333,34 @@ public final class Daemon implements AutoCloseable {
     if (!users.isEmpty()) {
       throw Problem.RELEASE_IN_USE.because(full + " runs " + String.join(", ", users) + ".");
     }
+    List<String> hardware = machines.onHardware(full);
+    if (!hardware.isEmpty()) {
+      throw Problem.RELEASE_IN_USE.because(
+          full + " is the hardware of machine " + String.join(", ", hardware) + ".");
+    }
     releases.remove(full);
+  }
+
+  /// Whether a release of that name is one of machines.
+  static boolean isOfMachines(String name) {
+    return name.startsWith(MachineRelease.KIND + "-");
+  }
+
+  /// Moves all guests of a machine to another one and ends the old one; see [MachineRoom#replace].
+  ///
+  /// @param order the rollout, for the guests and the machine that it is given
+  public MachineRoom.Replaced replaceMachine(
+      String old,
+      String to,
+      Function<MachineRoom.Target, Rollout.Order> order,
+      Rollout.Audience audience) {
+    return machines.replace(
+        old,
+        to,
+        target -> rollOut(order.apply(target), audience),
+        (state, text) -> {
+          var _ = audience.told("", state, text);
+        });
   }
 
   /// Waits until a newer daemon has taken over.
@@ -326,13 +399,22 @@ public final class Daemon implements AutoCloseable {
   /// Ends the daemon and lets its guests go on; the next daemon on this directory takes them back.
   /// Does nothing the second time.
   public void letGo() {
-    end(hyperplexor::letGo);
+    end(() -> {
+      hyperplexor.letGo();
+      machines.letGo();
+    });
   }
 
-  /// Ends the daemon and every guest.
+  /// Ends the daemon, every guest and every machine.
   @Override
   public void close() {
-    end(hyperplexor::close);
+    end(() -> {
+      try {
+        hyperplexor.close();
+      } finally {
+        machines.close();
+      }
+    });
   }
 
   private void end(Runnable guests) {

@@ -8,6 +8,8 @@ import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.Unprivileged;
+import dev.hyperfresh.machine.Knob;
+import dev.hyperfresh.machine.NestingProfile;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
@@ -43,8 +45,11 @@ public final class Doctor {
   public static List<Finding> examine(DaemonConfig config) {
     List<QemuRelease> releases =
         new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
+    KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
     List<Finding> findings = new ArrayList<>();
-    findings.add(accelerator());
+    findings.add(accelerator(kvm));
+    findings.add(nesting(kvm, !releases.isEmpty()));
+    findings.add(tuning(new NestingProfile(Path.of("/")).knobs()));
     findings.add(network());
     findings.add(priority());
     findings.add(memory());
@@ -56,8 +61,7 @@ public final class Doctor {
     return findings;
   }
 
-  private static Finding accelerator() {
-    KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
+  private static Finding accelerator(KvmProbe.Result kvm) {
     String nested =
         kvm.nested() ? " Nested virtualization is on." : " Nested virtualization is off.";
     return switch (kvm.verdict()) {
@@ -81,6 +85,54 @@ public final class Doctor {
               "TCG. " + kvm.reason(),
               "Look for messages of kvm in the kernel's log.");
     };
+  }
+
+  /// How machines run here: with guests on the processor, translated, or not at all.
+  static Finding nesting(KvmProbe.Result kvm, boolean hasRelease) {
+    if (!hasRelease) {
+      return new Finding(
+          Verdict.MISSING,
+          "nesting",
+          "No machine can be started: there is no QEMU to run it.",
+          "hyperfresh release fetch qemu-10.0");
+    }
+    if (kvm.verdict() == KvmProbe.Verdict.USABLE) {
+      return kvm.nested()
+          ? new Finding(
+              Verdict.OK, "nesting", "Machines run on KVM, and their guests on nested KVM.", "")
+          : new Finding(
+              Verdict.LIMITED,
+              "nesting",
+              "Machines run on KVM, but their guests translated: nesting is off.",
+              "hyperfresh machine tune says how to switch it on.");
+    }
+    return new Finding(
+        Verdict.LIMITED,
+        "nesting",
+        "Machines run translated, since this host has no KVM for them.",
+        "See accelerator; a host with a full KVM runs machines at speed.");
+  }
+
+  /// A summary of the settings that keep nested guests cheap.
+  static Finding tuning(List<Knob> knobs) {
+    List<String> unset = names(knobs, Knob.State.NOT_SET);
+    List<String> absent = names(knobs, Knob.State.ABSENT);
+    String found =
+        "%d of %d settings for cheap nesting are in place."
+            .formatted(names(knobs, Knob.State.SET).size(), knobs.size());
+    return new Finding(
+        unset.isEmpty() && absent.isEmpty() ? Verdict.OK : Verdict.LIMITED,
+        "tuning",
+        found
+            + (unset.isEmpty() ? "" : " Not set: " + String.join(", ", unset) + ".")
+            + (absent.isEmpty() ? "" : " Not to be had here: " + String.join(", ", absent) + "."),
+        unset.isEmpty() && absent.isEmpty()
+            ? ""
+            : "hyperfresh machine tune shows each, and applies those asked for.");
+  }
+
+  private static List<String> names(List<Knob> knobs, Knob.State state) {
+    return knobs.stream().filter(knob -> knob.state() == state).map(Knob::name).toList();
   }
 
   private static Finding network() {

@@ -18,7 +18,12 @@ enum Role {
   private static final String NAME = "[A-Za-z0-9._-]+";
   private static final Pattern PLAN = Pattern.compile("/v1/(guests/" + NAME + "|rollouts)/plan");
   private static final Pattern OPERATION =
-      Pattern.compile("/v1/(guests/" + NAME + "/(stop|resume|replacements)|rollouts)");
+      Pattern.compile(
+          "/v1/(guests/"
+              + NAME
+              + "/(stop|resume|replacements)|machines/"
+              + NAME
+              + "/replacements|rollouts)");
 
   /// The word in the file of roles.
   String label() {

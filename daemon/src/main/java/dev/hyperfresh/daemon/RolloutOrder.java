@@ -2,10 +2,11 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.hypervisor.Release;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import tools.jackson.databind.JsonNode;
 
 /// The request for a rollout, read from its JSON: `guests` or `all`, `to`, and if given `from`,
@@ -15,7 +16,7 @@ final class RolloutOrder {
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#API_REQUEST],
   ///   [Problem#RELEASE_UNKNOWN]
-  static Rollout.Order read(JsonNode body, QemuReleases releases) {
+  static Rollout.Order read(JsonNode body, Function<String, Release> releases) {
     List<String> names = body.path("guests").valueStream().map(n -> n.asString("")).toList();
     boolean all = body.path("all").asBoolean(false);
     if (all != names.isEmpty()) {
@@ -23,15 +24,32 @@ final class RolloutOrder {
     }
     return new Rollout.Order(
         names,
-        releases.get(
-            text(body, "to")
-                .orElseThrow(() -> Problem.API_REQUEST.because("The request lacks 'to'."))),
-        text(body, "from").map(from -> releases.get(from).name()),
+        releases.apply(to(body)),
+        text(body, "from").map(from -> releases.apply(from).name()),
         body.path("parallel").asInt(1),
         body.path("canary").asInt(0),
         Duration.ofMillis(body.path("soak_ms").asLong(0)),
         Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)),
         body.path("rehearse").asBoolean(true));
+  }
+
+  /// The order for the guests of a machine, to another one; `parallel` and so on are those of the
+  /// request.
+  static Rollout.Order of(JsonNode body, MachineRoom.Target target) {
+    return new Rollout.Order(
+        target.guests(),
+        target.machine(),
+        Optional.empty(),
+        body.path("parallel").asInt(1),
+        body.path("canary").asInt(0),
+        Duration.ofMillis(body.path("soak_ms").asLong(0)),
+        Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)),
+        body.path("rehearse").asBoolean(true));
+  }
+
+  static String to(JsonNode body) {
+    return text(body, "to")
+        .orElseThrow(() -> Problem.API_REQUEST.because("The request lacks 'to'."));
   }
 
   private static Optional<String> text(JsonNode body, String field) {

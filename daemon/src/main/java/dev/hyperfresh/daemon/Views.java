@@ -6,6 +6,9 @@ import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.machine.Machine;
+import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -13,6 +16,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /// What answers look like: the field names of the API, of `--json` and of the history are the same,
@@ -59,6 +63,9 @@ public final class Views {
     json.put("kind", record.kind());
     json.put("from", record.from());
     json.put("to", record.to());
+    new TreeMap<>(record.parts().from())
+        .forEach((part, version) -> json.put(part + "_from", version));
+    new TreeMap<>(record.parts().to()).forEach((part, version) -> json.put(part + "_to", version));
     json.put("accelerator", record.accelerator());
     json.put("started_at", record.startedAt().toString());
     put(json, "blackout_ms", record.blackoutMs());
@@ -136,6 +143,50 @@ public final class Views {
       json.put("cpus", release.cpus().stream().sorted().toList());
       json.put("migration_capabilities", release.capabilities().stream().sorted().toList());
     }
+    return json;
+  }
+
+  /// A release of machines; machine types only where a single release is shown.
+  public static Map<String, Object> release(MachineRelease release, boolean whole) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", release.name());
+    json.put("kind", release.kind());
+    json.put("version", release.version());
+    json.put("kernel", release.kernelVersion());
+    json.put("qemu", release.qemuVersion());
+    json.put("source", release.source());
+    json.put("binary", release.initrd().toString());
+    json.put("image_bytes", release.initrd().toFile().length());
+    json.put("sha256", release.sha256());
+    if (whole) {
+      json.put("machines", release.machines().stream().sorted().toList());
+      json.put("cpus", release.cpus().stream().sorted().toList());
+      json.put("migration_capabilities", release.capabilities().stream().sorted().toList());
+    }
+    return json;
+  }
+
+  /// A machine.
+  ///
+  /// @param guests the names of those in it
+  public static Map<String, Object> machine(Machine machine, String reason, List<String> guests) {
+    MachineSettings settings = machine.settings();
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", machine.name());
+    json.put("state", machine.ended() ? "ended" : "running");
+    json.put("release", settings.release().name());
+    json.put("kernel", settings.release().kernelVersion());
+    json.put("qemu", settings.release().qemuVersion());
+    json.put("hardware", settings.hardware().name());
+    json.put("accelerator", settings.accelerator().label());
+    json.put("accelerator_reason", reason);
+    json.put("vcpus", settings.vcpus());
+    json.put("memory_mib", settings.memoryBytes() >> 20);
+    json.put("memory_free_at_boot_mib", machine.hello().memoryFreeKib() >> 10);
+    json.put("boot_ms", rounded(machine.bootMs()));
+    json.put("pid", machine.pid());
+    json.put("files", machine.files().toString());
+    json.put("guests", guests);
     return json;
   }
 

@@ -61,7 +61,12 @@ class ApiTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"/v1/guests,guests", "/v1/releases,releases", "/v1/history,replacements"})
+  @CsvSource({
+    "/v1/guests,guests",
+    "/v1/releases,releases",
+    "/v1/machines,machines",
+    "/v1/history,replacements"
+  })
   void aNewDaemonHasEmptyLists(String path, String member) throws Exception {
     RawHttp.Answer answer = api.get(path);
 
@@ -94,6 +99,9 @@ class ApiTest {
     "DELETE,/v1/guests/nobody,HF-GUEST-002",
     "GET,/v1/releases/none,HF-RELEASE-001",
     "DELETE,/v1/releases/none,HF-RELEASE-001",
+    "GET,/v1/machines/none,HF-MACHINE-002",
+    "DELETE,/v1/machines/none,HF-MACHINE-002",
+    "DELETE,/v1/machines,HF-API-001",
     "GET,/v1/history?limit=many,HF-API-001",
     "GET,/,HF-API-001",
     "GET,/v1,HF-API-001",
@@ -130,6 +138,8 @@ class ApiTest {
         List.of(
             "/v1/guests",
             "/v1/releases",
+            "/v1/machines",
+            "/v1/machines/none/replacements",
             "/v1/guests/nobody/plan",
             "/v1/guests/nobody/stop",
             "/v1/guests/nobody/replacements")) {
@@ -162,12 +172,12 @@ class ApiTest {
     Path precious = Files.writeString(folder.resolve("precious"), "keep");
     List<String> before = tree();
 
-    for (String kind : List.of("guests", "releases")) {
+    for (String kind : List.of("guests", "releases", "machines")) {
       for (RawHttp.Answer answer :
           List.of(api.get("/v1/" + kind + "/" + name), api.delete("/v1/" + kind + "/" + name))) {
         assertThat(answer.status()).isIn(400, 404);
         assertThat(answer.json().path("code").asString())
-            .isIn("HF-API-001", "HF-GUEST-002", "HF-RELEASE-001");
+            .isIn("HF-API-001", "HF-GUEST-002", "HF-RELEASE-001", "HF-MACHINE-002");
       }
     }
     assertThat(tree()).isEqualTo(before);
@@ -240,6 +250,36 @@ class ApiTest {
   void aReleaseWithoutAPlaceIsRefused(String body) throws Exception {
     assertThat(api.post("/v1/releases", body).lastLine().path("problem").path("code").asString())
         .isEqualTo("HF-API-001");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{} | HF-API-001",
+        "{\"name\": \"m1\"} | HF-API-001",
+        "{\"name\": \"m1\", \"release\": \"machine-6.12\", \"memory_mib\": -1} | HF-API-001",
+        "{\"name\": \"machine-6.12\", \"release\": \"machine-6.12\"} | HF-SPEC-002",
+        "{\"name\": \"m1\", \"release\": \"machine-6.12\"} | HF-MACHINE-001"
+      })
+  void aMachineThatCannotBeIsRefused(String body, String code) throws Exception {
+    JsonNode problem = api.post("/v1/machines", body).lastLine().path("problem");
+
+    assertThat(problem.path("code").asString()).isEqualTo(code);
+    if (code.equals(Problem.MACHINE_START.code())) {
+      assertThat(problem.path("detail").asString()).contains("hyperfresh release fetch qemu-10.0");
+    }
+    assertThat(api.get("/v1/machines").json().path("machines").size()).isZero();
+    assertThat(daemon.config().state().resolve("machines")).doesNotExist();
+  }
+
+  @Test
+  void anUnknownMachineIsNotReplaced() throws Exception {
+    RawHttp.Answer answer =
+        api.post("/v1/machines/none/replacements", "{\"to\": \"machine-6.12\"}");
+
+    assertThat(answer.lastLine().path("problem").path("code").asString())
+        .isEqualTo("HF-MACHINE-002");
   }
 
   @ParameterizedTest

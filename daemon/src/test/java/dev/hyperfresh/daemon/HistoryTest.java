@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
@@ -143,6 +144,7 @@ class HistoryTest {
         740,
         outcome,
         committed ? "" : "HF-REPLACE-003",
-        committed ? "" : "refused");
+        committed ? "" : "refused",
+        new ReplacementRecord.Parts(Map.of("qemu", "7.2.22"), Map.of("qemu", "10.0.2")));
   }
 }

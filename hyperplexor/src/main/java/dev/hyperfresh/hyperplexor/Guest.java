@@ -221,7 +221,7 @@ final class Guest implements Movable {
             accelerator,
             createdAt,
             confinement.user(),
-            GuestFile.Tenant.expected(generation, release.name()),
+            GuestFile.Tenant.expected(generation, release),
             Optional.empty(),
             adopted)
         .write(files);
@@ -438,7 +438,7 @@ final class Guest implements Movable {
         spec,
         state,
         detail,
-        hypervisor.kind(),
+        current == null ? hypervisor.kind() : current.release().kind(),
         current == null ? "" : current.release().name(),
         current == null ? 0 : current.pid(),
         generation,

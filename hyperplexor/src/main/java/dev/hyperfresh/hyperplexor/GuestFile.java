@@ -8,8 +8,10 @@ import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
@@ -49,8 +51,10 @@ record GuestFile(
 
   /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
   ///
+  /// @param pid may be that of a process which serves other guests as well
   /// @param start as [Host#processStart] has it
-  record Tenant(int pid, long start, int generation, String release) {
+  /// @param kind of the release; empty in files that an older daemon wrote
+  record Tenant(int pid, long start, int generation, String release, String kind) {
 
     /// The process of `instance`.
     static Tenant of(Instance instance) {
@@ -58,17 +62,23 @@ record GuestFile(
           instance.pid(),
           Host.processStart(instance.pid()).orElse(0),
           instance.generation(),
-          instance.release().name());
+          instance.release().name(),
+          instance.release().kind());
     }
 
     /// A process that is about to be started: nobody knows its number yet.
-    static Tenant expected(int generation, String release) {
-      return new Tenant(0, 0, generation, release);
+    static Tenant expected(int generation, Release release) {
+      return new Tenant(0, 0, generation, release.name(), release.kind());
     }
 
-    /// Process `pid`, which is generation `generation` of the guest.
-    static Tenant of(int pid, int generation, String release) {
-      return new Tenant(pid, Host.processStart(pid).orElse(0), generation, release);
+    /// The one that was expected, now that its process is known.
+    Tenant found(int number) {
+      return new Tenant(number, Host.processStart(number).orElse(0), generation, release, kind);
+    }
+
+    /// The instance that it is, of the guest whose folder is `files`.
+    Hypervisor.Survivor in(Path files) {
+      return new Hypervisor.Survivor(kind, pid, files, generation);
     }
 
     boolean isExpected() {
@@ -76,7 +86,7 @@ record GuestFile(
     }
 
     /// Whether that very process still runs; one that waits to be reaped does not.
-    boolean lives() {
+    boolean processLives() {
       if (isExpected() || Host.processStart(pid).orElse(-1) != start) {
         return false;
       }
@@ -85,6 +95,14 @@ record GuestFile(
       } catch (LinuxException gone) {
         return false;
       }
+    }
+
+    /// Whether the instance is there, of the guest whose folder is `files`.
+    ///
+    /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#GUEST_STATE] when that cannot
+    ///   be told now
+    boolean lives(Hypervisor hypervisor, Path files) {
+      return processLives() && hypervisor.lives(in(files));
     }
   }
 
@@ -177,6 +195,7 @@ record GuestFile(
     p.setProperty(key + ".start", Long.toString(process.start()));
     p.setProperty(key + ".generation", Integer.toString(process.generation()));
     p.setProperty(key + ".release", process.release());
+    p.setProperty(key + ".kind", process.kind());
   }
 
   private static Tenant process(Properties p, String key) {
@@ -184,7 +203,8 @@ record GuestFile(
         Integer.parseInt(get(p, key + ".pid")),
         Long.parseLong(get(p, key + ".start")),
         Integer.parseInt(get(p, key + ".generation")),
-        get(p, key + ".release"));
+        get(p, key + ".release"),
+        find(p, key + ".kind").orElse(""));
   }
 
   private void putSpec(Properties p) {

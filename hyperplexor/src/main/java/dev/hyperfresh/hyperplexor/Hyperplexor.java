@@ -220,7 +220,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// The name is reserved: nobody else uses the folder or the name of a tap.
   private GuestView createNamed(GuestSpec spec, Release release, Progress progress) {
     check(spec, release);
-    AcceleratorChoice accelerator = AcceleratorChoice.choose(spec.accelerator(), kvm);
+    AcceleratorChoice accelerator = hypervisor.accelerator(spec.accelerator(), release, kvm);
     List<Check> faults =
         Preflight.failures(hypervisor.checks(spec, release, accelerator.accelerator()));
     if (!faults.isEmpty()) {
@@ -262,7 +262,7 @@ public final class Hyperplexor implements AutoCloseable {
   }
 
   private void check(GuestSpec spec, Release release) {
-    if (!release.kind().equals(hypervisor.kind())) {
+    if (!hypervisor.runs(release)) {
       throw Problem.RELEASE_UNKNOWN.because(release.name() + " is of kind " + release.kind() + ".");
     }
     missingFiles(spec);

@@ -1,11 +1,14 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.KvmProbe;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -36,15 +39,17 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
   List<Check> checks() {
     Instance running = guest.running();
     List<Check> checks = new ArrayList<>();
-    String kind = guest.hypervisor().kind();
-    if (to.kind().equals(kind)) {
+    if (guest.hypervisor().runs(to)) {
       checks.addAll(guest.hypervisor().checks(guest.spec(), to, guest.accelerator().accelerator()));
     } else {
       checks.add(
           Check.fail(
               "release",
-              "The guest runs on a " + kind + " and " + to.name() + " is a " + to.kind() + ".",
-              "Choose a release of the same kind."));
+              "There is no hypervisor of kind " + to.kind() + ", which " + to.name() + " is.",
+              "Choose a release of another kind."));
+    }
+    if (!running.release().kind().equals(to.kind())) {
+      checks.addAll(crossing());
     }
     checks.addAll(running.checks());
     checks.add(sharing(running));
@@ -71,6 +76,33 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
 
   static String sentences(List<Check> checks) {
     return String.join(" ", checks.stream().map(Check::sentences).toList());
+  }
+
+  /// What a move to another kind of hypervisor asks for beside.
+  private List<Check> crossing() {
+    List<Check> checks = new ArrayList<>();
+    if (!guest.spec().nics().isEmpty()) {
+      // Of a whole port, not of one queue of it: 12 bytes for a process, 10 for a machine.
+      checks.add(
+          Check.fail(
+              "network cards",
+              "The headers of the packets have another length on a "
+                  + to.kind()
+                  + ", and a port cannot change it while its guest runs.",
+              "Stop the guest and create it there; guests without cards move."));
+    }
+    if (guest.accelerator().accelerator() == Accelerator.KVM) {
+      KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
+      checks.add(
+          kvm.verdict() == KvmProbe.Verdict.USABLE
+              ? Check.pass("accelerator", "KVM runs guests at speed here and there.")
+              : Check.fail(
+                  "accelerator",
+                  "The guest needs a KVM that is fast on this host and in machines: "
+                      + kvm.reason(),
+                  "Move it between hypervisors of one kind, or create it with accelerator: tcg."));
+    }
+    return checks;
   }
 
   private static Check sharing(Instance running) {

@@ -91,15 +91,12 @@ final class Recovery implements AutoCloseable {
       Consumer<ReplacementRecord> ended) {
     unfinished = unfinished();
     held.putAll(handedOver);
-    Map<Path, List<Integer>> processes =
+    Map<Path, List<Hypervisor.Survivor>> processes =
         hypervisor.survivors(directory.resolve("guests")).stream()
-            .collect(
-                Collectors.groupingBy(
-                    Hypervisor.Survivor::files,
-                    Collectors.mapping(Hypervisor.Survivor::pid, Collectors.toList())));
+            .collect(Collectors.groupingBy(Hypervisor.Survivor::files));
     for (Path files : folders()) {
       String name = String.valueOf(files.getFileName());
-      List<Integer> pids = processes.getOrDefault(files, List.of());
+      List<Hypervisor.Survivor> found = processes.getOrDefault(files, List.of());
       CountDownLatch end = new CountDownLatch(1);
       ends.add(end);
       Thread.ofPlatform()
@@ -107,7 +104,7 @@ final class Recovery implements AutoCloseable {
           .daemon()
           .start(() -> {
             try {
-              new OneGuest(name, files, releases, told, ended).run(pids);
+              new OneGuest(name, files, releases, told, ended).run(found);
             } catch (RuntimeException e) {
               LOG.log(System.Logger.Level.ERROR, "taking back " + name + " failed", e);
               told.accept("Guest " + name + " could not be taken back: " + e.getMessage());
@@ -187,7 +184,7 @@ final class Recovery implements AutoCloseable {
       this.ended = ended;
     }
 
-    void run(List<Integer> processes) {
+    void run(List<Hypervisor.Survivor> processes) {
       Optional<GuestFile> written = read(processes);
       if (written.isEmpty()) {
         return;
@@ -203,7 +200,7 @@ final class Recovery implements AutoCloseable {
     }
 
     /// What was written down of the guest. Without it nothing is done to a process that is there.
-    private Optional<GuestFile> read(List<Integer> processes) {
+    private Optional<GuestFile> read(List<Hypervisor.Survivor> processes) {
       try {
         Optional<GuestFile> file = GuestFile.read(files);
         if (file.isEmpty() && !processes.isEmpty()) {
@@ -216,38 +213,53 @@ final class Recovery implements AutoCloseable {
       }
     }
 
-    private void reserveFor(List<Integer> processes, String why) {
+    private void reserveFor(List<Hypervisor.Survivor> processes, String why) {
       owner.reserve().accept(name);
       told.accept(
-          "Guest " + name + " cannot be taken back: " + why + " Its processes: " + processes + ".");
+          "Guest "
+              + name
+              + " cannot be taken back: "
+              + why
+              + " Its processes: "
+              + pids(processes)
+              + ".");
+    }
+
+    private static List<Integer> pids(List<Hypervisor.Survivor> processes) {
+      return processes.stream().map(Hypervisor.Survivor::pid).toList();
     }
 
     /// A daemon that died while it started the guest did not write the process down.
-    private GuestFile known(GuestFile file, List<Integer> processes) {
+    private GuestFile known(GuestFile file, List<Hypervisor.Survivor> processes) {
       if (!file.running().isExpected() || processes.isEmpty()) {
         return file;
       }
-      GuestFile.Tenant expected = file.running();
       return new GuestFile(
           file.spec(),
           file.accelerator(),
           file.createdAt(),
           file.user(),
-          GuestFile.Tenant.of(processes.getFirst(), expected.generation(), expected.release()),
+          file.running().found(processes.getFirst().pid()),
           Optional.empty(),
           file.adopted());
     }
 
     /// A target that was not written down yet has got nothing, and a source that is not any more
     /// has nothing left: neither is the authority.
-    private void endStrays(GuestFile file, List<Integer> processes) {
-      for (int pid : processes) {
-        if (pid != file.running().pid()
-            && file.waiting().filter(tenant -> tenant.pid() == pid).isEmpty()) {
-          told.accept("Guest " + name + ": process " + pid + " was left over and is ended.");
-          Contained.run("ending process " + pid, () -> Survivors.kill(pid));
+    private void endStrays(GuestFile file, List<Hypervisor.Survivor> processes) {
+      for (Hypervisor.Survivor process : processes) {
+        if (!isOf(file.running(), process)
+            && file.waiting().filter(tenant -> isOf(tenant, process)).isEmpty()) {
+          String what = "generation " + process.generation() + " in process " + process.pid();
+          told.accept("Guest " + name + ": " + what + " was left over and is ended.");
+          Contained.run("ending " + what, () -> hypervisor.end(process));
         }
       }
+    }
+
+    /// One process may be several generations, in a machine.
+    private static boolean isOf(GuestFile.Tenant tenant, Hypervisor.Survivor process) {
+      return tenant.pid() == process.pid() && tenant.generation() == process.generation();
     }
 
     private boolean attempt(GuestFile file) {
@@ -272,7 +284,7 @@ final class Recovery implements AutoCloseable {
 
     private void awaitNextTry(GuestFile file) {
       GuestFile.Tenant tenant =
-          file.waiting().filter(GuestFile.Tenant::lives).orElse(file.running());
+          file.waiting().filter(GuestFile.Tenant::processLives).orElse(file.running());
       try (PidFd process = PidFd.open(tenant.pid())) {
         process.awaitExit(AGAIN);
       } catch (LinuxException gone) {
@@ -327,7 +339,7 @@ final class Recovery implements AutoCloseable {
       Hypervisor.Holdings handedOver = held.remove(name);
       Guest guest =
           handedOver == null
-              ? survivors.assemble(authority, changed)
+              ? survivors.assemble(authority, release(authority), changed)
               : survivors.assemble(authority, handedOver, changed);
       try {
         guest.call(() -> {
@@ -440,7 +452,8 @@ final class Recovery implements AutoCloseable {
           Duration.between(entry.at(), Instant.now()).toNanos() / 1e6,
           outcome,
           problem,
-          BY_NEXT);
+          BY_NEXT,
+          ReplacementRecord.Parts.UNKNOWN);
     }
 
     private GuestView view(GuestFile file, String detail) {

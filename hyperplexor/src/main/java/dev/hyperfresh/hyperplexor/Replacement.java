@@ -245,15 +245,21 @@ final class Replacement {
     write(switching);
     guest.mailbox().removeIf(event -> !isLasting(event));
     requireNotEnded();
-    Surroundings.Priority first = world.priority(source.pid(), prepared.target().pid());
-    priority = Optional.of(first);
+    priority = priority(prepared.target());
     watch.ifPresent(Pulse.Watch::switchBegins);
-    first.raise();
+    priority.ifPresent(Surroundings.Priority::raise);
     guest.endpoints().switchOver();
     orderedMicros = world.wallMicros();
     ordered = true;
     source.handOver();
     return switching;
+  }
+
+  /// A process that serves other guests as well is not favoured: they would pay for it.
+  private Optional<Surroundings.Priority> priority(Instance target) {
+    return source.hasOwnProcess() && target.hasOwnProcess()
+        ? Optional.of(world.priority(source.pid(), target.pid()))
+        : Optional.empty();
   }
 
   /// The guest runs. An interrupt is kept until the end: it would spoil the waits of the roll-back.
@@ -595,7 +601,8 @@ final class Replacement {
         millisSince(start),
         outcome,
         problem,
-        detail);
+        detail,
+        new ReplacementRecord.Parts(source.release().parts(), to.parts()));
   }
 
   private static OptionalDouble millis(Optional<Long> nanos) {

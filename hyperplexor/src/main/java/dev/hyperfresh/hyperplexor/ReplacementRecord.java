@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import java.time.Instant;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 
@@ -22,6 +23,7 @@ import java.util.OptionalLong;
 /// @param outcome `committed`, `rolled-back` or `failed`
 /// @param problem the catalogue's code when it was not committed, else empty
 /// @param detail what happened when it was not committed, else empty
+/// @param parts what both sides are made of
 public record ReplacementRecord(
     String id,
     String guest,
@@ -41,7 +43,18 @@ public record ReplacementRecord(
     double totalMs,
     String outcome,
     String problem,
-    String detail) {
+    String detail,
+    Parts parts) {
+
+  /// What the source and the target are made of, as [dev.hyperfresh.hypervisor.Release#parts].
+  public record Parts(Map<String, String> from, Map<String, String> to) {
+    static final Parts UNKNOWN = new Parts(Map.of(), Map.of());
+
+    public Parts {
+      from = Map.copyOf(from);
+      to = Map.copyOf(to);
+    }
+  }
 
   /// Milliseconds of each phase; 0 for one that was not reached.
   ///

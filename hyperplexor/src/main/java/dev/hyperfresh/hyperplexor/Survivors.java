@@ -10,8 +10,6 @@ import dev.hyperfresh.hypervisor.InstanceEvents;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.linux.PidFd;
-import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -31,8 +29,6 @@ import java.util.function.Function;
 /// same care as [Replacement] has when it gives up.
 record Survivors(
     Hypervisor hypervisor, GuestFile file, Path files, Path sockets, Confinement confinement) {
-  private static final Duration KILL_LIMIT = Duration.ofSeconds(10);
-
   /// As [Replacement] waits for a target that alone can still run the guest.
   private static final Duration ONLY_HOPE = Duration.ofSeconds(60);
 
@@ -64,11 +60,11 @@ record Survivors(
     GuestFile.Tenant source = file.running();
     Optional<GuestFile.Tenant> waiting = file.waiting();
     giveBackPriority(source);
-    waiting.ifPresent(Survivors::giveBackPriority);
-    if (waiting.isPresent() && waiting.get().lives()) {
+    waiting.ifPresent(this::giveBackPriority);
+    if (waiting.isPresent() && lives(waiting.get())) {
       return decide(source, waiting.get(), releases);
     }
-    if (!source.lives()) {
+    if (!lives(source)) {
       return new Verdict.Ended();
     }
     if (waiting.isEmpty()) {
@@ -80,8 +76,8 @@ record Survivors(
   }
 
   /// A daemon that is killed inside a switch leaves its priority behind.
-  private static void giveBackPriority(GuestFile.Tenant process) {
-    if (process.lives()) {
+  private void giveBackPriority(GuestFile.Tenant process) {
+    if (hypervisor.hasOwnProcess(process.in(files)) && lives(process)) {
       SwitchPriority.giveBack(process.pid());
     }
   }
@@ -89,32 +85,27 @@ record Survivors(
   private Verdict decide(
       GuestFile.Tenant source, GuestFile.Tenant target, Function<String, Release> releases) {
     Listener heard = new Listener(target.generation());
-    goOn(target);
-    Hypervisor.Holdings held = hypervisor.holdings(target.pid(), 0);
+    // A daemon that was killed while it gave a switch up may have left the target stopped. What
+    // that
+    // one did with it was in doubt, and is again.
+    hypervisor.goOn(target.in(files));
+    Release release = releases.apply(target.release());
+    Hypervisor.Holdings held = hypervisor.holdings(release, file.spec(), target.pid(), 0);
     try (MemFd memory = memory(held);
         Instance instance =
-            hypervisor.attach(
-                launch(target, releases.apply(target.release()), memory, heard), target.pid())) {
+            hypervisor.attach(launch(target, release, memory, heard), target.pid())) {
       if (instance.runsGuest() || hasResumed(source, instance, heard)) {
-        kill(source);
+        end(source);
         return new Verdict.Finished(target);
       }
       instance.kill();
     }
-    return source.lives() ? new Verdict.Undone(source) : new Verdict.Ended();
-  }
-
-  /// A daemon that was killed while it gave a switch up may have left the target stopped. What that
-  /// one did with it was in doubt, and is again.
-  private static void goOn(GuestFile.Tenant target) {
-    try (PidFd process = PidFd.open(target.pid())) {
-      process.signal(Signals.CONT);
-    }
+    return lives(source) ? new Verdict.Undone(source) : new Verdict.Ended();
   }
 
   /// Asked of a target that did not run the guest a moment ago. It is stopped when this is false.
-  private static boolean hasResumed(GuestFile.Tenant source, Instance target, Listener heard) {
-    if (!source.lives()) {
+  private boolean hasResumed(GuestFile.Tenant source, Instance target, Listener heard) {
+    if (!lives(source)) {
       // What the source sent is on its way; there is nobody else to go on.
       return heard.awaitResumeOrEnd(ONLY_HOPE);
     }
@@ -132,11 +123,11 @@ record Survivors(
     if (ran.isPresent() && !ran.get()) {
       return false;
     }
-    Hypervisor.Holdings held = holdings(source, 0);
+    Release release = releases.apply(source.release());
+    Hypervisor.Holdings held = holdings(source, release, 0);
     try (MemFd memory = memory(held);
         Instance instance =
-            hypervisor.attach(
-                launch(source, releases.apply(source.release()), memory, _ -> {}), source.pid())) {
+            hypervisor.attach(launch(source, release, memory, _ -> {}), source.pid())) {
       return !instance.runsGuest() && instance.hasSentState();
     }
   }
@@ -195,11 +186,11 @@ record Survivors(
   }
 
   /// What the process that is called running holds, which something else may have started.
-  private Hypervisor.Holdings holdings(GuestFile.Tenant process, int nics) {
+  private Hypervisor.Holdings holdings(GuestFile.Tenant process, Release release, int nics) {
     Optional<AdoptedMachine> first = first(process);
     return first.isPresent()
         ? hypervisor.holdings(process.pid(), first.get())
-        : hypervisor.holdings(process.pid(), nics);
+        : hypervisor.holdings(release, file.spec(), process.pid(), nics);
   }
 
   private Optional<AdoptedMachine> first(GuestFile.Tenant process) {
@@ -214,22 +205,19 @@ record Survivors(
   }
 
   /// Ends a process that can never be the authority any more.
-  static void kill(GuestFile.Tenant process) {
-    if (process.lives()) {
-      kill(process.pid());
+  private void end(GuestFile.Tenant process) {
+    if (lives(process)) {
+      hypervisor.end(process.in(files));
     }
   }
 
-  static void kill(int pid) {
-    try (PidFd process = PidFd.open(pid)) {
-      process.signal(Signals.KILL);
-      process.awaitExit(KILL_LIMIT);
-    }
+  private boolean lives(GuestFile.Tenant process) {
+    return process.lives(hypervisor, files);
   }
 
   /// A guest from what process `authority` holds. No other process of the guest may be left.
-  Guest assemble(GuestFile.Tenant authority, Consumer<Guest> changed) {
-    return assemble(authority, holdings(authority, file.spec().nics().size()), changed);
+  Guest assemble(GuestFile.Tenant authority, Release release, Consumer<Guest> changed) {
+    return assemble(authority, holdings(authority, release, file.spec().nics().size()), changed);
   }
 
   /// A guest from what another daemon handed over.

@@ -126,8 +126,8 @@ class PreflightTest {
         .isEqualTo(
             Check.fail(
                 "release",
-                "The guest runs on a scripted and other-1 is a machine.",
-                "Choose a release of the same kind."));
+                "There is no hypervisor of kind machine, which other-1 is.",
+                "Choose a release of another kind."));
   }
 
   private List<Check> checks(Rehearsing rehearsing) {

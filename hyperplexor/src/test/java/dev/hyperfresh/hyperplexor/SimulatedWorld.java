@@ -594,7 +594,7 @@ final class SimulatedWorld implements Surroundings {
     }
 
     @Override
-    public Holdings holdings(int pid, int nics) {
+    public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
       throw new UnsupportedOperationException("one daemon's life is simulated");
     }
 

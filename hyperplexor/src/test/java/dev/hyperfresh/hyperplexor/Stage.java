@@ -187,7 +187,7 @@ final class Stage implements Hypervisor, AutoCloseable {
   }
 
   @Override
-  public Holdings holdings(int pid, int nics) {
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
     throw new UnsupportedOperationException("nothing survives a test");
   }
 

@@ -22,8 +22,14 @@ public interface Instance extends AutoCloseable {
   /// The release that runs.
   Release release();
 
-  /// The process on this host.
+  /// The process on this host which the hypervisor is, or inside which it is.
   int pid();
+
+  /// Whether that process serves nothing but this guest, so that it may be favoured while the guest
+  /// switches.
+  default boolean hasOwnProcess() {
+    return true;
+  }
 
   /// The unix socket of the guest's serial console; one client at a time. An empty path when it has
   /// none, which can be so with one that was adopted.

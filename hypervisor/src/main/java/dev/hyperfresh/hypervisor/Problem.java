@@ -96,13 +96,14 @@ public enum Problem {
       502,
       "The release could not be fetched.",
       "Check that `apt-get update` works on this host, then try again."),
-  /// A guest still runs on the release.
+  /// A guest or a machine still runs on the release.
   RELEASE_IN_USE(
       "HF-RELEASE-004",
       3,
       409,
-      "The release runs a guest.",
-      "Replace it under its guests first: `hyperfresh replace GUEST --to OTHER`."),
+      "The release is in use.",
+      "Replace it under its guests first: `hyperfresh replace GUEST --to OTHER`; or replace or delete"
+          + " the machine named."),
   /// A release of that name is there already, or the name fits several.
   RELEASE_NAME(
       "HF-RELEASE-005",
@@ -190,6 +191,37 @@ public enum Problem {
       409,
       "The host lacks something the guest needs.",
       "`hyperfresh doctor` shows what this host has."),
+  /// What was asked for is no setting, or not one that can be set while the host runs.
+  TUNE_REQUEST(
+      "HF-TUNE-001",
+      2,
+      400,
+      "The settings asked for cannot be applied.",
+      "Nothing was changed. `hyperfresh machine tune` lists the settings and says which of them it"
+          + " can apply."),
+  /// The host has no such setting, or lets nobody change it.
+  TUNE_HOST(
+      "HF-TUNE-002",
+      4,
+      409,
+      "This host does not let its settings be changed so.",
+      "Nothing was changed. Run the command as root on the host itself; `docs/NESTING.md` says what"
+          + " needs the kernel's command line or the firmware."),
+  /// The kernel refused a value; the values before it were put back.
+  TUNE_WRITE(
+      "HF-TUNE-003",
+      4,
+      500,
+      "A setting could not be applied, and those applied before it were put back.",
+      "The host is as it was. Apply the others by name, without the one that failed."),
+  /// The kernel does not take an old value back.
+  TUNE_STUCK(
+      "HF-TUNE-004",
+      4,
+      500,
+      "A setting could not be put back.",
+      "Write the old value named into the file named, or try `hyperfresh machine tune --undo`"
+          + " again."),
   /// No daemon answers.
   DAEMON_ABSENT(
       "HF-DAEMON-001",
@@ -247,6 +279,35 @@ public enum Problem {
       "This user's role does not allow the request.",
       "Ask an administrator of the host for the role named; the file `roles` in the daemon's"
           + " directory gives roles to users and groups."),
+  /// A machine did not boot, or its agent is silent.
+  MACHINE_START(
+      "HF-MACHINE-001",
+      4,
+      500,
+      "The machine did not come up.",
+      "Nothing of it is left but its logs, in the folder `machines/NAME` of the state directory; no"
+          + " guest was touched."),
+  /// No machine has that name.
+  MACHINE_UNKNOWN(
+      "HF-MACHINE-002",
+      3,
+      404,
+      "There is no machine of this name.",
+      "`hyperfresh machine list` shows the machines."),
+  /// A machine of that name exists already.
+  MACHINE_EXISTS(
+      "HF-MACHINE-003",
+      3,
+      409,
+      "A machine of this name exists.",
+      "Choose another name, or delete the machine with `hyperfresh machine delete NAME`."),
+  /// Guests run in the machine.
+  MACHINE_IN_USE(
+      "HF-MACHINE-004",
+      3,
+      409,
+      "Guests run in the machine.",
+      "Move them with `hyperfresh replace --machine NAME --to RELEASE`, or delete them."),
   /// A defect of HyperFresh.
   INTERNAL(
       "HF-INTERNAL-001",

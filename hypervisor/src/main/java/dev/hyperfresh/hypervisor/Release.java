@@ -1,5 +1,6 @@
 package dev.hyperfresh.hypervisor;
 
+import java.util.Map;
 import java.util.Set;
 
 /// A named, verified build of a hypervisor, such as `qemu-10.0.2`. Immutable.
@@ -12,6 +13,11 @@ public interface Release {
 
   /// The version the build itself reported, such as `10.0.2`.
   String version();
+
+  /// What it is made of and in which version, for people: `qemu`, and `kernel` where it brings one.
+  default Map<String, String> parts() {
+    return Map.of();
+  }
 
   /// Every machine type the build itself listed.
   Set<String> machines();

@@ -6,11 +6,20 @@ import dev.hyperfresh.hypervisor.Launch;
 import java.util.List;
 import java.util.Map;
 
-/// What the devices of a machine are attached to on this host. The guest sees the devices and not
-/// this, so that two machines that differ here alone have device states that fit each other.
+/// What the devices of a machine are attached to. The guest sees the devices and not this, so that
+/// two machines that differ here alone have device states that fit each other.
 sealed interface Backends {
   /// The value of `-name`'s member `guest`.
   String name(GuestSpec spec);
+
+  /// Where the memory is: the members of `memory-backend-file` that say so.
+  String memory();
+
+  /// The path of the kernel to start.
+  String kernel();
+
+  /// The path of its initrd.
+  String initrd();
 
   /// The character device of the control channel.
   String monitor();
@@ -24,8 +33,91 @@ sealed interface Backends {
   /// The value of `-netdev` for a card, without its `id`; `fd` is its descriptor in the process.
   String network(int fd);
 
+  /// On this host everything comes as a descriptor.
+  sealed interface OnHost extends Backends {
+    @Override
+    default String memory() {
+      return "mem-path=" + Descriptors.own(Descriptors.MEMORY);
+    }
+
+    @Override
+    default String kernel() {
+      return Descriptors.own(Descriptors.KERNEL);
+    }
+
+    @Override
+    default String initrd() {
+      return Descriptors.own(Descriptors.INITRD);
+    }
+  }
+
+  /// The guest's own, in a machine.
+  record InMachine(QemuInside inside) implements Backends {
+    @Override
+    public String name(GuestSpec spec) {
+      return spec.name();
+    }
+
+    @Override
+    public String memory() {
+      return inside.offset().isPresent()
+          ? "mem-path=" + inside.memory() + ",offset=" + inside.offset().getAsLong()
+          : "mem-path=" + inside.memory();
+    }
+
+    @Override
+    public String kernel() {
+      return inside.kernel();
+    }
+
+    @Override
+    public String initrd() {
+      return inside.initrd();
+    }
+
+    @Override
+    public String monitor() {
+      return "pipe,id=qmp,path=" + inside.control();
+    }
+
+    @Override
+    public List<String> console() {
+      return List.of("-chardev", "pipe,id=console,path=" + inside.console());
+    }
+
+    @Override
+    public List<String> disk(int index) {
+      // Through the page cache of the machine's kernel: that kernel has no page structures for a
+      // window, so that it cannot transfer to or from the guest's memory directly. QEMU writes the
+      // cache out before it hands the disk over, and drops what the target may have read before
+      // (file-posix, `drop-cache`).
+      Map<String, ?> node =
+          Map.of(
+              "driver",
+              "raw",
+              "node-name",
+              "disk" + index,
+              "read-only",
+              inside.disks().get(index).readOnly(),
+              "file",
+              Map.of(
+                  "driver",
+                  "host_device",
+                  "filename",
+                  inside.disks().get(index).device(),
+                  "locking",
+                  "off"));
+      return List.of("-blockdev", QmpMessage.JSON.writeValueAsString(node));
+    }
+
+    @Override
+    public String network(int fd) {
+      return "tap,fd=" + fd;
+    }
+  }
+
   /// The guest's own.
-  record OfGuest(DiskImages images) implements Backends {
+  record OfGuest(DiskImages images) implements OnHost {
     static OfGuest of(Launch launch) {
       return new OfGuest(DiskImages.of(launch));
     }
@@ -69,7 +161,7 @@ sealed interface Backends {
   /// @param disks the disks of the spec
   /// @param diskBytes what each of them holds
   /// @param taps whether each card has a tap of its own; otherwise none is connected
-  record OfRehearsal(List<Disk> disks, List<Long> diskBytes, boolean taps) implements Backends {
+  record OfRehearsal(List<Disk> disks, List<Long> diskBytes, boolean taps) implements OnHost {
     public OfRehearsal {
       disks = List.copyOf(disks);
       diskBytes = List.copyOf(diskBytes);

@@ -19,7 +19,7 @@ final class CommandLine {
     return launch
         .adopted()
         .map(machine -> adopted(machine, release, waiting))
-        .orElseGet(() -> line(launch, release, waiting, Backends.OfGuest.of(launch)));
+        .orElseGet(() -> line(launch, program(release), waiting, Backends.OfGuest.of(launch)));
   }
 
   /// The machine that something else built at first.
@@ -40,17 +40,25 @@ final class CommandLine {
   /// The same machine for a rehearsal: it runs no instruction, whatever it is told by its stream.
   static List<String> ofRehearsal(
       Launch launch, QemuRelease release, boolean waiting, Backends.OfRehearsal backends) {
-    List<String> line = line(launch, release, waiting, backends);
+    List<String> line = line(launch, program(release), waiting, backends);
     add(line, "-S");
     return line;
   }
 
-  private static List<String> line(
-      Launch launch, QemuRelease release, boolean waiting, Backends backends) {
+  private static List<String> program(QemuRelease release) {
+    List<String> program = new ArrayList<>();
+    program.add(release.binary().toString());
+    program.addAll(release.arguments());
+    return program;
+  }
+
+  /// The same machine on `backends`, wherever they are.
+  ///
+  /// @param program the emulator and the arguments that every start of it needs
+  static List<String> line(
+      Launch launch, List<String> program, boolean waiting, Backends backends) {
     GuestSpec spec = launch.spec();
-    List<String> line = new ArrayList<>();
-    line.add(release.binary().toString());
-    line.addAll(release.arguments());
+    List<String> line = new ArrayList<>(program);
     add(line, "-name", "guest=" + backends.name(spec) + ",debug-threads=on");
     add(line, "-nodefaults", "-no-user-config");
     add(line, "-display", "none");
@@ -68,16 +76,12 @@ final class CommandLine {
     add(
         line,
         "-object",
-        "memory-backend-file,id=ram,size="
-            + mebibytes
-            + "M,mem-path="
-            + Descriptors.own(Descriptors.MEMORY)
-            + ",share=on");
+        "memory-backend-file,id=ram,size=" + mebibytes + "M," + backends.memory() + ",share=on");
     add(line, "-chardev", backends.monitor());
     add(line, "-mon", "chardev=qmp,mode=control");
     line.addAll(backends.console());
     add(line, "-serial", "chardev:console");
-    spec.boot().ifPresent(boot -> kernel(line, boot));
+    spec.boot().ifPresent(boot -> kernel(line, boot, backends));
     for (int i = 0; i < spec.disks().size(); i++) {
       line.addAll(backends.disk(i));
       add(line, "-device", "virtio-blk-pci,id=blk" + i + ",drive=disk" + i);
@@ -102,9 +106,9 @@ final class CommandLine {
     return line;
   }
 
-  private static void kernel(List<String> line, GuestSpec.KernelBoot boot) {
-    add(line, "-kernel", Descriptors.own(Descriptors.KERNEL));
-    boot.initrd().ifPresent(_ -> add(line, "-initrd", Descriptors.own(Descriptors.INITRD)));
+  private static void kernel(List<String> line, GuestSpec.KernelBoot boot, Backends backends) {
+    add(line, "-kernel", backends.kernel());
+    boot.initrd().ifPresent(_ -> add(line, "-initrd", backends.initrd()));
     add(line, "-append", boot.commandLine());
   }
 

@@ -7,13 +7,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /// The QEMUs of a state directory, found in `/proc` by what they hold.
 final class GuestProcesses {
   private static final int STANDARD_OUTPUT = 1;
-  private static final Pattern LOG = Pattern.compile(".*/hypervisor-[0-9]+\\.log");
+  private static final Pattern LOG = Pattern.compile(".*/hypervisor-([0-9]{1,9})\\.log");
   private static final Pattern NUMBER = Pattern.compile("[0-9]+");
 
   private GuestProcesses() {}
@@ -37,14 +38,18 @@ final class GuestProcesses {
     try {
       Path log = held(process, STANDARD_OUTPUT);
       Path files = log.getParent();
+      Matcher name = LOG.matcher(log.toString());
       return files != null
               && guests.equals(files.getParent())
-              && LOG.matcher(log.toString()).matches()
+              && name.matches()
               // A memfd, or the file that the memory of an adopted guest is.
               && held(process, Descriptors.MEMORY).toString().startsWith("/")
           ? Optional.of(
               new Hypervisor.Survivor(
-                  Integer.parseInt(String.valueOf(process.getFileName())), files))
+                  Qemu.KIND,
+                  Integer.parseInt(String.valueOf(process.getFileName())),
+                  files,
+                  Integer.parseInt(name.group(1))))
           : Optional.empty();
     } catch (IOException e) {
       // It has ended meanwhile, has no such descriptor, or is not ours.

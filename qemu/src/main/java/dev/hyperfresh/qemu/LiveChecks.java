@@ -1,39 +1,17 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.GuestSpec.Disk;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.function.Function;
-import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import tools.jackson.databind.JsonNode;
 
-/// What a QEMU that runs a guest, and the kernel, say of moving the guest away from it.
+/// What a QEMU that runs a guest says of moving the guest away from it.
 ///
 /// @param name the release that runs
 /// @param ask runs a QMP command without arguments
-/// @param process the folder of the process in proc(5)
-record LiveChecks(
-    String name, GuestSpec spec, Function<String, JsonNode> ask, Path process, Path locks) {
-
-  /// A file that a process has open, by the number of the descriptor.
-  private record OpenFile(String descriptor, FileId id) {}
-
-  private record FileId(Object device, Object inode) {
-    static FileId of(Path file) throws IOException {
-      var attributes = Files.readAttributes(file, "unix:dev,ino");
-      return new FileId(
-          Optional.ofNullable(attributes.get("dev")).orElseThrow(),
-          Optional.ofNullable(attributes.get("ino")).orElseThrow());
-    }
-  }
+record LiveChecks(String name, Function<String, JsonNode> ask) {
 
   List<Check> all() {
     List<Check> checks = new ArrayList<>();
@@ -46,9 +24,6 @@ record LiveChecks(
               "running release",
               name + " does not answer: " + e.getMessage() + ".",
               "Look at `hyperfresh guest show` and at the hypervisor's log in the guest's folder."));
-    }
-    for (Disk disk : spec.disks()) {
-      checks.add(disk(disk));
     }
     return checks;
   }
@@ -100,83 +75,5 @@ record LiveChecks(
 
   private static List<String> items(JsonNode list, Function<JsonNode, String> text) {
     return StreamSupport.stream(list.spliterator(), false).map(text).toList();
-  }
-
-  /// Whether another QEMU can take the disk over: it opens the path, and the guest's data must be
-  /// there and in nobody else's hands.
-  private Check disk(Disk disk) {
-    String name = "disk " + disk.path().getFileName();
-    String path = disk.path().toString();
-    try {
-      if (!Files.exists(disk.path())) {
-        return Check.fail(
-            name,
-            path + " is not there any more; the guest goes on with the file that it has open.",
-            "Put that file back; /proc/" + process.getFileName() + "/fd still has it.");
-      }
-      if (!Files.isReadable(disk.path()) || !(disk.readOnly() || Files.isWritable(disk.path()))) {
-        return Check.fail(
-            name,
-            path + " cannot be opened for " + (disk.readOnly() ? "reading." : "writing."),
-            "Correct its permissions, or mount its file system for writing.");
-      }
-      FileId id = FileId.of(disk.path());
-      List<OpenFile> open = openFiles().stream().filter(file -> file.id().equals(id)).toList();
-      return open.isEmpty()
-          ? Check.fail(
-              name,
-              path + " is another file than the one that the guest has open.",
-              "Put the guest's own file back; /proc/" + process.getFileName() + "/fd has it.")
-          : locks(name, disk, open);
-    } catch (IOException | UncheckedIOException e) {
-      return Check.unknown(
-          name, path + " could not be examined: " + e.getMessage() + ".", "Look at it by hand.");
-    }
-  }
-
-  private Check locks(String name, Disk disk, List<OpenFile> open) throws IOException {
-    List<ImageLocks.Lock> own = new ArrayList<>();
-    for (OpenFile file : open) {
-      try (Stream<String> lines =
-          Files.lines(process.resolve("fdinfo").resolve(file.descriptor()))) {
-        // QEMU has duplicated the descriptor that it was given, and its locks show at both.
-        ImageLocks.parse(lines).stream().filter(lock -> !own.contains(lock)).forEach(own::add);
-      }
-    }
-    if (own.isEmpty()) {
-      return Check.unknown(
-          name,
-          disk.path() + " is the guest's, but no lock on it is to be seen.",
-          "Make sure that nothing else writes to it.");
-    }
-    try (Stream<String> lines = Files.lines(locks)) {
-      List<ImageLocks.Lock> others = ImageLocks.others(ImageLocks.parse(lines), own);
-      return others.stream().anyMatch(lock -> lock.hinders(disk.readOnly()))
-          ? Check.fail(
-              name,
-              "Another process has locked " + disk.path() + ".",
-              "End it; `fuser " + disk.path() + "` names those that have the file open.")
-          : Check.pass(name, disk.path() + " is the guest's, and nobody else has locked it.");
-    }
-  }
-
-  private List<OpenFile> openFiles() throws IOException {
-    List<OpenFile> open = new ArrayList<>();
-    try (Stream<Path> descriptors = Files.list(process.resolve("fd"))) {
-      for (Path descriptor : descriptors.toList()) {
-        idOf(descriptor)
-            .ifPresent(id -> open.add(new OpenFile(String.valueOf(descriptor.getFileName()), id)));
-      }
-    }
-    return open;
-  }
-
-  private static Optional<FileId> idOf(Path descriptor) {
-    try {
-      return Optional.of(FileId.of(descriptor));
-    } catch (IOException e) {
-      // Closed since it was listed; the disks stay open.
-      return Optional.empty();
-    }
   }
 }

@@ -29,6 +29,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Pattern;
 
 /// The `process` kind of hypervisor: each guest in a QEMU process of its own. Remembers nothing but
@@ -93,7 +94,11 @@ public final class Qemu implements Hypervisor {
               release.name() + " is a " + release.kind() + " and not a " + KIND + ".",
               "Choose a release of the same kind."));
     }
-    return List.of(binary(qemu), machine(spec, qemu), cpu(spec, qemu), capabilities(qemu));
+    return List.of(
+        binary(qemu),
+        machine(spec, qemu.name(), qemu.machines()),
+        cpu(spec, qemu.name(), qemu.cpus()),
+        capabilities(qemu.name(), qemu.capabilities()));
   }
 
   private static Check binary(QemuRelease release) {
@@ -105,7 +110,7 @@ public final class Qemu implements Hypervisor {
             "Remove the release and fetch or add it again.");
   }
 
-  private static Check machine(GuestSpec spec, QemuRelease release) {
+  static Check machine(GuestSpec spec, String release, Set<String> machines) {
     String machine = spec.machine();
     if (!isVersioned(machine)) {
       return Check.fail(
@@ -113,33 +118,33 @@ public final class Qemu implements Hypervisor {
           "Machine type " + machine + " has no version, so two releases disagree on it.",
           "Create the guest with a versioned type such as pc-q35-7.2.");
     }
-    return release.machines().contains(machine)
-        ? Check.pass("machine type", release.name() + " knows " + machine + ".")
+    return machines.contains(machine)
+        ? Check.pass("machine type", release + " knows " + machine + ".")
         : Check.fail(
             "machine type",
-            release.name() + " does not know machine type " + machine + ".",
+            release + " does not know machine type " + machine + ".",
             "Choose a release that lists it: hyperfresh release show NAME.");
   }
 
-  private static Check cpu(GuestSpec spec, QemuRelease release) {
+  static Check cpu(GuestSpec spec, String release, Set<String> cpus) {
     String model = spec.cpu().split(",", 2)[0];
-    return release.cpus().contains(model)
-        ? Check.pass("CPU model", release.name() + " knows " + model + ".")
+    return cpus.contains(model)
+        ? Check.pass("CPU model", release + " knows " + model + ".")
         : Check.fail(
             "CPU model",
-            release.name() + " does not know CPU model " + model + ".",
+            release + " does not know CPU model " + model + ".",
             "Choose a release that lists it, or create the guest with another model.");
   }
 
-  private static Check capabilities(QemuRelease release) {
+  static Check capabilities(String release, Set<String> capabilities) {
     List<String> lacks =
-        NEEDED_CAPABILITIES.stream().filter(c -> !release.capabilities().contains(c)).toList();
+        NEEDED_CAPABILITIES.stream().filter(c -> !capabilities.contains(c)).toList();
     return lacks.isEmpty()
         ? Check.pass(
-            "capabilities", release.name() + " has " + String.join(", ", NEEDED_CAPABILITIES) + ".")
+            "capabilities", release + " has " + String.join(", ", NEEDED_CAPABILITIES) + ".")
         : Check.fail(
             "capabilities",
-            release.name() + " lacks the migration capability " + String.join(", ", lacks) + ".",
+            release + " lacks the migration capability " + String.join(", ", lacks) + ".",
             "Choose QEMU 4.0 or newer.");
   }
 
@@ -198,7 +203,7 @@ public final class Qemu implements Hypervisor {
       // A guest of the same name may have left one.
       Files.deleteIfExists(log);
       ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
-      return connect(launch, release, process, qmp, console);
+      return connect(launch, process, qmp, console);
     } catch (DiskImages.DiskChanged e) {
       removeSockets(qmp, console);
       throw problem.because(String.valueOf(e.getMessage()), e);
@@ -244,12 +249,10 @@ public final class Qemu implements Hypervisor {
     }
   }
 
-  private Instance connect(
-      Launch launch, QemuRelease release, ChildProcess child, Path qmp, Path console) {
-    QemuProcess process = QemuProcess.of(child);
+  private Instance connect(Launch launch, ChildProcess child, Path qmp, Path console) {
+    HostProcess process = HostProcess.of(child);
     try {
-      return new QemuInstance(
-          launch, release, process, qmp, console, rehearsals, watcher, patience);
+      return instance(launch, process, qmp, console);
     } catch (RuntimeException e) {
       process.kill();
       process.close();
@@ -257,8 +260,20 @@ public final class Qemu implements Hypervisor {
     }
   }
 
+  private Instance instance(Launch launch, HostProcess process, Path qmp, Path console) {
+    return new QemuInstance(
+        launch,
+        new LocalQemu(process, launch, qmp, console),
+        UnixSocket.connect(qmp, Qmp.PATIENCE),
+        Qmp.Channel.OWN,
+        console,
+        rehearsals,
+        watcher,
+        patience);
+  }
+
   @Override
-  public Holdings holdings(int pid, int nics) {
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
     List<Fd> taken = new ArrayList<>();
     try (PidFd process = PidFd.open(pid)) {
       for (int i = 0; i < nics; i++) {
@@ -283,22 +298,18 @@ public final class Qemu implements Hypervisor {
 
   @Override
   public Instance attach(Launch launch, int pid) {
-    QemuRelease release = (QemuRelease) launch.release();
-    QemuProcess process = QemuProcess.survivor(pid);
+    Release release = launch.release();
+    HostProcess process = HostProcess.survivor(pid);
     Optional<AdoptedMachine> foreign =
         launch.adopted().filter(_ -> AdoptedMachine.isFirst(launch.generation()));
     try {
-      return new QemuInstance(
+      return instance(
           launch,
-          release,
           process,
           foreign.map(AdoptedMachine::control).orElseGet(() -> socket(launch, ".qmp")),
           foreign
               .map(machine -> machine.console().orElse(NO_CONSOLE))
-              .orElseGet(() -> socket(launch, ".con")),
-          rehearsals,
-          watcher,
-          patience);
+              .orElseGet(() -> socket(launch, ".con")));
     } catch (LinuxException | Qmp.QmpException e) {
       process.close();
       throw Problem.GUEST_STATE.because(
@@ -321,7 +332,7 @@ public final class Qemu implements Hypervisor {
     return GuestProcesses.under(guests);
   }
 
-  private static Path log(Path files, int generation) {
+  static Path log(Path files, int generation) {
     return files.resolve("hypervisor-" + generation + ".log");
   }
 

@@ -1,6 +1,5 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
@@ -11,17 +10,11 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.Host;
-import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.linux.ProcessMemory;
-import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
@@ -31,11 +24,10 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
-/// One QEMU process. See [Instance] for the order of calls.
+/// One QEMU, wherever its process is. See [Instance] for the order of calls.
 final class QemuInstance implements Instance, Qmp.Listener {
   private static final String CHANNEL = "hf-channel";
   private static final String HAND_OVER = "hand-over";
@@ -71,15 +63,10 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   private final Launch launch;
   private final int generation;
-  private final QemuRelease release;
+  private final Release release;
   private final QemuProcess process;
   private final Path files;
-  private final Path qmpSocket;
   private final Path console;
-
-  /// Whether something else started the process, and made its sockets.
-  private final boolean foreign;
-
   private final MemFd memory;
 
   /// Counts events, and is notified of each.
@@ -89,53 +76,52 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private final Transcript transcript = new Transcript();
   private final CountDownLatch ended = new CountDownLatch(1);
   private volatile CountDownLatch handOverOver = new CountDownLatch(1);
-  private final byte[] handOverCommand =
-      Qmp.encode("migrate", Map.of("uri", "fd:" + CHANNEL), HAND_OVER);
+  private byte[] handOverCommand = new byte[0];
   private volatile boolean source;
   private long readBefore;
-  private final Rehearsals rehearsals;
+  private final Rehearser rehearser;
   private final Qmp qmp;
   private final String confinement;
 
-  /// Takes over `process` and opens its control channel at `qmpSocket`.
+  /// Takes over `process` and its control channel.
   ///
-  /// @param rehearsals of the same hypervisor
+  /// @param control connected to the process; it belongs to this object even when this throws
+  /// @param channel whose the control channel is
   /// @param patience how long the answer to a command is awaited; a process that is starting has
   ///   longer
   /// @throws Qmp.QmpException when it does not answer; the caller still owns the process
   QemuInstance(
       Launch launch,
-      QemuRelease release,
       QemuProcess process,
-      Path qmpSocket,
+      UnixSocket control,
+      Qmp.Channel channel,
       Path console,
-      Rehearsals rehearsals,
+      Rehearser rehearser,
       ControlWatcher watcher,
       Duration patience) {
     this.launch = launch;
     this.generation = launch.generation();
-    this.release = release;
+    this.release = launch.release();
     this.process = process;
     this.files = launch.files();
-    this.qmpSocket = qmpSocket;
     this.console = console;
-    this.foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(generation);
     this.memory = launch.memory();
     this.events = launch.events();
-    this.rehearsals = rehearsals;
+    this.rehearser = rehearser;
     this.qmp =
         Qmp.open(
-            UnixSocket.connect(qmpSocket, Qmp.PATIENCE),
+            control,
             new Qmp.Use(
                 watcher,
                 new ControlWatcher.Party(launch.spec().name(), generation, process.pid()),
-                patience),
+                patience,
+                channel),
             launch.spec().name() + "-" + generation,
             transcript,
             this,
             startLimit(patience));
     // The greeting came, so the process is QEMU by now, with the rights that it keeps.
-    this.confinement = QemuUser.describe(launch, process.pid());
+    this.confinement = process.confinement();
   }
 
   /// A process that is starting has longer for its first answers, but no longer than the product
@@ -161,6 +147,11 @@ final class QemuInstance implements Instance, Qmp.Listener {
   }
 
   @Override
+  public boolean hasOwnProcess() {
+    return process.hasOwnProcess();
+  }
+
+  @Override
   public Path console() {
     return console;
   }
@@ -168,10 +159,10 @@ final class QemuInstance implements Instance, Qmp.Listener {
   @Override
   public void expect(Fd channel) {
     preparing(() -> {
-      qmp.execute("getfd", Map.of("fdname", CHANNEL), channel);
+      String uri = process.incoming(channel).orElseGet(() -> give(channel));
       qmp.execute("migrate-set-capabilities", CAPABILITIES);
-      readBefore = bytesRead();
-      qmp.execute("migrate-incoming", Map.of("uri", "fd:" + CHANNEL));
+      readBefore = process.bytesRead();
+      qmp.execute("migrate-incoming", Map.of("uri", uri));
     });
   }
 
@@ -180,7 +171,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
     preparing(() -> {
       source = true;
       handOverOver = new CountDownLatch(1);
-      qmp.execute("getfd", Map.of("fdname", CHANNEL), channel);
+      String uri = process.outgoing(channel).orElseGet(() -> give(channel));
+      handOverCommand = Qmp.encode("migrate", Map.of("uri", uri), HAND_OVER);
       qmp.execute("migrate-set-capabilities", CAPABILITIES);
       qmp.execute("migrate-set-parameters", PARAMETERS);
       var _ =
@@ -198,10 +190,16 @@ final class QemuInstance implements Instance, Qmp.Listener {
     return Map.of("capability", name, "state", true);
   }
 
+  /// QEMU gets its own copy of the descriptor.
+  private String give(Fd channel) {
+    qmp.execute("getfd", Map.of("fdname", CHANNEL), channel);
+    return "fd:" + CHANNEL;
+  }
+
   private void preparing(Runnable steps) {
     try {
       steps.run();
-    } catch (Qmp.QmpException e) {
+    } catch (Qmp.QmpException | QemuProcess.TroubleException e) {
       throw Problem.REPLACE_PREPARE.because(release.name() + ": " + e.getMessage(), e);
     }
   }
@@ -218,20 +216,28 @@ final class QemuInstance implements Instance, Qmp.Listener {
   @Override
   public void freeze() {
     try {
-      process.pidFd().signal(Signals.STOP);
-    } catch (LinuxException | IllegalStateException e) {
+      process.stop();
+    } catch (QemuProcess.TroubleException e) {
       if (!ended()) {
         throw notFrozen(e.getMessage());
       }
     }
-    for (int look = 0; !ProcessThreads.allStopped(pid()); look++) {
-      if (look == FREEZE_LOOKS) {
-        throw notFrozen("a thread of it goes on");
-      }
-      LockSupport.parkNanos(LOOK_NANOS);
-    }
+    awaitStanding();
     if (!qmp.drain(DRAIN_LIMIT)) {
       throw notFrozen("its control channel does not run dry");
+    }
+  }
+
+  private void awaitStanding() {
+    try {
+      for (int look = 0; !process.stands(); look++) {
+        if (look == FREEZE_LOOKS) {
+          throw notFrozen("a thread of it goes on");
+        }
+        LockSupport.parkNanos(LOOK_NANOS);
+      }
+    } catch (QemuProcess.TroubleException e) {
+      throw notFrozen(e.getMessage());
     }
   }
 
@@ -243,8 +249,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
   @Override
   public void thaw() {
     try {
-      process.pidFd().signal(Signals.CONT);
-    } catch (LinuxException | IllegalStateException e) {
+      process.goOn();
+    } catch (QemuProcess.TroubleException e) {
       throw Problem.INTERNAL.because(
           release.name() + " with pid " + pid() + " cannot go on: " + e.getMessage(), e);
     }
@@ -253,8 +259,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
   @Override
   public void condemn() {
     try {
-      process.pidFd().signal(Signals.KILL);
-    } catch (LinuxException | IllegalStateException e) {
+      process.condemn();
+    } catch (QemuProcess.TroubleException e) {
       if (!ended()) {
         throw Problem.INTERNAL.because(
             release.name() + " with pid " + pid() + " cannot be killed: " + e.getMessage(), e);
@@ -385,36 +391,31 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   @Override
   public List<Check> checks() {
-    return new LiveChecks(
-            release.name(),
-            launch.spec(),
-            command -> qmp.execute(command, Map.of()),
-            Path.of("/proc", Integer.toString(pid())),
-            Path.of("/proc/locks"))
-        .all();
+    List<Check> checks = new ArrayList<>();
+    checks.addAll(new LiveChecks(release.name(), command -> qmp.execute(command, Map.of())).all());
+    checks.addAll(process.diskChecks());
+    return checks;
   }
 
   @Override
   public Check rehearse(Release to, boolean anew, Consumer<String> begins) {
-    return rehearsals.rehearse(this, (QemuRelease) to, anew, begins);
+    return rehearser.rehearse(this, to, anew, begins);
   }
 
   @Override
   public long populate() {
-    return ProcessMemory.sharedMappings(pid(), memory).stream()
-        .mapToLong(mapping -> mapping.populate(memory))
-        .sum();
+    return process.populate(memory);
   }
 
   @Override
   public OptionalLong pageFaults() {
-    return Host.pageFaults(pid());
+    return process.pageFaults();
   }
 
   @Override
   public boolean sharesMemory() {
     // A process that is gone is found by its own event.
-    return !ProcessMemory.sharedMappings(pid(), memory).isEmpty() || ended();
+    return process.sharesMemory(memory) || ended();
   }
 
   @Override
@@ -424,7 +425,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   @Override
   public String lastWords() {
-    return Qemu.lastLines(files.resolve("hypervisor-" + generation + ".log"), "");
+    return process.lastWords();
   }
 
   @Override
@@ -466,22 +467,9 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   @Override
   public long stateBytes() {
-    // A process that has ended meanwhile counts nothing any more.
-    return Math.max(0, bytesRead() - readBefore);
-  }
-
-  /// `rchar` of proc(5): all bytes the process has read. The channel is a pipe because the kernel
-  /// counts reads of pipes there, and not those of sockets.
-  private long bytesRead() {
-    try (Stream<String> lines = Files.lines(Path.of("/proc", Integer.toString(pid()), "io"))) {
-      return lines
-          .filter(line -> line.startsWith("rchar: "))
-          .mapToLong(line -> Long.parseLong(line.substring(7)))
-          .findFirst()
-          .orElse(0);
-    } catch (IOException | UncheckedIOException e) {
-      return 0;
-    }
+    // A process that has ended meanwhile counts nothing any more. The channel is a pipe because the
+    // kernel counts what is read from one, and not what is received from a socket.
+    return Math.max(0, process.bytesRead() - readBefore);
   }
 
   @Override
@@ -516,7 +504,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
   public void kill() {
     try {
       process.kill();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (QemuProcess.TroubleException e) {
       throw Problem.INTERNAL.because(
           release.name() + " with pid " + pid() + " cannot be ended: " + e.getMessage(), e);
     }
@@ -546,10 +534,6 @@ final class QemuInstance implements Instance, Qmp.Listener {
     if (!awaitEnded()) {
       transcript.sent("# the reader did not end");
     }
-    // Reaps the process if it has ended; if it lives, it goes on without us.
-    if (ended() && !foreign) {
-      Qemu.removeSockets(qmpSocket, console);
-    }
     transcript.writeTo(files.resolve("qmp.log"), release.name() + " generation " + generation);
     process.close();
   }
@@ -565,8 +549,8 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   private void tell(QmpMessage.Event event) {
     switch (event.name()) {
-      case "STOP" -> events.on(new InstanceEvent.Stopped(generation, event.atMicros()));
-      case "RESUME" -> events.on(new InstanceEvent.Resumed(generation, event.atMicros()));
+      case "STOP" -> events.on(new InstanceEvent.Stopped(generation, at(event)));
+      case "RESUME" -> events.on(new InstanceEvent.Resumed(generation, at(event)));
       case "MIGRATION" -> migration(event.data().path("status").asString(""));
       case "SHUTDOWN" -> {
         if (event.data().path("guest").asBoolean(false)) {
@@ -575,6 +559,10 @@ final class QemuInstance implements Instance, Qmp.Listener {
       }
       default -> {}
     }
+  }
+
+  private long at(QmpMessage.Event event) {
+    return process.hostMicros(event.atMicros());
   }
 
   private void migration(String status) {

@@ -1,52 +1,101 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.linux.ChildProcess;
-import dev.hyperfresh.linux.PidFd;
-import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 
-/// A process of QEMU: a child of this one, which has to be reaped, or one whose parent, an earlier
-/// daemon, is gone.
-record QemuProcess(PidFd pidFd, Optional<ChildProcess> child) implements AutoCloseable {
-  private static final Duration KILL_LIMIT = Duration.ofSeconds(30);
+/// The process of one QEMU that runs or awaits a guest, wherever it is: on this host, or inside a
+/// machine that runs on this host. What QEMU is told over its control channel is the same for both;
+/// this is the rest.
+///
+/// As with [dev.hyperfresh.hypervisor.Instance], one thread at a time calls it. Calls throw
+/// [TroubleException] and nothing else.
+public interface QemuProcess extends AutoCloseable {
+  /// The process cannot be reached, or does not do what it is told.
+  final class TroubleException extends RuntimeException {
+    private static final long serialVersionUID = 1;
 
-  static QemuProcess of(ChildProcess child) {
-    return new QemuProcess(child.pidFd(), Optional.of(child));
+    /// With one sentence, without a full stop.
+    public TroubleException(String message, Throwable cause) {
+      super(message, cause);
+    }
+
+    /// With one sentence, without a full stop.
+    public TroubleException(String message) {
+      super(message);
+    }
   }
 
-  /// Takes over process `pid`.
-  ///
-  /// @throws dev.hyperfresh.linux.LinuxException when there is none
-  static QemuProcess survivor(int pid) {
-    return new QemuProcess(PidFd.open(pid), Optional.empty());
+  /// The process on this host which this one is, or inside which it is.
+  int pid();
+
+  /// As [dev.hyperfresh.hypervisor.Instance#hasOwnProcess].
+  default boolean hasOwnProcess() {
+    return true;
   }
 
-  int pid() {
-    return pidFd.pid();
+  /// Target: where QEMU finds what comes through `channel`, as an argument of `migrate-incoming`;
+  /// empty when QEMU is to be given the descriptor itself.
+  default Optional<String> incoming(Fd channel) {
+    return Optional.empty();
   }
 
-  /// Whether the process ends within `limit`; a child is reaped then.
-  boolean awaitEnd(Duration limit) {
-    return child.isPresent() ? child.get().waitFor(limit).isPresent() : pidFd.awaitExit(limit);
+  /// Source: where QEMU puts what is to go through `channel`, as an argument of `migrate`; empty
+  /// when QEMU is to be given the descriptor itself.
+  default Optional<String> outgoing(Fd channel) {
+    return Optional.empty();
   }
+
+  /// Stops all threads of the process. Does not wait for them.
+  void stop();
+
+  /// Whether no thread of it can run.
+  boolean stands();
+
+  /// Lets the process go on after [#stop].
+  void goOn();
+
+  /// Kills the process and does not wait.
+  void condemn();
+
+  /// Whether the process ends within `limit`.
+  boolean awaitEnd(Duration limit);
 
   /// Kills the process and waits until it is gone.
-  ///
-  /// @throws dev.hyperfresh.linux.LinuxException when it may not be killed
-  void kill() {
-    if (awaitEnd(Duration.ZERO)) {
-      return;
-    }
-    pidFd.signal(Signals.KILL);
-    if (!awaitEnd(KILL_LIMIT)) {
-      throw new IllegalStateException("process " + pid() + " does not die");
-    }
+  void kill();
+
+  /// Bytes that the process has read so far from anything but sockets (`rchar` of proc(5)); 0 when
+  /// that cannot be told.
+  long bytesRead();
+
+  /// As [dev.hyperfresh.hypervisor.Instance#pageFaults].
+  OptionalLong pageFaults();
+
+  /// As [dev.hyperfresh.hypervisor.Instance#populate].
+  long populate(MemFd memory);
+
+  /// As [dev.hyperfresh.hypervisor.Instance#sharesMemory], of a process that lives.
+  boolean sharesMemory(MemFd memory);
+
+  /// What the host says of the guest's disks.
+  List<Check> diskChecks();
+
+  /// The host's wall clock at the moment in which the process's own showed `micros`.
+  default long hostMicros(long micros) {
+    return micros;
   }
+
+  /// As [dev.hyperfresh.hypervisor.Instance#confinement].
+  String confinement();
+
+  /// As [dev.hyperfresh.hypervisor.Instance#lastWords].
+  String lastWords();
 
   /// Lets go of the process; it goes on if it lives.
   @Override
-  public void close() {
-    pidFd.close();
-  }
+  void close();
 }

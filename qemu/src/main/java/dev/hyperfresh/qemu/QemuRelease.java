@@ -60,8 +60,13 @@ public record QemuRelease(
     return Qemu.KIND;
   }
 
+  @Override
+  public Map<String, String> parts() {
+    return Map.of("qemu", version);
+  }
+
   /// The environment of every process of this release.
-  Map<String, String> environment() {
+  public Map<String, String> environment() {
     String path = String.join(":", libraries.stream().map(Path::toString).toList());
     return path.isEmpty()
         ? Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin")

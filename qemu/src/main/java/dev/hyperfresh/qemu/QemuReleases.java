@@ -1,34 +1,20 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.hypervisor.ReleaseFolders;
 import dev.hyperfresh.qemu.DebianPackages.PackagesException;
 import dev.hyperfresh.qemu.DebianPackages.Suite;
 import dev.hyperfresh.qemu.DebianPackages.Unpacked;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.attribute.PosixFilePermission;
-import java.nio.file.attribute.PosixFilePermissions;
-import java.security.DigestInputStream;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
-import java.util.Comparator;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import tools.jackson.core.JacksonException;
 
 /// The releases under one folder, each in a folder of its own beside a description.
@@ -36,40 +22,25 @@ import tools.jackson.core.JacksonException;
 /// Thread-safe: every change is one rename, and readers see a release whole or not at all.
 public final class QemuReleases {
   private static final String DESCRIPTION = "release.json";
-  private static final String STAGING = ".staging-";
   private static final String LIBRARY_PATH = "LD_LIBRARY_PATH=";
-  private static final Pattern STAGING_OWNER = Pattern.compile("\\.staging-([0-9]{1,10})-.*");
   private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
   private static final List<String> PACKAGES = List.of("qemu-system-x86");
 
-  private static final Set<PosixFilePermission> READABLE =
-      PosixFilePermissions.fromString("rwxr-xr-x");
-
-  private final Path directory;
+  private final ReleaseFolders folders;
   private final DebianPackages packages;
 
   /// Uses `directory` for releases and `packages` to fetch them.
   public QemuReleases(Path directory, DebianPackages packages) {
-    this.directory = directory;
+    this.folders = new ReleaseFolders(directory, DESCRIPTION);
     this.packages = packages;
   }
 
   /// All releases, oldest version first.
   public List<QemuRelease> list() {
-    if (!Files.isDirectory(directory)) {
-      return List.of();
-    }
-    try (Stream<Path> folders = Files.list(directory)) {
-      return folders
-          .filter(folder -> !isStaging(folder))
-          .map(folder -> folder.resolve(DESCRIPTION))
-          .filter(Files::isRegularFile)
-          .map(QemuReleases::read)
-          .sorted(QemuRelease.BY_VERSION)
-          .toList();
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(directory + " cannot be read: " + e.getMessage(), e);
-    }
+    return folders.descriptions().stream()
+        .map(QemuReleases::read)
+        .sorted(QemuRelease.BY_VERSION)
+        .toList();
   }
 
   /// The release called `name`, or the newest one whose name starts with `name` and a dot:
@@ -114,7 +85,7 @@ public final class QemuReleases {
     }
     StringBuilder seen = new StringBuilder();
     for (Suite suite : Suite.values()) {
-      Path staging = stage();
+      Path staging = folders.stage();
       try {
         Unpacked unpacked =
             packages.unpack(suite, PACKAGES, true, staging.resolve("root"), progress);
@@ -133,7 +104,7 @@ public final class QemuReleases {
           throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
         }
       } finally {
-        delete(staging);
+        ReleaseFolders.delete(staging);
       }
     }
     throw Problem.RELEASE_FETCH.because(
@@ -149,7 +120,7 @@ public final class QemuReleases {
     if (!Files.isRegularFile(binary) || !Files.isExecutable(binary)) {
       throw Problem.RELEASE_DAMAGED.because(binary + " is not an executable file.");
     }
-    Path staging = stage();
+    Path staging = folders.stage();
     try {
       QemuRelease candidate =
           new QemuRelease(
@@ -165,7 +136,7 @@ public final class QemuReleases {
               binary.toString());
       return install(staging, identified(staging, candidate));
     } finally {
-      delete(staging);
+      ReleaseFolders.delete(staging);
     }
   }
 
@@ -185,7 +156,7 @@ public final class QemuReleases {
   }
 
   private QemuRelease register(int pid, Path image, String sha256, List<String> arguments) {
-    Path staging = stage();
+    Path staging = folders.stage();
     try {
       Path named = Files.readSymbolicLink(image);
       boolean unchanged = Files.isExecutable(named) && sha256(named).equals(sha256);
@@ -208,13 +179,13 @@ public final class QemuReleases {
                   Set.of(),
                   named + " of process " + pid));
       // Another build of the same version is another release.
-      boolean taken = Files.exists(directory.resolve(known.name()));
+      boolean taken = Files.exists(folders.home(known.name()));
       return install(
           staging, taken ? named(known, known.name() + "-" + sha256.substring(0, 8)) : known);
     } catch (IOException e) {
       throw Problem.RELEASE_DAMAGED.because(image + " cannot be read: " + e.getMessage(), e);
     } finally {
-      delete(staging);
+      ReleaseFolders.delete(staging);
     }
   }
 
@@ -255,7 +226,7 @@ public final class QemuReleases {
       throw Problem.RELEASE_DAMAGED.because(
           release.binary() + " is not the file that was added as " + release.name() + ".");
     }
-    QemuProbe.Answer answer = ask(release, directory.resolve(release.name()));
+    QemuProbe.Answer answer = ask(release, folders.home(release.name()));
     if (!answer.version().equals(release.version())) {
       throw Problem.RELEASE_DAMAGED.because(
           release.binary() + " says that it is version " + answer.version() + ".");
@@ -265,7 +236,7 @@ public final class QemuReleases {
 
   /// Removes the release; the caller has made sure that no guest runs on it.
   public void remove(String name) {
-    delete(directory.resolve(get(name).name()));
+    ReleaseFolders.delete(folders.home(get(name).name()));
   }
 
   private static QemuRelease debianRelease(Path staging, String version) {
@@ -313,37 +284,26 @@ public final class QemuReleases {
   }
 
   private QemuRelease install(Path staging, QemuRelease staged) {
-    Path home = directory.resolve(staged.name());
-    if (Files.exists(home)) {
-      throw Problem.RELEASE_NAME.because(staged.name() + " is installed already.");
-    }
+    String name = staged.name();
     QemuRelease release =
         new QemuRelease(
-            staged.name(),
+            name,
             staged.version(),
-            moved(staged.binary(), staging, home),
+            folders.installed(staged.binary(), staging, name),
             staged.arguments().stream()
-                .map(argument -> argument.replace(staging.toString(), home.toString()))
+                .map(
+                    argument -> argument.replace(staging.toString(), folders.home(name).toString()))
                 .toList(),
-            staged.libraries().stream().map(path -> moved(path, staging, home)).toList(),
+            staged.libraries().stream()
+                .map(path -> folders.installed(path, staging, name))
+                .toList(),
             staged.sha256(),
             staged.machines(),
             staged.cpus(),
             staged.capabilities(),
             staged.source());
-    try {
-      Files.write(staging.resolve(DESCRIPTION), QmpMessage.JSON.writeValueAsBytes(release));
-      Files.move(staging, home, StandardCopyOption.ATOMIC_MOVE);
-    } catch (AtomicMoveNotSupportedException e) {
-      throw new IllegalStateException("staging and releases lie on one file system", e);
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(home + " cannot be written: " + e.getMessage(), e);
-    }
+    folders.install(staging, name, QmpMessage.JSON.writeValueAsBytes(release));
     return release;
-  }
-
-  private static Path moved(Path path, Path from, Path to) {
-    return path.startsWith(from) ? to.resolve(from.relativize(path)) : path;
   }
 
   private static QemuProbe.Answer ask(QemuRelease release, Path folder) {
@@ -357,56 +317,7 @@ public final class QemuReleases {
   /// Opens the folders of releases to all: hypervisors of guests that have users of their own start
   /// from them, and nothing in them is a secret. Does nothing where they belong to somebody else.
   public void letOthersRead() {
-    try {
-      if (!Files.isDirectory(directory)) {
-        return;
-      }
-      try (Stream<Path> folders = Files.list(directory)) {
-        for (Path folder : Stream.concat(Stream.of(directory), folders).toList()) {
-          if (Files.isDirectory(folder, LinkOption.NOFOLLOW_LINKS)
-              && Files.getAttribute(folder, "unix:uid").equals(Host.effectiveUid())) {
-            Files.setPosixFilePermissions(folder, READABLE);
-          }
-        }
-      }
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(directory + " cannot be used: " + e.getMessage(), e);
-    }
-  }
-
-  /// A new folder whose name tells its owner, so that what a killed process left can be removed.
-  private Path stage() {
-    try {
-      if (!Files.isDirectory(directory)) {
-        Files.createDirectories(directory);
-        Files.setPosixFilePermissions(directory, READABLE);
-      }
-      removeAbandoned();
-      String prefix = STAGING + ProcessHandle.current().pid() + "-";
-      Path folder = Files.createTempDirectory(directory, prefix).toAbsolutePath();
-      Files.setPosixFilePermissions(folder, READABLE);
-      return folder;
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(directory + " cannot be written: " + e.getMessage(), e);
-    }
-  }
-
-  private void removeAbandoned() throws IOException {
-    try (Stream<Path> folders = Files.list(directory)) {
-      folders
-          .filter(folder -> isStaging(folder) && !isOwned(folder))
-          .toList()
-          .forEach(QemuReleases::delete);
-    }
-  }
-
-  private static boolean isStaging(Path folder) {
-    return String.valueOf(folder.getFileName()).startsWith(STAGING);
-  }
-
-  private static boolean isOwned(Path staging) {
-    Matcher owner = STAGING_OWNER.matcher(String.valueOf(staging.getFileName()));
-    return owner.matches() && ProcessHandle.of(Long.parseLong(owner.group(1))).isPresent();
+    folders.letOthersRead();
   }
 
   private static QemuRelease read(Path description) {
@@ -418,27 +329,6 @@ public final class QemuReleases {
   }
 
   static String sha256(Path file) {
-    try (InputStream in =
-        new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance("SHA-256"))) {
-      in.transferTo(OutputStream.nullOutputStream());
-      return HexFormat.of().formatHex(((DigestInputStream) in).getMessageDigest().digest());
-    } catch (IOException e) {
-      throw Problem.RELEASE_DAMAGED.because(file + " cannot be read: " + e.getMessage(), e);
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has SHA-256", e);
-    }
-  }
-
-  private static void delete(Path folder) {
-    if (!Files.exists(folder)) {
-      return;
-    }
-    try (Stream<Path> files = Files.walk(folder)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.deleteIfExists(file);
-      }
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be removed: " + e.getMessage(), e);
-    }
+    return ReleaseFolders.sha256(file);
   }
 }

@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -29,6 +30,13 @@ final class Qmp implements AutoCloseable {
   private static final int CHUNK_BYTES = 16 * 1024;
   private static final long DRAIN_NANOS = 200_000;
   private static final Duration FOR_EVER = Duration.ofSeconds(Long.MAX_VALUE);
+
+  /// How soon the reader of a channel that is kept sees that it is to end: nothing wakes it.
+  private static final Duration LOOK = Duration.ofMillis(100);
+
+  /// No JSON has this byte, so it ends whatever was begun; the peer answers it with an error that
+  /// has no identifier.
+  private static final byte[] RESET = {(byte) 0xff, '\n'};
 
   /// Told of everything that is not an answer.
   interface Listener {
@@ -58,15 +66,33 @@ final class Qmp implements AutoCloseable {
     }
   }
 
+  /// Whose a channel is.
+  enum Channel {
+    /// This client's own: the channel ends with it, and the peer sees that.
+    OWN,
+    /// Somebody else has the same end of it, and keeps it for the next client: the peer sees
+    /// nothing of this client's end.
+    KEPT,
+    /// One that was kept. The peer does not greet again and has left the negotiation mode; the
+    /// earlier client may have left half a command in it, and taken half a message out of it.
+    FOUND
+  }
+
   /// How a channel is used.
   ///
   /// @param watcher told of everything that passes
   /// @param peer what the watcher knows the other end by
   /// @param patience how long the answer to a command is awaited, more than zero
-  record Use(ControlWatcher watcher, ControlWatcher.Party peer, Duration patience) {
+  record Use(
+      ControlWatcher watcher, ControlWatcher.Party peer, Duration patience, Channel channel) {
     /// Unwatched, with a patience that no hypervisor needs that works.
     static final Use ORDINARY =
         new Use(ControlWatcher.NONE, new ControlWatcher.Party("", 0, 0), PATIENCE);
+
+    /// For a channel of this client's own.
+    Use(ControlWatcher watcher, ControlWatcher.Party peer, Duration patience) {
+      this(watcher, peer, patience, Channel.OWN);
+    }
   }
 
   private final UnixSocket socket;
@@ -80,6 +106,14 @@ final class Qmp implements AutoCloseable {
   private final Object reading = new Object();
 
   private volatile Optional<QmpException> over = Optional.empty();
+  private volatile boolean closed;
+
+  /// Whether what comes next may be the rest of a message. For the reader alone.
+  private boolean torn;
+
+  /// Keeps answers to an earlier client of the same channel apart.
+  private final String prefix;
+
   private final AtomicInteger nextId = new AtomicInteger();
   private final Thread reader;
 
@@ -88,10 +122,16 @@ final class Qmp implements AutoCloseable {
     this.use = use;
     this.listener = listener;
     this.transcript = transcript;
+    this.torn = use.channel() == Channel.FOUND;
+    this.prefix =
+        torn
+            ? Integer.toString(ThreadLocalRandom.current().nextInt(), Character.MAX_RADIX) + "."
+            : "";
     this.reader = Thread.ofPlatform().name("hf-qmp-" + name).daemon().unstarted(this::readAll);
   }
 
-  /// Takes over `socket`, waits for the greeting and leaves the negotiation mode.
+  /// Takes over `socket`, waits for the greeting and leaves the negotiation mode; one that was
+  /// found has left it already, and is only asked whether it answers.
   ///
   /// @throws QmpException when the peer does not greet and answer within `limit`
   static Qmp open(
@@ -111,6 +151,11 @@ final class Qmp implements AutoCloseable {
     long deadline = Clock.monotonicNanos() + limit.toNanos();
     qmp.reader.start();
     try {
+      if (use.channel() == Channel.FOUND) {
+        qmp.post("reset", RESET);
+        qmp.run(limit, "query-status", Map.of());
+        return qmp;
+      }
       await(qmp.greeting, "greeting", limit);
       Duration left = Duration.ofNanos(Math.max(0, deadline - Clock.monotonicNanos()));
       // A process that is starting is busy, so only the limit counts here.
@@ -137,7 +182,7 @@ final class Qmp implements AutoCloseable {
 
   private JsonNode run(
       Duration limit, String command, Map<String, ?> arguments, Fd... descriptors) {
-    String id = Integer.toString(nextId.incrementAndGet());
+    String id = prefix + nextId.incrementAndGet();
     CompletableFuture<JsonNode> answer = expectAnswer(id);
     try {
       use.watcher().sending(use.peer(), command);
@@ -235,9 +280,12 @@ final class Qmp implements AutoCloseable {
       LineBuffer lines = new LineBuffer();
       byte[] chunk = new byte[CHUNK_BYTES];
       List<Fd> strays = new ArrayList<>();
+      Duration look = use.channel() == Channel.OWN ? FOR_EVER : LOOK;
       boolean more = true;
-      while (more) {
-        var _ = socket.fd().pollReadable(FOR_EVER);
+      while (more && !closed) {
+        if (!socket.fd().pollReadable(look)) {
+          continue;
+        }
         synchronized (reading) {
           int count = socket.receive(chunk, strays);
           strays.forEach(Fd::close);
@@ -254,7 +302,17 @@ final class Qmp implements AutoCloseable {
   }
 
   private void dispatch(byte[] line, int length) {
-    QmpMessage message = QmpMessage.decode(line, 0, length);
+    boolean mayBeRest = torn;
+    torn = false;
+    QmpMessage message;
+    try {
+      message = QmpMessage.decode(line, 0, length);
+    } catch (QmpMessage.MalformedException e) {
+      if (mayBeRest) {
+        return;
+      }
+      throw e;
+    }
     String status =
         message instanceof QmpMessage.Event event ? event.data().path("status").asString("") : "";
     if (use.watcher().received(use.peer(), message.name(), status)) {
@@ -300,7 +358,9 @@ final class Qmp implements AutoCloseable {
   /// Ends the connection; the reader thread reports it and releases the socket.
   @Override
   public void close() {
-    if (socket.fd().isOpen()) {
+    // Shut down, a socket would be so for all who have it.
+    closed = use.channel() != Channel.OWN;
+    if (!closed && socket.fd().isOpen()) {
       try {
         socket.shutdown();
       } catch (LinuxException | IllegalStateException e) {

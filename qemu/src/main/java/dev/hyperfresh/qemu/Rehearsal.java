@@ -213,7 +213,7 @@ final class Rehearsal {
                   descriptors,
                   log,
                   true));
-      return new Side(QemuProcess.of(child), control.left(), log);
+      return new Side(HostProcess.of(child), control.left(), log);
     } catch (LinuxException e) {
       control.left().close();
       throw e;
@@ -260,7 +260,7 @@ final class Rehearsal {
 
   /// One of the two processes. For one thread.
   private final class Side implements Qmp.Listener {
-    private final QemuProcess process;
+    private final HostProcess process;
     private final UnixSocket socket;
     private final Path log;
     private final CompletableFuture<String> verdict = new CompletableFuture<>();
@@ -269,7 +269,7 @@ final class Rehearsal {
     private boolean opened;
 
     /// Takes over the process and the socket that leads to its control channel.
-    Side(QemuProcess process, UnixSocket socket, Path log) {
+    Side(HostProcess process, UnixSocket socket, Path log) {
       this.process = process;
       this.socket = socket;
       this.log = log;

@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Release;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,7 +22,7 @@ import java.util.function.Consumer;
 /// The rehearsals that were passed, so that a chain of replacements pays for one. What failed is
 /// never remembered: the cause may be gone. Thread-safe; one is held at a time, since several would
 /// slow each other down, and guests of one shape that move together then share a single one.
-final class Rehearsals {
+final class Rehearsals implements Rehearser {
   private static final String NAME = "rehearsal";
 
   /// What decides how a rehearsal ends.
@@ -68,9 +69,12 @@ final class Rehearsals {
   /// Reading a whole binary takes as long as a third of a rehearsal.
   private final Map<FileState, String> sums = new HashMap<>();
 
-  /// As [dev.hyperfresh.hypervisor.Instance#rehearse].
-  synchronized Check rehearse(
-      QemuInstance source, QemuRelease to, boolean anew, Consumer<String> begins) {
+  @Override
+  public synchronized Check rehearse(
+      QemuInstance source, Release release, boolean anew, Consumer<String> begins) {
+    if (!(release instanceof QemuRelease to)) {
+      return NONE.rehearse(source, release, anew, begins);
+    }
     Launch guest = source.launch();
     if (guest.adopted().isPresent()) {
       return unknown("the machine of a guest that was adopted has no twin yet");
@@ -113,7 +117,7 @@ final class Rehearsals {
     };
   }
 
-  private static Check unknown(String reason) {
+  static Check unknown(String reason) {
     return Check.unknown(
         NAME,
         "Not rehearsed: " + reason + ".",

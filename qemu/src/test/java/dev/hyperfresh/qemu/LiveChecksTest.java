@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -196,19 +197,20 @@ class LiveChecksTest {
   }
 
   private List<Check> checks() {
-    return new LiveChecks(
-            "qemu-7.2.22",
-            spec(),
-            command -> {
-              String answer = answers.get(command);
-              if (answer == null) {
-                throw new Qmp.QmpException("no answer");
-              }
-              return QmpMessage.JSON.readTree(answer);
-            },
-            process,
-            locks)
-        .all();
+    List<Check> checks = new ArrayList<>();
+    checks.addAll(
+        new LiveChecks(
+                "qemu-7.2.22",
+                command -> {
+                  String answer = answers.get(command);
+                  if (answer == null) {
+                    throw new Qmp.QmpException("no answer");
+                  }
+                  return QmpMessage.JSON.readTree(answer);
+                })
+            .all());
+    checks.addAll(new DiskChecks(spec().disks(), process, locks).all());
+    return checks;
   }
 
   private Check named(String name) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.testkit;
 
+import dev.hyperfresh.machine.MachineReleases;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.QemuReleases;
 import java.nio.file.Path;
@@ -31,6 +32,10 @@ final class Cache {
 
   QemuReleases releases() {
     return new QemuReleases(folder.resolve("releases"), packages);
+  }
+
+  MachineReleases machineReleases() {
+    return new MachineReleases(folder.resolve("releases"), packages);
   }
 
   GuestImages images(Consumer<String> progress) {

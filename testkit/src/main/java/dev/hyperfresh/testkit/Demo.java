@@ -10,6 +10,7 @@ import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
+import java.util.function.Consumer;
 import java.util.logging.Level;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
@@ -23,6 +24,7 @@ import picocli.CommandLine.Option;
     name = "demo",
     description = "Replace the hypervisor under a Linux guest that serves TCP, there and back.",
     mixinStandardHelpOptions = true,
+    subcommands = MachineDemo.class,
     footer = {
       "",
       "Boots a Linux guest under QEMU 7.2, replaces it by QEMU 10.0 and back while a TCP stream",
@@ -32,7 +34,8 @@ import picocli.CommandLine.Option;
       "",
       "Examples:",
       "  hyperfresh demo",
-      "  hyperfresh demo --json | tail -n 1"
+      "  hyperfresh demo --json | tail -n 1",
+      "  hyperfresh demo machine                    kernel, KVM and QEMU in one"
     })
 public final class Demo implements ExtraCommand {
   @Option(names = "--json", description = "End with one line of JSON on standard output.")
@@ -59,12 +62,17 @@ public final class Demo implements ExtraCommand {
     if (!network && obstacle.isEmpty()) {
       System.exit(OwnNetwork.runAgain());
     }
+    withDaemon(daemon -> new DemoRun(daemon, Cache.ofThisUser(), out, obstacle).run(json));
+  }
+
+  /// Runs `demonstration` on a daemon of its own, of which nothing is left afterwards.
+  static void withDaemon(Consumer<Daemon> demonstration) {
     Path state = stateDirectory();
     try (Daemon daemon = daemon(state)) {
       // Ctrl-C takes the same way out as the end of the demonstration.
       Thread exit = new Thread(() -> leave(daemon, state), "hf-demo-exit");
       Runtime.getRuntime().addShutdownHook(exit);
-      new DemoRun(daemon, Cache.ofThisUser(), out, obstacle).run(json);
+      demonstration.accept(daemon);
       Runtime.getRuntime().removeShutdownHook(exit);
     } finally {
       clean(state);

@@ -1,6 +1,7 @@
 package dev.hyperfresh.testkit;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.ByteBuffer;
@@ -42,6 +43,15 @@ final class EchoStream implements AutoCloseable {
     } catch (IOException e) {
       socket.close();
       throw e;
+    }
+  }
+
+  /// As [#open], where no checked exception can be thrown.
+  static EchoStream reach(InetSocketAddress guest) {
+    try {
+      return open(guest);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 

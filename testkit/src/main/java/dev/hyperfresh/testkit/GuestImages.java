@@ -29,7 +29,13 @@ import java.util.stream.Stream;
 /// @param sweep the same, which writes to 992 MiB of its memory; needs 1 GiB
 public record GuestImages(Path kernel, Path initrd, Path ring3, Path sweep) {
   private static final List<String> SOURCES =
-      List.of("build.sh", "linux/guest.c", "linux/init", "ring3/ring3.S", "ring3/ring3.ld");
+      List.of(
+          "build.sh",
+          "archive.sh",
+          "linux/guest.c",
+          "linux/init",
+          "ring3/ring3.S",
+          "ring3/ring3.ld");
   private static final int BUILD_LIMIT_SECONDS = 300;
 
   /// Builds the guests under `cache`, or returns those that were built there from the same sources.
@@ -113,9 +119,11 @@ public record GuestImages(Path kernel, Path initrd, Path ring3, Path sweep) {
   }
 
   private static InputStream open(String source) throws IOException {
-    InputStream in = GuestImages.class.getResourceAsStream("/guests/" + source);
+    // Shared with the image of machines.
+    String resource = (source.equals("archive.sh") ? "/image/" : "/guests/") + source;
+    InputStream in = GuestImages.class.getResourceAsStream(resource);
     if (in == null) {
-      throw new IOException("the resource guests/" + source + " is missing");
+      throw new IOException("the resource " + resource + " is missing");
     }
     return in;
   }

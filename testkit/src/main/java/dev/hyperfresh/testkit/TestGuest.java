@@ -4,9 +4,14 @@ import dev.hyperfresh.hyperplexor.Heartbeat;
 import dev.hyperfresh.linux.Mapping;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.PidFd;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
 
 /// What a test guest says of itself in its heartbeat page, read in the guest's own memory. The view
 /// stays valid when the hypervisor is replaced and when all of them have ended.
@@ -42,6 +47,29 @@ final class TestGuest implements AutoCloseable {
     TestGuest guest = in(pid);
     Await.until("the guest's heartbeat", patience, guest::findPage);
     return guest;
+  }
+
+  /// Takes the memory of guest `name` from the hardware of a machine in which it runs, and waits
+  /// until the guest counts.
+  static TestGuest beatingInMachine(int pid, String name, Duration patience) {
+    try (PidFd hardware = PidFd.open(pid)) {
+      MemFd memory = MemFd.adopt(hardware.takeFd(memory(pid, name)));
+      return beatingIn(memory, patience);
+    }
+  }
+
+  private static int memory(int pid, String name) {
+    Path folder = Path.of("/proc", Integer.toString(pid), "fd");
+    try (Stream<Path> open = Files.list(folder)) {
+      for (Path descriptor : open.toList()) {
+        if (Files.readSymbolicLink(descriptor).toString().startsWith("/memfd:hf-" + name + " ")) {
+          return Integer.parseInt(String.valueOf(descriptor.getFileName()));
+        }
+      }
+      throw new IllegalStateException("process " + pid + " has no memory of " + name);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /// Waits until the guest counts, whichever hypervisor runs it.
@@ -114,6 +142,11 @@ final class TestGuest implements AutoCloseable {
   /// How many files had other contents when the guest read them back.
   long fileMismatches() {
     return word(page, 17);
+  }
+
+  /// How much of the memory has pages behind it.
+  long populatedBytes() {
+    return memory.populatedBytes();
   }
 
   /// Which memory it is: equal for two views of the same.

@@ -30,10 +30,12 @@ class ArchitectureTest {
           "linux", Set.of(),
           "hypervisor", Set.of("linux"),
           "qemu", Set.of("hypervisor", "linux"),
+          "machine", Set.of("hypervisor", "linux", "qemu"),
           "hyperplexor", Set.of("hypervisor", "linux"),
-          "daemon", Set.of("hyperplexor", "qemu", "hypervisor", "linux"),
-          "cli", Set.of("daemon", "hyperplexor", "hypervisor"),
-          "testkit", Set.of("cli", "daemon", "hyperplexor", "qemu", "hypervisor", "linux"));
+          "daemon", Set.of("hyperplexor", "machine", "qemu", "hypervisor", "linux"),
+          "cli", Set.of("daemon", "machine", "hyperplexor", "hypervisor"),
+          "testkit",
+              Set.of("cli", "daemon", "machine", "hyperplexor", "qemu", "hypervisor", "linux"));
 
   private static final JavaClasses MAIN =
       new ClassFileImporter()

@@ -47,6 +47,11 @@ final class MortalDaemon {
     return line;
   }
 
+  /// A hypervisor that kills this process, right before or after one call of it.
+  static Hypervisor mortal(Hypervisor real, String when, String call) {
+    return new MortalDaemon(when, call).hypervisor(real);
+  }
+
   private Hypervisor hypervisor(Hypervisor real) {
     InvocationHandler handler =
         (_, method, arguments) -> {

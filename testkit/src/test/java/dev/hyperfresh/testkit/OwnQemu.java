@@ -113,6 +113,12 @@ final class OwnQemu implements AutoCloseable {
     return List.copyOf(events).stream().anyMatch(line -> line.contains("\"STOP\""));
   }
 
+  /// Whether it has reported `event` with `detail` in the same line.
+  boolean reported(String event, String detail) {
+    return List.copyOf(events).stream()
+        .anyMatch(line -> line.contains("\"" + event + "\"") && line.contains(detail));
+  }
+
   /// Fails unless the QEMU says that its guest runs.
   void assertRunning() throws IOException {
     say("query-status");

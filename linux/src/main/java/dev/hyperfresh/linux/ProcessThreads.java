@@ -1,4 +1,4 @@
-package dev.hyperfresh.qemu;
+package dev.hyperfresh.linux;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -9,12 +9,12 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /// The threads of a process as proc(5) shows them.
-final class ProcessThreads {
+public final class ProcessThreads {
   private ProcessThreads() {}
 
   /// Whether no thread of process `pid` can run: each is stopped or dead. `SIGSTOP` reaches the
   /// threads one after the other, so that the first one's state does not tell of the rest.
-  static boolean allStopped(int pid) {
+  public static boolean allStopped(int pid) {
     Path tasks = Path.of("/proc", Integer.toString(pid), "task");
     try (Stream<Path> listed = Files.list(tasks)) {
       List<Path> threads = listed.toList();

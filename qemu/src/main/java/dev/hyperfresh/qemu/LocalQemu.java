@@ -1,0 +1,141 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.ProcessMemory;
+import dev.hyperfresh.linux.ProcessThreads;
+import dev.hyperfresh.linux.Signals;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.stream.Stream;
+
+/// A QEMU that is a process of this host.
+final class LocalQemu implements QemuProcess {
+  private final HostProcess process;
+  private final Launch launch;
+  private final Path qmpSocket;
+  private final Path console;
+
+  /// Takes over `process` and its sockets.
+  LocalQemu(HostProcess process, Launch launch, Path qmpSocket, Path console) {
+    this.process = process;
+    this.launch = launch;
+    this.qmpSocket = qmpSocket;
+    this.console = console;
+  }
+
+  @Override
+  public int pid() {
+    return process.pid();
+  }
+
+  @Override
+  public void stop() {
+    signal(Signals.STOP);
+  }
+
+  @Override
+  public boolean stands() {
+    return ProcessThreads.allStopped(pid());
+  }
+
+  @Override
+  public void goOn() {
+    signal(Signals.CONT);
+  }
+
+  @Override
+  public void condemn() {
+    signal(Signals.KILL);
+  }
+
+  private void signal(int signal) {
+    try {
+      process.pidFd().signal(signal);
+    } catch (LinuxException | IllegalStateException e) {
+      throw new TroubleException(String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  @Override
+  public boolean awaitEnd(Duration limit) {
+    return process.awaitEnd(limit);
+  }
+
+  @Override
+  public void kill() {
+    try {
+      process.kill();
+    } catch (LinuxException | IllegalStateException e) {
+      throw new TroubleException(String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  @Override
+  public long bytesRead() {
+    try (Stream<String> lines = Files.lines(Path.of("/proc", Integer.toString(pid()), "io"))) {
+      return lines
+          .filter(line -> line.startsWith("rchar: "))
+          .mapToLong(line -> Long.parseLong(line.substring(7)))
+          .findFirst()
+          .orElse(0);
+    } catch (IOException | UncheckedIOException e) {
+      return 0;
+    }
+  }
+
+  @Override
+  public OptionalLong pageFaults() {
+    return Host.pageFaults(pid());
+  }
+
+  @Override
+  public long populate(MemFd memory) {
+    return ProcessMemory.sharedMappings(pid(), memory).stream()
+        .mapToLong(mapping -> mapping.populate(memory))
+        .sum();
+  }
+
+  @Override
+  public boolean sharesMemory(MemFd memory) {
+    return !ProcessMemory.sharedMappings(pid(), memory).isEmpty();
+  }
+
+  @Override
+  public List<Check> diskChecks() {
+    return new DiskChecks(
+            launch.spec().disks(),
+            Path.of("/proc", Integer.toString(pid())),
+            Path.of("/proc/locks"))
+        .all();
+  }
+
+  @Override
+  public String confinement() {
+    return QemuUser.describe(launch, pid());
+  }
+
+  @Override
+  public String lastWords() {
+    return Qemu.lastLines(Qemu.log(launch.files(), launch.generation()), "");
+  }
+
+  @Override
+  public void close() {
+    boolean foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
+    // Reaps the process if it has ended; if it lives, it goes on without us.
+    if (awaitEnd(Duration.ZERO) && !foreign) {
+      Qemu.removeSockets(qmpSocket, console);
+    }
+    process.close();
+  }
+}

@@ -1,0 +1,55 @@
+package dev.hyperfresh.testkit;
+
+import dev.hyperfresh.cli.Logging;
+import dev.hyperfresh.daemon.Daemon;
+import java.io.PrintStream;
+import java.util.logging.Level;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/// `hyperfresh demo machine`: the whole hypervisor, kernel and all, replaced under two guests.
+@Command(
+    name = "machine",
+    description =
+        "Replace kernel, KVM and QEMU under two Linux guests, by a machine for a machine.",
+    mixinStandardHelpOptions = true,
+    footer = {
+      "",
+      "Boots two guests in a machine with Linux 6.1, boots a machine with Linux 6.12 beside it, and",
+      "moves both guests over while a TCP stream and their heartbeats go on. Then the old machine is",
+      "ended. Uses its own daemon in a directory that is removed at the end; what it fetches or",
+      "builds is kept in the cache for the next time. Where the host has no nested KVM, the machines",
+      "are translated, and everything is slower by as much.",
+      "",
+      "Examples:",
+      "  hyperfresh demo machine",
+      "  hyperfresh demo machine --json | tail -n 1"
+    })
+final class MachineDemo implements Runnable {
+  @Option(names = "--json", description = "End with one line of JSON on standard output.")
+  private boolean json;
+
+  @Option(
+      names = OwnNetwork.INSIDE,
+      hidden = true,
+      description = "Runs in a network namespace already.")
+  private boolean network;
+
+  @Override
+  public void run() {
+    Logging.plain(Level.WARNING);
+    PrintStream out = json ? System.err : System.out;
+    String obstacle = network ? "" : OwnNetwork.obstacle();
+    if (!network) {
+      MachineDemoRun.fetch(Cache.ofThisUser(), out);
+    }
+    if (!network && obstacle.isEmpty()) {
+      System.exit(OwnNetwork.runAgain());
+    }
+    Demo.withDaemon(daemon -> demonstrate(daemon, out, obstacle));
+  }
+
+  private void demonstrate(Daemon daemon, PrintStream out, String obstacle) {
+    new MachineDemoRun(daemon, Cache.ofThisUser(), out, obstacle).run(json);
+  }
+}

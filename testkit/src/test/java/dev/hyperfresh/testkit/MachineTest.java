@@ -1,0 +1,429 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.Disk;
+import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.machine.Machine;
+import dev.hyperfresh.machine.MachineKind;
+import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.machine.MachineReleases;
+import dev.hyperfresh.machine.MachineSettings;
+import dev.hyperfresh.machine.Machines;
+import dev.hyperfresh.qemu.Qemu;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.Function;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// Linux guests under KVM in machines, which move from one machine to the next.
+@Tag("slow")
+class MachineTest {
+  private static final Duration BOOT = Duration.ofMinutes(4);
+  private static final Duration MAX_BLACKOUT = Duration.ofSeconds(20);
+  private static final MachineReleases RELEASES =
+      new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
+
+  @RegisterExtension final Workspace workspace = Workspace.ofTest();
+
+  private Machines machines;
+  private Hyperplexor hyperplexor;
+
+  /// What happens to the state on its way to a target, when something is to happen.
+  private volatile Optional<Function<Integer, ChannelRelay.Then>> fault = Optional.empty();
+
+  private final List<ChannelRelay> relays = new ArrayList<>();
+
+  @BeforeEach
+  void open() {
+    Qemu processes = new Qemu();
+    hyperplexor =
+        new Hyperplexor(
+            workspace.state(),
+            new Kinds(processes, faulty(new MachineKind(processes))),
+            Workshop.KVM,
+            _ -> {});
+    machines =
+        new Machines(workspace.state().resolve("machines"), workspace.state().resolve("run"));
+  }
+
+  @AfterEach
+  void close() {
+    hyperplexor.close();
+    relays.forEach(ChannelRelay::close);
+    machines.close();
+    assertThat(workspace.sockets()).isEmpty();
+  }
+
+  private Hypervisor faulty(MachineKind real) {
+    return Overlay.on(
+        Hypervisor.class,
+        real,
+        Map.of(
+            "startWaiting",
+            arguments -> faulty(real.startWaiting((Launch) Objects.requireNonNull(arguments[0])))));
+  }
+
+  private Instance faulty(Instance target) {
+    return Overlay.on(
+        Instance.class,
+        target,
+        Map.of(
+            "expect",
+            arguments -> {
+              expect(target, (Fd) Objects.requireNonNull(arguments[0]));
+              return null;
+            }));
+  }
+
+  private void expect(Instance target, Fd channel) {
+    if (fault.isEmpty()) {
+      target.expect(channel);
+      return;
+    }
+    relays.add(ChannelRelay.insert(channel, target::expect, 0, fault.get(), "machine"));
+    fault = Optional.empty();
+  }
+
+  private static MachineRelease release(String kernel, String qemu) {
+    String name = "machine-" + kernel + "+qemu-" + qemu;
+    return RELEASES.find(name).orElseGet(() -> RELEASES.build(kernel, qemu, Workshop::say));
+  }
+
+  private Machine machine(String name, String kernel, String qemu) {
+    Machine machine =
+        machines.create(
+            new MachineSettings(
+                name,
+                release(kernel, qemu),
+                Workshop.release("qemu-10.0"),
+                Accelerator.TCG,
+                1,
+                MachineSettings.DEFAULT_MEMORY_BYTES));
+    Workshop.say(
+        String.format(
+            Locale.ROOT,
+            "%s runs %s: up after %.1f s",
+            name,
+            machine.settings().release().name(),
+            machine.bootMs() / 1000));
+    return machine;
+  }
+
+  private TestGuest booted(String name, Release on, List<Disk> disks, List<Nic> nics) {
+    hyperplexor.create(Workshop.linux(name, 256, disks, nics), on, Progress.NONE);
+    return beating(name);
+  }
+
+  private TestGuest beating(String name) {
+    TestGuest guest = TestGuest.beatingInMachine(hyperplexor.show(name).pid(), name, BOOT);
+    Workshop.awaitReady(workspace.files(name));
+    return guest;
+  }
+
+  private ReplacementRecord replace(String guest, Release to) {
+    ReplacementRecord record = hyperplexor.replace(guest, to, MAX_BLACKOUT, Progress.NONE);
+    Workshop.say(figures(record));
+    return record;
+  }
+
+  private static String figures(ReplacementRecord record) {
+    return String.format(
+        Locale.ROOT,
+        "%s from %s to %s: %s, blackout %.0f ms, guest stood %.0f ms (floor %.0f), %d state bytes",
+        record.guest(),
+        record.from(),
+        record.to(),
+        record.outcome(),
+        record.blackoutMs().orElse(0),
+        record.guestGapMs().orElse(0),
+        record.noiseFloorMs().orElse(0),
+        record.stateBytes());
+  }
+
+  private static void assertCommitted(ReplacementRecord record) {
+    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.ramBytesCopied()).isEqualTo(OptionalLong.of(0));
+    assertThat(record.stateBytes()).isBetween(10_000L, 4_000_000L);
+    assertThat(record.kind()).isEqualTo("machine");
+    assertThat(record.heartbeatWentBack()).isFalse();
+  }
+
+  private static boolean maps(int pid, String guest) {
+    try {
+      return Files.readString(Path.of("/proc", Integer.toString(pid), "maps"))
+          .contains("/memfd:hf-" + guest + " ");
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /// The hardware unmaps a window that was ejected a moment later.
+  private static void awaitGone(Machine machine, String guest) {
+    Workshop.await(
+        "the end of the window of " + guest + " in " + machine.name(),
+        Duration.ofSeconds(5),
+        () -> machine.ended() || !maps(machine.pid(), guest));
+  }
+
+  private Path image() throws IOException {
+    Path image = workspace.state().resolve("disk.raw");
+    try (RandomAccessFile file = new RandomAccessFile(image.toFile(), "rw")) {
+      file.setLength(16 << 20);
+    }
+    return image;
+  }
+
+  /// The whole promise: another kernel, KVM and QEMU under a guest that serves TCP and writes to
+  /// its disk, there and back. In the same run, for comparison, the same guest between two
+  /// processes, and the way of the state with nobody at its ends.
+  @Test
+  void aGuestMovesFromKernelToKernelAndBack() throws Exception {
+    try (TestNetwork network = TestNetwork.create()) {
+      Machine older = machine("older", "6.1", "10.0");
+      Machine newer = machine("newer", "6.12", "10.0");
+      Path image = image();
+      List<ReplacementRecord> records = new ArrayList<>();
+      try (TestGuest guest =
+          network.within(() ->
+              booted(
+                  "web1",
+                  older,
+                  List.of(new Disk(image, Disk.Format.RAW, false)),
+                  List.of(new Nic("hf-mach0", Optional.empty(), "52:54:00:77:00:02"))))) {
+        network.ip("link", "set", "lo", "up");
+        network.ip("addr", "add", "10.77.0.1/24", "dev", "hf-mach0");
+        try (EchoStream stream =
+            network.within(() -> EchoStream.reach(new InetSocketAddress("10.77.0.2", 7)))) {
+          for (Machine to : List.of(newer, older, newer)) {
+            Machine from = to == newer ? older : newer;
+            stream.takeLongestStallMs();
+            long beats = guest.counter();
+            long populated = guest.populatedBytes();
+            records.add(replace("web1", to));
+            assertCommitted(records.getLast());
+            Workshop.say(
+                String.format(Locale.ROOT, "  TCP stood %.0f ms", stream.takeLongestStallMs()));
+            awaitGone(from, "web1");
+            assertThat(maps(to.pid(), "web1")).isTrue();
+            assertThat(guest.populatedBytes() - populated).isLessThan(16 << 20);
+            guest.awaitBeat(Duration.ofSeconds(10));
+            assertThat(guest.counter()).isGreaterThan(beats);
+          }
+          stream.finish(Duration.ofSeconds(30));
+          assertThat(stream.fault()).isEmpty();
+          assertThat(stream.bytesLost()).isZero();
+          assertThat(stream.bytesSent()).isPositive();
+        }
+        assertThat(
+                hyperplexor
+                    .plan("web1", Workshop.release("qemu-10.0"), false, Progress.NONE)
+                    .stream()
+                    .filter(Check::failed)
+                    .map(Check::name))
+            .as("what keeps a guest with a card from a process")
+            .contains("network cards");
+        long summed = guest.passes();
+        Workshop.await("another sum", Duration.ofSeconds(60), () -> guest.passes() > summed);
+        assertThat(guest.mismatches()).isZero();
+        assertThat(guest.diskErrors()).isZero();
+        assertThat(guest.echoConnections()).isEqualTo(1);
+        long acknowledged = guest.diskSequence();
+        long boot = guest.bootId();
+        hyperplexor.delete("web1");
+        DiskRecords written = DiskRecords.read(image, boot);
+        assertThat(written.damaged()).isEmpty();
+        assertThat(written.highest()).isGreaterThanOrEqualTo(acknowledged).isGreaterThan(10);
+      }
+      compare(records, older, newer);
+    }
+  }
+
+  private void compare(List<ReplacementRecord> moves, Machine older, Machine newer) {
+    double machine = median(moves.stream().map(r -> r.blackoutMs().orElseThrow()).toList());
+    int bytes = (int) moves.getLast().stateBytes();
+    List<Double> ways = new ArrayList<>();
+    for (int i = 0; i < 5; i++) {
+      ways.add(older.relayMs(newer, bytes));
+    }
+    double way = median(ways);
+    double process = betweenProcesses();
+    Workshop.say(
+        String.format(
+            Locale.ROOT,
+            "blackout between machines %.1f ms, between processes %.1f ms; the way of %d bytes"
+                + " alone %.1f ms",
+            machine,
+            process,
+            bytes,
+            way));
+    assertThat(way).as("the way alone, ms").isLessThan(machine - way);
+  }
+
+  private double betweenProcesses() {
+    List<Double> blackouts = new ArrayList<>();
+    Release older = Workshop.release("qemu-7.2");
+    Release newer = Workshop.release("qemu-10.0");
+    hyperplexor.create(Workshop.linux("flat", 256, List.of(), List.of()), older, Progress.NONE);
+    try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("flat").pid(), BOOT)) {
+      for (Release to : List.of(newer, older, newer)) {
+        blackouts.add(replace("flat", to).blackoutMs().orElseThrow());
+        guest.awaitBeat(Duration.ofSeconds(10));
+      }
+    }
+    hyperplexor.delete("flat");
+    return median(blackouts);
+  }
+
+  private static double median(List<Double> values) {
+    return values.stream().sorted(Comparator.naturalOrder()).toList().get(values.size() / 2);
+  }
+
+  /// Two guests of a machine with an old QEMU move together to one with a new QEMU, in which a
+  /// stream was rejected first, and a channel broke: then they stayed where they were.
+  @Test
+  void guestsMoveTogetherAndStayWhenTheirStateIsRejected() throws Exception {
+    Machine older = machine("older", "6.1", "7.2");
+    Machine newer = machine("newer", "6.12", "10.0");
+    try (TestGuest one = booted("one", older, List.of(), List.of());
+        TestGuest two = booted("two", older, List.of(), List.of())) {
+      fault = Optional.of(_ -> ChannelRelay.Then.CORRUPT);
+      assertStays("one", older, newer, one, MAX_BLACKOUT);
+      fault = Optional.of(_ -> ChannelRelay.Then.CUT);
+      assertStays("one", older, newer, one, Duration.ofSeconds(3));
+      Rollout.Result result =
+          hyperplexor.rollOut(
+              new Rollout.Order(
+                  List.of("one", "two"),
+                  newer,
+                  Optional.empty(),
+                  2,
+                  0,
+                  Duration.ZERO,
+                  MAX_BLACKOUT,
+                  true),
+              (guest, maxBlackout, progress) ->
+                  hyperplexor.replace(guest, newer, maxBlackout, progress),
+              Rollout.Audience.NONE);
+      assertThat(result.misses()).isEmpty();
+      result
+          .guests()
+          .forEach(entry -> {
+            Workshop.say(figures(entry.record().orElseThrow()));
+            assertCommitted(entry.record().orElseThrow());
+          });
+      one.awaitBeat(Duration.ofSeconds(10));
+      two.awaitBeat(Duration.ofSeconds(10));
+      awaitGone(older, "one");
+      awaitGone(older, "two");
+    }
+    hyperplexor.delete("one");
+    hyperplexor.delete("two");
+    awaitGone(newer, "one");
+    awaitGone(newer, "two");
+  }
+
+  private void assertStays(
+      String name, Machine older, Machine newer, TestGuest guest, Duration maxBlackout) {
+    ReplacementRecord record = hyperplexor.replace(name, newer, maxBlackout, Progress.NONE);
+    Workshop.say(
+        String.format(
+            Locale.ROOT,
+            "%s: %s after %.0f ms",
+            record.outcome(),
+            record.detail(),
+            record.phases().rollBackMs().orElse(0)));
+    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(hyperplexor.show(name).release()).isEqualTo(older.name());
+    guest.awaitBeat(Duration.ofSeconds(10));
+    awaitGone(newer, name);
+  }
+
+  /// The new machine is killed while it loads, and another one hangs: the guest goes on in the old
+  /// one both times. Then the guest goes from a machine to a process and back.
+  @Test
+  void aGuestOutlivesMachinesThatDieOrHang() throws Exception {
+    Machine older = machine("older", "6.1", "10.0");
+    try (TestGuest guest = booted("web1", older, List.of(), List.of())) {
+      Machine dies = machine("dies", "6.12", "10.0");
+      fault = Optional.of(_ -> signal(dies.pid(), Signals.KILL));
+      assertStays("web1", older, dies, guest, MAX_BLACKOUT);
+      machines.delete("dies");
+      Machine hangs = machine("hangs", "6.12", "10.0");
+      fault = Optional.of(_ -> signal(hangs.pid(), Signals.STOP));
+      assertStays("web1", older, hangs, guest, Duration.ofSeconds(2));
+      machines.delete("hangs");
+      assertThatThrownBy(() -> hyperplexor.replace("web1", hangs, MAX_BLACKOUT, Progress.NONE))
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e -> {
+                assertThat(e.problem()).isEqualTo(Problem.REPLACE_OBSTACLES);
+                assertThat(e.detail()).contains("Machine hangs has ended.");
+              });
+      guest.awaitBeat(Duration.ofSeconds(10));
+    }
+    hyperplexor.delete("web1");
+  }
+
+  private static ChannelRelay.Then signal(int pid, int signal) {
+    try (PidFd process = PidFd.open(pid)) {
+      process.signal(signal);
+    }
+    return ChannelRelay.Then.PASS_ON;
+  }
+
+  /// A guest that is translated wherever it runs goes into a machine only for as long as that is
+  /// wanted.
+  @Test
+  void aGuestGoesFromAProcessToAMachineAndBack() {
+    Release process = Workshop.release("qemu-10.0");
+    Machine machine = machine("nested", "6.12", "10.0");
+    GuestSpec spec = Workshop.ring3("count", 64, AcceleratorWish.TCG);
+    hyperplexor.create(spec, process, Progress.NONE);
+    try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("count").pid(), BOOT)) {
+      assertCommitted(replace("count", machine));
+      guest.awaitBeat(Duration.ofSeconds(30));
+      ReplacementRecord back = replace("count", process);
+      assertThat(back.outcome()).as(back.detail()).isEqualTo("committed");
+      assertThat(back.kind()).isEqualTo("process");
+      guest.awaitBeat(Duration.ofSeconds(30));
+    }
+    hyperplexor.delete("count");
+  }
+}
