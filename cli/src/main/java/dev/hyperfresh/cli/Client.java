@@ -4,6 +4,7 @@ import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import io.helidon.common.buffers.DataReader;
 import io.helidon.http.Method;
 import io.helidon.webclient.api.HttpClientRequest;
 import io.helidon.webclient.api.HttpClientResponse;
@@ -19,6 +20,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Supplier;
 import tools.jackson.databind.JsonNode;
 
@@ -85,6 +87,7 @@ final class Client {
   /// Asks for work and follows it to its result.
   JsonNode work(String path, Map<String, ?> body, Progress progress) {
     WebClient http = connection();
+    Optional<JsonNode> result = Optional.empty();
     try (HttpClientResponse response = submit(http, path, body);
         BufferedReader lines =
             new BufferedReader(
@@ -98,17 +101,26 @@ final class Client {
           progress.step(
               step.path("state").asString(""), guest.isEmpty() ? text : guest + ": " + text);
         } else if (message.has("result")) {
-          return message.path("result");
+          result = Optional.of(message.path("result"));
+          break;
         } else {
           throw problem(message.has("problem") ? message.path("problem") : message);
         }
       }
-      throw Problem.DAEMON_ABSENT.because("The daemon ended before the work did.");
     } catch (IOException e) {
-      throw new UncheckedIOException(e);
+      if (result.isEmpty()) {
+        throw new UncheckedIOException(e);
+      }
+    } catch (IllegalStateException | DataReader.InsufficientDataAvailableException e) {
+      // A daemon that gives way to a newer one ends right after its last answer.
+      if (result.isEmpty()) {
+        throw e;
+      }
     } finally {
       http.closeResource();
     }
+    return result.orElseThrow(
+        () -> Problem.DAEMON_ABSENT.because("The daemon ended before the work did."));
   }
 
   private HttpClientResponse submit(WebClient http, String path, Map<String, ?> body) {
