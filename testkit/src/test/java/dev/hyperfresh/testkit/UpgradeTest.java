@@ -34,7 +34,13 @@ class UpgradeTest {
 
   @BeforeEach
   void prepare() throws Exception {
-    var _ = new TestReleases(workspace.state().resolve("releases"));
+    TestReleases releases = new TestReleases(workspace.state().resolve("releases"));
+    // What it is started for is in flight until it may go on.
+    releases.script(
+        "qemu-90.0.0",
+        Workshop.release("qemu-10.0"),
+        "while [[ -e '%s' ]]; do touch '%s'; sleep 0.05; done; exec REAL \"$@\""
+            .formatted(hold(), held()));
     Files.copy(Workshop.images().ring3(), workspace.state().resolve("ring3.elf"));
     Path spec =
         Files.writeString(
@@ -112,13 +118,17 @@ class UpgradeTest {
   @Test
   void aReplacementInFlightEndsFirst() throws Exception {
     TestGuest.beatingIn(show().path("pid").asInt(), Workshop.BOOT).close();
+    Path log = log();
     Process client = replacing();
-
-    daemon(workspace.state(), "--upgrade");
+    start(workspace.state(), "--upgrade");
+    Path said = log();
+    awaitUpgrade(log);
+    goOn();
 
     assertThat(client.waitFor(60, TimeUnit.SECONDS)).isTrue();
     assertThat(client.exitValue()).as(client()).isZero();
-    assertThat(show().path("release").asString()).startsWith("qemu-10.0");
+    Workshop.await("the new daemon", START, () -> Workshop.contains(said, "serving on"));
+    assertThat(show().path("release").asString()).isEqualTo("qemu-90.0.0");
     assertThat(run("history", "--json").succeeds().json().path("replacements")).hasSize(1);
   }
 
@@ -129,9 +139,9 @@ class UpgradeTest {
     Path log = log();
     Process client = replacing();
     Process next = start(workspace.state(), "--upgrade");
-    Workshop.await(
-        "the beginning of the upgrade", START, () -> Workshop.contains(log, "wants to take over"));
+    awaitUpgrade(log);
     next.destroyForcibly().waitFor();
+    goOn();
 
     assertThat(client.waitFor(60, TimeUnit.SECONDS)).isTrue();
     assertThat(client.exitValue()).as(client()).isZero();
@@ -152,10 +162,10 @@ class UpgradeTest {
     Process client = replacing();
     Process next = start(workspace.state(), "--upgrade");
     Path said = log();
-    Workshop.await(
-        "the beginning of the upgrade", START, () -> Workshop.contains(log, "wants to take over"));
+    awaitUpgrade(log);
     old.destroyForcibly().waitFor();
     client.destroyForcibly().waitFor();
+    goOn();
 
     Workshop.await("the new daemon", START, () -> Workshop.contains(said, "serving on"));
     assertThat(next.isAlive()).isTrue();
@@ -242,15 +252,34 @@ class UpgradeTest {
     }
   }
 
+  /// A replacement that stays in flight until [#goOn].
   private Process replacing() throws Exception {
+    Files.createFile(hold());
     List<String> command =
         CommandRun.command(
-            "replace", "web1", "--to", "qemu-10.0", "--state", workspace.state().toString());
+            "replace", "web1", "--to", "qemu-90.0.0", "--state", workspace.state().toString());
     Path said = workspace.state().resolve("client.txt");
     Process client =
         new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(said.toFile()).start();
-    Workshop.await("a replacement", START, () -> Workshop.contains(said, "Planned"));
+    Workshop.await("a replacement", START, () -> Files.exists(held()));
     return client;
+  }
+
+  private static void awaitUpgrade(Path log) {
+    Workshop.await(
+        "the beginning of the upgrade", START, () -> Workshop.contains(log, "wants to take over"));
+  }
+
+  private void goOn() throws IOException {
+    Files.delete(hold());
+  }
+
+  private Path hold() {
+    return workspace.state().resolve("hold");
+  }
+
+  private Path held() {
+    return workspace.state().resolve("held");
   }
 
   private String client() throws IOException {
