@@ -85,9 +85,8 @@ record Survivors(
   private Verdict decide(
       GuestFile.Tenant source, GuestFile.Tenant target, Function<String, Release> releases) {
     Listener heard = new Listener(target.generation());
-    // A daemon that was killed while it gave a switch up may have left the target stopped. What
-    // that
-    // one did with it was in doubt, and is again.
+    // A daemon that was killed while it gave a switch up may have left the target stopped. What it
+    // had decided is not known, so that all is decided anew.
     hypervisor.goOn(target.in(files));
     Release release = releases.apply(target.release());
     Hypervisor.Holdings held = hypervisor.holdings(release, file.spec(), target.pid(), 0);
