@@ -80,6 +80,8 @@ public final class Views {
     json.put("plan_ms", rounded(record.phases().planMs()));
     json.put("prepare_ms", rounded(record.phases().prepareMs()));
     json.put("hand_over_ms", rounded(record.phases().handOverMs()));
+    put(json, "save_ms", record.phases().saveMs());
+    put(json, "load_ms", record.phases().loadMs());
     put(json, "roll_back_ms", record.phases().rollBackMs());
     json.put("retire_ms", rounded(record.phases().retireMs()));
     json.put("total_ms", rounded(record.totalMs()));

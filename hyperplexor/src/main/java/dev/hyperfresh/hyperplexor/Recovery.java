@@ -448,7 +448,8 @@ final class Recovery implements AutoCloseable {
           ReplacementRecord.Aftermath.UNKNOWN,
           OptionalLong.empty(),
           0,
-          new ReplacementRecord.Phases(0, 0, 0, OptionalDouble.empty(), 0),
+          new ReplacementRecord.Phases(
+              0, 0, 0, OptionalDouble.empty(), OptionalDouble.empty(), OptionalDouble.empty(), 0),
           Duration.between(entry.at(), Instant.now()).toNanos() / 1e6,
           outcome,
           problem,

@@ -78,6 +78,9 @@ final class Replacement {
   private OptionalDouble rollBackMs = OptionalDouble.empty();
   private long orderedMicros;
   private OptionalLong stoppedMicros = OptionalLong.empty();
+  private OptionalLong sentMicros = OptionalLong.empty();
+  private OptionalDouble saveMs = OptionalDouble.empty();
+  private OptionalDouble loadMs = OptionalDouble.empty();
 
   /// @param plan looks at everything before anything is touched, and throws when it would go wrong
   Replacement(
@@ -310,6 +313,8 @@ final class Replacement {
         }
         case InstanceEvent.Stopped stop when stop.generation() == source.generation() ->
             stoppedMicros = OptionalLong.of(stop.atMicros());
+        case InstanceEvent.HandOverSent sent when sent.generation() == source.generation() ->
+            sentMicros = OptionalLong.of(sent.atMicros());
         case InstanceEvent.HandOverFailed failure when isOurs(failure) -> {
           return giveUp(Problem.REPLACE_SWITCH.because(side(failure) + failure.reason()));
         }
@@ -537,10 +542,32 @@ final class Replacement {
         stoppedMicros.isPresent()
             ? OptionalDouble.of((committed.resumedMicros() - stoppedMicros.getAsLong()) / 1e3)
             : OptionalDouble.empty();
+    divide(committed.resumedMicros());
     ReplacementRecord record =
         record(blackoutMs, ramBytesCopied, stateBytes, retireMs, "committed", "", "");
     closeWatch();
     return new Retired(record);
+  }
+
+  /// Divides the blackout where the source had sent everything. Its report can come after the
+  /// target's RESUME, and is not waited for: a source that has ended has reported all. The clocks
+  /// of two machines agree only so far, so that it may seem to have come outside of the blackout.
+  private void divide(long resumedMicros) {
+    guest
+        .mailbox()
+        .forEach(event -> {
+          if (event instanceof InstanceEvent.HandOverSent sent
+              && sent.generation() == source.generation()) {
+            sentMicros = OptionalLong.of(sent.atMicros());
+          }
+        });
+    if (stoppedMicros.isEmpty() || sentMicros.isEmpty()) {
+      return;
+    }
+    long stopped = stoppedMicros.getAsLong();
+    long sent = Math.clamp(sentMicros.getAsLong(), stopped, Math.max(stopped, resumedMicros));
+    saveMs = OptionalDouble.of((sent - stopped) / 1e3);
+    loadMs = OptionalDouble.of((resumedMicros - sent) / 1e3);
   }
 
   /// The two hypervisors report on channels of their own, so the source's STOP can be read after
@@ -556,6 +583,8 @@ final class Replacement {
         kept.add(event);
       } else if (event instanceof InstanceEvent.Stopped stop) {
         stoppedMicros = OptionalLong.of(stop.atMicros());
+      } else if (event instanceof InstanceEvent.HandOverSent sent) {
+        sentMicros = OptionalLong.of(sent.atMicros());
       } else if (event instanceof InstanceEvent.Ended) {
         sourceEnded = true;
       }
@@ -597,7 +626,8 @@ final class Replacement {
         aftermath,
         ramBytesCopied,
         stateBytes,
-        new ReplacementRecord.Phases(planMs, prepareMs, handOverMs, rollBackMs, retireMs),
+        new ReplacementRecord.Phases(
+            planMs, prepareMs, handOverMs, saveMs, loadMs, rollBackMs, retireMs),
         millisSince(start),
         outcome,
         problem,

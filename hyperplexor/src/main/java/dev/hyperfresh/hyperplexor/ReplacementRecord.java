@@ -60,6 +60,10 @@ public record ReplacementRecord(
   ///
   /// @param prepareMs starting the target, opening the channel: the guest runs
   /// @param handOverMs from the order to hand over until the guest stopped: the guest runs
+  /// @param saveMs from STOP until the source had sent all of the guest's state; empty when one of
+  ///   the two was not reported
+  /// @param loadMs from then to RESUME: what was still on its way, and the target's loading. The
+  ///   sum of both is the blackout.
   /// @param rollBackMs from the decision to give the switch up until the guest runs on the source
   ///   again; empty when no order to hand over was out
   /// @param retireMs ending the source: the guest runs
@@ -67,6 +71,8 @@ public record ReplacementRecord(
       double planMs,
       double prepareMs,
       double handOverMs,
+      OptionalDouble saveMs,
+      OptionalDouble loadMs,
       OptionalDouble rollBackMs,
       double retireMs) {}
 

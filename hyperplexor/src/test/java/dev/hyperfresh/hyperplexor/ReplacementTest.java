@@ -64,6 +64,8 @@ class ReplacementTest {
     assertThat(record.to()).isEqualTo(Stage.NEW.name());
     assertThat(record.accelerator()).isEqualTo("tcg");
     assertThat(record.blackoutMs()).hasValue(4.5);
+    assertThat(record.phases().saveMs()).hasValue(3.0);
+    assertThat(record.phases().loadMs()).hasValue(1.5);
     assertThat(record.ramBytesCopied()).hasValue(0);
     assertThat(record.stateBytes()).isEqualTo(4711);
     assertThat(record.guestGapMs()).isEmpty();
@@ -208,7 +210,7 @@ class ReplacementTest {
         "1.handOver",
         source -> {
           source.tell(new InstanceEvent.Stopped(1, 1));
-          source.tell(new InstanceEvent.HandOverSent(1));
+          source.tell(new InstanceEvent.HandOverSent(1, 1));
           stage.actor(2).tell(new InstanceEvent.HandOverFailed(2, "unknown section"));
         });
 
@@ -241,7 +243,7 @@ class ReplacementTest {
           source.tell(new InstanceEvent.Resumed(1, 1));
           source.tell(new InstanceEvent.Resumed(7, 1));
           source.tell(new InstanceEvent.Stopped(2, 1));
-          source.tell(new InstanceEvent.HandOverSent(1));
+          source.tell(new InstanceEvent.HandOverSent(1, 1));
           source.tell(new InstanceEvent.PoweredOff(1));
           source.tell(new InstanceEvent.Ended(7, "long gone"));
         });
@@ -427,9 +429,46 @@ class ReplacementTest {
         source -> {
           stage.actor(2).tell(new InstanceEvent.Resumed(2, 5_004_500));
           source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+          source.tell(new InstanceEvent.HandOverSent(1, 5_001_000));
         });
 
-    assertThat(replace(LONG).blackoutMs()).hasValue(4.5);
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.blackoutMs()).hasValue(4.5);
+    assertThat(record.phases().saveMs()).hasValue(1.0);
+    assertThat(record.phases().loadMs()).hasValue(3.5);
+  }
+
+  @Test
+  void clocksThatDisagreeLeaveTheSumOfThePhases() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+          source.tell(new InstanceEvent.HandOverSent(1, 5_009_000));
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 5_004_500));
+        });
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.phases().saveMs()).hasValue(4.5);
+    assertThat(record.phases().loadMs()).hasValue(0.0);
+  }
+
+  @Test
+  void aSourceThatDoesNotSayThatItHasSentEverythingLeavesThePhasesOpen() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 5_004_500));
+        });
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.blackoutMs()).hasValue(4.5);
+    assertThat(record.phases().saveMs()).isEmpty();
+    assertThat(record.phases().loadMs()).isEmpty();
   }
 
   @Test

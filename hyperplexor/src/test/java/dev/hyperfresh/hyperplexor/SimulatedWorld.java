@@ -806,7 +806,7 @@ final class SimulatedWorld implements Surroundings {
         return;
       }
       target.loading = true;
-      tell(new InstanceEvent.HandOverSent(generation()));
+      tell(new InstanceEvent.HandOverSent(generation(), now / MICRO));
       target.soon(
           latency() + (fault == Fault.TARGET_IS_SLOW ? random.nextLong(3 * SECOND) : 0),
           fault == Fault.TARGET_REFUSES ? target::refuse : target::resumeGuest);

@@ -87,7 +87,7 @@ final class Stage implements Hypervisor, AutoCloseable {
         "1.handOver",
         source -> {
           source.tell(new InstanceEvent.Stopped(1, 5_000_000));
-          source.tell(new InstanceEvent.HandOverSent(1));
+          source.tell(new InstanceEvent.HandOverSent(1, 5_003_000));
           actor(2).tell(new InstanceEvent.Resumed(2, 5_004_500));
         });
   }
@@ -100,7 +100,7 @@ final class Stage implements Hypervisor, AutoCloseable {
   /// Generation 1 of a guest hands over to its generation 2.
   void handOverFirst(Actor source) {
     source.tell(new InstanceEvent.Stopped(1, 5_000_000));
-    source.tell(new InstanceEvent.HandOverSent(1));
+    source.tell(new InstanceEvent.HandOverSent(1, 5_003_000));
     actor(source.guest(), 2).tell(new InstanceEvent.Resumed(2, 5_004_500));
   }
 

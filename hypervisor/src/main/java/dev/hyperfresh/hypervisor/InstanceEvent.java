@@ -18,8 +18,10 @@ public sealed interface InstanceEvent {
   /// The instance could not send or could not load the guest's state.
   record HandOverFailed(int generation, String reason) implements InstanceEvent {}
 
-  /// The instance has sent all of the guest's state.
-  record HandOverSent(int generation) implements InstanceEvent {}
+  /// The instance has sent all of the guest's state. Nobody need have received it.
+  ///
+  /// @param atMicros the hypervisor's own wall clock, microseconds since 1970
+  record HandOverSent(int generation, long atMicros) implements InstanceEvent {}
 
   /// The instance answers again, after [Instance#takeBack] had to give up because it did not.
   record Answering(int generation) implements InstanceEvent {}

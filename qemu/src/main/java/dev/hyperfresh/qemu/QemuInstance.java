@@ -551,7 +551,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     switch (event.name()) {
       case "STOP" -> events.on(new InstanceEvent.Stopped(generation, at(event)));
       case "RESUME" -> events.on(new InstanceEvent.Resumed(generation, at(event)));
-      case "MIGRATION" -> migration(event.data().path("status").asString(""));
+      case "MIGRATION" -> migration(event);
       case "SHUTDOWN" -> {
         if (event.data().path("guest").asBoolean(false)) {
           events.on(new InstanceEvent.PoweredOff(generation));
@@ -565,12 +565,12 @@ final class QemuInstance implements Instance, Qmp.Listener {
     return process.hostMicros(event.atMicros());
   }
 
-  private void migration(String status) {
-    switch (status) {
+  private void migration(QmpMessage.Event event) {
+    switch (event.data().path("status").asString("")) {
       case "completed" -> {
         handOverOver.countDown();
         if (source) {
-          events.on(new InstanceEvent.HandOverSent(generation));
+          events.on(new InstanceEvent.HandOverSent(generation, at(event)));
         }
       }
       case "failed" -> {

@@ -31,6 +31,10 @@ final class Timeline {
     row(at, "hand over", "│ runs", "the order goes to " + record.from());
     at += phases.handOverMs();
     row(at, "STOP", "╎ stands", String.format(Locale.ROOT, "blackout %.2f ms", blackout));
+    double sent = at + phases.saveMs().orElse(Double.NaN);
+    if (!Double.isNaN(sent)) {
+      row(sent, "sent", "╎ stands", record.from() + " has saved and sent the guest's state");
+    }
     at += blackout;
     row(at, "RESUME", "│ runs", "committed: " + record.to() + " is the authority");
     at += phases.retireMs();
