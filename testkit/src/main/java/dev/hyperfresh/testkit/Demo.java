@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.logging.Level;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
@@ -67,8 +68,13 @@ public final class Demo implements ExtraCommand {
 
   /// Runs `demonstration` on a daemon of its own, of which nothing is left afterwards.
   static void withDaemon(Consumer<Daemon> demonstration) {
+    withDaemon(Daemon::start, demonstration);
+  }
+
+  /// As the other one, on a daemon that `start` starts.
+  static void withDaemon(Function<DaemonConfig, Daemon> start, Consumer<Daemon> demonstration) {
     Path state = stateDirectory();
-    try (Daemon daemon = daemon(state)) {
+    try (Daemon daemon = start.apply(config(state))) {
       // Ctrl-C takes the same way out as the end of the demonstration.
       Thread exit = new Thread(() -> leave(daemon, state), "hf-demo-exit");
       Runtime.getRuntime().addShutdownHook(exit);
@@ -84,9 +90,9 @@ public final class Demo implements ExtraCommand {
     clean(state);
   }
 
-  private static Daemon daemon(Path state) {
+  private static DaemonConfig config(Path state) {
     Path cache = Cache.ofThisUser().folder();
-    return Daemon.start(new DaemonConfig(state, cache.resolve("releases"), cache.resolve("apt")));
+    return new DaemonConfig(state, cache.resolve("releases"), cache.resolve("apt"));
   }
 
   private static Path stateDirectory() {

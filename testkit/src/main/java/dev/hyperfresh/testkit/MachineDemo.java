@@ -2,6 +2,9 @@ package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.cli.Logging;
 import dev.hyperfresh.daemon.Daemon;
+import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.machine.MachineKind;
+import dev.hyperfresh.qemu.Qemu;
 import java.io.PrintStream;
 import java.util.logging.Level;
 import picocli.CommandLine.Command;
@@ -46,10 +49,13 @@ final class MachineDemo implements Runnable {
     if (!network && obstacle.isEmpty()) {
       System.exit(OwnNetwork.runAgain());
     }
-    Demo.withDaemon(daemon -> demonstrate(daemon, out, obstacle));
-  }
-
-  private void demonstrate(Daemon daemon, PrintStream out, String obstacle) {
-    new MachineDemoRun(daemon, Cache.ofThisUser(), out, obstacle).run(json);
+    try (MeasuredWay way = new MeasuredWay()) {
+      way.measure(true);
+      Qemu processes = new Qemu();
+      Kinds kinds = new Kinds(processes, way.over(new MachineKind(processes)));
+      Demo.withDaemon(
+          config -> Daemon.start(config, kinds),
+          daemon -> new MachineDemoRun(daemon, way, Cache.ofThisUser(), out, obstacle).run(json));
+    }
   }
 }

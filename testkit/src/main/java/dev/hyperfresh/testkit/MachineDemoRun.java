@@ -53,6 +53,7 @@ final class MachineDemoRun {
   private static final Duration SAMPLE = Duration.ofSeconds(3);
 
   private final Daemon daemon;
+  private final MeasuredWay way;
   private final Cache cache;
   private final PrintStream out;
   private final String networkObstacle;
@@ -61,10 +62,13 @@ final class MachineDemoRun {
   private final Map<String, Object> exits = new LinkedHashMap<>();
   private volatile OptionalDouble whilePreparing = OptionalDouble.empty();
 
+  /// @param way where the daemon's guests are moved
   /// @param out where people read
   /// @param networkObstacle why there is no network, or empty
-  MachineDemoRun(Daemon daemon, Cache cache, PrintStream out, String networkObstacle) {
+  MachineDemoRun(
+      Daemon daemon, MeasuredWay way, Cache cache, PrintStream out, String networkObstacle) {
     this.daemon = daemon;
+    this.way = way;
     this.cache = cache;
     this.out = out;
     this.networkObstacle = networkObstacle;
@@ -238,6 +242,11 @@ final class MachineDemoRun {
       timeline.draw(record, record.guest().equals("web1") ? stall : OptionalDouble.empty());
       Map<String, Object> move = new LinkedHashMap<>(Views.replacement(record));
       move.put("relay_ms", Math.round(relayMs * 1000) / 1000.0);
+      way.phases(record.guest())
+          .ifPresent(phases -> {
+            move.put("phases_ms", phases.json());
+            show(phases);
+          });
       moves.add(move);
     }
     out.printf(
@@ -246,6 +255,15 @@ final class MachineDemoRun {
         STATE_BYTES,
         relayMs);
     return moves;
+  }
+
+  private void show(MeasuredWay.Phases phases) {
+    out.printf(
+        Locale.ROOT,
+        "    of the blackout, the old QEMU took %.1f ms, the way %.1f ms, the new QEMU %.1f ms%n",
+        phases.saveMs(),
+        phases.wayMs(),
+        phases.loadMs());
   }
 
   private static double exitsPerSecond(Machine machine) {

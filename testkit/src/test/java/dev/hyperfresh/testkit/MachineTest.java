@@ -2,6 +2,7 @@ package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
@@ -46,6 +47,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Function;
+import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -57,6 +59,10 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 class MachineTest {
   private static final Duration BOOT = Duration.ofMinutes(4);
   private static final Duration MAX_BLACKOUT = Duration.ofSeconds(20);
+
+  /// Of a microsecond in milliseconds.
+  private static final Offset<Double> ROUNDING = within(0.002);
+
   private static final MachineReleases RELEASES =
       new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
 
@@ -69,6 +75,7 @@ class MachineTest {
   private volatile Optional<Function<Integer, ChannelRelay.Then>> fault = Optional.empty();
 
   private final List<ChannelRelay> relays = new ArrayList<>();
+  private final MeasuredWay ways = new MeasuredWay();
 
   @BeforeEach
   void open() {
@@ -76,7 +83,7 @@ class MachineTest {
     hyperplexor =
         new Hyperplexor(
             workspace.state(),
-            new Kinds(processes, faulty(new MachineKind(processes))),
+            new Kinds(processes, ways.over(faulty(new MachineKind(processes)))),
             Workshop.KVM,
             _ -> {});
     machines =
@@ -87,6 +94,7 @@ class MachineTest {
   void close() {
     hyperplexor.close();
     relays.forEach(ChannelRelay::close);
+    ways.close();
     machines.close();
     assertThat(workspace.sockets()).isEmpty();
   }
@@ -166,12 +174,15 @@ class MachineTest {
   private static String figures(ReplacementRecord record) {
     return String.format(
         Locale.ROOT,
-        "%s from %s to %s: %s, blackout %.0f ms, guest stood %.0f ms (floor %.0f), %d state bytes",
+        "%s from %s to %s: %s, blackout %.1f ms (save %.1f, rest %.1f), guest stood %.0f ms"
+            + " (floor %.0f), %d state bytes",
         record.guest(),
         record.from(),
         record.to(),
         record.outcome(),
         record.blackoutMs().orElse(0),
+        record.phases().saveMs().orElse(Double.NaN),
+        record.phases().loadMs().orElse(Double.NaN),
         record.guestGapMs().orElse(0),
         record.noiseFloorMs().orElse(0),
         record.stateBytes());
@@ -183,6 +194,9 @@ class MachineTest {
     assertThat(record.stateBytes()).isBetween(10_000L, 4_000_000L);
     assertThat(record.kind()).isEqualTo("machine");
     assertThat(record.heartbeatWentBack()).isFalse();
+    assertThat(record.phases().saveMs().orElseThrow() + record.phases().loadMs().orElseThrow())
+        .as("the phases of the blackout, ms")
+        .isCloseTo(record.blackoutMs().orElseThrow(), ROUNDING);
   }
 
   private static boolean maps(int pid, String guest) {
@@ -212,7 +226,8 @@ class MachineTest {
 
   /// The whole promise: another kernel, KVM and QEMU under a guest that serves TCP and writes to
   /// its disk, there and back. In the same run, for comparison, the same guest between two
-  /// processes, and the way of the state with nobody at its ends.
+  /// processes, the way of the state with nobody at its ends, and two moves whose way is measured:
+  /// nothing of ours takes longer in their blackouts than QEMU itself.
   @Test
   void aGuestMovesFromKernelToKernelAndBack() throws Exception {
     try (TestNetwork network = TestNetwork.create()) {
@@ -231,13 +246,21 @@ class MachineTest {
         network.ip("addr", "add", "10.77.0.1/24", "dev", "hf-mach0");
         try (EchoStream stream =
             network.within(() -> EchoStream.reach(new InetSocketAddress("10.77.0.2", 7)))) {
-          for (Machine to : List.of(newer, older, newer)) {
+          for (int move = 0; move < 5; move++) {
+            Machine to = move % 2 == 0 ? newer : older;
             Machine from = to == newer ? older : newer;
+            boolean measured = move >= 3;
+            ways.measure(measured);
             stream.takeLongestStallMs();
             long beats = guest.counter();
             long populated = guest.populatedBytes();
-            records.add(replace("web1", to));
-            assertCommitted(records.getLast());
+            ReplacementRecord record = replace("web1", to);
+            assertCommitted(record);
+            if (measured) {
+              assertQemuTakesLonger(record, from, to);
+            } else {
+              records.add(record);
+            }
             Workshop.say(
                 String.format(Locale.ROOT, "  TCP stood %.0f ms", stream.takeLongestStallMs()));
             awaitGone(from, "web1");
@@ -275,6 +298,40 @@ class MachineTest {
     }
   }
 
+  private void assertQemuTakesLonger(ReplacementRecord record, Machine from, Machine to) {
+    MeasuredWay.Phases phases = ways.phases(record.guest()).orElseThrow();
+    Workshop.say(
+        String.format(
+            Locale.ROOT,
+            "  blackout %.1f ms = save %.1f (first byte after %.1f) + way %.1f + load %.1f; clocks"
+                + " agree to within %.2f ms",
+            record.blackoutMs().orElseThrow(),
+            phases.saveMs(),
+            phases.firstMs(),
+            phases.wayMs(),
+            phases.loadMs(),
+            doubtMs(from) + doubtMs(to)));
+    assertThat(phases.saveMs() + phases.wayMs() + phases.loadMs())
+        .as("the measured phases, ms")
+        .isCloseTo(record.blackoutMs().orElseThrow(), ROUNDING);
+    assertThat(phases.saveMs()).isCloseTo(record.phases().saveMs().orElseThrow(), ROUNDING);
+    assertThat(phases.wayMs())
+        .as("what is ours in the blackout, ms")
+        .isLessThanOrEqualTo(phases.saveMs() + phases.loadMs());
+  }
+
+  /// How far the clock of a machine may be from what is thought of it: half of the fastest of some
+  /// questions.
+  private static double doubtMs(Machine machine) {
+    long fastest = Long.MAX_VALUE;
+    for (int i = 0; i < 8; i++) {
+      long before = System.nanoTime();
+      var _ = machine.agent().clock();
+      fastest = Math.min(fastest, System.nanoTime() - before);
+    }
+    return fastest / 2e6;
+  }
+
   private void compare(List<ReplacementRecord> moves, Machine older, Machine newer) {
     double machine = median(moves.stream().map(r -> r.blackoutMs().orElseThrow()).toList());
     int bytes = (int) moves.getLast().stateBytes();
@@ -288,7 +345,7 @@ class MachineTest {
         String.format(
             Locale.ROOT,
             "blackout between machines %.1f ms, between processes %.1f ms; the way of %d bytes"
-                + " alone %.1f ms",
+                + " with nobody at its ends %.1f ms",
             machine,
             process,
             bytes,
