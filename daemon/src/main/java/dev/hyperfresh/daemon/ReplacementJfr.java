@@ -28,6 +28,12 @@ final class ReplacementJfr extends Event {
   @Label("Blackout (microseconds)")
   long blackoutMicros;
 
+  @Label("Saving and sending in the blackout (microseconds)")
+  long saveMicros;
+
+  @Label("Rest of the blackout (microseconds)")
+  long loadMicros;
+
   @Label("State bytes")
   long stateBytes;
 
@@ -38,6 +44,8 @@ final class ReplacementJfr extends Event {
     event.to = record.to();
     event.outcome = record.outcome();
     event.blackoutMicros = Math.round(record.blackoutMs().orElse(0) * 1000);
+    event.saveMicros = Math.round(record.phases().saveMs().orElse(0) * 1000);
+    event.loadMicros = Math.round(record.phases().loadMs().orElse(0) * 1000);
     event.stateBytes = record.stateBytes();
     event.commit();
   }

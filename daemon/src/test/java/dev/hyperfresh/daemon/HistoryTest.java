@@ -34,6 +34,8 @@ class HistoryTest {
       assertThat(read)
           .isEqualTo(Api.JSON.readTree(Api.JSON.writeValueAsString(Views.replacement(record))));
       assertThat(read.path("blackout_ms").asDouble()).isEqualTo(5.25);
+      assertThat(read.path("save_ms").asDouble()).isEqualTo(1.25);
+      assertThat(read.path("load_ms").asDouble()).isEqualTo(4);
       assertThat(read.has("problem")).isFalse();
     }
   }
@@ -47,6 +49,7 @@ class HistoryTest {
       assertThat(read.path("problem").asString()).isEqualTo("HF-REPLACE-003");
       assertThat(read.path("detail").asString()).isEqualTo("refused");
       assertThat(read.has("blackout_ms")).isFalse();
+      assertThat(read.has("save_ms")).isFalse();
     }
   }
 
@@ -144,8 +147,8 @@ class HistoryTest {
             0.1,
             700,
             7,
-            OptionalDouble.empty(),
-            OptionalDouble.empty(),
+            committed ? OptionalDouble.of(1.25) : OptionalDouble.empty(),
+            committed ? OptionalDouble.of(4) : OptionalDouble.empty(),
             OptionalDouble.empty(),
             12),
         740,
