@@ -99,15 +99,23 @@ final class InnerQemu implements QemuProcess {
 
   @Override
   public Optional<String> incoming(Fd channel) {
-    clockOffset = machine.clockOffsetMicros();
+    compareClocks();
     place.receiveFrom(channel);
     return Optional.of("fd:" + Place.INCOMING_FD);
   }
 
   @Override
   public Optional<String> outgoing(Fd channel) {
-    clockOffset = machine.clockOffsetMicros();
+    compareClocks();
     return Optional.of("unix:" + place.sendTo(channel));
+  }
+
+  private void compareClocks() {
+    try {
+      clockOffset = machine.clockOffsetMicros();
+    } catch (AgentException e) {
+      throw new TroubleException("machine " + machine.name() + ": " + e.getMessage(), e);
+    }
   }
 
   @Override

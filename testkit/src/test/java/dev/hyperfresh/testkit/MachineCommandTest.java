@@ -19,6 +19,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
 
 /// Machines as users meet them: made, replaced under a guest and ended by commands.
 @Tag("slow")
@@ -71,6 +73,7 @@ class MachineCommandTest {
       whatIsInUseStays();
       aWrongOrderBootsNothing();
       aGuestThatDoesNotMoveKeepsItsMachine(guest);
+      aMachineThatDoesNotBootChangesNothing(guest);
       machineIsReplaced(guest);
     }
     historyTells();
@@ -162,6 +165,27 @@ class MachineCommandTest {
     guest.awaitBeat(SOON);
     assertThat(machine("m1").path("guests").path(0).asString()).isEqualTo("web1");
     hyperfresh("machine", "show", "m1-2").fails(Problem.MACHINE_UNKNOWN, "'m1-2'");
+  }
+
+  /// The kernel of that release panics, since it finds no user space.
+  private void aMachineThatDoesNotBootChangesNothing(TestGuest guest) throws IOException {
+    String broken = "machine-9.9.9+qemu-" + newer.qemuVersion();
+    Path releases = workspace.state().resolve("releases");
+    Path home = Files.createDirectories(releases.resolve(broken));
+    ObjectNode description =
+        (ObjectNode)
+            JsonMapper.shared()
+                .readTree(releases.resolve(newer.name()).resolve("machine.json").toFile());
+    description.put("name", broken).put("kernelVersion", "9.9.9");
+    description.put(
+        "initrd", Files.writeString(home.resolve("initrd"), "no archive").toUri().toString());
+    JsonMapper.shared().writeValue(home.resolve("machine.json").toFile(), description);
+    hyperfresh("replace", "--machine", "m1", "--to", broken)
+        .fails(Problem.MACHINE_START, "m1-2 (" + broken + ") did not come up");
+    guest.awaitBeat(SOON);
+    assertThat(machine("m1").path("guests").path(0).asString()).isEqualTo("web1");
+    hyperfresh("machine", "show", "m1-2").fails(Problem.MACHINE_UNKNOWN, "'m1-2'");
+    Files.delete(home.resolve("machine.json"));
   }
 
   private void machineIsReplaced(TestGuest guest) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
@@ -22,8 +23,11 @@ import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.machine.Agent;
+import dev.hyperfresh.machine.AgentException;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineKind;
 import dev.hyperfresh.machine.MachineRelease;
@@ -47,6 +51,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Function;
+import java.util.function.UnaryOperator;
 import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -63,6 +68,9 @@ class MachineTest {
   /// Of a microsecond in milliseconds.
   private static final Offset<Double> ROUNDING = within(0.002);
 
+  /// No machine has room for such a window.
+  private static final long NO_ROOM_BYTES = 1L << 42;
+
   private static final MachineReleases RELEASES =
       new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
 
@@ -73,6 +81,9 @@ class MachineTest {
 
   /// What happens to the state on its way to a target, when something is to happen.
   private volatile Optional<Function<Integer, ChannelRelay.Then>> fault = Optional.empty();
+
+  /// What happens while a target is made, and what that is made with.
+  private volatile UnaryOperator<Launch> preparing = UnaryOperator.identity();
 
   private final List<ChannelRelay> relays = new ArrayList<>();
   private final MeasuredWay ways = new MeasuredWay();
@@ -105,7 +116,10 @@ class MachineTest {
         real,
         Map.of(
             "startWaiting",
-            arguments -> faulty(real.startWaiting((Launch) Objects.requireNonNull(arguments[0])))));
+            arguments ->
+                faulty(
+                    real.startWaiting(
+                        preparing.apply((Launch) Objects.requireNonNull(arguments[0]))))));
   }
 
   private Instance faulty(Instance target) {
@@ -416,7 +430,7 @@ class MachineTest {
     awaitGone(newer, "two");
   }
 
-  private void assertStays(
+  private ReplacementRecord assertStays(
       String name, Machine older, Machine newer, TestGuest guest, Duration maxBlackout) {
     ReplacementRecord record = hyperplexor.replace(name, newer, maxBlackout, Progress.NONE);
     Workshop.say(
@@ -430,10 +444,12 @@ class MachineTest {
     assertThat(hyperplexor.show(name).release()).isEqualTo(older.name());
     guest.awaitBeat(Duration.ofSeconds(10));
     awaitGone(newer, name);
+    return record;
   }
 
-  /// The new machine is killed while it loads, and another one hangs: the guest goes on in the old
-  /// one both times. Then the guest goes from a machine to a process and back.
+  /// The new machine is killed while it loads, another one hangs, and one cannot be given the
+  /// guest's memory: the guest goes on in the old one each time. When the kernel of that panics
+  /// while the guest is to move away, the guest has ended, and nothing of it is left anywhere.
   @Test
   void aGuestOutlivesMachinesThatDieOrHang() throws Exception {
     Machine older = machine("older", "6.1", "10.0");
@@ -454,8 +470,68 @@ class MachineTest {
                 assertThat(e.detail()).contains("Machine hangs has ended.");
               });
       guest.awaitBeat(Duration.ofSeconds(10));
+      Machine newer = machine("newer", "6.12", "10.0");
+      try (MemFd tooLarge = MemFd.create("hf-too-large", NO_ROOM_BYTES)) {
+        preparing = launch -> with(tooLarge, launch);
+        assertThat(assertStays("web1", older, newer, guest, MAX_BLACKOUT).problem())
+            .isEqualTo(Problem.REPLACE_PREPARE.code());
+      }
+      assertThat(newer.isOccupied()).isFalse();
+      preparing =
+          launch -> {
+            panic(older);
+            return launch;
+          };
+      assertEndsWithItsMachine("web1", newer);
     }
     hyperplexor.delete("web1");
+  }
+
+  private static Launch with(MemFd memory, Launch launch) {
+    return new Launch(
+        launch.spec(),
+        launch.release(),
+        launch.accelerator(),
+        memory,
+        launch.nicQueues(),
+        launch.files(),
+        launch.sockets(),
+        launch.generation(),
+        launch.confinement(),
+        launch.events(),
+        launch.adopted());
+  }
+
+  /// Has the kernel inside panic, as sysrq's `c` does: the first letter of its command line.
+  private static void panic(Machine machine) {
+    try {
+      var _ =
+          machine
+              .agent()
+              .start(
+                  new Agent.Program(
+                      List.of("/init", "copy", "/proc/cmdline", "1", "/proc/sysrq-trigger"),
+                      Map.of(),
+                      List.of()));
+    } catch (AgentException e) {
+      // It may be gone before it has answered.
+      Workshop.say(String.valueOf(e.getMessage()));
+    }
+    Workshop.await("the end of " + machine.name(), Duration.ofSeconds(30), machine::ended);
+  }
+
+  private void assertEndsWithItsMachine(String name, Machine newer) {
+    ReplacementRecord record = hyperplexor.replace(name, newer, MAX_BLACKOUT, Progress.NONE);
+    Workshop.say(record.outcome() + ": " + record.detail());
+    assertThat(record.outcome()).isNotEqualTo("committed");
+    assertThat(record.problem()).isEqualTo(Problem.REPLACE_PREPARE.code());
+    Workshop.await(
+        "the end of " + name,
+        Duration.ofSeconds(10),
+        () -> hyperplexor.show(name).state() == GuestView.State.STOPPED);
+    awaitGone(newer, name);
+    assertThat(newer.isOccupied()).isFalse();
+    assertThat(newer.ended()).isFalse();
   }
 
   private static ChannelRelay.Then signal(int pid, int signal) {
