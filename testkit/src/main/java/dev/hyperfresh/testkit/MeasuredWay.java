@@ -29,7 +29,8 @@ final class MeasuredWay implements AutoCloseable {
   ///   the save
   /// @param saveMs from STOP until the old QEMU had saved and written everything
   /// @param wayMs from then until the last byte was taken by the new side: agents, ports, pipes and
-  ///   this pump, and whatever waits in them
+  ///   this pump, and whatever waits in them. 0 when the last byte had been taken before the old
+  ///   QEMU said that it was written
   /// @param loadMs from then until RESUME: the new QEMU reads what has arrived, loads it and starts
   ///   the guest
   record Phases(double firstMs, double saveMs, double wayMs, double loadMs) {

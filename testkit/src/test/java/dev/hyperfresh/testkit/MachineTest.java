@@ -249,6 +249,7 @@ class MachineTest {
       Machine newer = machine("newer", "6.12", "10.0");
       Path image = image();
       List<ReplacementRecord> records = new ArrayList<>();
+      List<MeasuredWay.Phases> phases = new ArrayList<>();
       try (TestGuest guest =
           network.within(() ->
               booted(
@@ -271,7 +272,7 @@ class MachineTest {
             ReplacementRecord record = replace("web1", to);
             assertCommitted(record);
             if (measured) {
-              assertQemuTakesLonger(record, from, to);
+              phases.add(measured(record, from, to));
             } else {
               records.add(record);
             }
@@ -308,11 +309,12 @@ class MachineTest {
         assertThat(written.damaged()).isEmpty();
         assertThat(written.highest()).isGreaterThanOrEqualTo(acknowledged).isGreaterThan(10);
       }
+      assertQemuTakesLonger(phases);
       compare(records, older, newer);
     }
   }
 
-  private void assertQemuTakesLonger(ReplacementRecord record, Machine from, Machine to) {
+  private MeasuredWay.Phases measured(ReplacementRecord record, Machine from, Machine to) {
     MeasuredWay.Phases phases = ways.phases(record.guest()).orElseThrow();
     Workshop.say(
         String.format(
@@ -329,9 +331,15 @@ class MachineTest {
         .as("the measured phases, ms")
         .isCloseTo(record.blackoutMs().orElseThrow(), ROUNDING);
     assertThat(phases.saveMs()).isCloseTo(record.phases().saveMs().orElseThrow(), ROUNDING);
-    assertThat(phases.wayMs())
-        .as("what is ours in the blackout, ms")
-        .isLessThanOrEqualTo(phases.saveMs() + phases.loadMs());
+    return phases;
+  }
+
+  /// In sum, since a busy host can stop whatever runs for longer than a whole phase takes.
+  private static void assertQemuTakesLonger(List<MeasuredWay.Phases> moves) {
+    assertThat(moves.stream().mapToDouble(MeasuredWay.Phases::wayMs).sum())
+        .as("what is ours in the blackouts, ms")
+        .isLessThanOrEqualTo(
+            moves.stream().mapToDouble(phases -> phases.saveMs() + phases.loadMs()).sum());
   }
 
   /// How far the clock of a machine may be from what is thought of it: half of the fastest of some
