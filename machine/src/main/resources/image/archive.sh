@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # For scripts that build an initramfs: kernel modules in the order in which they load, and an archive
-# whose bytes depend on nothing but what is put in. Sourced; expects fail() and the folder $work.
+# whose bytes depend on nothing but what is put in. Sourced; expects the functions fail and library, which
+# finds a shared library by its name, and the folder $work.
 # shellcheck disable=SC2154
 
 declare -A module_file=() built_in=() module_taken=()
@@ -42,7 +43,7 @@ add_module() {
         "nor is it built in: use a linux-image-*-cloud-amd64 package"
     module_taken[$name]=1
     if [[ $file == *.xz ]]; then
-        unpack_xz "$file" >"$work/$name.raw"
+        xz -dc -- "$file" >"$work/$name.raw"
     else
         cp "$file" "$work/$name.raw"
     fi
@@ -51,6 +52,31 @@ add_module() {
     # Debugging data, type data and signatures only make the archive larger and the boot longer.
     strip --strip-debug -R .BTF -R .BTF.base -o "$work/$name.ko" "$work/$name.raw"
     order+=("$name")
+}
+
+# add_libraries BINARY: what it needs at any depth, into $library_taken.
+declare -A library_taken=()
+add_libraries() {
+    local name source
+    while IFS= read -r name; do
+        [[ -z ${library_taken[$name]-} ]] || continue
+        source=$(library "$name")
+        library_taken[$name]=$source
+        add_libraries "$source"
+    done < <(readelf -dW -- "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p')
+}
+
+# archive_libraries: the folders lib64 and usr/lib/x86_64-linux-gnu must be there.
+archive_libraries() {
+    local name
+    while IFS= read -r name; do
+        strip --strip-unneeded -o "$work/library" "${library_taken[$name]}"
+        if [[ $name == ld-linux* ]]; then
+            file "lib64/$name" 0100755 "$work/library"
+        else
+            file "usr/lib/x86_64-linux-gnu/$name" 0100644 "$work/library"
+        fi
+    done < <(printf '%s\n' "${!library_taken[@]}" | sort)
 }
 
 # archive_modules: the folder lib must be there.

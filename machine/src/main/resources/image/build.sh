@@ -27,8 +27,6 @@ fail() {
     exit 1
 }
 
-unpack_xz() { xz -dc -- "$1"; }
-
 # library NAME: where it lies, in the QEMU folder or else on this host.
 library() {
     local place
@@ -40,18 +38,6 @@ library() {
         fi
     done
     fail "$1, which QEMU needs, is neither in $qemu_deb nor on this host"
-}
-
-# add_libraries BINARY: what it needs at any depth, into $taken.
-declare -A taken=()
-add_libraries() {
-    local name source
-    while IFS= read -r name; do
-        [[ -z ${taken[$name]-} ]] || continue
-        source=$(library "$name")
-        taken[$name]=$source
-        add_libraries "$source"
-    done < <(readelf -dW -- "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p')
 }
 
 firmware_file() {
@@ -89,14 +75,7 @@ write_archive() {
         source=$(firmware_file "$name")
         [[ -z $source ]] || file "usr/share/qemu/$name" 0100644 "$source"
     done
-    while IFS= read -r name; do
-        strip --strip-unneeded -o "$work/library" "${taken[$name]}"
-        if [[ $name == ld-linux* ]]; then
-            file "lib64/$name" 0100755 "$work/library"
-        else
-            file "$libraries/$name" 0100644 "$work/library"
-        fi
-    done < <(printf '%s\n' "${!taken[@]}" | sort)
+    archive_libraries
     strip -o "$work/qemu" "$qemu"
     file usr/bin/qemu-system-x86_64 0100755 "$work/qemu"
     archive_modules

@@ -54,13 +54,13 @@ final class InnerQemu implements QemuProcess {
     InnerQemu process = new InnerQemu(machine, place, launch, inner, sockets, false);
     try {
       // Its end may have been told to the earlier daemon.
-      if (!machine.runs(inner)) {
-        machine.unwatch(inner);
+      if (!machine.vm().runs(inner)) {
+        machine.vm().unwatch(inner);
         process.over(new Agent.Exited(inner, Signals.KILL, ""));
       }
       return process;
     } catch (TroubleException e) {
-      machine.unwatch(inner);
+      machine.vm().unwatch(inner);
       throw e;
     }
   }
@@ -73,7 +73,7 @@ final class InnerQemu implements QemuProcess {
     this.inner = inner;
     this.sockets = List.copyOf(sockets);
     this.mayHalt = mayHalt;
-    machine.watch(inner, this::over);
+    machine.vm().watch(inner, this::over);
   }
 
   private void over(Agent.Exited exit) {
@@ -154,6 +154,7 @@ final class InnerQemu implements QemuProcess {
     if (!halted) {
       try {
         return machine
+            .vm()
             .ask(agent -> agent.state(inner, SILENCE))
             .chars()
             .allMatch(c -> "TtZX".indexOf(c) >= 0);
@@ -184,7 +185,7 @@ final class InnerQemu implements QemuProcess {
 
   private void signal(int signal) {
     if (!awaitEnd(Duration.ZERO)) {
-      machine.tell(agent -> agent.signal(inner, signal, SILENCE));
+      machine.vm().tell(agent -> agent.signal(inner, signal, SILENCE));
     }
   }
 
@@ -192,7 +193,7 @@ final class InnerQemu implements QemuProcess {
   public boolean awaitEnd(Duration limit) {
     try {
       // A machine that is gone takes all with it, also before anybody is told.
-      return machine.exited() || ended.await(limit.toNanos(), TimeUnit.NANOSECONDS);
+      return machine.vm().exited() || ended.await(limit.toNanos(), TimeUnit.NANOSECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       return false;
@@ -221,7 +222,7 @@ final class InnerQemu implements QemuProcess {
   @Override
   public long bytesRead() {
     try {
-      return awaitEnd(Duration.ZERO) ? 0 : machine.ask(agent -> agent.io(inner)).read();
+      return awaitEnd(Duration.ZERO) ? 0 : machine.vm().ask(agent -> agent.io(inner)).read();
     } catch (TroubleException e) {
       LOG.log(System.Logger.Level.DEBUG, "bytes are not counted", e);
       return 0;
@@ -233,7 +234,7 @@ final class InnerQemu implements QemuProcess {
     try {
       return awaitEnd(Duration.ZERO)
           ? OptionalLong.empty()
-          : OptionalLong.of(faults(machine.ask(agent -> agent.faults(inner))));
+          : OptionalLong.of(faults(machine.vm().ask(agent -> agent.faults(inner))));
     } catch (TroubleException e) {
       LOG.log(System.Logger.Level.DEBUG, "page faults are not counted", e);
       return OptionalLong.empty();
@@ -276,7 +277,7 @@ final class InnerQemu implements QemuProcess {
   @Override
   public void close() {
     if (!awaitEnd(Duration.ZERO)) {
-      machine.unwatch(inner);
+      machine.vm().unwatch(inner);
       place.letGo();
       return;
     }

@@ -151,7 +151,7 @@ public final class MachineKind implements Hypervisor {
     try {
       Agent.Program program =
           ready.place().program(launch, ready.inside().command(launch, waiting));
-      int inner = machine.ask(agent -> agent.start(program));
+      int inner = machine.vm().ask(agent -> agent.start(program));
       process = new InnerQemu(machine, ready.place(), launch, inner, List.of(console));
     } catch (RuntimeException e) {
       ready.control().close();
@@ -254,8 +254,8 @@ public final class MachineKind implements Hypervisor {
       if (place.isEmpty()) {
         return false;
       }
-      boolean runs = machine.runs(place.get().inner());
-      if (!runs && !machine.exited()) {
+      boolean runs = machine.vm().runs(place.get().inner());
+      if (!runs && !machine.vm().exited()) {
         Place.again(machine, place.get()).close();
       }
       return runs;
@@ -268,7 +268,8 @@ public final class MachineKind implements Hypervisor {
     var _ =
         reaching(() -> {
           place(machine, instance)
-              .ifPresent(place -> machine.tell(agent -> agent.signal(place.inner(), Signals.CONT)));
+              .ifPresent(
+                  place -> machine.vm().tell(agent -> agent.signal(place.inner(), Signals.CONT)));
           return true;
         });
   }
@@ -281,7 +282,7 @@ public final class MachineKind implements Hypervisor {
         reaching(() -> {
           place(machine, instance)
               .ifPresent(place -> {
-                machine.endInside(place.inner());
+                machine.vm().endInside(place.inner());
                 Place.again(machine, place).close();
               });
           return true;

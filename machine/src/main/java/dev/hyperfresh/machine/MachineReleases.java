@@ -5,23 +5,14 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.DebianPackages.PackagesException;
-import dev.hyperfresh.qemu.DebianPackages.Suite;
-import dev.hyperfresh.qemu.DebianPackages.Unpacked;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
-import java.util.regex.Pattern;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -30,12 +21,9 @@ import tools.jackson.databind.json.JsonMapper;
 /// Thread-safe: every change is one rename, and readers see a release whole or not at all.
 public final class MachineReleases {
   private static final String DESCRIPTION = "machine.json";
-  private static final String KERNEL_PACKAGE = "linux-image-cloud-amd64";
-  private static final String IMAGE_PREFIX = "linux-image-";
-  private static final Pattern SERIES = Pattern.compile("[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?");
-  private static final List<String> SOURCES =
-      List.of("build.sh", "archive.sh", "agent.c", "window.c");
-  private static final int BUILD_LIMIT_SECONDS = 300;
+  private static final ImageSources SOURCES =
+      new ImageSources(
+          List.of("/image/build.sh", "/image/archive.sh", "/image/agent.c", "/image/window.c"));
   private static final JsonMapper JSON = JsonMapper.builder().build();
 
   private final Path directory;
@@ -107,14 +95,11 @@ public final class MachineReleases {
   /// @throws HyperFreshException [Problem#RELEASE_FETCH] when the packages cannot be had,
   ///   [Problem#HOST_MISSING] when the host cannot build it, with what to install
   public MachineRelease build(String kernelSeries, String qemuSeries, Consumer<String> progress) {
-    for (String series : List.of(kernelSeries, qemuSeries)) {
-      if (!SERIES.matcher(series).matches()) {
-        throw Problem.RELEASE_FETCH.because("'" + series + "' is not of the form 6.12 or 6.12.95.");
-      }
-    }
+    KernelPackage.requireSeries(kernelSeries);
+    KernelPackage.requireSeries(qemuSeries);
     Path staging = folders.stage();
     try {
-      Kernel kernel = fetchKernel(kernelSeries, staging, progress);
+      KernelPackage kernel = KernelPackage.fetch(packages, kernelSeries, staging, progress);
       Path work = staging.resolve("work");
       String wanted = "qemu-" + qemuSeries;
       QemuRelease qemu =
@@ -171,23 +156,7 @@ public final class MachineReleases {
 
   /// Whether it has the agent of this HyperFresh.
   private static boolean isCurrent(MachineRelease release) {
-    return fingerprint().equals(release.sourcesSha256());
-  }
-
-  private static String fingerprint() {
-    try {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      for (String source : SOURCES) {
-        try (InputStream in = open(source)) {
-          digest.update(in.readAllBytes());
-        }
-      }
-      return HexFormat.of().formatHex(digest.digest());
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has SHA-256", e);
-    }
+    return SOURCES.sha256().equals(release.sourcesSha256());
   }
 
   private static void check(MachineRelease release, Path file, String sha256) {
@@ -197,71 +166,11 @@ public final class MachineReleases {
     }
   }
 
-  /// An unpacked kernel package.
-  ///
-  /// @param root where it was unpacked
-  /// @param release as `uname -r` says it
-  /// @param version the kernel's own
-  /// @param source the package and its version
-  private record Kernel(Path root, String release, String version, String source) {}
-
-  private Kernel fetchKernel(String series, Path staging, Consumer<String> progress) {
-    StringBuilder seen = new StringBuilder();
-    for (Suite suite : Suite.values()) {
-      Path root = staging.resolve("kernel-" + suite.name());
-      try {
-        Kernel kernel =
-            kernel(packages.unpack(suite, List.of(KERNEL_PACKAGE), false, root, progress));
-        if (kernel.version().equals(series) || kernel.version().startsWith(series + ".")) {
-          return kernel;
-        }
-        seen.append(seen.isEmpty() ? "" : ", ").append(kernel.version());
-        ReleaseFolders.delete(root);
-      } catch (PackagesException e) {
-        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
-          throw e;
-        }
-      }
-    }
-    throw Problem.RELEASE_FETCH.because(
-        "This host's package archives offer the kernels "
-            + seen
-            + ", none of which is "
-            + series
-            + ".");
-  }
-
-  private static Kernel kernel(Unpacked unpacked) {
-    String image =
-        unpacked.versions().keySet().stream()
-            .filter(name -> name.startsWith(IMAGE_PREFIX) && !name.equals(KERNEL_PACKAGE))
-            .findFirst()
-            .orElseThrow(() ->
-                Problem.RELEASE_FETCH.because(KERNEL_PACKAGE + " brought no kernel package."));
-    String version = String.valueOf(unpacked.versions().get(image));
-    return new Kernel(
-        unpacked.root(),
-        image.substring(IMAGE_PREFIX.length()),
-        version.replaceFirst("^[0-9]+:", "").replaceFirst("[^0-9.].*", ""),
-        image + " " + version);
-  }
-
-  private static void make(Path staging, Kernel kernel, QemuRelease qemu) throws IOException {
-    Path work = staging.resolve("work");
-    Path sources = Files.createDirectories(work.resolve("image"));
-    for (String source : SOURCES) {
-      try (InputStream in = open(source)) {
-        Files.copy(in, sources.resolve(source));
-      }
-    }
-    run(
-        List.of(
-            "bash",
-            sources.resolve("build.sh").toString(),
-            staging.toString(),
-            kernel.root().toString(),
-            root(qemu).toString()),
-        work.resolve("build.log"));
+  private static void make(Path staging, KernelPackage kernel, QemuRelease qemu)
+      throws IOException {
+    SOURCES.build(
+        Files.createDirectories(staging.resolve("work")),
+        List.of(staging.toString(), kernel.root().toString(), root(qemu).toString()));
   }
 
   /// The folder that QEMU's packages were unpacked into: the binary is `usr/bin/…` in it.
@@ -270,30 +179,8 @@ public final class MachineReleases {
     return programs.resolve("../..").normalize();
   }
 
-  private static void run(List<String> command, Path log) throws IOException {
-    Process build =
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
-    try {
-      if (!build.waitFor(BUILD_LIMIT_SECONDS, TimeUnit.SECONDS) || build.exitValue() != 0) {
-        build.destroyForcibly();
-        throw new IOException(Files.readString(log).strip());
-      }
-    } catch (InterruptedException e) {
-      build.destroyForcibly();
-      Thread.currentThread().interrupt();
-      throw new IOException("interrupted", e);
-    }
-  }
-
-  private static InputStream open(String source) throws IOException {
-    InputStream in = MachineReleases.class.getResourceAsStream("/image/" + source);
-    if (in == null) {
-      throw new IOException("the resource image/" + source + " is missing");
-    }
-    return in;
-  }
-
-  private MachineRelease install(Path staging, String name, Kernel kernel, QemuRelease qemu) {
+  private MachineRelease install(
+      Path staging, String name, KernelPackage kernel, QemuRelease qemu) {
     Path vmlinuz = staging.resolve("vmlinuz");
     Path initrd = staging.resolve("initrd");
     MachineRelease release =
@@ -306,7 +193,7 @@ public final class MachineReleases {
             folders.installed(initrd, staging, name),
             ReleaseFolders.sha256(vmlinuz),
             ReleaseFolders.sha256(initrd),
-            fingerprint(),
+            SOURCES.sha256(),
             qemu.machines(),
             qemu.cpus(),
             qemu.capabilities(),

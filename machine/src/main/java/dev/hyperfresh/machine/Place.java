@@ -18,7 +18,6 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -57,9 +56,6 @@ final class Place implements AutoCloseable {
   private Optional<ConsoleClients> console = Optional.empty();
   private final List<String> bootFiles = new ArrayList<>();
   private long address;
-
-  /// Of the window.
-  private long bytes;
 
   private Place(Machine machine, String id, boolean partial) {
     this.machine = machine;
@@ -157,7 +153,7 @@ final class Place implements AutoCloseable {
     window(launch);
     UnixSocket ours = controlChannel();
     try {
-      String controlPath = machine.addPort(control());
+      String controlPath = machine.vm().addPort(control());
       String consolePath = console(console, launch.files(), files.consoleLog());
       List<String> kernel = bootFiles(files.kernel());
       List<QemuInside.Disk> disks = disks(launch.spec(), files.disks());
@@ -204,12 +200,13 @@ final class Place implements AutoCloseable {
   private void window(Launch launch) {
     String memory = memory();
     String dimm = dimm();
-    machine.lend(
-        launch.memory().fd(),
-        (_, number) -> machine.addMemory(memory, launch.memory().bytes(), number));
-    bytes = launch.memory().bytes();
+    machine
+        .vm()
+        .lend(
+            launch.memory().fd(),
+            (_, number) -> machine.vm().addMemory(memory, launch.memory().bytes(), number));
     undoMemory();
-    machine.plug(dimm, "pc-dimm", Map.of("memdev", memory));
+    machine.vm().plug(dimm, "pc-dimm", Map.of("memdev", memory));
     undoDimm();
     address = plugged(dimm).path("addr").asLong();
   }
@@ -228,19 +225,18 @@ final class Place implements AutoCloseable {
   }
 
   private void undoMemory() {
-    undo.push(() -> machine.removeMemory(memory(), bytes));
+    undo.push(() -> machine.vm().removeMemory(memory()));
   }
 
   private void undoDimm() {
     undo.push(() -> {
       JsonNode window = plugged(dimm());
-      bytes = window.path("size").asLong();
-      machine.eject(dimm(), window.path("slot").asInt());
+      machine.vm().eject(dimm(), window.path("slot").asInt());
     });
   }
 
   private JsonNode plugged(String dimm) {
-    for (JsonNode device : machine.execute("query-memory-devices", Map.of())) {
+    for (JsonNode device : machine.vm().execute("query-memory-devices", Map.of())) {
       if (device.path("data").path("id").asString("").equals(dimm)) {
         return device.path("data");
       }
@@ -254,9 +250,9 @@ final class Place implements AutoCloseable {
   private UnixSocket controlChannel() {
     UnixSocket.Pair pair = UnixSocket.pair();
     try (UnixSocket far = pair.right()) {
-      machine.keep(control(), pair.left().fd());
+      machine.vm().keep(control(), pair.left().fd());
       undoControl();
-      machine.addChannel(control(), "socket", client(control()), far.fd());
+      machine.vm().addChannel(control(), "socket", client(control()), far.fd());
       return pair.left();
     } catch (RuntimeException e) {
       pair.left().close();
@@ -270,7 +266,7 @@ final class Place implements AutoCloseable {
   }
 
   private void undoControl() {
-    undo.push(() -> machine.forget(control()));
+    undo.push(() -> machine.vm().forget(control()));
     undo.push(this::endControl);
   }
 
@@ -284,19 +280,19 @@ final class Place implements AutoCloseable {
   }
 
   private void channel(String name, String type, Map<String, ?> data) {
-    machine.addChannel(name, type, data);
-    undo.push(() -> machine.removeChannel(name));
+    machine.vm().addChannel(name, type, data);
+    undo.push(() -> machine.vm().removeChannel(name));
   }
 
   private String port(String channel) {
-    String path = machine.addPort(channel);
-    undo.push(() -> machine.removePort(channel));
+    String path = machine.vm().addPort(channel);
+    undo.push(() -> machine.vm().removePort(channel));
     return path;
   }
 
   private void undoChannel(String name) {
-    undo.push(() -> machine.removeChannel(name));
-    undo.push(() -> machine.removePort(name));
+    undo.push(() -> machine.vm().removeChannel(name));
+    undo.push(() -> machine.vm().removePort(name));
   }
 
   /// The console. The hardware itself keeps an end of the pipe through which a client types, so
@@ -304,31 +300,35 @@ final class Place implements AutoCloseable {
   private String console(Path socket, Path files, Fd log) {
     String name = consoleChannel();
     try (Pipe typed = Pipe.open(TYPED_BYTES, name)) {
-      machine.keep(name, typed.writeEnd());
-      undo.push(() -> machine.forget(name));
-      machine.lend(
-          typed.readEnd(),
-          (in, _) ->
-              machine.lend(
-                  log,
-                  (out, _) ->
-                      channel(
-                          name,
-                          "file",
-                          Map.of(
-                              "in",
-                              "/dev/fdset/" + in,
-                              "out",
-                              "/dev/fdset/" + out,
-                              "append",
-                              true))));
+      machine.vm().keep(name, typed.writeEnd());
+      undo.push(() -> machine.vm().forget(name));
+      machine
+          .vm()
+          .lend(
+              typed.readEnd(),
+              (in, _) ->
+                  machine
+                      .vm()
+                      .lend(
+                          log,
+                          (out, _) ->
+                              channel(
+                                  name,
+                                  "file",
+                                  Map.of(
+                                      "in",
+                                      "/dev/fdset/" + in,
+                                      "out",
+                                      "/dev/fdset/" + out,
+                                      "append",
+                                      true))));
       serveConsole(socket, files, Optional.of(typed.writeEnd().duplicate()));
     }
     return port(name);
   }
 
   private void undoConsole() {
-    undo.push(() -> machine.forget(consoleChannel()));
+    undo.push(() -> machine.vm().forget(consoleChannel()));
     undoChannel(consoleChannel());
   }
 
@@ -336,7 +336,7 @@ final class Place implements AutoCloseable {
   ///
   /// @param files the guest's folder
   void serveConsole(Path socket, Path files) {
-    serveConsole(socket, files, machine.kept(consoleChannel()));
+    serveConsole(socket, files, machine.vm().kept(consoleChannel()));
   }
 
   private void serveConsole(Path socket, Path files, Optional<Fd> input) {
@@ -350,6 +350,7 @@ final class Place implements AutoCloseable {
   UnixSocket keptControl() {
     return UnixSocket.adopt(
         machine
+            .vm()
             .kept(control())
             .orElseThrow(() ->
                 new TroubleException(
@@ -371,24 +372,27 @@ final class Place implements AutoCloseable {
     UnixSocket.Pair pair = UnixSocket.pair();
     try (UnixSocket near = pair.left()) {
       try (UnixSocket far = pair.right()) {
-        machine.addChannel(channel, "socket", client(channel), far.fd());
+        machine.vm().addChannel(channel, "socket", client(channel), far.fd());
       }
-      String port = machine.addPort(channel);
+      String port = machine.vm().addPort(channel);
       try {
         long bytes = Files.size(Path.of("/proc/self/fd", Integer.toString(file.number())));
         Thread pump =
             Thread.ofPlatform().daemon().name("hf-boot-" + id).start(() -> copy(file, near));
         var _ =
-            machine.run(
-                List.of(Machine.AGENT, "copy", port, Long.toString(bytes), copy), COPY_LIMIT);
+            machine
+                .vm()
+                .run(
+                    List.of(VirtualMachine.AGENT, "copy", port, Long.toString(bytes), copy),
+                    COPY_LIMIT);
         pump.join();
       } catch (IOException e) {
         throw new TroubleException(file.label() + ": " + e.getMessage(), e);
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
       } finally {
-        machine.contained(() -> machine.removePort(channel));
-        machine.contained(() -> machine.removeChannel(channel));
+        machine.vm().contained(() -> machine.vm().removePort(channel));
+        machine.vm().contained(() -> machine.vm().removeChannel(channel));
       }
     }
   }
@@ -396,7 +400,8 @@ final class Place implements AutoCloseable {
   private void undoBootFiles() {
     for (int i = 0; i < 2; i++) {
       String name = id + ".boot" + i;
-      undo.push(() -> machine.run(List.of(Machine.AGENT, "remove", FOLDER + name), COPY_LIMIT));
+      undo.push(() ->
+          machine.vm().run(List.of(VirtualMachine.AGENT, "remove", FOLDER + name), COPY_LIMIT));
       undoChannel(name);
     }
   }
@@ -418,7 +423,10 @@ final class Place implements AutoCloseable {
   /// Removes what only the start of the guest's QEMU needs.
   void started() {
     for (String copy : bootFiles) {
-      machine.contained(() -> machine.run(List.of(Machine.AGENT, "remove", copy), COPY_LIMIT));
+      machine
+          .vm()
+          .contained(
+              () -> machine.vm().run(List.of(VirtualMachine.AGENT, "remove", copy), COPY_LIMIT));
     }
   }
 
@@ -427,44 +435,51 @@ final class Place implements AutoCloseable {
     for (Fd file : files) {
       GuestSpec.Disk disk = spec.disks().get(disks.size());
       String name = disk(disks.size());
-      machine.lend(
-          file,
-          (set, _) ->
-              machine.execute(
-                  "blockdev-add",
-                  Map.of(
-                      "driver",
-                      "raw",
-                      "node-name",
-                      name,
-                      "read-only",
-                      disk.readOnly(),
-                      "file",
-                      Map.of(
-                          "driver",
-                          "file",
-                          "filename",
-                          "/dev/fdset/" + set,
-                          "locking",
-                          "on",
-                          "read-only",
-                          disk.readOnly()))));
-      undo.push(() -> machine.execute("blockdev-del", Map.of("node-name", name)));
+      machine
+          .vm()
+          .lend(
+              file,
+              (set, _) ->
+                  machine
+                      .vm()
+                      .execute(
+                          "blockdev-add",
+                          Map.of(
+                              "driver",
+                              "raw",
+                              "node-name",
+                              name,
+                              "read-only",
+                              disk.readOnly(),
+                              "file",
+                              Map.of(
+                                  "driver",
+                                  "file",
+                                  "filename",
+                                  "/dev/fdset/" + set,
+                                  "locking",
+                                  "on",
+                                  "read-only",
+                                  disk.readOnly()))));
+      undo.push(() -> machine.vm().execute("blockdev-del", Map.of("node-name", name)));
       // Two machines have the disk for a moment, and only the guest's authority writes.
-      machine.plug(
-          name + ".device",
-          "virtio-blk-pci",
-          Map.of("drive", name, "serial", name, "share-rw", true));
-      undo.push(() -> machine.unplug(name + ".device"));
+      machine
+          .vm()
+          .plug(
+              name + ".device",
+              "virtio-blk-pci",
+              Map.of("drive", name, "serial", name, "share-rw", true));
+      undo.push(() -> machine.vm().unplug(name + ".device"));
       disks.add(
-          new QemuInside.Disk(machine.ask(a -> a.disk(name, Machine.PLUG_LIMIT)), disk.readOnly()));
+          new QemuInside.Disk(
+              machine.vm().ask(a -> a.disk(name, VirtualMachine.PLUG_LIMIT)), disk.readOnly()));
     }
     return disks;
   }
 
   private void undoDisk(String name) {
-    undo.push(() -> machine.execute("blockdev-del", Map.of("node-name", name)));
-    undo.push(() -> machine.unplug(name + ".device"));
+    undo.push(() -> machine.vm().execute("blockdev-del", Map.of("node-name", name)));
+    undo.push(() -> machine.vm().unplug(name + ".device"));
   }
 
   /// Each card of the guest is a tap in the machine, in a bridge with a card of the machine that is
@@ -474,44 +489,18 @@ final class Place implements AutoCloseable {
       String name = card(i);
       String tap = tap(i);
       String mac = mac(i);
-      machine.execute("getfd", Map.of("fdname", name), queues.get(i));
-      machine.execute("netdev_add", Map.of("type", "tap", "id", name, "fd", name));
-      undo.push(() -> machine.execute("netdev_del", Map.of("id", name)));
-      Map<String, Object> card = new HashMap<>(PLAIN_CARD);
-      card.putAll(Map.of("netdev", name, "mac", mac, "romfile", ""));
-      machine.plug(name + ".device", "virtio-net-pci", card);
-      undo.push(() -> machine.unplug(name + ".device"));
-      machine.tell(a -> a.link(mac, tap, Machine.PLUG_LIMIT));
-      undo.push(() -> machine.tell(a -> a.unlink(tap)));
+      machine.vm().addCard(name, mac, queues.get(i));
+      undo.push(() -> machine.vm().removeCard(name));
+      machine.vm().tell(a -> a.link(mac, tap, VirtualMachine.PLUG_LIMIT));
+      undo.push(() -> machine.vm().tell(a -> a.unlink(tap)));
       openings.add(new Agent.Opening(QemuInside.FIRST_NIC + i, Agent.Mode.TAP, tap));
     }
   }
 
   private void undoCard(String name, String tap) {
-    undo.push(() -> machine.execute("netdev_del", Map.of("id", name)));
-    undo.push(() -> machine.unplug(name + ".device"));
-    undo.push(() -> machine.tell(a -> a.unlink(tap)));
+    undo.push(() -> machine.vm().removeCard(name));
+    undo.push(() -> machine.vm().tell(a -> a.unlink(tap)));
   }
-
-  /// A card whose packets always have the same header, 10 bytes, and never more than one segment.
-  ///
-  /// Header length and offloads belong to the whole port and not to one queue of it. A card sets
-  /// them for whatever its driver negotiates, and again when it is reset: so a card that is
-  /// unplugged after its guest has left would change them under the next hypervisor. This one has
-  /// nothing to set.
-  private static final Map<String, Object> PLAIN_CARD =
-      Map.ofEntries(
-          Map.entry("disable-modern", true),
-          Map.entry("disable-legacy", "off"),
-          Map.entry("mrg_rxbuf", false),
-          Map.entry("ctrl_guest_offloads", false),
-          Map.entry("guest_csum", false),
-          Map.entry("guest_tso4", false),
-          Map.entry("guest_tso6", false),
-          Map.entry("guest_ecn", false),
-          Map.entry("guest_ufo", false),
-          Map.entry("guest_uso4", false),
-          Map.entry("guest_uso6", false));
 
   /// Of the machine's own card, which never sends with it. Locally administered.
   private String mac(int card) {
@@ -521,11 +510,15 @@ final class Place implements AutoCloseable {
 
   /// The state comes from `channel`; the guest's QEMU reads it under [#INCOMING_FD].
   void receiveFrom(Fd channel) {
-    machine.lend(
-        channel,
-        (set, _) ->
-            machine.changeChannel(
-                incoming(), "file", Map.of("in", "/dev/fdset/" + set, "out", "/dev/null")));
+    machine
+        .vm()
+        .lend(
+            channel,
+            (set, _) ->
+                machine
+                    .vm()
+                    .changeChannel(
+                        incoming(), "file", Map.of("in", "/dev/fdset/" + set, "out", "/dev/null")));
   }
 
   /// The state goes to `channel`.
@@ -536,34 +529,36 @@ final class Place implements AutoCloseable {
     machine.ledger().update(id, entry -> entry.withOutlets(index + 1));
     String name = outlet(index);
     String socket = FOLDER + name;
-    machine.lend(
-        channel,
-        (set, _) -> channel(name, "file", Map.of("out", "/dev/fdset/" + set, "append", true)));
+    machine
+        .vm()
+        .lend(
+            channel,
+            (set, _) -> channel(name, "file", Map.of("out", "/dev/fdset/" + set, "append", true)));
     String port = port(name);
-    machine.tell(a -> a.outlet(port, socket));
-    undo.push(() -> machine.tell(a -> a.outletClose(socket)));
+    machine.vm().tell(a -> a.outlet(port, socket));
+    undo.push(() -> machine.vm().tell(a -> a.outletClose(socket)));
     return socket;
   }
 
   private void undoOutlet(String name) {
     undoChannel(name);
-    undo.push(() -> machine.tell(a -> a.outletClose(FOLDER + name)));
+    undo.push(() -> machine.vm().tell(a -> a.outletClose(FOLDER + name)));
   }
 
   /// The guest's QEMU has ended: whoever reads its control channel is to see the end of it. May be
   /// called by any thread, and again.
   void endControl() {
-    if (controlEnded.compareAndSet(false, true) && !machine.exited()) {
-      attempt(() -> machine.removePort(control()));
-      attempt(() -> machine.removeChannel(control()));
+    if (controlEnded.compareAndSet(false, true) && !machine.vm().exited()) {
+      attempt(() -> machine.vm().removePort(control()));
+      attempt(() -> machine.vm().removeChannel(control()));
     }
   }
 
   private void attempt(Runnable step) {
     if (partial) {
-      machine.attempted(step);
+      machine.vm().attempted(step);
     } else {
-      machine.contained(step);
+      machine.vm().contained(step);
     }
   }
 
@@ -583,11 +578,11 @@ final class Place implements AutoCloseable {
     letGo();
     while (!undo.isEmpty()) {
       Runnable step = undo.pop();
-      if (!machine.exited()) {
+      if (!machine.vm().exited()) {
         attempt(step);
       }
     }
-    if (!machine.exited()) {
+    if (!machine.vm().exited()) {
       try {
         machine.ledger().remove(id);
       } catch (HyperFreshException e) {

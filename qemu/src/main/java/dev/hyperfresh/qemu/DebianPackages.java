@@ -44,7 +44,18 @@ public final class DebianPackages {
     /// The machine's own release with its updates and security fixes.
     STABLE,
     /// Newer versions rebuilt for the machine's own release, `<codename>-backports`.
-    BACKPORTS
+    BACKPORTS,
+    /// Debian 13, whatever the machine itself runs: for what runs in a virtual machine, on
+    /// libraries of its own.
+    TRIXIE;
+
+    String of(String codename) {
+      return switch (this) {
+        case STABLE -> codename;
+        case BACKPORTS -> codename + "-backports";
+        case TRIXIE -> "trixie";
+      };
+    }
   }
 
   /// What was unpacked.
@@ -149,7 +160,8 @@ public final class DebianPackages {
   /// @param packages Debian package names
   /// @param withMissingLibraries whether to bring along what they depend on, at any depth, apart
   ///   from shared libraries and required packages that are installed on this machine. Data and
-  ///   firmware packages are always brought, so that `into` does not rest on the machine's.
+  ///   firmware packages are always brought, so that `into` does not rest on the machine's. From
+  ///   [Suite#TRIXIE] everything is brought.
   /// @param into the folder to unpack into; created when absent, and left incomplete on an error
   /// @param progress gets one line for every step
   /// @return the folder and the versions in it
@@ -243,7 +255,7 @@ public final class DebianPackages {
     }
 
     private String suiteName() {
-      return suite == Suite.BACKPORTS ? codename + "-backports" : codename;
+      return suite.of(codename);
     }
 
     /// Writes the private configuration; returns whether the sources changed.
@@ -253,9 +265,9 @@ public final class DebianPackages {
       }
       Files.writeString(directory.resolve("state/status"), hostLibraries());
       Files.writeString(configuration, aptConfiguration());
-      List<String> suites =
-          suite == Suite.BACKPORTS ? List.of(codename, suiteName()) : List.of(codename);
-      String list = sourcesOfThisMachine().list(suites, codename);
+      String base = suite == Suite.BACKPORTS ? codename : suiteName();
+      List<String> suites = suite == Suite.BACKPORTS ? List.of(base, suiteName()) : List.of(base);
+      String list = sourcesOfThisMachine().list(suites, base);
       boolean changed = !Files.exists(sources) || !Files.readString(sources).equals(list);
       Files.writeString(sources, list);
       return changed;
@@ -300,7 +312,7 @@ public final class DebianPackages {
     // What counts as present on this machine, for apt to leave out. Dependencies are left out of
     // it: with them, a half-configured or held package of the machine would stop apt here too.
     private String hostLibraries() throws IOException {
-      if (!withMissingLibraries || !Files.exists(HOST_STATUS)) {
+      if (!withMissingLibraries || suite == Suite.TRIXIE || !Files.exists(HOST_STATUS)) {
         return "";
       }
       return Stream.of(Files.readString(HOST_STATUS).split("\\n\\n", -1))

@@ -84,7 +84,7 @@ public final class QemuReleases {
       return present.get();
     }
     StringBuilder seen = new StringBuilder();
-    for (Suite suite : Suite.values()) {
+    for (Suite suite : List.of(Suite.STABLE, Suite.BACKPORTS)) {
       Path staging = folders.stage();
       try {
         Unpacked unpacked =

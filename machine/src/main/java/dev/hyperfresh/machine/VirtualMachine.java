@@ -1,0 +1,742 @@
+package dev.hyperfresh.machine;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.ChildProcess;
+import dev.hyperfresh.linux.Clock;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.linux.UnixSocket;
+import dev.hyperfresh.qemu.HostProcess;
+import dev.hyperfresh.qemu.QemuControl;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
+import java.util.function.Function;
+import tools.jackson.databind.JsonNode;
+
+/// A virtual machine of this host with an agent of ours inside: the process that is its hardware,
+/// the control channel through which devices come and go, and the agent. Thread-safe.
+public final class VirtualMachine implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(VirtualMachine.class.getName());
+  private static final String HARDWARE_LOG = "hardware.log";
+  private static final String CONSOLE_LOG = "console.log";
+  private static final int QMP_FD = 10;
+  private static final int AGENT_FD = 11;
+
+  /// From here on descriptors are a caller's of [#spawn].
+  public static final int FIRST_FD = 12;
+
+  private static final Duration START_LIMIT = Duration.ofSeconds(30);
+
+  /// How long a device may take to come up inside.
+  public static final Duration PLUG_LIMIT = Duration.ofSeconds(30);
+
+  private static final Duration UNPLUG_LIMIT = Duration.ofSeconds(20);
+  private static final long LOOK_NANOS = 5_000_000;
+
+  /// The agent is also the only other program of the image.
+  public static final String AGENT = "/init";
+
+  private static final Duration KILL_LIMIT = Duration.ofSeconds(30);
+  private static final Duration END_LOOK = Duration.ofMillis(20);
+
+  /// How soon it is seen that a machine is let go of.
+  private static final Duration LOOK = Duration.ofMillis(200);
+
+  /// A card whose packets always have the same header, 10 bytes, and never more than one segment.
+  ///
+  /// Header length and offloads belong to the whole port and not to one queue of it. A card sets
+  /// them for whatever its driver negotiates, and again when it is reset: so a card that is
+  /// unplugged after its guest has left would change them under the next hypervisor. This one has
+  /// nothing to set.
+  private static final Map<String, Object> PLAIN_CARD =
+      Map.ofEntries(
+          Map.entry("disable-modern", true),
+          Map.entry("disable-legacy", "off"),
+          Map.entry("mrg_rxbuf", false),
+          Map.entry("ctrl_guest_offloads", false),
+          Map.entry("guest_csum", false),
+          Map.entry("guest_tso4", false),
+          Map.entry("guest_tso6", false),
+          Map.entry("guest_ecn", false),
+          Map.entry("guest_ufo", false),
+          Map.entry("guest_uso4", false),
+          Map.entry("guest_uso6", false));
+
+  private final String label;
+  private final boolean translated;
+  private final Sockets sockets;
+  private final HostProcess process;
+  private final QemuControl control;
+  private final Agent agent;
+  private final Agent.Hello hello;
+
+  /// Held while memories come and go.
+  private final Object memories = new Object();
+
+  /// The processes inside that are watched, by their numbers there.
+  private final Map<Integer, Consumer<Agent.Exited>> watched = new ConcurrentHashMap<>();
+
+  /// What ended before anybody watched it.
+  private final Map<Integer, Agent.Exited> early = new ConcurrentHashMap<>();
+
+  private final CountDownLatch ended = new CountDownLatch(1);
+  private final Thread watcher;
+  private volatile boolean released;
+
+  /// Reaches the machine that `process` is.
+  ///
+  /// @param label for people, such as `machine m1`
+  /// @param translated whether QEMU's translator executes it
+  /// @param files the folder with its logs
+  /// @param patience how long its agent may take for its first answer
+  /// @throws LinuxException when it cannot be reached
+  /// @throws QemuControl.RefusedException when its hardware does not answer
+  /// @throws AgentException when its agent does not
+  public VirtualMachine(
+      String label,
+      boolean translated,
+      Path files,
+      Sockets sockets,
+      HostProcess process,
+      Duration patience) {
+    this.label = label;
+    this.translated = translated;
+    this.sockets = sockets;
+    this.process = process;
+    this.watcher =
+        Thread.ofPlatform()
+            .name("hf-" + label.replace(' ', '-'))
+            .daemon()
+            .start(this::awaitProcess);
+    QemuControl opened = null;
+    Agent reached = null;
+    try {
+      opened =
+          QemuControl.open(
+              UnixSocket.connect(sockets.qmp()), label, files.resolve("qmp.log"), START_LIMIT);
+      reached = Agent.over(UnixSocket.connect(sockets.agent()), this::exited);
+      this.control = opened;
+      this.agent = reached;
+      this.hello = reached.awaitHello(patience);
+    } catch (RuntimeException e) {
+      if (opened != null) {
+        opened.close();
+      }
+      if (reached != null) {
+        reached.close();
+      }
+      release();
+      throw e;
+    }
+  }
+
+  /// Where a machine is reached.
+  ///
+  /// @param qmp the socket of its hardware's control channel
+  /// @param agent the socket of its agent
+  public record Sockets(Path qmp, Path agent) {
+    /// Of the machine `name` in `folder`, which has the mode 0700.
+    ///
+    /// @param kind what it is, so that names of different kinds do not meet
+    public static Sockets of(Path folder, String name, String kind) {
+      String prefix = name + "." + kind;
+      return new Sockets(folder.resolve(prefix + ".qmp"), folder.resolve(prefix + ".agent"));
+    }
+
+    /// Removes both.
+    public void remove() {
+      removeAll(List.of(qmp, agent));
+    }
+  }
+
+  /// Whether process `pid` inside is one of the agent's that runs.
+  ///
+  /// @throws TroubleException when the agent is silent
+  boolean runs(int pid) {
+    try {
+      var _ = agent.state(pid);
+      return true;
+    } catch (AgentException e) {
+      if (e.refused()) {
+        return false;
+      }
+      throw new TroubleException(label + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// Ends a process inside that nobody watches.
+  ///
+  /// @throws TroubleException when that is not certain
+  void endInside(int pid) {
+    try {
+      agent.signal(pid, Signals.KILL);
+    } catch (AgentException e) {
+      if (!e.refused()) {
+        throw new TroubleException(label + ": " + e.getMessage(), e);
+      }
+    }
+    long deadline = Clock.monotonicNanos() + KILL_LIMIT.toNanos();
+    while (runs(pid)) {
+      if (Clock.monotonicNanos() > deadline) {
+        throw new TroubleException("process " + pid + " of " + label + " lives on");
+      }
+      LockSupport.parkNanos(END_LOOK.toNanos());
+    }
+  }
+
+  /// Starts the hardware of a machine; its kernel's words and its own go to `console.log` and
+  /// `hardware.log` in `files`.
+  ///
+  /// @param hardware the QEMU of this host
+  /// @param name for lists of processes
+  /// @param options what it is made of, beside what every machine has
+  /// @param descriptors what the options refer to by number, from [#FIRST_FD]
+  /// @throws LinuxException when it cannot be started
+  public static HostProcess spawn(
+      QemuRelease hardware,
+      String name,
+      List<String> options,
+      Map<Integer, Fd> descriptors,
+      Path files,
+      Sockets sockets) {
+    sockets.remove();
+    removeAll(List.of(files.resolve(HARDWARE_LOG), files.resolve(CONSOLE_LOG)));
+    List<String> command = command(hardware, name, files);
+    command.addAll(options);
+    try (UnixSocket qmp = UnixSocket.listen(sockets.qmp(), 0600);
+        UnixSocket agent = UnixSocket.listen(sockets.agent(), 0600)) {
+      Map<Integer, Fd> all = new LinkedHashMap<>(descriptors);
+      all.put(QMP_FD, qmp.fd());
+      all.put(AGENT_FD, agent.fd());
+      return HostProcess.of(
+          ChildProcess.spawn(
+              new ChildProcess.Request(
+                  command, hardware.environment(), all, files.resolve(HARDWARE_LOG), true)));
+    }
+  }
+
+  private static List<String> command(QemuRelease hardware, String name, Path files) {
+    List<String> line = new ArrayList<>();
+    line.add(hardware.binary().toString());
+    line.addAll(hardware.arguments());
+    line.addAll(List.of("-name", "guest=" + name + ",debug-threads=on"));
+    line.addAll(List.of("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"));
+    line.addAll(QemuControl.SANDBOX);
+    line.addAll(
+        List.of(
+            "-chardev",
+            "file,id=kernel,path=" + files.resolve(CONSOLE_LOG).toString().replace(",", ",,")));
+    line.addAll(List.of("-serial", "chardev:kernel"));
+    line.addAll(List.of("-chardev", "socket,id=qmp,fd=" + QMP_FD + ",server=on,wait=off"));
+    line.addAll(List.of("-mon", "chardev=qmp,mode=control"));
+    line.addAll(List.of("-device", "virtio-serial-pci,id=ports,max_ports=255"));
+    line.addAll(List.of("-chardev", "socket,id=agent,fd=" + AGENT_FD + ",server=on,wait=off"));
+    line.addAll(
+        List.of(
+            "-device",
+            "virtserialport,bus=ports.0,nr=1,chardev=agent,name=" + MachineRelease.AGENT_PORT));
+    return line;
+  }
+
+  /// The last that the hardware and the kernel of a machine said, as sentences; empty when nothing.
+  ///
+  /// @param files the folder with its logs
+  public static String lastWords(Path files) {
+    return said(files.resolve(HARDWARE_LOG), " Its hardware said: ")
+        + said(files.resolve(CONSOLE_LOG), " Its kernel said: ");
+  }
+
+  private static String said(Path log, String introduction) {
+    try {
+      List<String> lines =
+          Files.readString(log, StandardCharsets.ISO_8859_1)
+              .lines()
+              .map(String::strip)
+              .filter(line -> !line.isEmpty())
+              .toList();
+      return lines.isEmpty()
+          ? ""
+          : introduction
+              + String.join(" / ", lines.subList(Math.max(0, lines.size() - 3), lines.size()));
+    } catch (IOException e) {
+      return "";
+    }
+  }
+
+  private void awaitProcess() {
+    while (!process.awaitEnd(LOOK)) {
+      if (released) {
+        return;
+      }
+    }
+    ended.countDown();
+    Map<Integer, Consumer<Agent.Exited>> left;
+    synchronized (watched) {
+      left = Map.copyOf(watched);
+      watched.clear();
+    }
+    left.forEach((pid, end) -> end.accept(lost(pid)));
+  }
+
+  private Agent.Exited lost(int pid) {
+    return new Agent.Exited(pid, Signals.KILL, label + " ended");
+  }
+
+  private void exited(Agent.Exited exit) {
+    Consumer<Agent.Exited> end;
+    synchronized (watched) {
+      end = watched.remove(exit.pid());
+      if (end == null) {
+        early.put(exit.pid(), exit);
+      }
+    }
+    if (end != null) {
+      end.accept(exit);
+    }
+  }
+
+  /// Has `end` told once, on a thread that must not be held, when process `pid` inside ends or the
+  /// machine does.
+  public void watch(int pid, Consumer<Agent.Exited> end) {
+    Agent.Exited before;
+    synchronized (watched) {
+      before = ended() ? lost(pid) : early.remove(pid);
+      if (before == null) {
+        watched.put(pid, end);
+      }
+    }
+    if (before != null) {
+      end.accept(before);
+    }
+  }
+
+  /// Takes back what [#watch] was told.
+  public void unwatch(int pid) {
+    synchronized (watched) {
+      watched.remove(pid);
+    }
+  }
+
+  /// Runs a program inside to its end.
+  ///
+  /// @return what it printed
+  /// @throws TroubleException when it fails, or does not end within `limit`
+  public String run(List<String> command, Duration limit) {
+    int pid = ask(a -> a.start(new Agent.Program(command, Map.of(), List.of())));
+    CompletableFuture<Agent.Exited> exit = new CompletableFuture<>();
+    watch(pid, exit::complete);
+    try {
+      Agent.Exited result = exit.get(limit.toNanos(), TimeUnit.NANOSECONDS);
+      if (result.status() != 0) {
+        throw new TroubleException(label + ": " + command + " failed: " + result.tail().strip());
+      }
+      return result.tail().strip();
+    } catch (TimeoutException | ExecutionException e) {
+      throw new TroubleException(label + ": " + command + " does not end", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new TroubleException(label + ": interrupted", e);
+    }
+  }
+
+  /// What its agent said when it came up.
+  public Agent.Hello hello() {
+    return hello;
+  }
+
+  /// Its agent.
+  public Agent agent() {
+    return agent;
+  }
+
+  /// The process on this host that is its hardware, by descriptor.
+  PidFd pidFd() {
+    return process.pidFd();
+  }
+
+  /// The number of that process.
+  public int pid() {
+    return process.pid();
+  }
+
+  /// Whether it is gone.
+  public boolean ended() {
+    return ended.getCount() == 0;
+  }
+
+  /// Whether its process has ended, also when nobody was told yet.
+  public boolean exited() {
+    return ended() || process.pidFd().exited();
+  }
+
+  /// Runs a command of the machine's hardware.
+  ///
+  /// @throws TroubleException when it is refused
+  public JsonNode execute(String command, Map<String, ?> arguments, Fd... descriptors) {
+    try {
+      return control.execute(command, arguments, descriptors);
+    } catch (QemuControl.RefusedException e) {
+      throw new TroubleException(label + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// Asks something of the agent.
+  ///
+  /// @throws TroubleException when it refuses or is silent
+  public <T> T ask(Function<Agent, T> question) {
+    try {
+      return question.apply(agent);
+    } catch (AgentException e) {
+      throw new TroubleException(label + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// As [#ask], for what has no answer.
+  public void tell(Consumer<Agent> order) {
+    var _ =
+        ask(a -> {
+          order.accept(a);
+          return true;
+        });
+  }
+
+  /// Gives the hardware a copy of a descriptor, has it used, and takes the copy back.
+  ///
+  /// @param use gets the number of the set and of the descriptor
+  public void lend(Fd descriptor, BiConsumer<Integer, Integer> use) {
+    JsonNode lent = execute("add-fd", Map.of(), descriptor);
+    int set = lent.path("fdset-id").asInt();
+    try {
+      use.accept(set, lent.path("fd").asInt());
+    } finally {
+      forget(set);
+    }
+  }
+
+  /// Gives the hardware a copy of a descriptor to keep for the next daemon.
+  void keep(String name, Fd descriptor) {
+    execute("add-fd", Map.of("opaque", name), descriptor);
+  }
+
+  /// Has the hardware close what it keeps under that name.
+  void forget(String name) {
+    execute("query-fdsets", Map.of())
+        .forEach(set -> {
+          if (names(set).contains(name)) {
+            forget(set.path("fdset-id").asInt());
+          }
+        });
+  }
+
+  /// A copy of what the hardware keeps under that name, if it does.
+  ///
+  /// @throws TroubleException when it may not be copied
+  Optional<Fd> kept(String name) {
+    for (JsonNode set : execute("query-fdsets", Map.of())) {
+      for (JsonNode fd : set.path("fds")) {
+        if (fd.path("opaque").asString("").equals(name)) {
+          return Optional.of(copy(fd.path("fd").asInt()));
+        }
+      }
+    }
+    return Optional.empty();
+  }
+
+  private Fd copy(int number) {
+    try {
+      return process.pidFd().takeFd(number);
+    } catch (LinuxException e) {
+      throw new TroubleException(label + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// What was only lent, by a daemon that did not live to take it back. It would keep pipes open.
+  void forgetUnnamed() {
+    execute("query-fdsets", Map.of())
+        .forEach(set -> {
+          if (names(set).stream().allMatch(String::isEmpty)) {
+            contained(() -> forget(set.path("fdset-id").asInt()));
+          }
+        });
+  }
+
+  private static List<String> names(JsonNode set) {
+    List<String> names = new ArrayList<>();
+    set.path("fds").forEach(fd -> names.add(fd.path("opaque").asString("")));
+    return names;
+  }
+
+  private void forget(int set) {
+    execute("remove-fd", Map.of("fdset-id", set));
+  }
+
+  /// A character device of the hardware.
+  public void addChannel(String id, String type, Map<String, ?> data, Fd... descriptors) {
+    if (descriptors.length > 0) {
+      execute("getfd", Map.of("fdname", id), descriptors);
+    }
+    execute("chardev-add", Map.of("id", id, "backend", backend(type, data)));
+  }
+
+  /// Puts another backend under a character device.
+  void changeChannel(String id, String type, Map<String, ?> data) {
+    execute("chardev-change", Map.of("id", id, "backend", backend(type, data)));
+  }
+
+  private static Map<String, ?> backend(String type, Map<String, ?> data) {
+    return Map.of("type", type, "data", data);
+  }
+
+  /// A port of the machine, called like the character device behind it.
+  ///
+  /// @return the path by which a process inside opens it
+  public String addPort(String id) {
+    execute(
+        "device_add",
+        Map.of(
+            "driver",
+            "virtserialport",
+            "bus",
+            "ports.0",
+            "id",
+            id + ".port",
+            "chardev",
+            id,
+            "name",
+            id));
+    return ask(a -> a.port(id, PLUG_LIMIT));
+  }
+
+  /// Takes a port away, and leaves the character device behind it.
+  public void removePort(String id) {
+    unplug(id + ".port");
+  }
+
+  /// Takes a character device away.
+  public void removeChannel(String id) {
+    execute("chardev-remove", Map.of("id", id));
+  }
+
+  /// Plugs in a device of the PCI bus.
+  public void plug(String id, String driver, Map<String, ?> properties) {
+    Map<String, Object> arguments = new LinkedHashMap<>(properties);
+    arguments.put("id", id);
+    arguments.put("driver", driver);
+    execute("device_add", arguments);
+  }
+
+  /// Unplugs a device, with the consent of the machine's kernel.
+  public void unplug(String id) {
+    execute("device_del", Map.of("id", id));
+    if (!control.awaitDeleted(id, UNPLUG_LIMIT)) {
+      throw new TroubleException(label + " does not let go of device " + id);
+    }
+  }
+
+  /// Plugs in a network card that leaves the port it is on as it is.
+  ///
+  /// @param id of the card
+  /// @param mac its own address
+  /// @param queue a queue of the port
+  public void addCard(String id, String mac, Fd queue) {
+    execute("getfd", Map.of("fdname", id), queue);
+    execute("netdev_add", Map.of("type", "tap", "id", id, "fd", id));
+    Map<String, Object> card = new LinkedHashMap<>(PLAIN_CARD);
+    card.putAll(Map.of("netdev", id, "mac", mac, "romfile", ""));
+    try {
+      plug(id + ".device", "virtio-net-pci", card);
+    } catch (TroubleException e) {
+      contained(() -> execute("netdev_del", Map.of("id", id)));
+      throw e;
+    }
+  }
+
+  /// Takes a network card away.
+  public void removeCard(String id) {
+    try {
+      unplug(id + ".device");
+    } finally {
+      execute("netdev_del", Map.of("id", id));
+    }
+  }
+
+  /// Takes the memory behind a window away.
+  ///
+  /// QEMU's translator finds translated code by the address that the memory had in its own list of
+  /// memories, and forgets none of it when the memory goes. Another guest that got these addresses
+  /// would run the code of the first: seen as a guest whose BIOS did not find its memory. So, where
+  /// a machine is translated, they are given to a piece of memory that nobody ever touches.
+  public void removeMemory(String id) {
+    synchronized (memories) {
+      long bytes = bytesOf(id);
+      long before = countMemories();
+      execute("object-del", Map.of("id", id));
+      if (translated) {
+        spend(id, bytes, before);
+      }
+    }
+  }
+
+  private long bytesOf(String memory) {
+    for (JsonNode backend : execute("query-memdev", Map.of())) {
+      if (backend.path("id").asString("").equals(memory)) {
+        return backend.path("size").asLong();
+      }
+    }
+    throw new TroubleException(label + " has no memory " + memory);
+  }
+
+  private void spend(String id, long bytes, long before) {
+    long deadline = Clock.monotonicNanos() + UNPLUG_LIMIT.toNanos();
+    while (countMemories() >= before) {
+      if (Clock.monotonicNanos() > deadline) {
+        throw new TroubleException(label + " does not let go of memory " + id);
+      }
+      LockSupport.parkNanos(LOOK_NANOS);
+    }
+    execute(
+        "object-add",
+        Map.of(
+            "qom-type",
+            "memory-backend-ram",
+            "id",
+            id + ".spent",
+            "size",
+            bytes,
+            "reserve",
+            false));
+  }
+
+  /// A memory without a device has no name in this list, and can be seen there by its number alone.
+  private long countMemories() {
+    return execute("human-monitor-command", Map.of("command-line", "info ramblock"))
+        .asString("")
+        .lines()
+        .count();
+  }
+
+  /// Adds memory from a file that the hardware has open.
+  public void addMemory(String id, long bytes, int descriptor) {
+    synchronized (memories) {
+      execute(
+          "object-add",
+          Map.of(
+              "qom-type",
+              "memory-backend-file",
+              "id",
+              id,
+              "size",
+              bytes,
+              "mem-path",
+              "/proc/self/fd/" + descriptor,
+              "share",
+              true));
+    }
+  }
+
+  /// Takes a window from the machine. Its kernel knows nothing of windows, so that its agent does
+  /// what a kernel would.
+  public void eject(String dimm, int slot) {
+    tell(a -> a.eject(slot));
+    if (!control.awaitDeleted(dimm, UNPLUG_LIMIT)) {
+      throw new TroubleException(label + " does not let go of window " + dimm);
+    }
+  }
+
+  /// Does a step of clearing away, whose failure must not keep the next from being done.
+  public void contained(Runnable step) {
+    try {
+      step.run();
+    } catch (TroubleException e) {
+      if (!ended()) {
+        LOG.log(System.Logger.Level.WARNING, label + " was not cleared up", e);
+      }
+    }
+  }
+
+  /// As [#contained], of something that may not be there.
+  void attempted(Runnable step) {
+    try {
+      step.run();
+    } catch (TroubleException e) {
+      LOG.log(System.Logger.Level.DEBUG, "nothing to clear up in " + label, e);
+    }
+  }
+
+  /// Lets go of the machine, which goes on with all that runs in it.
+  public void letGo() {
+    agent.close();
+    control.close();
+    release();
+    process.close();
+  }
+
+  /// Nobody waits for the end of the process any more.
+  private void release() {
+    released = true;
+    try {
+      watcher.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /// Ends the machine, and with it everything that runs in it. Does nothing the second time.
+  @Override
+  public void close() {
+    try {
+      process.kill();
+    } catch (LinuxException | IllegalStateException e) {
+      if (!ended()) {
+        throw Problem.INTERNAL.because(
+            "Process " + pid() + " of " + label + " lives on: " + e.getMessage(), e);
+      }
+    }
+    awaitEnd();
+    agent.close();
+    control.close();
+    process.close();
+    sockets.remove();
+  }
+
+  private void awaitEnd() {
+    try {
+      if (!ended.await(KILL_LIMIT.toSeconds(), TimeUnit.SECONDS)) {
+        throw Problem.INTERNAL.because("Process " + pid() + " of " + label + " lives on.");
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private static void removeAll(List<Path> paths) {
+    for (Path path : paths) {
+      try {
+        Files.deleteIfExists(path);
+      } catch (IOException e) {
+        LOG.log(System.Logger.Level.WARNING, path + " cannot be removed", e);
+      }
+    }
+  }
+}
