@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # For scripts that build an initramfs: kernel modules in the order in which they load, and an archive
-# whose bytes depend on nothing but what is put in. Sourced; expects the functions fail and library, which
-# finds a shared library by its name, and the folder $work.
+# whose bytes depend on nothing but what is put in. Sourced; expects the functions fail, unpack_xz
+# and, for add_libraries, library, which finds a shared library by its name; and the folder $work.
 # shellcheck disable=SC2154
 
 declare -A module_file=() built_in=() module_taken=()
@@ -43,7 +43,7 @@ add_module() {
         "nor is it built in: use a linux-image-*-cloud-amd64 package"
     module_taken[$name]=1
     if [[ $file == *.xz ]]; then
-        xz -dc -- "$file" >"$work/$name.raw"
+        unpack_xz "$file" >"$work/$name.raw"
     else
         cp "$file" "$work/$name.raw"
     fi

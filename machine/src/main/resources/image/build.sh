@@ -27,6 +27,8 @@ fail() {
     exit 1
 }
 
+unpack_xz() { xz -dc -- "$1"; }
+
 # library NAME: where it lies, in the QEMU folder or else on this host.
 library() {
     local place

@@ -4,13 +4,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import tools.jackson.databind.JsonNode;
 
@@ -56,8 +53,6 @@ final class MachineCommand {
         "  hyperfresh machine create m2 --release machine-6.1 --memory 2G --vcpus 2"
       })
   static final class Create implements Runnable {
-    private static final Pattern SIZE = Pattern.compile("([0-9]{1,9})([MG]?)");
-
     @Mixin private Options options = new Options();
 
     @CommandLine.Spec
@@ -95,7 +90,7 @@ final class MachineCommand {
       Map<String, Object> body = new LinkedHashMap<>();
       body.put("name", name);
       body.put("release", release);
-      body.put("memory_mib", mebibytes());
+      body.put("memory_mib", Size.mebibytes(memory, spec));
       body.put("vcpus", vcpus);
       JsonNode machine = options.client().work("/v1/machines", body, Output::progress);
       if (options.json()) {
@@ -103,16 +98,6 @@ final class MachineCommand {
       } else {
         print(machine);
       }
-    }
-
-    private long mebibytes() {
-      Matcher size = SIZE.matcher(memory);
-      if (!size.matches()) {
-        throw new ParameterException(
-            spec.commandLine(), "'" + memory + "' is not a size such as 768M or 2G.");
-      }
-      long count = Long.parseLong(size.group(1));
-      return size.group(2).equals("G") ? count << 10 : count;
     }
   }
 

@@ -24,9 +24,11 @@ import picocli.CommandLine.Command;
       "  hyperfresh guest create -f web1.yaml       start a guest",
       "  hyperfresh replace web1 --to qemu-10.0     replace its hypervisor while it runs",
       "  hyperfresh machine --help                  the same with a kernel and KVM of its own",
+      "  hyperfresh os --help                       replace the OS under running containers",
       "",
       "Exit codes: 0 done, 2 bad input, 3 not possible now, 4 the host lacks something,",
-      "  5 replacement refused or rolled back, 6 guest lost, 7 no daemon, 70 a defect."
+      "  5 replacement or move refused or rolled back, 6 guest or container lost, 7 no daemon,",
+      "  70 a defect."
     },
     subcommands = {
       DaemonCommand.class,
@@ -34,6 +36,8 @@ import picocli.CommandLine.Command;
       ReleaseCommand.class,
       GuestCommand.class,
       MachineCommand.class,
+      OsCommand.class,
+      ContainerCommand.class,
       ReplaceCommand.class,
       HistoryCommand.class,
       AuditCommand.class,

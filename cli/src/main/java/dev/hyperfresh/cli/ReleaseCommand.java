@@ -3,9 +3,11 @@ package dev.hyperfresh.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import tools.jackson.databind.JsonNode;
 
@@ -120,20 +122,23 @@ final class ReleaseCommand {
 
   @Command(
       name = "build",
-      description = "Build a release of machines from Debian's packages.",
+      description = "Build a release of machines or operating systems from Debian's packages.",
       footer = {
         "",
-        "A kernel, QEMU and a small agent in one image. The same packages give the same bytes. It",
-        "takes gcc, binutils, the C library's headers and xz.",
+        "For machines a kernel, QEMU and a small agent in one image; for operating systems a kernel,",
+        "runc, CRIU and the agent. The same packages give the same bytes. It takes gcc, binutils, the",
+        "C library's headers and xz.",
         "",
         "Examples:",
         "  hyperfresh release build machine --kernel 6.1 --qemu 7.2",
-        "  hyperfresh release build machine --kernel 6.12 --qemu 10.0"
+        "  hyperfresh release build machine --kernel 6.12 --qemu 10.0",
+        "  hyperfresh release build os --kernel 6.12 --userland trixie"
       })
   static final class Build implements Runnable {
     /// What can be built.
     enum Kind {
-      machine
+      machine,
+      os
     }
 
     @Mixin private Options options = new Options();
@@ -150,19 +155,38 @@ final class ReleaseCommand {
 
     @Option(
         names = "--qemu",
-        required = true,
         paramLabel = "SERIES",
-        description = "Such as 7.2 or 10.0.")
+        description = "Of a machine, such as 7.2 or 10.0.")
     private String qemu = "";
+
+    @Option(
+        names = "--userland",
+        paramLabel = "SUITE",
+        description = "Of an OS: the Debian that runc and CRIU are from; trixie.")
+    private String userland = "";
+
+    @CommandLine.Spec
+    private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
 
     @Override
     public void run() {
+      boolean isMachine = kind == Kind.machine;
+      if (isMachine == qemu.isEmpty() || isMachine != userland.isEmpty()) {
+        throw new ParameterException(
+            spec.commandLine(), "A machine needs --qemu, an OS --userland, and neither both.");
+      }
       JsonNode release =
           options
               .client()
               .work(
                   "/v1/releases",
-                  Map.of("kind", kind.name(), "kernel", kernel, "qemu", qemu),
+                  Map.of(
+                      "kind",
+                      kind.name(),
+                      "kernel",
+                      kernel,
+                      isMachine ? "qemu" : "userland",
+                      isMachine ? qemu : userland),
                   Output::progress);
       if (options.json()) {
         Output.json(release);

@@ -8,6 +8,12 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.machine.MachineSettings;
+import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.OsSettings;
+import dev.hyperfresh.relocation.OsVm;
+import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.Transport;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
 import io.helidon.webserver.CloseConnectionException;
@@ -160,6 +166,41 @@ final class Api implements AutoCloseable {
         .post(
             "/v1/machines/{name}/replacements",
             (request, response) -> work(request, response, this::replaceMachine))
+        .get("/v1/os", (_, response) -> send(response, systems()))
+        .post("/v1/os", (request, response) -> work(request, response, this::createOs))
+        .get(
+            "/v1/os/{name}",
+            (request, response) ->
+                send(response, os(daemon.systems().systems().get(name(request)))))
+        .delete(
+            "/v1/os/{name}",
+            (request, response) -> {
+              daemon.systems().delete(name(request));
+              send(response, Map.of("deleted", name(request)));
+            })
+        .post(
+            "/v1/os/{name}/replacements",
+            (request, response) -> work(request, response, this::replaceOs))
+        .get("/v1/containers", (_, response) -> send(response, containers()))
+        .post("/v1/containers", (request, response) -> work(request, response, this::runContainer))
+        .get(
+            "/v1/containers/{name}",
+            (request, response) ->
+                send(
+                    response, Views.container(daemon.systems().systems().container(name(request)))))
+        .get(
+            "/v1/containers/{name}/log",
+            (request, response) ->
+                send(response, Map.of("log", daemon.systems().systems().log(name(request)))))
+        .post(
+            "/v1/containers/{name}/exec",
+            (request, response) -> work(request, response, this::execute))
+        .post(
+            "/v1/containers/{name}/stop",
+            (request, response) -> work(request, response, this::stopContainer))
+        .post(
+            "/v1/containers/{name}/relocations",
+            (request, response) -> work(request, response, this::relocate))
         .get("/v1/history", (request, response) -> send(response, history(request)))
         .get(
             "/v1/audit",
@@ -293,20 +334,28 @@ final class Api implements AutoCloseable {
   private Object releases() {
     return Map.of(
         "releases",
-        Stream.concat(
+        Stream.of(
                 daemon.releases().list().stream().map(release -> Views.release(release, false)),
                 daemon.machines().releases().list().stream()
-                    .map(release -> Views.release(release, false)))
+                    .map(release -> Views.release(release, false)),
+                daemon.systems().releases().list().stream().map(Views::release))
+            .flatMap(all -> all)
             .toList());
   }
 
   private Object release(String name) {
+    if (Daemon.isOfSystems(name)) {
+      return Views.release(daemon.systems().releases().get(name));
+    }
     return Daemon.isOfMachines(name)
         ? Views.release(daemon.machines().releases().get(name), true)
         : Views.release(daemon.releases().get(name), true);
   }
 
   private Object verified(String name) {
+    if (Daemon.isOfSystems(name)) {
+      return Views.release(daemon.systems().releases().verify(name));
+    }
     return Daemon.isOfMachines(name)
         ? Views.release(daemon.machines().releases().verify(name), false)
         : Views.release(daemon.releases().verify(name), false);
@@ -355,7 +404,115 @@ final class Api implements AutoCloseable {
     return json;
   }
 
+  private Object systems() {
+    return Map.of("os", daemon.systems().systems().list().stream().map(this::os).toList());
+  }
+
+  private Object os(OsVm os) {
+    List<String> inside =
+        daemon.systems().systems().containers().stream()
+            .filter(container -> container.os().equals(os))
+            .map(Container::name)
+            .toList();
+    return Views.os(os, daemon.systems().acceleratorReason(), inside);
+  }
+
+  private Object createOs(Job job) {
+    JsonNode body = job.body();
+    long mebibytes = body.path("memory_mib").asLong(OsSettings.DEFAULT_MEMORY_BYTES >> 20);
+    if (mebibytes < 0 || mebibytes > Long.MAX_VALUE >> 20) {
+      throw Problem.API_REQUEST.because("'memory_mib' is out of range.");
+    }
+    return os(
+        daemon
+            .systems()
+            .create(
+                job.text("name"),
+                job.text("release"),
+                body.path("vcpus").asInt(1),
+                mebibytes << 20,
+                job.progress()));
+  }
+
+  private Object replaceOs(Job job) {
+    OsRoom.Replaced replaced =
+        daemon
+            .systems()
+            .replace(
+                job.name(), job.text("to"), job.body().path("parallel").asInt(2), job.progress());
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("old", job.name());
+    json.put("old_retired", replaced.retired());
+    json.put("os", replaced.target());
+    json.put("relocations", replaced.moves().stream().map(Views::relocation).toList());
+    return json;
+  }
+
+  private Object containers() {
+    return Map.of(
+        "containers",
+        daemon.systems().systems().containers().stream().map(Views::container).toList());
+  }
+
+  private Object runContainer(Job job) {
+    JsonNode body = job.body();
+    Optional<ContainerSpec.Network> network =
+        optional(body, "address")
+            .map(address ->
+                new ContainerSpec.Network(
+                    address, optional(body, "gateway"), optional(body, "bridge")));
+    return Views.container(
+        daemon
+            .systems()
+            .run(
+                new ContainerSpec(job.text("name"), path(job.text("bundle")), network),
+                job.text("os"),
+                job.progress()));
+  }
+
+  private static Optional<String> optional(JsonNode body, String field) {
+    return Optional.of(body.path(field).asString("")).filter(text -> !text.isEmpty());
+  }
+
+  private Object execute(Job job) {
+    List<String> command =
+        job.body().path("command").valueStream().map(word -> word.asString("")).toList();
+    Systems.Executed done = daemon.systems().systems().execute(job.name(), command);
+    return Map.of("code", done.code(), "output", done.output());
+  }
+
+  private Object stopContainer(Job job) {
+    int seconds = job.body().path("patience_s").asInt(10);
+    if (seconds < 0 || seconds > 3600) {
+      throw Problem.API_REQUEST.because("'patience_s' is not between 0 and 3600.");
+    }
+    job.progress().step("stop", "asking " + job.name() + " to end");
+    daemon.systems().stop(job.name(), Duration.ofSeconds(seconds));
+    return Map.of("stopped", job.name());
+  }
+
+  private Object relocate(Job job) {
+    return Views.relocation(
+        daemon
+            .systems()
+            .relocate(
+                job.name(),
+                job.text("to"),
+                job.flag("copy", false) ? Transport.COPIED : Transport.MAPPED,
+                job.progress()));
+  }
+
   private Object addRelease(Job job) {
+    if (job.body().has("userland")) {
+      return Views.release(
+          daemon
+              .systems()
+              .releases()
+              .build(
+                  job.text("kernel"),
+                  job.text("userland"),
+                  line -> job.progress().step("build", line)));
+    }
     if (job.body().has("kernel")) {
       return Views.release(
           daemon

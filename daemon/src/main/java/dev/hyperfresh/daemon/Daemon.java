@@ -5,6 +5,8 @@ import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Kinds;
@@ -21,6 +23,9 @@ import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.relocation.OsRelease;
+import dev.hyperfresh.relocation.OsReleases;
+import dev.hyperfresh.relocation.Systems;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
@@ -56,6 +61,7 @@ public final class Daemon implements AutoCloseable {
   private final QemuReleases releases;
   private final Hyperplexor hyperplexor;
   private final MachineRoom machines;
+  private final OsRoom systems;
   private final History history;
   private final Audit audit;
   private final Api api;
@@ -96,6 +102,15 @@ public final class Daemon implements AutoCloseable {
             releases,
             hyperplexor,
             kvm);
+    this.systems =
+        new OsRoom(
+            new Systems(config.state(), config.state().resolve("run")),
+            new OsReleases(config.releases(), new DebianPackages(config.packages())),
+            releases,
+            hyperplexor,
+            kvm.verdict() == KvmProbe.Verdict.USABLE
+                ? new AcceleratorChoice(Accelerator.KVM, "KVM")
+                : new AcceleratorChoice(Accelerator.TCG, kvm.reason()));
     this.api = new Api(this);
   }
 
@@ -245,6 +260,11 @@ public final class Daemon implements AutoCloseable {
     return machines;
   }
 
+  /// The operating systems and their containers.
+  public OsRoom systems() {
+    return systems;
+  }
+
   History history() {
     return history;
   }
@@ -324,6 +344,10 @@ public final class Daemon implements AutoCloseable {
       machines.removeRelease(name);
       return;
     }
+    if (isOfSystems(name)) {
+      systems.removeRelease(name);
+      return;
+    }
     String full = releases.get(name).name();
     List<String> users =
         hyperplexor.list().stream()
@@ -338,12 +362,22 @@ public final class Daemon implements AutoCloseable {
       throw Problem.RELEASE_IN_USE.because(
           full + " is the hardware of machine " + String.join(", ", hardware) + ".");
     }
+    List<String> below = systems.onHardware(full);
+    if (!below.isEmpty()) {
+      throw Problem.RELEASE_IN_USE.because(
+          full + " is the hardware of OS " + String.join(", ", below) + ".");
+    }
     releases.remove(full);
   }
 
   /// Whether a release of that name is one of machines.
   static boolean isOfMachines(String name) {
     return name.startsWith(MachineRelease.KIND + "-");
+  }
+
+  /// Whether a release of that name is one of operating systems.
+  static boolean isOfSystems(String name) {
+    return name.startsWith(OsRelease.KIND + "-");
   }
 
   /// Moves all guests of a machine to another one and ends the old one; see [MachineRoom#replace].
@@ -413,6 +447,7 @@ public final class Daemon implements AutoCloseable {
         hyperplexor.close();
       } finally {
         machines.close();
+        systems.systems().close();
       }
     });
   }

@@ -24,15 +24,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 
 /// The machines of a daemon, and the guests in them: made, replaced and ended here. Thread-safe.
 public final class MachineRoom {
-  private static final Pattern COUNTED = Pattern.compile("(.*)-([0-9]{1,6})");
-
-  private static final int LONGEST_NAME = 32;
-
   /// The first QEMU whose translator runs the KVM of a machine, and which has all that a machine's
   /// ports need.
   private static final int OLDEST_HARDWARE = 10;
@@ -179,14 +173,19 @@ public final class MachineRoom {
   }
 
   private QemuRelease hardware() {
-    return processes.list().reversed().stream()
-        .filter(
-            release -> Integer.parseInt(release.version().split("\\.", 2)[0]) >= OLDEST_HARDWARE)
-        .findFirst()
+    return newestHardware(processes)
         .orElseThrow(() ->
             Problem.MACHINE_START.because(
                 "A machine needs a QEMU of this host as its hardware, 10.0 or newer: `hyperfresh"
                     + " release fetch qemu-10.0`."));
+  }
+
+  /// The newest QEMU that can be the hardware of a virtual machine of ours.
+  static Optional<QemuRelease> newestHardware(QemuReleases processes) {
+    return processes.list().reversed().stream()
+        .filter(
+            release -> Integer.parseInt(release.version().split("\\.", 2)[0]) >= OLDEST_HARDWARE)
+        .findFirst();
   }
 
   /// Ends a machine without guests.
@@ -296,7 +295,7 @@ public final class MachineRoom {
 
   private Machine successor(Machine old, String release, Progress progress) {
     MachineSettings settings = old.settings();
-    String name = successor(old.name());
+    String name = Successor.of(old.name(), taken -> machines.find(taken).isPresent());
     progress.step("create", name + " is to follow " + old.name());
     return boot(name, release, settings.vcpus(), settings.memoryBytes(), progress);
   }
@@ -325,20 +324,6 @@ public final class MachineRoom {
     progress.step("retire", made.name() + " got no guest and is ended");
     machines.delete(made.name());
     return true;
-  }
-
-  /// `m1` is followed by `m1-2`, and that by `m1-3`.
-  private String successor(String name) {
-    Matcher counted = COUNTED.matcher(name);
-    String stem = counted.matches() ? counted.group(1) : name;
-    int count = counted.matches() ? Integer.parseInt(counted.group(2)) : 1;
-    String next;
-    do {
-      count++;
-      String ending = "-" + count;
-      next = stem.substring(0, Math.min(stem.length(), LONGEST_NAME - ending.length())) + ending;
-    } while (machines.find(next).isPresent());
-    return next;
   }
 
   /// A machine as the API shows it.

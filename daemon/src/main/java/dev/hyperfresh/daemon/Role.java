@@ -9,7 +9,8 @@ import java.util.stream.Stream;
 enum Role {
   /// Reads, and plans, which change nothing.
   VIEWER,
-  /// Also replaces hypervisors and stops guests.
+  /// Also replaces hypervisors and operating systems, stops guests and containers, and reads what
+  /// containers write.
   OPERATOR,
   /// Everything.
   ADMIN;
@@ -21,9 +22,14 @@ enum Role {
       Pattern.compile(
           "/v1/(guests/"
               + NAME
-              + "/(stop|resume|replacements)|machines/"
+              + "/(stop|resume|replacements)|(machines|os)/"
               + NAME
-              + "/replacements|rollouts)");
+              + "/replacements|containers/"
+              + NAME
+              + "/(stop|relocations)|rollouts)");
+
+  /// What a container writes may be anybody's secret.
+  private static final Pattern LOG = Pattern.compile("/v1/containers/.*/log.*");
 
   /// The word in the file of roles.
   String label() {
@@ -41,6 +47,9 @@ enum Role {
   static Role needed(String method, String path) {
     if (path.startsWith("/v1/audit")) {
       return ADMIN;
+    }
+    if (LOG.matcher(path).matches()) {
+      return OPERATOR;
     }
     if (method.equals("GET") || method.equals("HEAD") || PLAN.matcher(path).matches()) {
       return VIEWER;

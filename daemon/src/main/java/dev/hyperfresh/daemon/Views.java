@@ -10,6 +10,11 @@ import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.OsRelease;
+import dev.hyperfresh.relocation.OsSettings;
+import dev.hyperfresh.relocation.OsVm;
+import dev.hyperfresh.relocation.RelocationRecord;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -127,7 +132,7 @@ public final class Views {
   }
 
   /// Microseconds are the finest that any clock here tells.
-  private static double rounded(double millis) {
+  static double rounded(double millis) {
     return Math.round(millis * 1000) / 1000.0;
   }
 
@@ -189,6 +194,90 @@ public final class Views {
     json.put("pid", machine.pid());
     json.put("files", machine.files().toString());
     json.put("guests", guests);
+    return json;
+  }
+
+  /// A release of operating systems.
+  public static Map<String, Object> release(OsRelease release) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", release.name());
+    json.put("kind", OsRelease.KIND);
+    json.put("version", release.kernelVersion() + "+" + release.userland());
+    json.put("kernel", release.kernelVersion());
+    json.put("userland", release.userland());
+    json.put("criu", release.criuVersion());
+    json.put("runc", release.runcVersion());
+    json.put("source", release.source());
+    json.put("binary", release.initrd().toString());
+    json.put("image_bytes", release.initrd().toFile().length());
+    json.put("sha256", release.sha256());
+    return json;
+  }
+
+  /// An OS.
+  ///
+  /// @param containers the names of those in it
+  public static Map<String, Object> os(OsVm os, String reason, List<String> containers) {
+    OsSettings settings = os.settings();
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", os.name());
+    json.put("state", os.ended() ? "ended" : "running");
+    json.put("release", settings.release().name());
+    json.put("kernel", settings.release().kernelVersion());
+    json.put("criu", settings.release().criuVersion());
+    json.put("hardware", settings.hardware().name());
+    json.put("accelerator", settings.accelerator().label());
+    json.put("accelerator_reason", reason);
+    json.put("vcpus", settings.vcpus());
+    json.put("memory_mib", settings.memoryBytes() >> 20);
+    json.put("boot_ms", rounded(os.bootMs()));
+    json.put("pid", os.pid());
+    json.put("containers", containers);
+    return json;
+  }
+
+  /// A container.
+  public static Map<String, Object> container(Container container) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", container.name());
+    json.put("state", container.state().name().toLowerCase(Locale.ROOT));
+    json.put("os", container.os().name());
+    json.put("kernel", container.os().settings().release().kernelVersion());
+    json.put("pid", container.pid());
+    container
+        .spec()
+        .network()
+        .ifPresent(network -> {
+          json.put("address", network.address());
+          json.put("mac", container.spec().mac());
+          json.put("port", container.spec().port());
+          network.bridge().ifPresent(bridge -> json.put("bridge", bridge));
+        });
+    json.put("log", container.log().toString());
+    return json;
+  }
+
+  /// How a container was moved.
+  public static Map<String, Object> relocation(RelocationRecord record) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("container", record.container());
+    json.put("from", record.from());
+    json.put("to", record.to());
+    json.put("kernel_from", record.kernelFrom());
+    json.put("kernel_to", record.kernelTo());
+    json.put("transport", record.transport());
+    json.put("outcome", record.outcome());
+    json.put("detail", record.detail());
+    json.put("memory_mib", record.memoryBytes() >> 20);
+    json.put("frozen_bytes", record.frozenBytes());
+    record.frozenMs().ifPresent(ms -> json.put("frozen_ms", rounded(ms)));
+    Map<String, Object> phases = new LinkedHashMap<>();
+    record.phasesMs().forEach((name, ms) -> phases.put(name, rounded(ms)));
+    json.put("phases_ms", phases);
+    json.put("drained_pages", record.drain().pages());
+    json.put("drain_mib_s", rounded(record.drain().mibPerSecond()));
+    json.put("faults", record.drain().faults());
+    json.put("longest_fault_us", record.drain().longestFaultMicros());
     return json;
   }
 

@@ -308,6 +308,86 @@ public enum Problem {
       409,
       "Guests run in the machine.",
       "Move them with `hyperfresh replace --machine NAME --to RELEASE`, or delete them."),
+  /// The virtual machine of an OS did not start, or its agent did not answer.
+  OS_START(
+      "HF-OS-001",
+      4,
+      500,
+      "The OS did not come up.",
+      "Nothing of it is left but its logs, in the folder `os/NAME` of the state directory; no container was touched."),
+  /// No OS has that name.
+  OS_UNKNOWN(
+      "HF-OS-002", 3, 404, "There is no OS of this name.", "`hyperfresh os list` shows them."),
+  /// An OS of that name exists already.
+  OS_EXISTS(
+      "HF-OS-003",
+      3,
+      409,
+      "An OS of this name exists.",
+      "Choose another name, or delete the OS with `hyperfresh os delete NAME`."),
+  /// Containers run in the OS, or their memory is still in it.
+  OS_IN_USE(
+      "HF-OS-004",
+      3,
+      409,
+      "Containers are in the OS.",
+      "Move them with `hyperfresh os replace NAME --to RELEASE`, or stop them."),
+  /// The bundle or an option of the container is not one that an OS can run.
+  CONTAINER_SPEC(
+      "HF-CONTAINER-001",
+      2,
+      400,
+      "The container cannot be run like this.",
+      "Correct what is named and run the container again; nothing was started."),
+  /// A container of that name exists already.
+  CONTAINER_EXISTS(
+      "HF-CONTAINER-002",
+      3,
+      409,
+      "A container of this name exists.",
+      "Choose another name, or stop the container with `hyperfresh container stop NAME`."),
+  /// No container has that name.
+  CONTAINER_UNKNOWN(
+      "HF-CONTAINER-003",
+      3,
+      404,
+      "There is no container of this name.",
+      "`hyperfresh container list` shows them."),
+  /// runc could not start the container.
+  CONTAINER_START(
+      "HF-CONTAINER-004",
+      4,
+      500,
+      "The container could not be started.",
+      "Nothing of it is left. Read what runc said above."),
+  /// The operation needs a container that runs.
+  CONTAINER_STATE(
+      "HF-CONTAINER-005",
+      3,
+      409,
+      "The container is not in a state that allows this.",
+      "`hyperfresh container list` shows its state."),
+  /// The container cannot be moved; all reasons are reported together.
+  RELOCATE_PREFLIGHT(
+      "HF-RELOCATE-001",
+      3,
+      409,
+      "The container cannot be moved to the other OS.",
+      "It runs on where it is, untouched. Remove what is named and try again."),
+  /// The move failed before the new OS had the container.
+  RELOCATE_ROLLED_BACK(
+      "HF-RELOCATE-002",
+      5,
+      500,
+      "The container was not moved.",
+      "It runs on in the old OS, with its connections."),
+  /// The container could neither be moved nor continued.
+  RELOCATE_LOST(
+      "HF-RELOCATE-003",
+      6,
+      500,
+      "The container has ended.",
+      "Start it again with `hyperfresh container run`; its files are as it left them."),
   /// A defect of HyperFresh.
   INTERNAL(
       "HF-INTERNAL-001",

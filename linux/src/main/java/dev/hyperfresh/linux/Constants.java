@@ -38,6 +38,8 @@ final class Constants {
   static final int F_SEAL_GROW = 0x4;
 
   // unistd.h
+  static final int FALLOC_FL_KEEP_SIZE = 1;
+  static final int FALLOC_FL_PUNCH_HOLE = 2;
   static final int SEEK_DATA = 3;
   static final int SEEK_HOLE = 4;
 

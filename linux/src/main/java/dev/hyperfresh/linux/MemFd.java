@@ -136,6 +136,23 @@ public final class MemFd implements AutoCloseable {
     return check(seek(from, Constants.SEEK_HOLE), "lseek SEEK_HOLE", fd.label());
   }
 
+  /// Gives a part of the memory back to the host; whoever reads it afterwards finds zeros.
+  ///
+  /// @param from where it begins; pages that are not wholly in it are cleared and stay
+  /// @throws IllegalArgumentException when it is not a part of this memory
+  /// @throws LinuxException when the kernel refuses
+  public void punch(long from, long length) {
+    if (from < 0 || length <= 0 || length > bytes - from) {
+      throw new IllegalArgumentException(
+          fd.label() + " has " + bytes + " bytes, so there are no " + length + " from " + from);
+    }
+    int mode = Constants.FALLOC_FL_PUNCH_HOLE | Constants.FALLOC_FL_KEEP_SIZE;
+    check(
+        whileHeld(held -> MemoryCalls.fallocate(held, mode, from, length)),
+        "fallocate FALLOC_FL_PUNCH_HOLE",
+        fd.label());
+  }
+
   /// Maps the whole memory, shared with all other mappings.
   ///
   /// @throws LinuxException when there is no room in the address space (`ENOMEM`)

@@ -10,6 +10,7 @@ final class MemoryCalls {
   private static final MethodHandle MEMFD_CREATE = Symbol.MEMFD_CREATE.link();
   private static final MethodHandle FTRUNCATE = Symbol.FTRUNCATE.link();
   private static final MethodHandle FSTAT = Symbol.FSTAT.link();
+  private static final MethodHandle FALLOCATE = Symbol.FALLOCATE.link();
   private static final MethodHandle LSEEK = Symbol.LSEEK.link();
   private static final MethodHandle MMAP = Symbol.MMAP.link();
   private static final MethodHandle MUNMAP = Symbol.MUNMAP.link();
@@ -36,6 +37,15 @@ final class MemoryCalls {
     MemorySegment errno = Scratch.mine().errno();
     try {
       return Errno.result((int) FSTAT.invokeExact(errno, fd, stat), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int fallocate(int fd, int mode, long offset, long bytes) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) FALLOCATE.invokeExact(errno, fd, mode, offset, bytes), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

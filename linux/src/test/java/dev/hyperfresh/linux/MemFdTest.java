@@ -157,4 +157,20 @@ class MemFdTest {
       file.setLength(1);
     }
   }
+
+  @Test
+  void aPartOfItIsGivenBack() {
+    try (MemFd memory = MemFd.create("given-back", MIB);
+        Mapping mapping = memory.map(true)) {
+      mapping.segment().fill((byte) 1);
+      memory.punch(4096, 8192);
+      assertThat(memory.populatedBytes()).isEqualTo(MIB - 8192);
+      assertThat(mapping.segment().get(JAVA_BYTE, 4095)).isEqualTo((byte) 1);
+      assertThat(mapping.segment().get(JAVA_BYTE, 4096)).isZero();
+      assertThat(mapping.segment().get(JAVA_BYTE, 12288)).isEqualTo((byte) 1);
+      assertThatThrownBy(() -> memory.punch(MIB - 4096, 8192))
+          .isInstanceOf(IllegalArgumentException.class);
+      assertThatThrownBy(() -> memory.punch(0, 0)).isInstanceOf(IllegalArgumentException.class);
+    }
+  }
 }

@@ -252,17 +252,12 @@ final class Place implements AutoCloseable {
     try (UnixSocket far = pair.right()) {
       machine.vm().keep(control(), pair.left().fd());
       undoControl();
-      machine.vm().addChannel(control(), "socket", client(control()), far.fd());
+      machine.vm().addChannel(control(), "socket", VirtualMachine.connected(control()), far.fd());
       return pair.left();
     } catch (RuntimeException e) {
       pair.left().close();
       throw e;
     }
-  }
-
-  /// Of a socket that is connected already.
-  private static Map<String, ?> client(String descriptor) {
-    return Map.of("addr", Map.of("type", "fd", "data", Map.of("str", descriptor)), "server", false);
   }
 
   private void undoControl() {
@@ -369,11 +364,7 @@ final class Place implements AutoCloseable {
   }
 
   private void send(Fd file, String channel, String copy) {
-    UnixSocket.Pair pair = UnixSocket.pair();
-    try (UnixSocket near = pair.left()) {
-      try (UnixSocket far = pair.right()) {
-        machine.vm().addChannel(channel, "socket", client(channel), far.fd());
-      }
+    try (UnixSocket near = machine.vm().addSocket(channel)) {
       String port = machine.vm().addPort(channel);
       try {
         long bytes = Files.size(Path.of("/proc/self/fd", Integer.toString(file.number())));

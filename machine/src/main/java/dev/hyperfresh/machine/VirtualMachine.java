@@ -53,6 +53,7 @@ public final class VirtualMachine implements AutoCloseable {
 
   private static final Duration UNPLUG_LIMIT = Duration.ofSeconds(20);
   private static final long LOOK_NANOS = 5_000_000;
+  private static final long HOLD_MICROS = 4_000_000_000L;
 
   /// The agent is also the only other program of the image.
   public static final String AGENT = "/init";
@@ -338,20 +339,44 @@ public final class VirtualMachine implements AutoCloseable {
     }
   }
 
-  /// Runs a program inside to its end.
+  /// Runs a program inside, which is to go well.
   ///
   /// @return what it printed
   /// @throws TroubleException when it fails, or does not end within `limit`
   public String run(List<String> command, Duration limit) {
+    Agent.Exited result = runToEnd(command, limit);
+    if (result.status() != 0) {
+      throw new TroubleException(label + ": " + command + " failed: " + result.tail().strip());
+    }
+    return result.tail().strip();
+  }
+
+  /// Runs a program inside to its end, whatever that is.
+  ///
+  /// @throws TroubleException when it cannot be started, or does not end within `limit`
+  public Agent.Exited runToEnd(List<String> command, Duration limit) {
+    return await(begin(command), command, limit);
+  }
+
+  /// Starts a program inside.
+  ///
+  /// @return its end, which comes on a thread that must not be held
+  /// @throws TroubleException when it cannot be started
+  public CompletableFuture<Agent.Exited> begin(List<String> command) {
     int pid = ask(a -> a.start(new Agent.Program(command, Map.of(), List.of())));
-    CompletableFuture<Agent.Exited> exit = new CompletableFuture<>();
-    watch(pid, exit::complete);
+    CompletableFuture<Agent.Exited> end = new CompletableFuture<>();
+    watch(pid, end::complete);
+    return end;
+  }
+
+  /// Waits for the end of a program.
+  ///
+  /// @param command what it is, for people
+  /// @throws TroubleException when it does not end within `limit`
+  public Agent.Exited await(
+      CompletableFuture<Agent.Exited> end, List<String> command, Duration limit) {
     try {
-      Agent.Exited result = exit.get(limit.toNanos(), TimeUnit.NANOSECONDS);
-      if (result.status() != 0) {
-        throw new TroubleException(label + ": " + command + " failed: " + result.tail().strip());
-      }
-      return result.tail().strip();
+      return end.get(limit.toNanos(), TimeUnit.NANOSECONDS);
     } catch (TimeoutException | ExecutionException e) {
       throw new TroubleException(label + ": " + command + " does not end", e);
     } catch (InterruptedException e) {
@@ -499,6 +524,25 @@ public final class VirtualMachine implements AutoCloseable {
     execute("chardev-add", Map.of("id", id, "backend", backend(type, data)));
   }
 
+  /// A character device that is a socket.
+  ///
+  /// @return its other end, connected
+  public UnixSocket addSocket(String id) {
+    UnixSocket.Pair pair = UnixSocket.pair();
+    try (UnixSocket far = pair.right()) {
+      addChannel(id, "socket", connected(id), far.fd());
+      return pair.left();
+    } catch (RuntimeException e) {
+      pair.left().close();
+      throw e;
+    }
+  }
+
+  /// Of a socket that is connected already, and was given to the hardware under that name.
+  static Map<String, ?> connected(String descriptor) {
+    return Map.of("addr", Map.of("type", "fd", "data", Map.of("str", descriptor)), "server", false);
+  }
+
   /// Puts another backend under a character device.
   void changeChannel(String id, String type, Map<String, ?> data) {
     execute("chardev-change", Map.of("id", id, "backend", backend(type, data)));
@@ -570,6 +614,35 @@ public final class VirtualMachine implements AutoCloseable {
       contained(() -> execute("netdev_del", Map.of("id", id)));
       throw e;
     }
+  }
+
+  /// Packets for a card wait in the hardware from now on, in their order (`filter-buffer`). The
+  /// interval after which QEMU would deliver them by itself is the longest there is, more than an
+  /// hour.
+  public void holdCard(String id) {
+    execute(
+        "object-add",
+        Map.of(
+            "qom-type",
+            "filter-buffer",
+            "id",
+            id + ".hold",
+            "netdev",
+            id,
+            "queue",
+            "tx",
+            "interval",
+            HOLD_MICROS));
+  }
+
+  /// The card gets what has waited since [#holdCard], and what comes.
+  public void deliverToCard(String id) {
+    execute("object-del", Map.of("id", id + ".hold"));
+  }
+
+  /// Whether a card neither sends nor receives.
+  public void silenceCard(String id, boolean silent) {
+    execute("set_link", Map.of("name", id, "up", !silent));
   }
 
   /// Takes a network card away.

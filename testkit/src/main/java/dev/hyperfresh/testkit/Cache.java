@@ -3,6 +3,7 @@ package dev.hyperfresh.testkit;
 import dev.hyperfresh.machine.MachineReleases;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.relocation.OsReleases;
 import java.nio.file.Path;
 import java.util.function.Consumer;
 
@@ -36,6 +37,10 @@ final class Cache {
 
   MachineReleases machineReleases() {
     return new MachineReleases(folder.resolve("releases"), packages);
+  }
+
+  OsReleases osReleases() {
+    return new OsReleases(folder.resolve("releases"), packages);
   }
 
   GuestImages images(Consumer<String> progress) {

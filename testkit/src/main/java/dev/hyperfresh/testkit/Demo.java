@@ -25,7 +25,7 @@ import picocli.CommandLine.Option;
     name = "demo",
     description = "Replace the hypervisor under a Linux guest that serves TCP, there and back.",
     mixinStandardHelpOptions = true,
-    subcommands = MachineDemo.class,
+    subcommands = {MachineDemo.class, OsDemo.class},
     footer = {
       "",
       "Boots a Linux guest under QEMU 7.2, replaces it by QEMU 10.0 and back while a TCP stream",
@@ -36,7 +36,8 @@ import picocli.CommandLine.Option;
       "Examples:",
       "  hyperfresh demo",
       "  hyperfresh demo --json | tail -n 1",
-      "  hyperfresh demo machine                    kernel, KVM and QEMU in one"
+      "  hyperfresh demo machine                    kernel, KVM and QEMU in one",
+      "  hyperfresh demo os                         the OS under two containers"
     })
 public final class Demo implements ExtraCommand {
   @Option(names = "--json", description = "End with one line of JSON on standard output.")

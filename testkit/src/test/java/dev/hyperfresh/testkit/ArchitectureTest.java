@@ -32,10 +32,19 @@ class ArchitectureTest {
           "qemu", Set.of("hypervisor", "linux"),
           "machine", Set.of("hypervisor", "linux", "qemu"),
           "hyperplexor", Set.of("hypervisor", "linux"),
-          "daemon", Set.of("hyperplexor", "machine", "qemu", "hypervisor", "linux"),
-          "cli", Set.of("daemon", "machine", "hyperplexor", "hypervisor"),
+          "relocation", Set.of("hyperplexor", "machine", "qemu", "hypervisor", "linux"),
+          "daemon", Set.of("hyperplexor", "relocation", "machine", "qemu", "hypervisor", "linux"),
+          "cli", Set.of("daemon", "relocation", "machine", "hyperplexor", "hypervisor"),
           "testkit",
-              Set.of("cli", "daemon", "machine", "hyperplexor", "qemu", "hypervisor", "linux"));
+              Set.of(
+                  "cli",
+                  "daemon",
+                  "relocation",
+                  "machine",
+                  "hyperplexor",
+                  "qemu",
+                  "hypervisor",
+                  "linux"));
 
   private static final JavaClasses MAIN =
       new ClassFileImporter()

@@ -1,0 +1,308 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.hypervisor.Problem;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.JsonNode;
+
+/// `hyperfresh container …`.
+@Command(
+    name = "container",
+    description = "Containers in operating systems, which they can leave while they run.",
+    synopsisSubcommandLabel = "COMMAND",
+    mixinStandardHelpOptions = true,
+    subcommands = {
+      ContainerCommand.Run.class,
+      ContainerCommand.ListAll.class,
+      ContainerCommand.Logs.class,
+      ContainerCommand.Exec.class,
+      ContainerCommand.Relocate.class,
+      ContainerCommand.Stop.class
+    },
+    footer = {
+      "",
+      "A container is an OCI bundle: a folder with config.json and a root file system, as `umoci",
+      "unpack` or `runc spec` make it.",
+      "",
+      "Examples:",
+      "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 --bridge br0",
+      "  hyperfresh container logs web1",
+      "  hyperfresh container exec web1 ps",
+      "  hyperfresh container relocate web1 --to os2",
+      "  hyperfresh container stop web1"
+    })
+final class ContainerCommand {
+  private ContainerCommand() {}
+
+  @Command(
+      name = "run",
+      description = "Start a container.",
+      footer = {
+        "",
+        "Its files are a copy of the bundle's. It has one network card, eth0, if it has an address;",
+        "the card's port on this host stays the same when the container moves.",
+        "",
+        "Examples:",
+        "  hyperfresh container run job1 --os os1 --bundle ./job1",
+        "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 \\",
+        "      --gateway 10.0.0.1 --bridge br0"
+      })
+  static final class Run implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME", description = "1 to 32 letters, digits or '-'.")
+    private String name = "";
+
+    @Option(names = "--os", required = true, paramLabel = "OS", description = "Where it runs.")
+    private String os = "";
+
+    @Option(
+        names = "--bundle",
+        required = true,
+        paramLabel = "DIR",
+        description = "An OCI bundle: a folder with config.json and a root file system.")
+    private Path bundle = Path.of("");
+
+    @Option(
+        names = "--address",
+        paramLabel = "CIDR",
+        description = "Of its network card, such as 10.0.0.5/24.")
+    private String address = "";
+
+    @Option(
+        names = "--gateway",
+        paramLabel = "ADDRESS",
+        description = "Of its default route, such as 10.0.0.1.")
+    private String gateway = "";
+
+    @Option(
+        names = "--bridge",
+        paramLabel = "NAME",
+        description = "A bridge of this host that its port joins.")
+    private String bridge = "";
+
+    @Override
+    public void run() {
+      Map<String, Object> body = new LinkedHashMap<>();
+      body.put("name", name);
+      body.put("os", os);
+      body.put("bundle", bundle.toAbsolutePath().normalize().toString());
+      body.put("address", address);
+      body.put("gateway", gateway);
+      body.put("bridge", bridge);
+      JsonNode container = options.client().work("/v1/containers", body, Output::progress);
+      if (options.json()) {
+        Output.json(container);
+      } else {
+        System.out.printf("%s runs in %s.%n", name, container.path("os").asString());
+      }
+    }
+  }
+
+  @Command(name = "list", description = "List the containers.")
+  static final class ListAll implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().get("/v1/containers");
+      if (options.json()) {
+        Output.json(answer);
+        return;
+      }
+      Output.table(
+          List.of("NAME", "STATE", "OS", "KERNEL", "ADDRESS", "PORT", "PID"),
+          answer
+              .path("containers")
+              .valueStream()
+              .map(c ->
+                  List.of(
+                      c.path("name").asString(),
+                      c.path("state").asString(),
+                      c.path("os").asString(),
+                      c.path("kernel").asString(),
+                      c.path("address").asString("-"),
+                      c.path("port").asString("-"),
+                      c.path("pid").asString()))
+              .toList());
+    }
+  }
+
+  @Command(name = "logs", description = "Show what a container has written.")
+  static final class Logs implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().get("/v1/containers/" + name + "/log");
+      if (options.json()) {
+        Output.json(answer);
+      } else {
+        System.out.print(answer.path("log").asString());
+      }
+    }
+  }
+
+  @Command(
+      name = "exec",
+      description = "Run a program in a container.",
+      footer = {
+        "",
+        "Its input is empty. The exit code is the program's.",
+        "",
+        "Examples:",
+        "  hyperfresh container exec web1 ps",
+        "  hyperfresh container exec web1 -- ls -l /"
+      })
+  static final class Exec implements Callable<Integer> {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME", index = "0")
+    private String name = "";
+
+    @Parameters(
+        paramLabel = "COMMAND",
+        index = "1..*",
+        arity = "1..*",
+        description = "The program and its arguments.")
+    private List<String> command = List.of();
+
+    @Override
+    public Integer call() {
+      JsonNode done =
+          options
+              .client()
+              .work(
+                  "/v1/containers/" + name + "/exec", Map.of("command", command), Output::progress);
+      if (options.json()) {
+        Output.json(done);
+      } else {
+        System.out.print(done.path("output").asString());
+      }
+      return done.path("code").asInt();
+    }
+  }
+
+  @Command(
+      name = "relocate",
+      description = "Move a container to another OS while it runs.",
+      footer = {
+        "",
+        "Until it runs in the other OS, every failure leads back to the one where it is.",
+        "",
+        "Example:",
+        "  hyperfresh container relocate web1 --to os2"
+      })
+  static final class Relocate implements Callable<Integer> {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Option(names = "--to", required = true, paramLabel = "OS", description = "Where to.")
+    private String to = "";
+
+    @Option(
+        names = "--copy",
+        description =
+            "Copy its memory while it stands still: the ordinary way, slow, to compare with.")
+    private boolean copy;
+
+    @Override
+    public Integer call() {
+      JsonNode move =
+          options
+              .client()
+              .work(
+                  "/v1/containers/" + name + "/relocations",
+                  Map.of("to", to, "copy", copy),
+                  Output::progress);
+      if (options.json()) {
+        Output.json(move);
+      } else {
+        print(move);
+      }
+      return move.path("outcome").asString().equals("committed")
+          ? 0
+          : Problem.RELOCATE_ROLLED_BACK.exitCode();
+    }
+  }
+
+  /// Prints a move for a person.
+  static void print(JsonNode move) {
+    System.out.printf(
+        "%s: %s (Linux %s) → %s (Linux %s), %s%n",
+        move.path("container").asString(),
+        move.path("from").asString(),
+        move.path("kernel_from").asString(),
+        move.path("to").asString(),
+        move.path("kernel_to").asString(),
+        move.path("outcome").asString());
+    if (!move.path("outcome").asString().equals("committed")) {
+      Problem problem = Problem.RELOCATE_ROLLED_BACK;
+      System.out.println("  " + problem.code() + " " + move.path("detail").asString());
+      System.out.println("  " + problem.advice());
+      return;
+    }
+    JsonNode phases = move.path("phases_ms");
+    System.out.printf(
+        Locale.ROOT,
+        "  stood still  %8.0f ms   of it %.0f ms to freeze, %.0f ms to restore%n",
+        move.path("frozen_ms").asDouble(),
+        phases.path("freeze").asDouble(),
+        phases.path("restore").asDouble());
+    System.out.printf(
+        Locale.ROOT,
+        "  copied       %8d bytes  while it stood still; %d MiB of memory followed at %.0f MiB/s%n",
+        move.path("frozen_bytes").asLong(),
+        move.path("memory_mib").asLong(),
+        move.path("drain_mib_s").asDouble());
+    System.out.printf(
+        Locale.ROOT,
+        "  waited for   %8d pages  which it touched before they had come, at most %.1f ms%n",
+        move.path("faults").asLong(),
+        move.path("longest_fault_us").asDouble() / 1000);
+  }
+
+  @Command(name = "stop", description = "End a container and remove it and its files.")
+  static final class Stop implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Option(
+        names = "--patience",
+        paramLabel = "SECONDS",
+        defaultValue = "10",
+        description = "How long it may take to end by itself (default: ${DEFAULT-VALUE}).")
+    private int patience;
+
+    @Override
+    public void run() {
+      JsonNode answer =
+          options
+              .client()
+              .work(
+                  "/v1/containers/" + name + "/stop",
+                  Map.of("patience_s", patience),
+                  Output::progress);
+      if (options.json()) {
+        Output.json(answer);
+      } else {
+        System.out.println(name + " is stopped and removed.");
+      }
+    }
+  }
+}

@@ -1,0 +1,189 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.machine.Agent;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/// One container, seen from one OS: the orders of the program `container` in it.
+///
+/// Every method throws [TroubleException] with what the OS said when it is not done.
+///
+/// @param os the OS
+/// @param spec the container
+record Inside(OsVm os, ContainerSpec spec) {
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
+  private static final Duration DRAIN_LIMIT = Duration.ofMinutes(30);
+
+  private String order(Duration limit, List<String> words) {
+    List<String> command = new ArrayList<>();
+    command.add(OsVm.PROGRAMS + "/container");
+    command.add(words.getFirst());
+    command.add(spec.name());
+    command.addAll(words.subList(1, words.size()));
+    Agent.Exited end = os.vm().runToEnd(command, limit);
+    if (end.status() != 0) {
+      throw new TroubleException(
+          "OS "
+              + os.name()
+              + ", "
+              + words.getFirst()
+              + ": "
+              + end.tail().strip().replaceAll("\\s*\\n\\s*", " / "));
+    }
+    return end.tail().strip();
+  }
+
+  /// The number of a process in what an order has printed.
+  int processOf(String answer) {
+    try {
+      return Integer.parseInt(answer.lines().reduce("", (_, last) -> last).strip());
+    } catch (NumberFormatException e) {
+      throw new TroubleException(
+          "OS " + os.name() + ": '" + answer + "' is no number of a process", e);
+    }
+  }
+
+  private String card() {
+    return "c-" + spec.name();
+  }
+
+  /// Makes the network that the container is to have, whose card does not work yet.
+  ///
+  /// @param queue of the container's port, if it has one
+  void network(Optional<Fd> queue) {
+    queue.ifPresent(fd -> os.vm().addCard(card(), spec.mac(), fd));
+    order(LIMIT, queue.isPresent() ? List.of("network", spec.mac()) : List.of("network"));
+  }
+
+  /// The card works from now on.
+  void live() {
+    spec.network()
+        .ifPresent(network -> {
+          List<String> words = new ArrayList<>(List.of("live"));
+          words.add(network.address());
+          network.gateway().ifPresent(words::add);
+          order(LIMIT, words);
+        });
+  }
+
+  /// What comes for the container from now on waits in this OS's hardware, until [#deliver].
+  void hold() {
+    spec.network().ifPresent(_ -> os.vm().holdCard(card()));
+  }
+
+  /// What has waited goes to the container.
+  void deliver() {
+    spec.network().ifPresent(_ -> os.vm().deliverToCard(card()));
+  }
+
+  /// Neither says nor hears the container anything from now on, or again. The kernel of an OS that
+  /// has frozen a container still speaks for it; a peer that has heard that, with its later time
+  /// stamps, would not listen to the container in another OS for seconds.
+  void silence(boolean silent) {
+    spec.network().ifPresent(_ -> os.vm().silenceCard(card(), silent));
+  }
+
+  /// Starts the container and returns the number of its first process.
+  int start() {
+    return processOf(order(LIMIT, List.of("start")));
+  }
+
+  /// What keeps the container from being moved, a sentence each; empty when nothing does.
+  List<String> obstacles() {
+    return order(LIMIT, List.of("check")).lines().filter(line -> !line.isBlank()).toList();
+  }
+
+  /// Makes all that can be made before the container comes.
+  ///
+  /// @param from the OS that it comes from
+  /// @param window where the memory of that OS is in this one, if it is
+  void prepare(OsVm from, Optional<OsVm.Window> window) {
+    List<String> words = new ArrayList<>(List.of("prepare"));
+    window.ifPresent(memory -> {
+      long bytes = from.memory().bytes();
+      words.add(Long.toString(memory.address()));
+      words.add(Long.toString(bytes));
+      words.add(Long.toString(from.split() == bytes ? 0 : from.split()));
+    });
+    order(LIMIT, words);
+  }
+
+  /// Gets ready to freeze the container, which runs on until [Line#ok].
+  Line freezing(Transport transport) {
+    return line("freeze", transport, "pre-dump");
+  }
+
+  /// Gets ready to restore the container, when [#prepare] is done.
+  Line restoring(Transport transport) {
+    return line("restore", transport, "");
+  }
+
+  private Line line(String order, Transport transport, String ready) {
+    return Line.open(
+        os,
+        spec.name() + "." + order,
+        List.of(OsVm.PROGRAMS + "/container", order, spec.name(), transport.label()),
+        ready);
+  }
+
+  /// After [#freezing], where memory is copied: all that was written down goes into the container's
+  /// folder.
+  void pack() {
+    order(COPY_LIMIT, List.of("pack"));
+  }
+
+  /// It goes on after [#freezing].
+  void thaw() {
+    order(LIMIT, List.of("thaw"));
+  }
+
+  /// runc here is told of the container.
+  void adopt() {
+    order(LIMIT, List.of("adopt"));
+  }
+
+  /// Returns when all of its memory is here.
+  ///
+  /// @return the last line of the program that fetched it
+  String drain() {
+    return order(DRAIN_LIMIT, List.of("drain"));
+  }
+
+  /// Runs a program in the container.
+  ///
+  /// @param file in the container's folder, for what it prints
+  Agent.Exited execute(String file, List<String> command, Duration limit) {
+    List<String> words =
+        new ArrayList<>(
+            List.of(
+                OsVm.PROGRAMS + "/container",
+                "exec",
+                spec.name(),
+                OsVm.CONTAINERS + "/" + spec.name() + "/" + file));
+    words.addAll(command);
+    return os.vm().runToEnd(words, limit);
+  }
+
+  /// Asks the container to end, and ends it when it has not done so within `patience`.
+  void stop(Duration patience) {
+    order(LIMIT.plus(patience), List.of("stop", Long.toString(patience.toSeconds())));
+  }
+
+  /// Ends all of its processes that are here.
+  void end() {
+    order(LIMIT, List.of("end"));
+  }
+
+  /// Removes all of it that is here.
+  void remove() {
+    order(LIMIT, List.of("remove"));
+    if (spec.network().isPresent()) {
+      os.vm().removeCard(card());
+    }
+  }
+}

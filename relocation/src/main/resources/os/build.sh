@@ -1,0 +1,104 @@
+#!/bin/bash
+# Builds the inside of an OS: OUT/vmlinuz and OUT/initrd, an uncompressed initramfs with the agent, kernel
+# modules, runc, CRIU, busybox and the relocation program. Needs gcc, binutils, libc6-dev and xz; no root
+# and no network. The same inputs give the same bytes.
+set -euo pipefail
+export LC_ALL=C
+umask 022
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=machine/src/main/resources/image/archive.sh
+. "$here/archive.sh"
+
+# Loaded in this order, each after what it depends on: first what the host waits for. The *_diag modules
+# list sockets for CRIU, which also looks for nf_tables and for tracked connections before it begins.
+wanted=(virtio_pci virtio_console virtio_net virtiofs overlay unix_diag inet_diag tcp_diag udp_diag
+    raw_diag af_packet_diag netlink_diag nf_tables nf_conntrack_netlink tun)
+
+libraries=usr/lib/x86_64-linux-gnu
+
+fail() {
+    echo "build.sh: $*" >&2
+    exit 1
+}
+
+unpack_xz() { xz -dc -- "$1"; }
+
+# library NAME: where it lies in the userland.
+library() {
+    local place
+    for place in "$userland"/{usr/lib,lib}/x86_64-linux-gnu "$userland"/{usr/lib64,lib64}; do
+        if [[ -e $place/$1 ]]; then
+            printf '%s' "$place/$1"
+            return
+        fi
+    done
+    fail "$1 is not among the packages in $userland"
+}
+
+compile() {
+    local program
+    for program in agent relocate; do
+        gcc -std=c11 -O2 -static -s -Wall -Wextra -Wl,--build-id=none -o "$work/$program" \
+            "$here/$program.c"
+    done
+}
+
+write_archive() {
+    local name
+    # devtmpfs comes later, and the kernel looks for a console first.
+    for name in bin dev etc lib lib64 proc run sbin sys tmp usr usr/bin usr/lib usr/sbin "$libraries" \
+        usr/lib/hyperfresh var; do
+        folder "$name"
+    done
+    link lib/x86_64-linux-gnu "../$libraries"
+    link var/run ../run
+    link var/tmp ../tmp
+    file init 0100755 "$here/init"
+    file usr/lib/hyperfresh/agent 0100755 "$work/agent"
+    file usr/lib/hyperfresh/relocate 0100755 "$work/relocate"
+    for name in setup container; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
+    file bin/busybox 0100755 "$busybox"
+    while IFS= read -r name; do
+        link "bin/$name" busybox
+    done < <("$busybox" --list | grep -vxE 'busybox|tar' | sort)
+    archive_libraries
+    for name in criu runc; do file "usr/sbin/$name" 0100755 "$userland/usr/sbin/$name"; done
+    # CRIU keeps the content of a tmpfs with options that only GNU tar has.
+    file usr/bin/tar 0100755 "$userland/usr/bin/tar"
+    archive_modules
+    end_archive
+}
+
+(($# == 3)) || fail "usage: build.sh OUT KERNEL_DEB_DIR USERLAND_DIR"
+[[ -d $2 ]] || fail "$2 is not a folder, give one with an unpacked linux-image package"
+for program in usr/sbin/criu usr/sbin/runc usr/bin/busybox usr/bin/tar; do
+    [[ -f $3/$program ]] || fail "$3 lacks $program"
+done
+kernel_deb=$(cd -- "$2" && pwd)
+userland=$(cd -- "$3" && pwd)
+busybox=$userland/usr/bin/busybox
+for tool in gcc ld objcopy readelf strip xz; do
+    command -v "$tool" >/dev/null || fail "$tool is missing, install gcc, binutils and xz-utils"
+done
+[[ -e /usr/include/stdio.h ]] || fail "the C headers are missing, install libc6-dev"
+shopt -s nullglob
+vmlinuz=$(the_one 'boot/vmlinuz-*' "$kernel_deb"/boot/vmlinuz-*)
+modules=$(the_one 'lib/modules/*' "$kernel_deb"/{,usr/}lib/modules/*/)
+
+mkdir -p -- "$1"
+out=$(cd -- "$1" && pwd)
+# Beside the results, so that each is put in place by a rename.
+work=$(mktemp -d "$out/.build.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+index_modules "$modules"
+for module in "${wanted[@]}"; do add_module "$module"; done
+add_libraries "$userland/usr/sbin/criu"
+add_libraries "$userland/usr/sbin/runc"
+add_libraries "$userland/usr/bin/tar"
+compile
+write_archive >"$work/initrd"
+cp "$vmlinuz" "$work/vmlinuz"
+chmod 0644 "$work/vmlinuz" "$work/initrd"
+mv -f "$work/vmlinuz" "$work/initrd" "$out"

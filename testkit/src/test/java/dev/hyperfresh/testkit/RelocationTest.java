@@ -1,0 +1,290 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.OsReleases;
+import dev.hyperfresh.relocation.OsSettings;
+import dev.hyperfresh.relocation.OsVm;
+import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.Transport;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// A container with an open connection moves between operating systems, or stays where it is.
+///
+/// Two operating systems serve all tests; the one that ends one of them comes last.
+@Tag("slow")
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
+class RelocationTest {
+  private static final String ADDRESS = "10.78.0.5";
+  private static final int MEBIBYTES = 64;
+  private static final Duration LIMIT = Duration.ofSeconds(30);
+
+  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
+
+  private static Optional<TestNetwork> network = Optional.empty();
+  private static Optional<Systems> systems = Optional.empty();
+
+  @BeforeAll
+  static void boot() throws IOException {
+    TestNetwork made = TestNetwork.create();
+    network = Optional.of(made);
+    made.ip("link", "set", "lo", "up");
+    made.ip("link", "add", "br0", "type", "bridge");
+    made.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
+    made.ip("link", "set", "br0", "up");
+    Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
+    Systems all = new Systems(WORKSPACE.state(), run);
+    systems = Optional.of(all);
+    create("older", "6.1");
+    create("newer", "6.12");
+    Path bundle = ContainerBundle.build(WORKSPACE.state().resolve("bundle"), MEBIBYTES, 1);
+    ContainerSpec spec =
+        new ContainerSpec(
+            "c1",
+            bundle,
+            Optional.of(
+                new ContainerSpec.Network(ADDRESS + "/24", Optional.empty(), Optional.of("br0"))));
+    Container container = made.within(() -> all.run(spec, "older", Progress.NONE));
+    assertThat(container.state()).isEqualTo(Container.State.RUNNING);
+  }
+
+  @AfterAll
+  static void end() {
+    systems.ifPresent(Systems::close);
+    network.ifPresent(TestNetwork::close);
+  }
+
+  private static OsVm create(String name, String kernel) {
+    OsReleases releases = new OsReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
+    OsVm os =
+        systems()
+            .create(
+                new OsSettings(
+                    name,
+                    releases.build(kernel, OsReleases.USERLAND, Workshop::say),
+                    Workshop.release("qemu-10.0"),
+                    Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
+                        ? Accelerator.KVM
+                        : Accelerator.TCG,
+                    2,
+                    1L << 30));
+    System.out.printf(
+        Locale.ROOT,
+        "  %s runs Linux %s: up after %.1f s%n",
+        name,
+        os.settings().release().kernelVersion(),
+        os.bootMs() / 1000);
+    return os;
+  }
+
+  private static Systems systems() {
+    return systems.orElseThrow();
+  }
+
+  private static OutageClient client() {
+    return network
+        .orElseThrow()
+        .within(() -> {
+          try {
+            return OutageClient.open(
+                new InetSocketAddress(ADDRESS, ContainerBundle.PORT), Duration.ofMinutes(1));
+          } catch (IOException e) {
+            throw new UncheckedIOException(e);
+          }
+        });
+  }
+
+  private static RelocationRecord relocate(String to, Progress progress) {
+    return network
+        .orElseThrow()
+        .within(() -> systems().relocate("c1", to, Transport.MAPPED, progress));
+  }
+
+  @Test
+  @Order(1)
+  void itMovesThereAndBackWithItsMemoryAndItsConnection() {
+    try (OutageClient client = client()) {
+      assertThat(client.isMemoryGood()).isTrue();
+      for (String to : List.of("newer", "older")) {
+        OsVm left = systems().container("c1").os();
+        long before = left.populatedBytes();
+        client.takeLongestMs();
+        Workshop.pause(Duration.ofSeconds(1));
+        double floor = client.takeLongestMs();
+
+        RelocationRecord move = relocate(to, Progress.NONE);
+
+        double outage = client.takeLongestMs();
+        System.out.printf(
+            Locale.ROOT,
+            "  to %s: client waited %.0f ms (%.0f before); %s; %d bytes copied; %d pages at %.0f"
+                + " MiB/s, %d faults%n",
+            to,
+            outage,
+            floor,
+            move.phasesMs(),
+            move.frozenBytes(),
+            move.drain().pages(),
+            move.drain().mibPerSecond(),
+            move.drain().faults());
+        assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
+        assertThat(client.fault()).isEmpty();
+        assertThat(client.isMemoryGood()).isTrue();
+        assertThat(client.kernel())
+            .isEqualTo(systems().get(to).settings().release().kernelRelease());
+        assertThat(move.memoryBytes()).isGreaterThan((long) MEBIBYTES << 20);
+        assertThat(move.drain().pages() * 4096).isGreaterThan((long) MEBIBYTES << 20);
+        assertThat(move.frozenBytes()).isLessThan(move.memoryBytes() / 100);
+        // What has left is given back to the host.
+        assertThat(left.populatedBytes()).isLessThan(before - ((long) MEBIBYTES << 20) * 3 / 4);
+        assertThat(systems().container("c1").os().name()).isEqualTo(to);
+        assertThat(systems().log("c1")).contains("on " + client.kernel());
+        assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
+      }
+    }
+  }
+
+  @Test
+  @Order(2)
+  void whatIsRefusedBeforehandIsNotTouched() {
+    assertThatThrownBy(() -> relocate("older", Progress.NONE))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> assertThat(e.problem()).isEqualTo(Problem.RELOCATE_PREFLIGHT))
+        .hasMessageContaining("already");
+    assertThatThrownBy(() -> relocate("nowhere", Progress.NONE))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(Problem.OS_UNKNOWN));
+    try (OutageClient client = client()) {
+      assertThat(client.isMemoryGood()).isTrue();
+    }
+  }
+
+  @Test
+  @Order(3)
+  void aRestoreThatIsRefusedLeadsBack() {
+    try (OutageClient client = client()) {
+      // CRIU restores nothing there.
+      systems().get("newer").run(List.of("mount", "--bind", "/bin/false", "/usr/sbin/criu"), LIMIT);
+      RelocationRecord move;
+      try {
+        move = relocate("newer", Progress.NONE);
+      } finally {
+        systems().get("newer").run(List.of("umount", "/usr/sbin/criu"), LIMIT);
+      }
+      assertRolledBack(move, client);
+      assertThat(move.detail()).contains("restore");
+      // And nothing is in the way of the next one.
+      assertThat(relocate("newer", Progress.NONE).outcome()).isEqualTo("committed");
+      assertThat(relocate("older", Progress.NONE).outcome()).isEqualTo("committed");
+      assertThat(client.isMemoryGood()).isTrue();
+    }
+  }
+
+  @Test
+  @Order(4)
+  void aFreezeThatIsRefusedLeadsBack() {
+    try (OutageClient client = client()) {
+      systems().get("older").run(List.of("mount", "--bind", "/bin/false", "/usr/sbin/criu"), LIMIT);
+      RelocationRecord move;
+      try {
+        move = relocate("newer", Progress.NONE);
+      } finally {
+        systems().get("older").run(List.of("umount", "/usr/sbin/criu"), LIMIT);
+      }
+      assertRolledBack(move, client);
+      assertThat(move.detail()).contains("freeze");
+    }
+  }
+
+  @Test
+  @Order(5)
+  void anOsThatDiesWhileItGetsTheContainerLeadsBack() {
+    try (OutageClient client = client()) {
+      int pid = systems().get("newer").pid();
+      Thread killer =
+          Thread.ofPlatform()
+              .start(() -> {
+                Path images = WORKSPACE.state().resolve("containers/c1/images/pages");
+                Workshop.await(
+                    "the list of frames", Duration.ofMinutes(2), () -> Files.exists(images));
+                try (PidFd os = PidFd.open(pid)) {
+                  os.signal(Signals.KILL);
+                }
+              });
+      RelocationRecord move = relocate("newer", Progress.NONE);
+      join(killer);
+      assertRolledBack(move, client);
+      systems().delete("newer");
+      create("newer", "6.12");
+      assertThat(relocate("newer", Progress.NONE).outcome()).isEqualTo("committed");
+      assertThat(client.isMemoryGood()).isTrue();
+    }
+  }
+
+  @Test
+  @Order(6)
+  void theOldOsMayDieBeforeTheMemoryHasCome() {
+    try (OutageClient client = client()) {
+      int pid = systems().get("newer").pid();
+      RelocationRecord move =
+          relocate(
+              "older",
+              (state, _) -> {
+                if (state.equals("Committed")) {
+                  try (PidFd os = PidFd.open(pid)) {
+                    os.signal(Signals.KILL);
+                  }
+                }
+              });
+      assertThat(move.outcome()).isEqualTo("committed");
+      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.fault()).isEmpty();
+    }
+  }
+
+  private static void assertRolledBack(RelocationRecord move, OutageClient client) {
+    assertThat(move.outcome()).isEqualTo("rolled-back");
+    System.out.println("  rolled back: " + move.detail());
+    assertThat(systems().container("c1").os().name()).isEqualTo("older");
+    assertThat(systems().container("c1").state()).isEqualTo(Container.State.RUNNING);
+    assertThat(client.isMemoryGood()).isTrue();
+    assertThat(client.fault()).isEmpty();
+    assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
+  }
+
+  private static void join(Thread thread) {
+    try {
+      thread.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}
