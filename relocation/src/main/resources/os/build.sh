@@ -57,7 +57,7 @@ write_archive() {
     file init 0100755 "$here/init"
     file usr/lib/hyperfresh/agent 0100755 "$work/agent"
     file usr/lib/hyperfresh/relocate 0100755 "$work/relocate"
-    for name in setup container; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
+    for name in setup rehearse container; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
     file bin/busybox 0100755 "$busybox"
     while IFS= read -r name; do
         link "bin/$name" busybox

@@ -36,6 +36,7 @@ public final class OsReleases {
               "/os/build.sh",
               "/os/init",
               "/os/setup",
+              "/os/rehearse",
               "/os/container",
               "/os/relocate.c",
               "/image/archive.sh",

@@ -98,6 +98,7 @@ public final class OsVm implements AutoCloseable {
       VirtualMachine vm = power(settings, folder, sockets, files, memory);
       made.add(vm);
       vm.run(List.of(PROGRAMS + "/setup", SHARE, CONTAINERS), SET_UP_LIMIT);
+      rehearse(settings.name(), vm);
       return new OsVm(settings, vm, memory, files, (Clock.monotonicNanos() - start) / 1e6);
     } catch (LinuxException
         | QemuControl.RefusedException
@@ -114,6 +115,16 @@ public final class OsVm implements AutoCloseable {
               + "."
               + VirtualMachine.lastWords(folder),
           e);
+    }
+  }
+
+  /// What fails here fails again with a container, and is told then.
+  private static void rehearse(String name, VirtualMachine vm) {
+    try {
+      vm.run(List.of(PROGRAMS + "/rehearse"), SET_UP_LIMIT);
+    } catch (TroubleException e) {
+      System.getLogger(OsVm.class.getName())
+          .log(System.Logger.Level.WARNING, "OS " + name + " has not rehearsed a relocation", e);
     }
   }
 

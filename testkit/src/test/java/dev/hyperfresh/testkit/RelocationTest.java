@@ -95,6 +95,8 @@ class RelocationTest {
                         : Accelerator.TCG,
                     2,
                     1L << 30));
+    // What it says of a rehearsal that failed is in the log of the test; here it is an error.
+    assertThat(os.run(List.of("/usr/lib/hyperfresh/rehearse"), LIMIT)).isEqualTo("rehearsed");
     System.out.printf(
         Locale.ROOT,
         "  %s runs Linux %s: up after %.1f s%n",
