@@ -22,6 +22,9 @@
  *         his memory must not go on with zeroes: when this program fails, it first kills all in the
  *         cgroup folder CGROUP.
  *
+ *     relocate within CGROUP COMMAND...
+ *         Runs COMMAND in the cgroup folder CGROUP, which is the root of all that it can see of cgroups.
+ *
  *     relocate
  *         As CRIU's --action-script. For an action named in HF_HOOK, a list with commas, writes the
  *         action's name as a line to the port HF_PORT and reads one from it: "ok" lets CRIU go on,
@@ -42,6 +45,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/userfaultfd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -1194,6 +1198,19 @@ static int drain(char **argument)
     return DONE;
 }
 
+/* ---- within ---- */
+
+static int within(const char *group, char **command)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/cgroup.procs", group);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "0", 1) != 1 || unshare(CLONE_NEWCGROUP) < 0)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    execvp(command[0], command);
+    end(FAILED, "%s: %s", command[0], strerror(errno));
+}
+
 /* ---- as CRIU's script ---- */
 
 static bool is_in(const char *name, const char *list)
@@ -1238,10 +1255,13 @@ int main(int count, char **arguments)
         return pages(arguments[2], arguments[3]);
     if (count == 9 && !strcmp(arguments[1], "drain"))
         return drain(arguments + 2);
+    if (count > 3 && !strcmp(arguments[1], "within"))
+        return within(arguments[2], arguments + 3);
     if (count == 1 && getenv("CRTOOLS_SCRIPT_ACTION"))
         return hook();
     fprintf(stderr, "usage: relocate pages CGROUP FILE\n"
                     "       relocate drain IMAGES PAGES ADDRESS BYTES SPLIT FREED CGROUP\n"
+                    "       relocate within CGROUP COMMAND...\n"
                     "       relocate, as --action-script of criu\n");
     return USAGE;
 }

@@ -49,7 +49,9 @@ final class FileService implements AutoCloseable {
     return server.libraries().stream().map(Path::toString).collect(Collectors.joining(":"));
   }
 
-  /// In its own root, the folder, and without any right that serving it does not need.
+  /// In its own root, the folder, and without any right that serving it does not need. It is not
+  /// told of locks: the kernel of an OS keeps them, where CRIU sees them, and in the other OS
+  /// nobody holds them yet.
   private static List<String> command(FileServer server, Path folder) {
     List<String> line = new ArrayList<>();
     line.add(server.program().toString());
@@ -62,7 +64,7 @@ final class FileService implements AutoCloseable {
               "-o",
               "source=" + folder.toString().replace(",", "\\,"),
               "-o",
-              "cache=auto,sandbox=chroot,flock"));
+              "cache=auto,sandbox=chroot"));
     }
     return line;
   }

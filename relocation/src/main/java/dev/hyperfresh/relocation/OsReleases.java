@@ -39,6 +39,7 @@ public final class OsReleases {
               "/os/rehearse",
               "/os/container",
               "/os/relocate.c",
+              "/os/obstacles.c",
               "/image/archive.sh",
               "/image/agent.c"));
   private static final JsonMapper JSON = JsonMapper.builder().build();
