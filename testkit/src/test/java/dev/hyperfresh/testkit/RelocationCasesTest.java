@@ -40,7 +40,11 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// all that they have of the kernel; what cannot move is refused beforehand.
 ///
 /// The same containers, in the same two operating systems, serve all tests.
+///
+/// Minutes, and packages of a database and a JVM, which `./verify` leaves out: `-DexcludedGroups=
+/// -Dgroups=measure`.
 @Tag("slow")
+@Tag("measure")
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class RelocationCasesTest {
   private static final String REDIS = "10.78.0.5";
