@@ -5,13 +5,12 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.OptionalInt;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
 
 /// What the hardware of a machine has open of a guest, found in proc(5) by what it is.
 final class HardwareFiles {
-  private static final Path TUN = Path.of("/dev/net/tun");
-
   private HardwareFiles() {}
 
   /// The number of the descriptor that is the memory of guest `name`.
@@ -26,20 +25,26 @@ final class HardwareFiles {
   ///
   /// @throws TroubleException when there is none
   static int queue(int pid, String name) {
-    return find(
-        pid,
-        "queue of port " + name,
-        file -> target(file).equals(TUN) && attachedTo(pid, file, name));
+    return find(pid, "queue of port " + name, file -> attachedTo(pid, file, name));
+  }
+
+  /// Whether there is a descriptor that is a queue of the tap called `name`.
+  static boolean hasQueue(int pid, String name) {
+    return look(pid, file -> attachedTo(pid, file, name)).isPresent();
   }
 
   private static int find(int pid, String what, Predicate<Path> wanted) {
+    return look(pid, wanted)
+        .orElseThrow(() -> new TroubleException("process " + pid + " has no " + what));
+  }
+
+  private static OptionalInt look(int pid, Predicate<Path> wanted) {
     Path folder = Path.of("/proc", Integer.toString(pid), "fd");
     try (Stream<Path> files = Files.list(folder)) {
       return files
           .filter(wanted)
           .mapToInt(file -> Integer.parseInt(String.valueOf(file.getFileName())))
-          .min()
-          .orElseThrow(() -> new TroubleException("process " + pid + " has no " + what));
+          .min();
     } catch (IOException | UncheckedIOException e) {
       throw new TroubleException("process " + pid + ": " + e.getMessage(), e);
     }
@@ -54,7 +59,8 @@ final class HardwareFiles {
     }
   }
 
-  /// `iff` of a tun device's fdinfo is the name of the interface, after a tabulator.
+  /// `iff` of a tun device's fdinfo is the name of the interface, after a tabulator. Its path says
+  /// less: it reads differently where the daemon that opened it had other mounts.
   private static boolean attachedTo(int pid, Path descriptor, String name) {
     Path info =
         Path.of("/proc", Integer.toString(pid), "fdinfo", String.valueOf(descriptor.getFileName()));

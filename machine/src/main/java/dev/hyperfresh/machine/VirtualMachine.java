@@ -488,7 +488,22 @@ public final class VirtualMachine implements AutoCloseable {
     return Optional.empty();
   }
 
-  private Fd copy(int number) {
+  /// Whether the hardware has a queue of the tap called `name`.
+  public boolean hasQueue(String name) {
+    return HardwareFiles.hasQueue(pid(), name);
+  }
+
+  /// A copy of the queue that the hardware has of the tap called `name`.
+  ///
+  /// @throws TroubleException when it has none, or it may not be copied
+  public Fd copyQueue(String name) {
+    return copy(HardwareFiles.queue(pid(), name));
+  }
+
+  /// A copy of a descriptor of the hardware.
+  ///
+  /// @throws TroubleException when it may not be copied
+  public Fd copy(int number) {
     try {
       return process.pidFd().takeFd(number);
     } catch (LinuxException e) {
@@ -497,7 +512,7 @@ public final class VirtualMachine implements AutoCloseable {
   }
 
   /// What was only lent, by a daemon that did not live to take it back. It would keep pipes open.
-  void forgetUnnamed() {
+  public void forgetUnnamed() {
     execute("query-fdsets", Map.of())
         .forEach(set -> {
           if (names(set).stream().allMatch(String::isEmpty)) {
@@ -654,6 +669,19 @@ public final class VirtualMachine implements AutoCloseable {
     }
   }
 
+  /// As [#removeCard], of a card of which only a part may be there.
+  public void clearCard(String id) {
+    attempted(() -> removeCard(id));
+    attempted(() -> execute("closefd", Map.of("fdname", id)));
+  }
+
+  /// Takes a port and the character device behind it away, of which only a part may be there.
+  public void clearPort(String id) {
+    attempted(() -> removePort(id));
+    attempted(() -> removeChannel(id));
+    attempted(() -> execute("closefd", Map.of("fdname", id)));
+  }
+
   /// Takes the memory behind a window away.
   ///
   /// QEMU's translator finds translated code by the address that the memory had in its own list of
@@ -749,7 +777,7 @@ public final class VirtualMachine implements AutoCloseable {
   }
 
   /// As [#contained], of something that may not be there.
-  void attempted(Runnable step) {
+  public void attempted(Runnable step) {
     try {
       step.run();
     } catch (TroubleException e) {
@@ -757,8 +785,14 @@ public final class VirtualMachine implements AutoCloseable {
     }
   }
 
+  /// Whether it was let go of.
+  public boolean released() {
+    return released;
+  }
+
   /// Lets go of the machine, which goes on with all that runs in it.
   public void letGo() {
+    released = true;
     agent.close();
     control.close();
     release();
