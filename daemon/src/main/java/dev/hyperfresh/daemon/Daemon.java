@@ -210,6 +210,7 @@ public final class Daemon implements AutoCloseable {
           keep(record);
           ReplacementJfr.write(record);
         });
+    systems.recover(RECOVERY, LOG::info);
     LOG.info("recovery took {} ms", (System.nanoTime() - begin) / 1_000_000);
   }
 
@@ -430,16 +431,17 @@ public final class Daemon implements AutoCloseable {
     }
   }
 
-  /// Ends the daemon and lets its guests go on; the next daemon on this directory takes them back.
-  /// Does nothing the second time.
+  /// Ends the daemon and lets its guests and containers go on; the next daemon on this directory
+  /// takes them back. Does nothing the second time.
   public void letGo() {
     end(() -> {
       hyperplexor.letGo();
       machines.letGo();
+      systems.systems().letGo();
     });
   }
 
-  /// Ends the daemon, every guest and every machine.
+  /// Ends the daemon, every guest, machine, container and OS.
   @Override
   public void close() {
     end(() -> {

@@ -20,6 +20,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /// The operating systems of a daemon, and the containers in them: made, replaced and ended here.
 /// Thread-safe.
@@ -56,6 +57,11 @@ public final class OsRoom {
   /// Why operating systems are executed as they are, for people.
   public String acceleratorReason() {
     return accelerator.reason();
+  }
+
+  /// Takes back what an earlier daemon left; see [Systems#recover].
+  void recover(Duration patience, Consumer<String> told) {
+    systems.recover(releases::builtByAny, processes::get, patience, told);
   }
 
   /// Boots an OS.

@@ -45,6 +45,13 @@ final class FileService implements AutoCloseable {
     }
   }
 
+  /// Takes over the server that is process `pid`.
+  ///
+  /// @throws dev.hyperfresh.linux.LinuxException when there is none
+  static FileService survivor(int pid, Path socket) {
+    return new FileService(socket, HostProcess.survivor(pid));
+  }
+
   private static String libraries(FileServer server) {
     return server.libraries().stream().map(Path::toString).collect(Collectors.joining(":"));
   }
@@ -72,6 +79,16 @@ final class FileService implements AutoCloseable {
   /// Where it is reached.
   Path socket() {
     return socket;
+  }
+
+  /// The process.
+  int pid() {
+    return process.pid();
+  }
+
+  /// Lets go of it; it goes on.
+  void letGo() {
+    process.close();
   }
 
   @Override

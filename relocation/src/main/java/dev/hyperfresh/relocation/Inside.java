@@ -17,6 +17,12 @@ import java.util.Optional;
 record Inside(OsVm os, ContainerSpec spec) {
   private static final Duration LIMIT = Duration.ofSeconds(60);
   private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
+
+  /// The orders that wait for a word of this host.
+  static final String FREEZE = "freeze";
+
+  static final String RESTORE = "restore";
+
   private static final Duration DRAIN_LIMIT = Duration.ofMinutes(30);
 
   private String order(Duration limit, List<String> words) {
@@ -115,18 +121,23 @@ record Inside(OsVm os, ContainerSpec spec) {
 
   /// Gets ready to freeze the container, which runs on until [Line#ok].
   Line freezing(Transport transport) {
-    return line("freeze", transport, "pre-dump");
+    return line(FREEZE, transport, "pre-dump");
   }
 
   /// Gets ready to restore the container, when [#prepare] is done.
   Line restoring(Transport transport) {
-    return line("restore", transport, "");
+    return line(RESTORE, transport, "");
+  }
+
+  /// The port by which an order waits for a word.
+  String line(String order) {
+    return spec.name() + "." + order;
   }
 
   private Line line(String order, Transport transport, String ready) {
     return Line.open(
         os,
-        spec.name() + "." + order,
+        line(order),
         List.of(OsVm.PROGRAMS + "/container", order, spec.name(), transport.label()),
         ready);
   }
@@ -140,6 +151,15 @@ record Inside(OsVm os, ContainerSpec spec) {
   /// It goes on after [#freezing].
   void thaw() {
     order(LIMIT, List.of("thaw"));
+  }
+
+  /// Where the container is after a daemon has died, which may have begun to restore it here.
+  ///
+  /// @return the number of its first process, 0 when it was restored here and has ended; nothing
+  ///   when it is not here, and no restore goes on
+  Optional<Integer> here() {
+    String answer = order(LIMIT, List.of("here"));
+    return answer.isEmpty() ? Optional.empty() : Optional.of(processOf(answer));
   }
 
   /// runc here is told of the container.
@@ -184,6 +204,25 @@ record Inside(OsVm os, ContainerSpec spec) {
     order(LIMIT, List.of("remove"));
     if (spec.network().isPresent()) {
       os.vm().removeCard(card());
+    }
+  }
+
+  /// As [#remove], of something of which only a part may be here.
+  void clear() {
+    order(LIMIT, List.of("remove"));
+    unplug();
+  }
+
+  /// The container's port has no card here any more.
+  ///
+  /// @throws TroubleException when it still has one
+  void unplug() {
+    if (spec.network().isEmpty()) {
+      return;
+    }
+    os.vm().clearCard(card());
+    if (os.vm().hasQueue(spec.port())) {
+      throw new TroubleException("OS " + os.name() + " does not let go of port " + spec.port());
     }
   }
 }

@@ -91,6 +91,16 @@ public final class OsReleases {
         .findFirst();
   }
 
+  /// The release with exactly that name, also when another version of HyperFresh has built it: an
+  /// OS that runs it goes on with the programs that it has.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
+  public OsRelease builtByAny(String name) {
+    return installed(name)
+        .orElseThrow(
+            () -> Problem.RELEASE_UNKNOWN.because("'" + name + "' is not installed any more."));
+  }
+
   private static boolean isCurrent(OsRelease release) {
     return SOURCES.sha256().equals(release.sourcesSha256());
   }

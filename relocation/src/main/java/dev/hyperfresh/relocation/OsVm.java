@@ -18,6 +18,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import tools.jackson.databind.JsonNode;
 
 /// An operating system for containers, in a virtual machine whose memory the hyperplexor owns: so
@@ -59,7 +61,13 @@ public final class OsVm implements AutoCloseable {
       "console=ttyS0 quiet acpi_no_memhotplug panic=-1 ipv6.disable=1 net.ifnames=0"
           + " cryptomgr.notests";
 
+  /// How long an OS that an earlier daemon left may take for its first answer.
+  private static final Duration ANSWER_LIMIT = Duration.ofSeconds(20);
+
+  private static final Pattern WINDOW = Pattern.compile("w([0-9]{1,9})\\.memory.*");
+
   private final OsSettings settings;
+  private final Path folder;
   private final VirtualMachine vm;
   private final MemFd memory;
   private final FileService files;
@@ -67,8 +75,14 @@ public final class OsVm implements AutoCloseable {
   private final AtomicInteger windows = new AtomicInteger();
 
   private OsVm(
-      OsSettings settings, VirtualMachine vm, MemFd memory, FileService files, double bootMs) {
+      OsSettings settings,
+      Path folder,
+      VirtualMachine vm,
+      MemFd memory,
+      FileService files,
+      double bootMs) {
     this.settings = settings;
+    this.folder = folder;
     this.vm = vm;
     this.memory = memory;
     this.files = files;
@@ -90,16 +104,21 @@ public final class OsVm implements AutoCloseable {
           FileService.start(
               settings.release().fileServer(),
               containers,
-              sockets.resolve(settings.name() + ".os.files"),
+              fileSocket(settings.name(), sockets),
               folder.resolve("files.log"));
       made.add(files);
+      OsFile file = OsFile.of(settings, OsFile.Identity.of(files.pid()));
+      made.add(() -> OsFile.remove(folder));
+      file.write(folder);
       MemFd memory = MemFd.create("hf-os-" + settings.name(), settings.memoryBytes());
       made.add(memory);
-      VirtualMachine vm = power(settings, folder, sockets, files, memory);
+      VirtualMachine vm = power(settings, folder, sockets, file, files, memory);
       made.add(vm);
       vm.run(List.of(PROGRAMS + "/setup", SHARE, CONTAINERS), SET_UP_LIMIT);
       rehearse(settings.name(), vm);
-      return new OsVm(settings, vm, memory, files, (Clock.monotonicNanos() - start) / 1e6);
+      double bootMs = (Clock.monotonicNanos() - start) / 1e6;
+      file.on(OsFile.Identity.of(vm.pid())).asBooted(bootMs).write(folder);
+      return new OsVm(settings, folder, vm, memory, files, bootMs);
     } catch (LinuxException
         | QemuControl.RefusedException
         | AgentException
@@ -115,6 +134,9 @@ public final class OsVm implements AutoCloseable {
               + "."
               + VirtualMachine.lastWords(folder),
           e);
+    } catch (RuntimeException e) {
+      made.reversed().forEach(OsVm::undo);
+      throw e;
     }
   }
 
@@ -128,6 +150,69 @@ public final class OsVm implements AutoCloseable {
     }
   }
 
+  private static Path fileSocket(String name, Path sockets) {
+    return sockets.resolve(name + ".os.files");
+  }
+
+  /// Takes over an OS that an earlier daemon left. Containers in it notice nothing. The OS goes on
+  /// whether this succeeds or not.
+  ///
+  /// @param file what is written down of it, of a process that lives
+  /// @throws TroubleException when it does not answer
+  static OsVm again(OsSettings settings, OsFile file, Path folder, Path sockets) {
+    List<Runnable> leave = new ArrayList<>();
+    try {
+      HostProcess process = HostProcess.survivor(file.hardwareProcess().pid());
+      leave.add(process::close);
+      FileService files =
+          FileService.survivor(file.fileServer().pid(), fileSocket(settings.name(), sockets));
+      leave.add(files::letGo);
+      VirtualMachine vm = reached(settings, folder, sockets, process, ANSWER_LIMIT);
+      leave.set(0, vm::letGo);
+      vm.forgetUnnamed();
+      MemFd memory = MemFd.adopt(vm.copy(MEMORY_FD));
+      OsVm os = new OsVm(settings, folder, vm, memory, files, file.bootMs());
+      os.windows.set(os.lastWindow());
+      return os;
+    } catch (LinuxException
+        | QemuControl.RefusedException
+        | AgentException
+        | IllegalArgumentException e) {
+      leave.reversed().forEach(Runnable::run);
+      throw new TroubleException("it does not answer: " + e.getMessage(), e);
+    } catch (RuntimeException e) {
+      leave.reversed().forEach(Runnable::run);
+      throw e;
+    }
+  }
+
+  /// Ends what is left of an OS that cannot be taken over, and forgets it; its logs stay.
+  ///
+  /// @throws LinuxException when a process of it cannot be ended
+  static void forget(String name, OsFile file, Path folder, Path sockets) {
+    for (OsFile.Identity process : List.of(file.hardwareProcess(), file.fileServer())) {
+      if (process.lives()) {
+        try (HostProcess left = HostProcess.survivor(process.pid())) {
+          left.kill();
+        }
+      }
+    }
+    VirtualMachine.Sockets.of(sockets, name, KIND).remove();
+    StateFile.remove(fileSocket(name, sockets));
+    OsFile.remove(folder);
+  }
+
+  private static VirtualMachine reached(
+      OsSettings settings, Path folder, Path sockets, HostProcess process, Duration patience) {
+    return new VirtualMachine(
+        "OS " + settings.name(),
+        settings.accelerator() == Accelerator.TCG,
+        folder,
+        VirtualMachine.Sockets.of(sockets, settings.name(), KIND),
+        process,
+        patience);
+  }
+
   private static void undo(AutoCloseable part) {
     try {
       part.close();
@@ -138,7 +223,12 @@ public final class OsVm implements AutoCloseable {
   }
 
   private static VirtualMachine power(
-      OsSettings settings, Path folder, Path sockets, FileService files, MemFd memory) {
+      OsSettings settings,
+      Path folder,
+      Path sockets,
+      OsFile file,
+      FileService files,
+      MemFd memory) {
     VirtualMachine.Sockets control = VirtualMachine.Sockets.of(sockets, settings.name(), KIND);
     HostProcess process =
         VirtualMachine.spawn(
@@ -149,13 +239,8 @@ public final class OsVm implements AutoCloseable {
             folder,
             control);
     try {
-      return new VirtualMachine(
-          "OS " + settings.name(),
-          settings.accelerator() == Accelerator.TCG,
-          folder,
-          control,
-          process,
-          BOOT_LIMIT);
+      file.on(OsFile.Identity.of(process.pid())).write(folder);
+      return reached(settings, folder, sockets, process, BOOT_LIMIT);
     } catch (RuntimeException e) {
       process.kill();
       process.close();
@@ -262,11 +347,16 @@ public final class OsVm implements AutoCloseable {
   /// @param address where this OS finds it in its own physical memory
   record Window(String id, long address) {}
 
+  /// A name for a window, which no other gets.
+  String newWindow() {
+    return "w" + windows.incrementAndGet();
+  }
+
   /// Plugs the memory of `other` in, as hardware that this kernel does not use.
   ///
+  /// @param id from [#newWindow]
   /// @throws TroubleException when the hardware refuses it; nothing is left then
-  Window attach(OsVm other) {
-    String id = "w" + windows.incrementAndGet();
+  Window attach(OsVm other, String id) {
     vm.lend(
         other.memory.fd(),
         (_, number) -> vm.addMemory(id + ".memory", other.memory.bytes(), number));
@@ -294,11 +384,37 @@ public final class OsVm implements AutoCloseable {
     vm.removeMemory(window.id() + ".memory");
   }
 
+  /// As [#detach], of a window of which only a part may be there.
+  void clear(String window) {
+    vm.attempted(() -> vm.eject(window, plugged(window).path("slot").asInt()));
+    vm.attempted(() -> vm.removeMemory(window + ".memory"));
+  }
+
+  /// Also of windows that are gone, whose addresses are spent.
+  private int lastWindow() {
+    int last = 0;
+    for (JsonNode backend : vm.execute("query-memdev", Map.of())) {
+      Matcher window = WINDOW.matcher(backend.path("id").asString(""));
+      if (window.matches()) {
+        last = Math.max(last, Integer.parseInt(window.group(1)));
+      }
+    }
+    return last;
+  }
+
+  /// Lets go of the OS, which goes on with all that runs in it.
+  void letGo() {
+    vm.letGo();
+    files.letGo();
+    memory.close();
+  }
+
   /// Ends the OS and everything in it. Does nothing the second time.
   @Override
   public void close() {
     vm.close();
     files.close();
     memory.close();
+    OsFile.remove(folder);
   }
 }

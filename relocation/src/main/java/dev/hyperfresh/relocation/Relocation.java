@@ -12,13 +12,11 @@ import dev.hyperfresh.relocation.RelocationRecord.Drain;
 import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
-import java.util.Comparator;
 import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.Locale;
@@ -83,8 +81,10 @@ final class Relocation {
   /// @throws HyperFreshException [Problem#RELOCATE_LOST] when it runs in neither
   RelocationRecord run() {
     long begin;
+    Placement.Move move = new Placement.Move(from.name(), to.name(), transport, to.newWindow());
+    container.place(Optional.of(move));
     try {
-      prepare();
+      prepare(move.window());
       begin = Clock.monotonicNanos();
       move();
     } catch (TroubleException | LinuxException e) {
@@ -92,6 +92,8 @@ final class Relocation {
     }
     double frozen = (Clock.monotonicNanos() - begin) / 1e6;
     container.is(State.DRAINING);
+    // Before the old OS loses any of its memory.
+    container.placed(Optional.of(move));
     progress.step(
         "Committed",
         String.format(
@@ -105,14 +107,15 @@ final class Relocation {
     Drain drain = drain();
     retire();
     container.is(State.RUNNING);
+    container.placed(Optional.empty());
     return record("committed", "", memory, copied, OptionalDouble.of(frozen), drain);
   }
 
-  private void prepare() {
+  private void prepare(String windowId) {
     progress.step("Prepared", to.name() + " gets ready for " + container.name());
     since = Clock.monotonicNanos();
     if (transport == Transport.MAPPED) {
-      OsVm.Window memory = to.attach(from);
+      OsVm.Window memory = to.attach(from, windowId);
       window = Optional.of(memory);
       undo.push(() -> attempt(to, () -> to.detach(memory)));
     }
@@ -165,7 +168,16 @@ final class Relocation {
     since = now;
   }
 
+  /// Once an OS was let go of, the next daemon decides.
+  private void requireHeld() {
+    if (from.vm().released() || to.vm().released()) {
+      throw Problem.CONTAINER_STATE.because(
+          container.name() + " was being moved when this daemon ended; the next one decides.");
+    }
+  }
+
   private RelocationRecord rolledBack(String why) {
+    requireHeld();
     // Nothing of it may run in the new OS when it goes on in the old one, and no peer may hear of
     // its end there.
     var _ = attempt(to, () -> fresh.silence(true));
@@ -175,7 +187,9 @@ final class Relocation {
           container.name() + ": " + why + " And " + to.name() + " does not give it up.");
     }
     String failed = undo();
+    requireHeld();
     container.is(State.RUNNING);
+    container.placed(Optional.empty());
     if (!failed.isEmpty()) {
       throw Problem.RELOCATE_LOST.because(container.name() + ": " + why + "; then " + failed);
     }
@@ -191,6 +205,7 @@ final class Relocation {
       fresh.end();
       return true;
     } catch (TroubleException e) {
+      requireHeld();
       LOG.log(System.Logger.Level.WARNING, container.name() + " in " + to.name(), e);
       to.vm().close();
       return to.ended();
@@ -218,7 +233,7 @@ final class Relocation {
   private Drain drain() {
     progress.step("Draining", "its memory follows");
     long before = Clock.monotonicNanos();
-    try (Freed _ = new Freed(from, container.home().resolve("freed"))) {
+    try (Freed _ = new Freed(from, container.freed())) {
       fresh.adopt();
       if (transport == Transport.COPIED) {
         return Drain.NONE;
@@ -233,6 +248,7 @@ final class Relocation {
               Long.parseLong(line.group(4)))
           : Drain.NONE;
     } catch (TroubleException e) {
+      requireHeld();
       container.is(State.STOPPED);
       throw Problem.RELOCATE_LOST.because(
           container.name() + " ended while its memory came: " + e.getMessage(), e);
@@ -241,14 +257,15 @@ final class Relocation {
 
   private void retire() {
     undo.clear();
+    // Its frames are the old OS's own from then on.
+    container.forgetFreed();
     restoring.ifPresent(Line::close);
     if (attempt(from, old::remove)) {
       container.port().ifPresent(Tap::keepSpare);
     }
     freezing.ifPresent(Line::close);
     window.ifPresent(memory -> attempt(to, () -> to.detach(memory)));
-    delete("images");
-    delete("freed");
+    container.forgetImages();
   }
 
   /// Whether `where` has nothing of it any more.
@@ -266,20 +283,9 @@ final class Relocation {
     }
   }
 
-  private void delete(String name) {
-    Path path = container.home().resolve(name);
-    try (Stream<Path> files = Files.exists(path) ? Files.walk(path) : Stream.empty()) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(file);
-      }
-    } catch (IOException | UncheckedIOException e) {
-      LOG.log(System.Logger.Level.WARNING, path + " cannot be removed", e);
-    }
-  }
-
   /// Of the pages that were written down.
   private long memoryBytes() {
-    Path list = container.home().resolve("images").resolve("pages");
+    Path list = container.images().resolve("pages");
     try (InputStream in = new BufferedInputStream(Files.newInputStream(list))) {
       in.skipNBytes(HEADER_BYTES);
       long pages = 0;
@@ -297,7 +303,7 @@ final class Relocation {
   }
 
   private long copiedBytes() {
-    try (Stream<Path> files = Files.list(container.home().resolve("images"))) {
+    try (Stream<Path> files = Files.list(container.images())) {
       return files.mapToLong(file -> file.toFile().length()).sum();
     } catch (IOException e) {
       return 0;

@@ -10,6 +10,7 @@ import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.relocation.Container.State;
 import java.io.IOException;
 import java.nio.channels.Channels;
@@ -30,17 +31,24 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
+import java.util.function.Function;
 
 /// The operating systems of one state directory, and the containers in them. Thread-safe.
 ///
-/// Both end with this object.
+/// Both go on without this process. [#letGo] leaves them to the next one, which takes them back
+/// with [#recover], as it does after this one was killed.
 public final class Systems implements AutoCloseable {
   private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
   private static final Duration EXEC_LIMIT = Duration.ofMinutes(10);
   private static final int MOST_OUTPUT_BYTES = 4 << 20;
 
+  /// How long moves may take to end before this process lets go of them.
+  private static final Duration MOVE_PATIENCE = Duration.ofSeconds(10);
+
   private final Path directory;
   private final Path containersFolder;
+  private final Path placements;
   private final Path sockets;
   private final Map<String, OsVm> systems = new ConcurrentHashMap<>();
   private final Map<String, Container> containers = new ConcurrentHashMap<>();
@@ -49,14 +57,82 @@ public final class Systems implements AutoCloseable {
   private final Set<String> names = ConcurrentHashMap.newKeySet();
 
   private final AtomicInteger outputs = new AtomicInteger();
+  private volatile Optional<Recovery> recovery = Optional.empty();
+  private volatile boolean closed;
 
   /// @param state the state directory: logs of operating systems are in `os`, the folders of
-  ///   containers in `containers`
+  ///   containers in `containers`, and where these are in `placements`
   /// @param sockets the folder for control sockets, mode 0700
   public Systems(Path state, Path sockets) {
     this.directory = state.resolve("os");
     this.containersFolder = state.resolve("containers");
+    this.placements = state.resolve("placements");
     this.sockets = sockets;
+  }
+
+  /// Takes back what an earlier process on this directory left, all at once: each OS, then the
+  /// containers in it. An OS whose hardware is gone is forgotten with its containers; its logs and
+  /// their files stay. One that does not answer within `patience` is left as it is, and taken back
+  /// when it answers. One of which what is written cannot be read is left alone. Where containers
+  /// were being moved, the moves are finished or undone. In the network namespace of their ports.
+  ///
+  /// @param releases finds what runs in operating systems, by its name
+  /// @param hardware finds what they run on, by its name
+  /// @param told one sentence for each, and more when it changes; called by several threads
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when the directory cannot be read
+  public void recover(
+      Function<String, OsRelease> releases,
+      Function<String, QemuRelease> hardware,
+      Duration patience,
+      Consumer<String> told) {
+    Recovery begun =
+        new Recovery(
+            new Recovery.Folders(directory, containersFolder, placements, sockets),
+            releases,
+            hardware,
+            told,
+            new Taking());
+    recovery = Optional.of(begun);
+    begun.run(patience);
+  }
+
+  /// What a [Recovery] finds becomes this object's, unless that has ended.
+  private final class Taking implements Recovery.Taker {
+    @Override
+    public void claim(String key) {
+      names.add(key);
+    }
+
+    @Override
+    public void release(String key) {
+      names.remove(key);
+    }
+
+    @Override
+    public void take(OsVm os) {
+      synchronized (Systems.this) {
+        if (closed) {
+          os.letGo();
+          throw new TroubleException("the daemon ends");
+        }
+        systems.put(os.name(), os);
+      }
+    }
+
+    @Override
+    public void take(Container container) {
+      synchronized (Systems.this) {
+        if (closed) {
+          container.port().ifPresent(Tap::close);
+          throw new TroubleException("the daemon ends");
+        }
+        containers.put(container.name(), container);
+      }
+    }
+  }
+
+  private String waiting(String key) {
+    return recovery.map(begun -> begun.why(key)).filter(why -> !why.isEmpty()).orElse("");
   }
 
   /// Boots an OS and returns when it can take containers.
@@ -72,6 +148,16 @@ public final class Systems implements AutoCloseable {
     boolean made = false;
     try {
       Path folder = folder(directory.resolve(settings.name()));
+      OsFile.read(folder)
+          .filter(left -> left.hardwareProcess().lives())
+          .ifPresent(left -> {
+            throw Problem.OS_EXISTS.because(
+                "OS "
+                    + settings.name()
+                    + " of an earlier daemon is here, process "
+                    + left.hardwareProcess().pid()
+                    + ".");
+          });
       OsVm os = OsVm.boot(settings, folder, sockets, folder(containersFolder));
       systems.put(settings.name(), os);
       made = true;
@@ -131,15 +217,19 @@ public final class Systems implements AutoCloseable {
   /// @throws HyperFreshException [Problem#OS_UNKNOWN]
   public OsVm get(String name) {
     return find(name)
-        .orElseThrow(() ->
-            Problem.OS_UNKNOWN.because(
-                "'"
-                    + name
-                    + "' is none of: "
-                    + (systems.isEmpty()
-                        ? "none"
-                        : String.join(", ", list().stream().map(OsVm::name).toList()))
-                    + "."));
+        .orElseThrow(() -> {
+          String why = waiting("os/" + name);
+          return Problem.OS_UNKNOWN.because(
+              why.isEmpty()
+                  ? "'"
+                      + name
+                      + "' is none of: "
+                      + (systems.isEmpty()
+                          ? "none"
+                          : String.join(", ", list().stream().map(OsVm::name).toList()))
+                      + "."
+                  : "OS " + name + " is not taken back: " + why);
+        });
   }
 
   /// Ends an OS without containers.
@@ -147,11 +237,12 @@ public final class Systems implements AutoCloseable {
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_IN_USE]
   public void delete(String name) {
     OsVm os = get(name);
-    List<String> inside =
-        containers().stream()
-            .filter(container -> container.os().equals(os) && !os.ended())
-            .map(Container::name)
-            .toList();
+    List<String> inside = new ArrayList<>();
+    containers().stream()
+        .filter(container -> container.os().equals(os) && !os.ended())
+        .map(Container::name)
+        .forEach(inside::add);
+    recovery.ifPresent(begun -> inside.addAll(begun.waitingFor(name)));
     if (!inside.isEmpty()) {
       throw Problem.OS_IN_USE.because(name + " has " + String.join(", ", inside) + ".");
     }
@@ -171,7 +262,11 @@ public final class Systems implements AutoCloseable {
   public Container container(String name) {
     Container container = containers.get(name);
     if (container == null) {
-      throw Problem.CONTAINER_UNKNOWN.because("'" + name + "' is no container.");
+      String why = waiting("container/" + name);
+      throw Problem.CONTAINER_UNKNOWN.because(
+          why.isEmpty()
+              ? "'" + name + "' is no container."
+              : "Container " + name + " is not taken back: " + why);
     }
     return container;
   }
@@ -209,14 +304,16 @@ public final class Systems implements AutoCloseable {
     try {
       progress.step("create", "copying " + bundle.root());
       fill(home, spec, bundle);
+      new Placement(spec, os.name(), 0, Optional.empty()).write(folder(placements));
       port = spec.network().map(network -> port(spec, network));
-      Container container = new Container(spec, home, port, os);
+      Container container = new Container(spec, home, placements, port, os);
       inside.network(port.map(Tap::queue));
       inside.live();
       progress.step("create", "starting " + spec.name() + " in " + os.name());
       container.runs(os, inside.start());
+      container.place(Optional.empty());
       return container;
-    } catch (TroubleException | LinuxException | IOException e) {
+    } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
       try {
         inside.remove();
       } catch (TroubleException left) {
@@ -224,6 +321,7 @@ public final class Systems implements AutoCloseable {
       }
       port.ifPresent(Tap::close);
       ReleaseFolders.delete(home);
+      Placement.remove(placements, spec.name());
       throw Problem.CONTAINER_START.because(spec.name() + ": " + e.getMessage() + ".", e);
     }
   }
@@ -365,6 +463,7 @@ public final class Systems implements AutoCloseable {
       container.is(State.STOPPED);
       container.port().ifPresent(Tap::close);
       ReleaseFolders.delete(container.home());
+      container.forget();
       containers.remove(name);
       names.remove("container/" + name);
     } catch (TroubleException e) {
@@ -451,12 +550,55 @@ public final class Systems implements AutoCloseable {
     return records.stream().sorted(Comparator.comparing(RelocationRecord::container)).toList();
   }
 
-  /// Ends all containers and operating systems.
+  /// Lets go of all containers and operating systems, which go on; the next process on this
+  /// directory takes them back. A move that does not end meanwhile is left to it too.
+  public void letGo() {
+    recovery.ifPresent(Recovery::close);
+    List<Container> held = new ArrayList<>();
+    synchronized (this) {
+      closed = true;
+      held.addAll(containers.values());
+    }
+    long deadline = System.nanoTime() + MOVE_PATIENCE.toNanos();
+    held.removeIf(container -> !locks(container, deadline));
+    try {
+      systems.values().forEach(OsVm::letGo);
+      containers.values().forEach(container -> container.port().ifPresent(Tap::close));
+      forgetAll();
+    } finally {
+      held.forEach(container -> container.lock().unlock());
+    }
+  }
+
+  private static boolean locks(Container container, long deadline) {
+    try {
+      return container.lock().tryLock(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
+  }
+
+  private void forgetAll() {
+    containers.clear();
+    systems.clear();
+    names.clear();
+  }
+
+  /// Ends all containers and operating systems, except those that have not been taken back.
   @Override
   public void close() {
-    containers.values().forEach(container -> container.port().ifPresent(Tap::close));
-    containers.clear();
+    recovery.ifPresent(Recovery::close);
+    synchronized (this) {
+      closed = true;
+    }
     systems.values().forEach(OsVm::close);
-    systems.clear();
+    containers
+        .values()
+        .forEach(container -> {
+          container.port().ifPresent(Tap::close);
+          container.forget();
+        });
+    forgetAll();
   }
 }

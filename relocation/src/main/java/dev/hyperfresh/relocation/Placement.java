@@ -1,0 +1,76 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/// What a daemon writes down of a container, so that the next one knows what it is and where to
+/// look for it. Immutable.
+///
+/// These files are not in the containers' folders: every OS may write there, and none may say what
+/// a daemon believes.
+///
+/// @param os where it is known to run
+/// @param pid of its first process there; 0 before it was started
+/// @param move what is being done with it, if anything is
+record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
+  private static final String ENDING = ".json";
+
+  /// A move that is not done with. It is known to have come off when [Placement#os] is `to`. Else
+  /// the OS `to` has to be asked.
+  ///
+  /// @param window where it has, or is to have, the memory of `from`
+  record Move(String from, String to, Transport transport, String window) {}
+
+  String name() {
+    return spec.name();
+  }
+
+  /// @param folder of all placements
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  void write(Path folder) {
+    StateFile.write(folder.resolve(name() + ENDING), this);
+  }
+
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  static void remove(Path folder, String name) {
+    StateFile.remove(folder.resolve(name + ENDING));
+  }
+
+  /// The names of all containers of which something is written in `folder`.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  static List<String> names(Path folder) {
+    if (!Files.isDirectory(folder)) {
+      return List.of();
+    }
+    try (Stream<Path> files = Files.list(folder)) {
+      return files
+          .map(file -> String.valueOf(file.getFileName()))
+          .filter(name -> name.endsWith(ENDING))
+          .map(name -> name.substring(0, name.length() - ENDING.length()))
+          .sorted()
+          .toList();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(folder + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when there is none, or it is no placement
+  ///   of that container
+  static Placement read(Path folder, String name) {
+    Path file = folder.resolve(name + ENDING);
+    Placement read =
+        StateFile.read(file, Placement.class)
+            .orElseThrow(() -> Problem.DAEMON_STATE.because(file + " is gone."));
+    if (!read.name().equals(name) || !read.spec().faults().isEmpty()) {
+      throw Problem.DAEMON_STATE.because(file + " is not of container " + name + ".");
+    }
+    return read;
+  }
+}

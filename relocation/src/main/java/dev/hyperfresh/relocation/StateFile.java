@@ -1,0 +1,67 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.hyperplexor.PrivateFile;
+import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Optional;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.json.JsonMapper;
+
+/// A file in which a daemon writes down what the next one has to know. Always whole: a new file
+/// takes the old one's place.
+final class StateFile {
+  private static final JsonMapper JSON = JsonMapper.builder().build();
+
+  private StateFile() {}
+
+  /// Puts `content` into `file` and returns when it is on disk.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
+  static void write(Path file, Object content) {
+    Path draft = file.resolveSibling(file.getFileName() + ".new");
+    try (FileChannel out =
+        FileChannel.open(
+            PrivateFile.at(draft),
+            StandardOpenOption.TRUNCATE_EXISTING,
+            StandardOpenOption.WRITE)) {
+      ByteBuffer bytes = ByteBuffer.wrap(JSON.writeValueAsBytes(content));
+      while (bytes.hasRemaining()) {
+        out.write(bytes);
+      }
+      out.force(true);
+      Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  /// Reads a file, if it is there.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE] when it cannot be
+  ///   understood
+  static <T> Optional<T> read(Path file, Class<T> type) {
+    if (!Files.exists(file)) {
+      return Optional.empty();
+    }
+    try {
+      return Optional.of(JSON.readValue(Files.readAllBytes(file), type));
+    } catch (IOException | JacksonException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
+  static void remove(Path file) {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be removed: " + e.getMessage(), e);
+    }
+  }
+}

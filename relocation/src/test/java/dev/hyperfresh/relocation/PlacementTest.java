@@ -1,0 +1,82 @@
+package dev.hyperfresh.relocation;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/// What one daemon writes down of operating systems and containers, the next one reads.
+class PlacementTest {
+  @TempDir Path folder;
+
+  private static Placement placement(Optional<Placement.Move> move) {
+    return new Placement(
+        new ContainerSpec(
+            "c1",
+            Path.of("/srv/c1"),
+            Optional.of(
+                new ContainerSpec.Network("10.0.0.5/24", Optional.empty(), Optional.of("br0")))),
+        "older",
+        77,
+        move);
+  }
+
+  @Test
+  void whatIsWrittenIsRead() throws IOException {
+    Placement moved =
+        placement(Optional.of(new Placement.Move("older", "newer", Transport.COPIED_LAZILY, "w3")));
+    moved.write(folder);
+    assertThat(Placement.read(folder, "c1")).isEqualTo(moved);
+    placement(Optional.empty()).write(folder);
+    assertThat(Placement.read(folder, "c1")).isEqualTo(placement(Optional.empty()));
+    assertThat(Placement.names(folder)).containsExactly("c1");
+    assertThat(Files.getPosixFilePermissions(folder.resolve("c1.json")))
+        .isEqualTo(PosixFilePermissions.fromString("rw-------"));
+    Placement.remove(folder, "c1");
+    assertThat(Placement.names(folder)).isEmpty();
+    assertThat(Placement.names(folder.resolve("none"))).isEmpty();
+  }
+
+  @Test
+  void whatIsDamagedOrOfSomebodyElseIsRefused() throws IOException {
+    placement(Optional.empty()).write(folder);
+    Files.copy(folder.resolve("c1.json"), folder.resolve("c2.json"));
+    assertThatThrownBy(() -> Placement.read(folder, "c2"))
+        .isInstanceOf(HyperFreshException.class)
+        .hasMessageContaining("c2");
+    Files.writeString(folder.resolve("c1.json"), "{\"spec\":");
+    assertThatThrownBy(() -> Placement.read(folder, "c1")).isInstanceOf(HyperFreshException.class);
+  }
+
+  @Test
+  void aProcessIsKnownByItsNumberAndItsStart() {
+    int self = (int) ProcessHandle.current().pid();
+    OsFile.Identity me = OsFile.Identity.of(self);
+    assertThat(me.lives()).isTrue();
+    assertThat(new OsFile.Identity(self, me.start() + 1).lives()).isFalse();
+    assertThat(OsFile.Identity.NONE.lives()).isFalse();
+    OsFile file =
+        new OsFile(
+            me,
+            OsFile.Identity.NONE,
+            true,
+            "os-6.12.95+trixie",
+            "qemu-10.0.2",
+            Accelerator.TCG,
+            2,
+            1L << 30,
+            5.5);
+    file.write(folder);
+    assertThat(OsFile.read(folder)).contains(file);
+    OsFile.remove(folder);
+    assertThat(OsFile.read(folder)).isEmpty();
+  }
+}

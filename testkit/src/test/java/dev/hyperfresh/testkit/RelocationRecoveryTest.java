@@ -1,0 +1,329 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.OsVm;
+import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.relocation.Transport;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// A container and its operating systems, whose daemon is killed, and the next one on its
+/// directory.
+///
+/// Two operating systems, one container and one connection to it last for all tests.
+@Tag("slow")
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
+class RelocationRecoveryTest {
+  private static final String ADDRESS = "10.79.0.5";
+  private static final int MEBIBYTES = 48;
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final Duration BOOT = Duration.ofMinutes(5);
+
+  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
+
+  private static Optional<TestNetwork> network = Optional.empty();
+  private static Optional<OutageClient> client = Optional.empty();
+  private static Optional<OsDaemon> daemon = Optional.empty();
+  private static int logs;
+
+  @BeforeAll
+  static void make() throws Exception {
+    TestNetwork made = TestNetwork.create();
+    network = Optional.of(made);
+    made.ip("link", "set", "lo", "up");
+    made.ip("link", "add", "br0", "type", "bridge");
+    made.ip("addr", "add", "10.79.0.1/24", "dev", "br0");
+    made.ip("link", "set", "br0", "up");
+    Files.createDirectories(
+        state().resolve("run"),
+        PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+    List.of("6.1", "6.12").forEach(OsDaemon::release);
+    Path bundle = ContainerBundle.build(state().resolve("bundle"), MEBIBYTES, 1);
+    Process first =
+        launch(OsDaemon.class.getName(), state().toString(), ADDRESS + "/24", bundle.toString());
+    try {
+      awaitIn(first, BOOT, () -> said(OsDaemon.DONE));
+      client =
+          Optional.of(
+              made.within(() -> {
+                try {
+                  return OutageClient.open(
+                      new InetSocketAddress(ADDRESS, ContainerBundle.PORT), Duration.ofMinutes(1));
+                } catch (IOException e) {
+                  throw new UncheckedIOException(e);
+                }
+              }));
+    } finally {
+      first.destroyForcibly().waitFor();
+    }
+  }
+
+  @AfterAll
+  static void end() {
+    client.ifPresent(OutageClient::close);
+    daemon.ifPresent(last -> last.systems.close());
+    // Of a test that failed before they were taken back.
+    processes().forEach(ProcessHandle::destroyForcibly);
+    network.ifPresent(TestNetwork::close);
+  }
+
+  /// All hardware and file servers.
+  private static List<ProcessHandle> processes() {
+    Path systems = state().resolve("os");
+    return ProcessHandle.allProcesses()
+        .filter(process -> {
+          try {
+            return Files.readSymbolicLink(Path.of("/proc", Long.toString(process.pid()), "fd", "2"))
+                .startsWith(systems);
+          } catch (IOException e) {
+            return false;
+          }
+        })
+        .toList();
+  }
+
+  private static Path state() {
+    return WORKSPACE.state();
+  }
+
+  private static Path home() {
+    return state().resolve("containers/c1");
+  }
+
+  private static Path log() {
+    return state().resolve("daemon-" + logs + ".log");
+  }
+
+  private static boolean said(String text) {
+    return Workshop.contains(log(), text);
+  }
+
+  /// A program of Java in the network of the container.
+  private static Process launch(String program, String... arguments) throws IOException {
+    logs++;
+    List<String> line = new ArrayList<>(network.orElseThrow().prefix());
+    line.addAll(CommandRun.command());
+    line.set(line.size() - 1, program);
+    line.addAll(List.of(arguments));
+    return new ProcessBuilder(line)
+        .redirectErrorStream(true)
+        .redirectOutput(log().toFile())
+        .start();
+  }
+
+  private static void awaitIn(Process process, Duration patience, BooleanSupplier condition) {
+    Workshop.await(
+        "what was expected in " + log(),
+        patience,
+        () -> condition.getAsBoolean() || !process.isAlive());
+    assertThat(process.isAlive()).as(() -> read(log())).isTrue();
+  }
+
+  private static String read(Path file) {
+    try {
+      return Files.readString(file);
+    } catch (IOException e) {
+      return String.valueOf(e.getMessage());
+    }
+  }
+
+  /// Takes everything back, in this process.
+  private static OsDaemon takeBack() {
+    OsDaemon next = network.orElseThrow().within(() -> OsDaemon.start(state()));
+    daemon = Optional.of(next);
+    return next;
+  }
+
+  private static void letGo() {
+    daemon.orElseThrow().systems.letGo();
+    daemon = Optional.empty();
+  }
+
+  /// Has another daemon move the container, and kills it when `moment` has come.
+  private static void dieMoving(String to, BooleanSupplier moment) throws Exception {
+    letGo();
+    client().takeLongestMs();
+    Process moving = launch(OsDaemon.class.getName(), state().toString(), to);
+    try {
+      awaitIn(moving, LIMIT, moment);
+    } finally {
+      moving.destroyForcibly().waitFor();
+    }
+    assertThat(said(OsDaemon.DONE)).isFalse();
+  }
+
+  private static OutageClient client() {
+    return client.orElseThrow();
+  }
+
+  private static OsVm os(String name) {
+    return daemon.orElseThrow().systems.get(name);
+  }
+
+  /// What `criu restore` in an OS does before it does its work; or nothing special again.
+  private static void beforeRestore(String os, String step) {
+    os(os).run(List.of("sh", "-c", "umount /usr/sbin/criu 2>/dev/null || true"), LIMIT);
+    if (!step.isEmpty()) {
+      String script =
+          "cp /usr/sbin/criu /tmp/criu.real && printf '%s\\n' '#!/bin/sh'"
+              + " '[ \"$1\" != restore ] || { "
+              + step
+              + "; }' 'exec /tmp/criu.real \"$@\"' >/tmp/criu && chmod 755 /tmp/criu"
+              + " && mount --bind /tmp/criu /usr/sbin/criu";
+      os(os).run(List.of("sh", "-c", script), LIMIT);
+    }
+  }
+
+  private static void assertRunsIn(String os) {
+    OsDaemon now = daemon.orElseThrow();
+    Container container = now.systems.container("c1");
+    assertThat(container.os().name()).as(String.join(" / ", now.told)).isEqualTo(os);
+    assertThat(container.state()).isEqualTo(Container.State.RUNNING);
+    assertThat(client().isMemoryGood()).as(client().fault()).isTrue();
+    assertThat(client().fault()).isEmpty();
+    System.out.printf(Locale.ROOT, "  client waited %.0f ms%n", client().takeLongestMs());
+    assertThat(client().kernel()).isEqualTo(os(os).settings().release().kernelRelease());
+    assertThat(now.systems.execute("c1", List.of("/bin/app")).output()).contains("usage");
+    assertThat(Files.exists(home().resolve("images"))).isFalse();
+    assertThat(read(state().resolve("placements/c1.json"))).contains("\"move\":null");
+    // Neither sees the other's memory any more.
+    assertThat(maps("older", "newer")).isFalse();
+    assertThat(maps("newer", "older")).isFalse();
+    String other = os.equals("older") ? "newer" : "older";
+    assertThat(os(other).run(List.of("ls", "/sys/fs/cgroup"), LIMIT)).doesNotContain("c1");
+  }
+
+  private static boolean maps(String os, String other) {
+    return read(Path.of("/proc", Integer.toString(os(os).pid()), "maps"))
+        .contains("/memfd:hf-os-" + other + " ");
+  }
+
+  private static void assertMoves(String to) {
+    RelocationRecord move =
+        network
+            .orElseThrow()
+            .within(() ->
+                daemon.orElseThrow().systems.relocate("c1", to, Transport.MAPPED, Progress.NONE));
+    assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
+    assertRunsIn(to);
+  }
+
+  @Test
+  @Order(1)
+  void theNextDaemonTakesOsAndContainerBackAndMovesIt() throws IOException {
+    assertThat(processes()).hasSize(4);
+    takeBack();
+    assertRunsIn("older");
+    assertThat(Files.getPosixFilePermissions(state().resolve("os/older/os.json")))
+        .isEqualTo(PosixFilePermissions.fromString("rw-------"));
+    assertThat(daemon.orElseThrow().systems.log("c1")).contains("on " + client().kernel());
+    assertMoves("newer");
+    assertMoves("older");
+  }
+
+  @Test
+  @Order(2)
+  void aMoveThatWasOnlyPreparedIsUndone() throws Exception {
+    dieMoving("newer", () -> Files.exists(home().resolve("images/output")));
+    takeBack();
+    assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("was undone"));
+    assertRunsIn("older");
+  }
+
+  @Test
+  @Order(3)
+  void aContainerThatStandsGoesOnWhereItWas() throws Exception {
+    beforeRestore("newer", "sleep 1; exit 1");
+    dieMoving("newer", () -> Files.exists(home().resolve("images/pages")));
+    // It stands as long as there is no daemon.
+    Workshop.pause(Duration.ofSeconds(1));
+    takeBack();
+    assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("was undone"));
+    beforeRestore("newer", "");
+    assertRunsIn("older");
+  }
+
+  @Test
+  @Order(4)
+  void aContainerThatIsRestoredWithoutADaemonGoesOnThere() throws Exception {
+    beforeRestore("newer", "touch /containers/c1/marker; sleep 2");
+    dieMoving("newer", () -> Files.exists(home().resolve("marker")));
+    takeBack();
+    assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("was finished"));
+    beforeRestore("newer", "");
+    assertRunsIn("newer");
+  }
+
+  @Test
+  @Order(5)
+  void memoryThatHasNotComeYetFollows() throws Exception {
+    dieMoving("older", () -> said("Committed"));
+    takeBack();
+    assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("was finished"));
+    assertRunsIn("older");
+    assertMoves("newer");
+  }
+
+  /// Real daemons: one is followed by a newer one, which is told to end.
+  @Test
+  @Order(6)
+  void neitherAnUpgradeNorTheEndOfADaemonEndsThem() throws Exception {
+    Files.createSymbolicLink(state().resolve("releases"), Workshop.CACHE.resolve("releases"));
+    letGo();
+    String[] command = {"daemon", "--state", state().toString()};
+    Process first = launch("dev.hyperfresh.cli.Main", command);
+    Process second = first;
+    try {
+      awaitIn(first, LIMIT, () -> said("serving on"));
+      assertThat(list()).contains("\"c1\"", "\"newer\"");
+      second =
+          launch("dev.hyperfresh.cli.Main", "daemon", "--upgrade", "--state", state().toString());
+      awaitIn(second, LIMIT, () -> said("serving on"));
+      assertThat(first.waitFor(20, TimeUnit.SECONDS)).isTrue();
+      assertThat(first.exitValue()).isZero();
+      Workshop.await("c1", LIMIT, () -> list().contains("\"c1\""));
+      assertThat(
+              CommandRun.here("container", "exec", "c1", "/bin/app", "--state", state().toString())
+                  .out())
+          .contains("usage");
+      try (PidFd process = PidFd.open((int) second.pid())) {
+        process.signal(Signals.TERM);
+      }
+      assertThat(second.waitFor(20, TimeUnit.SECONDS)).isTrue();
+    } finally {
+      first.destroyForcibly().waitFor();
+      second.destroyForcibly().waitFor();
+    }
+    assertThat(processes()).hasSize(4);
+    takeBack();
+    assertRunsIn("newer");
+  }
+
+  private static String list() {
+    return CommandRun.here("container", "list", "--json", "--state", state().toString()).out();
+  }
+}
