@@ -42,6 +42,18 @@ class ExitCodesTest {
         "machine show m1",
         "machine delete m1",
         "replace --machine m1 --to machine-6.12",
+        "release build os --kernel 6.12 --userland trixie",
+        "os create os1 --release os-6.12",
+        "os list",
+        "os show os1",
+        "os replace os1 --to os-6.12",
+        "os delete os1",
+        "container run web1 --os os1 --bundle web1",
+        "container list",
+        "container logs web1",
+        "container exec web1 ps",
+        "container relocate web1 --to os2",
+        "container stop web1",
         "history"
       })
   void withoutADaemonACommandEndsWithSeven(String command) throws Exception {

@@ -6,6 +6,7 @@ import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.MachineSettings;
@@ -268,6 +269,9 @@ public final class Views {
     json.put("transport", record.transport());
     json.put("outcome", record.outcome());
     json.put("detail", record.detail());
+    if (!record.outcome().equals("committed")) {
+      json.put("problem", Problem.RELOCATE_ROLLED_BACK.code());
+    }
     json.put("memory_mib", record.memoryBytes() >> 20);
     json.put("frozen_bytes", record.frozenBytes());
     record.frozenMs().ifPresent(ms -> json.put("frozen_ms", rounded(ms)));

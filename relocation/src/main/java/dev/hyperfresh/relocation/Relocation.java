@@ -249,6 +249,8 @@ final class Relocation {
           : Drain.NONE;
     } catch (TroubleException e) {
       requireHeld();
+      // With pages that are missing it would read zeros.
+      var _ = attempt(to, fresh::end);
       container.is(State.STOPPED);
       throw Problem.RELOCATE_LOST.because(
           container.name() + " ended while its memory came: " + e.getMessage(), e);

@@ -3,6 +3,7 @@ package dev.hyperfresh.testkit;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.daemon.Views;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -10,8 +11,10 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsReleases;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
@@ -27,6 +30,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.MethodOrderer;
@@ -190,6 +194,55 @@ class RelocationTest {
   }
 
   @Test
+  @Order(2)
+  void wrongOrdersAreRefusedAndChangeNothing() throws Exception {
+    OsSettings older = systems().get("older").settings();
+    assertRefused(Problem.OS_EXISTS, () -> systems().create(older));
+    assertRefused(Problem.OS_IN_USE, () -> systems().delete("older"));
+    assertRefused(Problem.OS_UNKNOWN, () -> systems().delete("nobody"));
+    ContainerSpec running = systems().container("c1").spec();
+    assertRefused(Problem.CONTAINER_EXISTS, () -> systems().run(running, "newer", Progress.NONE));
+    assertRefused(Problem.CONTAINER_UNKNOWN, () -> systems().log("nobody"));
+
+    Path bundle = ContainerBundle.build(WORKSPACE.state().resolve("no-program"), 1, 0);
+    Files.delete(bundle.resolve("rootfs/bin/app"));
+    ContainerSpec broken = new ContainerSpec("c2", bundle, Optional.empty());
+    assertRefused(Problem.CONTAINER_START, () -> systems().run(broken, "older", Progress.NONE));
+    assertThat(systems().containers()).hasSize(1);
+
+    OsRelease good = older.release();
+    OsRelease silent =
+        new OsRelease(
+            "os-1+silent",
+            good.kernelVersion(),
+            good.kernelRelease(),
+            good.userland(),
+            good.criuVersion(),
+            good.runcVersion(),
+            good.kernel(),
+            Path.of("/dev/null"),
+            good.fileServer(),
+            good.kernelSha256(),
+            good.sha256(),
+            good.sourcesSha256(),
+            "a test");
+    OsSettings mute =
+        new OsSettings(
+            "mute", silent, older.hardware(), older.accelerator(), 1, OsSettings.MIN_MEMORY_BYTES);
+    assertRefused(Problem.OS_START, () -> systems().create(mute));
+    assertThat(systems().find("mute")).isEmpty();
+    try (OutageClient client = client()) {
+      assertThat(client.isMemoryGood()).isTrue();
+    }
+  }
+
+  private static void assertRefused(Problem problem, ThrowingCallable order) {
+    assertThatThrownBy(order)
+        .isInstanceOfSatisfying(
+            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem));
+  }
+
+  @Test
   @Order(3)
   void aRestoreThatIsRefusedLeadsBack() {
     try (OutageClient client = client()) {
@@ -272,8 +325,54 @@ class RelocationTest {
     }
   }
 
+  /// A container that has lost pages must not go on with zeros.
+  @Test
+  @Order(7)
+  void aContainerWhoseMemoryIsLostEnds() {
+    OsVm newer = create("newest", "6.12");
+    Path restore = Path.of("/run/containers/c1/restore");
+    Thread stopper =
+        Thread.ofPlatform()
+            .start(() ->
+                Workshop.await(
+                    "the program that fetches pages",
+                    Duration.ofMinutes(2),
+                    () -> signalled(newer, "STOP", restore)));
+    assertThatThrownBy(() ->
+            relocate(
+                "newest",
+                (state, _) -> {
+                  if (state.equals("Committed")) {
+                    assertThat(signalled(newer, "KILL", restore)).isTrue();
+                  }
+                }))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> assertThat(e.problem()).isEqualTo(Problem.RELOCATE_LOST));
+    join(stopper);
+    assertThat(systems().container("c1").state()).isEqualTo(Container.State.STOPPED);
+    assertThat(newer.run(List.of("cat", "/sys/fs/cgroup/c1/cgroup.events"), LIMIT))
+        .contains("populated 0");
+    assertRefused(Problem.CONTAINER_STATE, () -> systems().execute("c1", List.of("/bin/app")));
+    systems().stop("c1", Duration.ZERO);
+    assertThat(systems().containers()).isEmpty();
+  }
+
+  /// Whether there is such a program.
+  private static boolean signalled(OsVm os, String signal, Path restore) {
+    try {
+      String pid = os.run(List.of("cat", restore.resolve("pid").toString()), LIMIT);
+      os.run(List.of("kill", "-" + signal, pid), LIMIT);
+      return true;
+    } catch (TroubleException e) {
+      return false;
+    }
+  }
+
   private static void assertRolledBack(RelocationRecord move, OutageClient client) {
     assertThat(move.outcome()).isEqualTo("rolled-back");
+    assertThat(Views.relocation(move))
+        .containsEntry("problem", Problem.RELOCATE_ROLLED_BACK.code());
     System.out.println("  rolled back: " + move.detail());
     assertThat(systems().container("c1").os().name()).isEqualTo("older");
     assertThat(systems().container("c1").state()).isEqualTo(Container.State.RUNNING);
