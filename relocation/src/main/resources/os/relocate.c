@@ -97,6 +97,8 @@ enum {
 #define IMAGE_MAGIC 0x54564319u
 #define PAGEMAP_MAGIC 0x56084025u
 #define MM_MAGIC 0x57492820u
+#define FILES_MAGIC 0x56303138u
+#define TIMER 12u /* which field of a file it is */
 #define LAZY 2u
 
 static const char magic[8] = "HFPAGES";
@@ -1232,10 +1234,44 @@ static void freeze(const char *group)
     close(fd);
 }
 
+/*
+ * A timerfd that ticks and has ticked without having been read has no time left, by the kernel's account,
+ * and CRIU would restore it as one that stands still (its issue 3162). With the shortest time left it goes on:
+ * the ticks that were not read are restored after it is set.
+ */
+static void rearm_timers(const char *images)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/files.img", images);
+    struct message image = open_image(path, FILES_MAGIC), file, timer, none;
+    const uint8_t *bytes = image.at - 8;
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    while (next_message(&image, &file)) {
+        uint64_t value;
+        unsigned field;
+        while ((field = get_field(&file, &value, &timer)) != 0) {
+            uint64_t left = 0, interval = 0;
+            const uint8_t *nanoseconds = NULL;
+            if (field != TIMER)
+                continue;
+            while ((field = get_field(&timer, &value, &none)) != 0) {
+                left |= field == 7 || field == 8 ? value : 0;
+                interval |= field == 9 || field == 10 ? value : 0;
+                nanoseconds = field == 8 ? timer.at - 1 : nanoseconds;
+            }
+            if (left == 0 && interval != 0 && nanoseconds && pwrite(fd, "\1", 1, nanoseconds - bytes) != 1)
+                end(FAILED, "%s: %s", path, strerror(errno));
+        }
+    }
+    close(fd);
+    free((void *)bytes);
+}
+
 static int hook(void)
 {
     const char *action = getenv("CRTOOLS_SCRIPT_ACTION"), *name = getenv("HF_PORT");
     const char *group = getenv("HF_CGROUP"), *list = getenv("HF_PAGES");
+    const char *images = getenv("CRTOOLS_IMAGE_DIR");
     char answer[8] = "";
     if (!action || !is_in(action, getenv("HF_HOOK")))
         return DONE;
@@ -1243,6 +1279,8 @@ static int hook(void)
         freeze(group);
         pages(group, list);
     }
+    if (!strcmp(action, "post-dump") && images)
+        rearm_timers(images);
     int port = name ? open(name, O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
     if (port < 0 || dprintf(port, "%s\n", action) < 0 || read(port, answer, sizeof answer - 1) < 0)
         end(FAILED, "HF_PORT: %s", strerror(errno));

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,8 +29,8 @@ final class RealBundles {
   private static final int POSTGRES = 70;
   private static final int USER = 1000;
 
-  /// Part of the names in the cache: what follows is made in another way when it changes.
-  private static final String RECIPE = "1";
+  /// Part of the names in the cache, with the sources: all is made again when it changes.
+  private static final String RECIPE = "2";
 
   private static final List<String> FOLDERS =
       List.of("proc", "dev", "sys", "tmp", "run", "etc", "data", "var/tmp");
@@ -156,7 +157,7 @@ final class RealBundles {
   }
 
   private Path root(String name, List<String> wanted, Finish finish) {
-    Path home = cache.resolve("container-" + name + "-" + RECIPE);
+    Path home = cache.resolve("container-" + name + "-" + RECIPE + "-" + sources());
     if (Files.isDirectory(home)) {
       return home;
     }
@@ -253,6 +254,18 @@ final class RealBundles {
         "-o",
         root.resolve("data/program").toString(),
         source.toString());
+  }
+
+  private static String sources() {
+    int hash = 0;
+    for (String name : List.of("odd.c", "Churn.java")) {
+      try (InputStream in = RealBundles.class.getResourceAsStream("/guests/container/" + name)) {
+        hash = hash * 31 + (in == null ? 0 : Arrays.hashCode(in.readAllBytes()));
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+    return Integer.toHexString(hash);
   }
 
   private static void extract(String name, Path to) throws IOException {

@@ -156,7 +156,7 @@ class RelocationCasesTest {
   private static void awaitMore(String container, String word) {
     int before = lines(container, word).size();
     Workshop.await(
-        "more from " + container, PATIENCE, () -> lines(container, word).size() > before + 3);
+        "more from " + container, PATIENCE, () -> lines(container, word).size() > before + 25);
   }
 
   private static String executed(String container, String... command) {
