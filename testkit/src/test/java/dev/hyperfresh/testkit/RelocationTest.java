@@ -361,6 +361,8 @@ class RelocationTest {
   /// Whether there is such a program.
   private static boolean signalled(OsVm os, String signal, Path restore) {
     try {
+      // It is ready when it listens.
+      os.run(List.of("test", "-S", restore.resolve("lazy-pages.socket").toString()), LIMIT);
       String pid = os.run(List.of("cat", restore.resolve("pid").toString()), LIMIT);
       os.run(List.of("kill", "-" + signal, pid), LIMIT);
       return true;
