@@ -50,7 +50,9 @@ final class OsDaemon {
 
   /// Packages come from outside of the network in which containers are.
   static OsRelease release(String kernel) {
-    return RELEASES.build(kernel, OsReleases.USERLAND, Workshop::say);
+    return RELEASES
+        .find(OsRelease.KIND + "-" + kernel)
+        .orElseGet(() -> RELEASES.build(kernel, OsReleases.USERLAND, Workshop::say));
   }
 
   private void boot(String name, String kernel) {

@@ -10,7 +10,6 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerSpec;
-import dev.hyperfresh.relocation.OsReleases;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
@@ -77,13 +76,12 @@ class RelocationCasesTest {
   }
 
   private static void create(String name, String kernel) {
-    OsReleases releases = new OsReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
     var _ =
         systems()
             .create(
                 new OsSettings(
                     name,
-                    releases.build(kernel, OsReleases.USERLAND, Workshop::say),
+                    OsDaemon.release(kernel),
                     Workshop.release("qemu-10.0"),
                     Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
                         ? Accelerator.KVM

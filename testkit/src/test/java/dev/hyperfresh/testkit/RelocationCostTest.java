@@ -6,7 +6,6 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.ContainerSpec;
-import dev.hyperfresh.relocation.OsReleases;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
@@ -113,12 +112,11 @@ class RelocationCostTest {
   }
 
   private void boot(Systems systems, String name, String kernel) {
-    OsReleases releases = new OsReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
     var _ =
         systems.create(
             new OsSettings(
                 name,
-                releases.build(kernel, OsReleases.USERLAND, Workshop::say),
+                OsDaemon.release(kernel),
                 Workshop.release("qemu-10.0"),
                 isFast ? Accelerator.KVM : Accelerator.TCG,
                 2,

@@ -15,7 +15,6 @@ import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.OsReleases;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
@@ -86,13 +85,12 @@ class RelocationTest {
   }
 
   private static OsVm create(String name, String kernel) {
-    OsReleases releases = new OsReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
     OsVm os =
         systems()
             .create(
                 new OsSettings(
                     name,
-                    releases.build(kernel, OsReleases.USERLAND, Workshop::say),
+                    OsDaemon.release(kernel),
                     Workshop.release("qemu-10.0"),
                     Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
                         ? Accelerator.KVM
