@@ -133,10 +133,11 @@ final class Line implements AutoCloseable {
 
   /// Waits until the program has ended well.
   ///
+  /// @param limit how long that may last
   /// @return what it printed
   /// @throws TroubleException when it has not
-  String awaitEnd() {
-    if (os.vm().await(end, command, LIMIT).status() != 0) {
+  String awaitEnd(Duration limit) {
+    if (os.vm().await(end, command, limit).status() != 0) {
       throw new TroubleException(failure());
     }
     return end.join().tail().strip();

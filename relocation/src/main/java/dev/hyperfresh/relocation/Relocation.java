@@ -16,6 +16,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.LinkedHashMap;
@@ -50,6 +51,13 @@ final class Relocation {
 
   private static final int RUN_BYTES = 24;
   private static final int COUNT_OFFSET = 16;
+
+  /// How long a container may take to run in the new OS before it goes on in the old one. Its
+  /// processes wait for pages before CRIU is done with them, so this is also for a program that
+  /// fetches none.
+  private static final Duration RESTORE_LIMIT = Duration.ofSeconds(60);
+
+  private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
 
   private final Container container;
   private final OsVm from;
@@ -154,7 +162,9 @@ final class Relocation {
     }
     Line restore = restoring.orElseThrow();
     restore.go();
-    int pid = fresh.processOf(restore.awaitEnd());
+    int pid =
+        fresh.processOf(
+            restore.awaitEnd(transport == Transport.MAPPED ? RESTORE_LIMIT : COPY_LIMIT));
     phase("restore");
     // From here on the new OS has it.
     container.runs(to, pid);
