@@ -75,7 +75,8 @@ static int unlinked, renamed, locked, recorded, appended, pair[2], datagram[2], 
     signals, memory_file, folder, fifo, message_queue, udp, listener, named, waiting[2], shared_file, packets,
     terminal[2];
 static key_t semaphores;
-static char *private_file, *mapped_unlinked;
+static char *private_file, *mapped_unlinked, *fixed, *hidden;
+static int sparse;
 static unsigned long alarms, notices;
 static timer_t posix_timer;
 
@@ -167,6 +168,15 @@ static void files(void)
     need(private_file != MAP_FAILED, "private");
     strcpy(private_file + PAGE, "changed");
     close(source);
+    fixed = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(fixed != MAP_FAILED && !mlock(fixed, 8 * PAGE), "mlock");
+    strcpy(fixed + 5 * PAGE, "locked");
+    hidden = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(hidden != MAP_FAILED, "hidden");
+    strcpy(hidden + 3 * PAGE, "hidden");
+    need(!mprotect(hidden, 8 * PAGE, PROT_NONE), "hidden");
+    sparse = open("/tmp/sparse", O_RDWR | O_CREAT | O_TRUNC, 0640);
+    need(sparse >= 0 && pwrite(sparse, "far", 3, 64 << 20) == 3, "sparse");
     shared_file = open("/dev/shm/odd", O_RDWR | O_CREAT | O_TRUNC, 0600);
     need(shared_file >= 0 && !ftruncate(shared_file, PAGE), "/dev/shm");
     posix_shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, shared_file, 0);
@@ -266,6 +276,11 @@ static void check_files(void)
         && fcntl(memory_file, F_GET_SEALS) == F_SEAL_SHRINK, "memfd");
     want(faccessat(folder, "lock", R_OK, 0) == 0 && access("lock", R_OK) == 0, "folder");
     want(!memcmp(private_file, "file", 4) && !strcmp(private_file + PAGE, "changed"), "private");
+    want(!strcmp(fixed + 5 * PAGE, "locked"), "mlock");
+    want(!mprotect(hidden, 8 * PAGE, PROT_READ) && !strcmp(hidden + 3 * PAGE, "hidden")
+        && !mprotect(hidden, 8 * PAGE, PROT_NONE), "hidden");
+    want(pread(sparse, text, 3, 64 << 20) == 3 && !memcmp(text, "far", 3) && !fstat(sparse, &what)
+        && what.st_blocks < 2048, "sparse");
     want(system_shared[700] == 4711, "shmget");
     want(semctl(semaphores, 1, GETVAL) == 5, "semaphore");
     struct { long type; char text[8]; } message = {0};

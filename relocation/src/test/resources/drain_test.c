@@ -128,6 +128,7 @@ int main(int argc, char **argv)
     FILE *file = image("mm-7.img", 0x57492820);
     size_t size = field(area, 1, address), length;
     size += field(area + size, 2, address + (pages + 16) * PAGE);
+    size += field(area + size, 6, MAP_PRIVATE | MAP_ANONYMOUS);
     length = varint(m, 14 << 3 | 2);
     length += varint(m + length, size);
     memcpy(m + length, area, size);
@@ -135,8 +136,9 @@ int main(int argc, char **argv)
     fclose(file);
     file = image("pagemap-7.img", 0x56084025);
     put(file, m, field(m, 1, 1));
+    /* Of half of them CRIU knows nothing. */
     length = field(m, 1, address);
-    length += field(m + length, 2, pages);
+    length += field(m + length, 2, pages / 2);
     length += field(m + length, 4, 2);
     put(file, m, length);
     fclose(file);

@@ -48,7 +48,7 @@ write_archive() {
     local name
     # devtmpfs comes later, and the kernel looks for a console first.
     for name in bin dev etc lib lib64 proc run sbin sys tmp usr usr/bin usr/lib usr/sbin "$libraries" \
-        usr/lib/hyperfresh var; do
+        usr/lib/hyperfresh usr/lib/hyperfresh/bin var; do
         folder "$name"
     done
     link lib/x86_64-linux-gnu "../$libraries"
@@ -57,6 +57,7 @@ write_archive() {
     file init 0100755 "$here/init"
     file usr/lib/hyperfresh/agent 0100755 "$work/agent"
     for name in relocate obstacles; do file "usr/lib/hyperfresh/$name" 0100755 "$work/$name"; done
+    link usr/lib/hyperfresh/bin/tar ../relocate
     for name in setup rehearse container; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
     file bin/busybox 0100755 "$busybox"
     while IFS= read -r name; do

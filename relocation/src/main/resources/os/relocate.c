@@ -7,6 +7,9 @@
  *         container's processes lies. The processes, all in the cgroup folder CGROUP or below, must
  *         stand still, and what stopped them must see to it that no frame is used for anything else.
  *
+ *     relocate compare CGROUP FILE
+ *         In the old system, later: whether the memory still lies where FILE says.
+ *
  *     relocate drain IMAGES PAGES ADDRESS BYTES SPLIT FREED CGROUP
  *         In the new system: serves "criu restore --lazy-pages" in place of "criu lazy-pages", with
  *         the contents of the old system's RAM. IMAGES are CRIU's, PAGES is what was written above. The
@@ -27,10 +30,17 @@
  *
  *     relocate
  *         As CRIU's --action-script. For an action named in HF_HOOK, a list with commas, writes the
- *         action's name as a line to the port HF_PORT and reads one from it: "ok" lets CRIU go on,
- *         anything else makes it fail. Other actions pass. In post-dump, where all stands still, it first
- *         freezes the cgroup folder HF_CGROUP, so that the end of CRIU does not let it run, and does
- *         "relocate pages HF_CGROUP HF_PAGES".
+ *         action's name as a line to the port HF_PORT, if there is one, and reads one from it: "ok" lets
+ *         CRIU go on, anything else makes it fail. Other actions pass. With HF_CGROUP, in network-lock, where CRIU has
+ *         stopped all processes, it shows CRIU, which must have mounts of its own, none of the memory that
+ *         "relocate pages HF_CGROUP HF_PAGES" writes down: otherwise CRIU takes hold of each page, and the
+ *         more memory, the longer all stands still. When CRIU is done with the processes, that begins beside
+ *         CRIU. In post-dump it freezes HF_CGROUP, so that the end of CRIU does not let it run, and waits for
+ *         the list. What it
+ *         shows CRIU is in the folder HF_SHOWN.
+ *
+ *     tar ARGUMENTS...
+ *         As CRIU's tar, for what a tmpfs holds.
  *
  * FILE has a struct header, then so many struct run, those of one process together and in the order of
  * their addresses; little-endian.
@@ -44,6 +54,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
@@ -54,11 +65,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,6 +86,7 @@ enum outcome {
     WINDOW_BROKEN,  /* it was mapped, but reading it failed */
     PAGE_MISSING,   /* an image wants a page that FILE does not have */
     RESTORE_FAILED, /* CRIU went away before it had finished */
+    MOVED,          /* memory does not lie where it lay */
 };
 
 enum {
@@ -87,6 +103,8 @@ enum {
     TELL = 8192,    /* pages, after which freed ones are told */
     IMAGE = 256 * 1024 * 1024,
     EVENTS = 64,
+    LARGE = 64 * 1024, /* KiB */
+    FEED = 60, /* seconds */
 };
 
 #define RUNS (1ull << 26)
@@ -98,8 +116,14 @@ enum {
 #define PAGEMAP_MAGIC 0x56084025u
 #define MM_MAGIC 0x57492820u
 #define FILES_MAGIC 0x56303138u
+#define CORE_MAGIC 0x55053847u
 #define TIMER 12u /* which field of a file it is */
 #define LAZY 2u
+
+/* Of an area in an image: as CRIU's vma_entry_can_be_lazy, of what it can give a userfaultfd to. */
+#define NEEDED_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS)
+#define EXCLUDED_FLAGS (MAP_LOCKED | MAP_HUGETLB)
+#define EXCLUDED_STATUS (1u << 2 | 1u << 3 | 1u << 12) /* the vsyscall page, the vDSO and its data */
 
 static const char magic[8] = "HFPAGES";
 
@@ -165,6 +189,7 @@ static bool number(const char *text, uint64_t *value)
 
 static struct {
     FILE *file;
+    bool compare; /* with what is in the file, instead of writing it */
     struct run run;
     uint64_t runs, pages, swapped;
     unsigned processes;
@@ -180,8 +205,14 @@ static uint64_t zero_frame;
 
 static void put_run(void)
 {
-    if (list.run.count > 0 && fwrite(&list.run, sizeof list.run, 1, list.file) != 1)
+    struct run before;
+    if (list.run.count > 0 && list.compare) {
+        if (fread(&before, sizeof before, 1, list.file) != 1 || memcmp(&before, &list.run, sizeof before) != 0)
+            end(MOVED, "memory of process %" PRIu32 " at %#" PRIx64 " does not lie where it lay", list.run.pid,
+                list.run.address);
+    } else if (list.run.count > 0 && fwrite(&list.run, sizeof list.run, 1, list.file) != 1) {
         end(FAILED, "the list of pages: %s", strerror(errno));
+    }
     list.runs += list.run.count > 0;
     list.run.count = 0;
 }
@@ -232,51 +263,95 @@ static void list_area(int pagemap, uint32_t pid, uint64_t from, uint64_t to)
     }
 }
 
-/* The process's own idea of its pid is the last of the line. */
-static uint32_t innermost_pid(int pid)
+/* What /proc/PID/status says of a process. */
+struct status {
+    uint32_t own;  /* the pid as the process itself sees it, the last of the line */
+    bool locks;    /* some of its memory is locked */
+    bool is_large; /* so that the kernel takes long to say what memory it has */
+    uint64_t pending; /* signals for all of its threads, bit 0 for the first */
+};
+
+static struct status read_status(int pid)
 {
     char path[64], line[512];
-    unsigned long own = 0;
+    unsigned long own = 0, locked = 0, resident = 0, pending = 0;
     snprintf(path, sizeof path, "/proc/%d/status", pid);
     FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file))
+    while (file && fgets(line, sizeof line, file)) {
         if (!strncmp(line, "NSpid:", 6) && strrchr(line, '\t'))
             own = strtoul(strrchr(line, '\t') + 1, NULL, 10);
+        if (!strncmp(line, "VmLck:", 6))
+            locked = strtoul(line + 6, NULL, 10);
+        if (!strncmp(line, "VmRSS:", 6))
+            resident = strtoul(line + 6, NULL, 10);
+        if (!strncmp(line, "ShdPnd:", 7))
+            pending = strtoul(line + 7, NULL, 16);
+    }
     if (file)
         fclose(file);
     if (own == 0 || own > INT_MAX)
         end(FAILED, "%s tells no pid", path);
-    return (uint32_t)own;
+    return (struct status){(uint32_t)own, locked > 0, resident >= LARGE, pending};
 }
 
-static void list_process(int pid)
+/* Where a process has memory; private: that is written down, because it is in no file. */
+struct place {
+    uint64_t from, to;
+    bool private;
+};
+
+static bool next_place(FILE *maps, struct place *place)
 {
-    char path[64], line[PATH_MAX + 256];
-    uint32_t own = innermost_pid(pid);
+    char line[PATH_MAX + 256], mode[5];
+    uint64_t file;
+    if (!fgets(line, sizeof line, maps))
+        return false;
+    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64, &place->from, &place->to, mode, &file) != 4)
+        end(FAILED, "the memory of a process has a line that is none: %s", line);
+    bool special = strstr(line, "[vdso]") || strstr(line, "[vvar") || strstr(line, "[vsyscall]");
+    place->private = mode[3] == 'p' && file == 0 && !special;
+    return true;
+}
+
+static int open_pagemap(int pid)
+{
+    char path[64];
     snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
-    int pagemap = open(path, O_RDONLY | O_CLOEXEC);
-    if (pagemap < 0)
+    struct statfs where;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstatfs(fd, &where) < 0)
         end(FAILED, "%s: %s", path, strerror(errno));
+    if (where.f_type != PROC_SUPER_MAGIC)
+        end(FAILED, "%s is not the kernel's", path);
+    return fd;
+}
+
+static FILE *open_maps(int pid)
+{
+    char path[64];
     snprintf(path, sizeof path, "/proc/%d/maps", pid);
     FILE *maps = fopen(path, "re");
     if (!maps)
         end(FAILED, "%s: %s", path, strerror(errno));
-    while (fgets(line, sizeof line, maps)) {
-        uint64_t from, to, file;
-        char mode[5];
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64, &from, &to, mode, &file) != 4)
-            end(FAILED, "%s has a line that is none", path);
-        bool special = strstr(line, "[vdso]") || strstr(line, "[vvar") || strstr(line, "[vsyscall]");
-        if (mode[3] == 'p' && file == 0 && !special)
-            list_area(pagemap, own, from, to);
-    }
+    return maps;
+}
+
+static void list_process(int pid)
+{
+    struct place place;
+    uint32_t own = read_status(pid).own;
+    int pagemap = open_pagemap(pid);
+    FILE *maps = open_maps(pid);
+    while (next_place(maps, &place))
+        if (place.private)
+            list_area(pagemap, own, place.from, place.to);
     put_run();
     fclose(maps);
     close(pagemap);
     list.processes++;
 }
 
-static void list_group(const char *group, int depth)
+static void for_group(const char *group, int depth, void (*what)(int pid))
 {
     char path[PATH_MAX];
     int pid;
@@ -285,7 +360,7 @@ static void list_group(const char *group, int depth)
     if (!file)
         end(FAILED, "%s: %s", path, strerror(errno));
     while (fscanf(file, "%d", &pid) == 1)
-        list_process(pid);
+        what(pid);
     fclose(file);
     DIR *folder = opendir(group);
     struct dirent *entry;
@@ -295,7 +370,7 @@ static void list_group(const char *group, int depth)
         if (depth == DEPTH
             || snprintf(path, sizeof path, "%s/%s", group, entry->d_name) >= (int)sizeof path)
             end(FAILED, "%s has too many groups in it", group);
-        list_group(path, depth + 1);
+        for_group(path, depth + 1, what);
     }
     if (folder)
         closedir(folder);
@@ -304,8 +379,8 @@ static void list_group(const char *group, int depth)
 static int pages(const char *group, const char *path)
 {
     static char buffer[256 * 1024];
+    /* It says what it is when it is finished. */
     struct header header = {.version = 1, .page = PAGE};
-    memcpy(header.magic, magic, sizeof magic);
     int64_t begun = microseconds();
     find_zero_frame();
     list.file = fopen(path, "we");
@@ -313,8 +388,9 @@ static int pages(const char *group, const char *path)
         end(FAILED, "%s: %s", path, strerror(errno));
     setvbuf(list.file, buffer, _IOFBF, sizeof buffer);
     fwrite(&header, sizeof header, 1, list.file);
-    list_group(group, 0);
+    for_group(group, 0, list_process);
     header.runs = list.runs;
+    memcpy(header.magic, magic, sizeof magic);
     if (list.swapped > 0)
         end(FAILED, "%" PRIu64 " pages are swapped out", list.swapped);
     if (fseek(list.file, 0, SEEK_SET) < 0 || fwrite(&header, sizeof header, 1, list.file) != 1
@@ -323,6 +399,288 @@ static int pages(const char *group, const char *path)
     printf("listed %u processes %" PRIu64 " pages %" PRIu64 " runs %" PRId64 " us\n", list.processes,
            list.pages, list.runs, microseconds() - begun);
     return DONE;
+}
+
+static int compare(const char *group, const char *path)
+{
+    struct header header;
+    find_zero_frame();
+    list.compare = true;
+    list.file = fopen(path, "re");
+    if (!list.file || fread(&header, sizeof header, 1, list.file) != 1)
+        end(FAILED, "%s: %s", path, list.file ? "it is too short" : strerror(errno));
+    for_group(group, 0, list_process);
+    if (list.runs != header.runs)
+        end(MOVED, "there is less memory than there was");
+    return DONE;
+}
+
+/* ---- what CRIU is shown: in the old system ---- */
+
+/* The end of the address space, of which every page has an entry of 8 bytes. */
+#define SHOWN_BYTES (UINT64_MAX / PAGE * 8)
+
+static const char *shown;
+
+static void show(int pagemap, int copy, uint64_t from, uint64_t to)
+{
+    static uint64_t entry[PIECE];
+    while (from < to) {
+        uint64_t pages = (to - from) / PAGE < PIECE ? (to - from) / PAGE : PIECE, first = 0;
+        ssize_t got = pread(pagemap, entry, pages * 8, (off_t)(from / PAGE * 8));
+        /* The kernel's own page at the end of the address space has none. */
+        if (got <= 0)
+            return;
+        uint64_t last = pages = (uint64_t)got / 8;
+        while (first < last && entry[first] == 0)
+            first++;
+        while (last > first && entry[last - 1] == 0)
+            last--;
+        size_t bytes = (last - first) * 8;
+        if (pwrite(copy, entry + first, bytes, (off_t)((from / PAGE + first) * 8)) != (ssize_t)bytes)
+            end(FAILED, "what CRIU is shown: %s", strerror(errno));
+        from += pages * PAGE;
+    }
+}
+
+/* CRIU wants the page at the end of each stack with what is not fetched. */
+static void show_stacks(int pid, int pagemap, int copy)
+{
+    char path[PATH_MAX], line[256];
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *folder = opendir(path);
+    struct dirent *entry;
+    while (folder && (entry = readdir(folder))) {
+        snprintf(path, sizeof path, "/proc/%d/task/%s/syscall", pid, entry->d_name);
+        FILE *file = entry->d_name[0] != '.' ? fopen(path, "re") : NULL;
+        if (file && fgets(line, sizeof line, file)) {
+            /* "NUMBER ARGUMENT... STACK INSTRUCTION", or "-1 STACK INSTRUCTION". */
+            char *last = strrchr(line, ' ');
+            if (last)
+                *last = 0;
+            last = strrchr(line, ' ');
+            uint64_t stack = last ? strtoull(last + 1, NULL, 16) & ~(uint64_t)(PAGE - 1) : 0;
+            if (stack != 0)
+                show(pagemap, copy, stack, stack + PAGE);
+        }
+        if (file)
+            fclose(file);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+/* CRIU lets no locked memory be fetched. */
+static void show_locked(int pid, int pagemap, int copy)
+{
+    char path[64], line[PATH_MAX + 256], mode[5];
+    uint64_t from = 0, to = 0, a, b;
+    snprintf(path, sizeof path, "/proc/%d/smaps", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s", &a, &b, mode) == 3) {
+            from = a;
+            to = b;
+        } else if (!strncmp(line, "VmFlags:", 8) && strstr(line, " lo")) {
+            show(pagemap, copy, from, to);
+        }
+    }
+    fclose(file);
+}
+
+static void put_over(const char *path, int pid, const char *what)
+{
+    char place[64];
+    snprintf(place, sizeof place, "/proc/%d/%s", pid, what);
+    if (mount(path, place, NULL, MS_BIND, NULL) < 0)
+        end(FAILED, "%s: %s", place, strerror(errno));
+}
+
+static const char *smaps_of(int pid)
+{
+    static char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%d.smaps", shown, pid);
+    return path;
+}
+
+static void show_process(int pid)
+{
+    char path[PATH_MAX];
+    struct place place;
+    snprintf(path, sizeof path, "%s/%d", shown, pid);
+    int pagemap = open_pagemap(pid);
+    int copy = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *maps = open_maps(pid);
+    if (copy < 0 || ftruncate(copy, (off_t)SHOWN_BYTES) < 0)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    while (next_place(maps, &place))
+        if (!place.private)
+            show(pagemap, copy, place.from, place.to);
+    show_stacks(pid, pagemap, copy);
+    if (read_status(pid).locks)
+        show_locked(pid, pagemap, copy);
+    put_over(path, pid, "pagemap");
+    if (access(smaps_of(pid), F_OK) == 0)
+        put_over(smaps_of(pid), pid, "smaps");
+    fclose(maps);
+    close(copy);
+    close(pagemap);
+}
+
+/*
+ * For a large process the kernel takes long to write smaps, a tenth of a microsecond a page and more. So that
+ * has begun when CRIU comes to it, which reads from a pipe.
+ */
+static void make_pipe(int pid)
+{
+    if (read_status(pid).is_large && mkfifo(smaps_of(pid), 0600) < 0)
+        end(FAILED, "%s: %s", smaps_of(pid), strerror(errno));
+}
+
+static char *read_all(int fd, size_t *length)
+{
+    size_t capacity = 1 << 16;
+    char *bytes = malloc(capacity);
+    *length = 0;
+    for (;;) {
+        ssize_t got = bytes ? read(fd, bytes + *length, capacity - *length) : -1;
+        if (got == 0)
+            return bytes;
+        if (got < 0 || capacity > IMAGE)
+            end(FAILED, "what memory a process has: %s", strerror(errno));
+        *length += (size_t)got;
+        if (*length == capacity)
+            bytes = realloc(bytes, capacity *= 2);
+    }
+}
+
+static void fill_pipe(int pid)
+{
+    char path[64];
+    size_t length, done = 0;
+    if (access(smaps_of(pid), F_OK) < 0)
+        return;
+    snprintf(path, sizeof path, "/proc/%d/smaps", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    char *bytes = read_all(fd, &length);
+    close(fd);
+    if (fork() != 0) {
+        free(bytes);
+        return;
+    }
+    /* Whatever becomes of CRIU, this ends. */
+    alarm(FEED);
+    fd = open(smaps_of(pid), O_WRONLY | O_CLOEXEC);
+    while (done < length) {
+        ssize_t put = write(fd, bytes + done, length - done);
+        if (put <= 0)
+            break;
+        done += (size_t)put;
+    }
+    _exit(0);
+}
+
+/* Held by who does something beside CRIU. */
+static int take_lock(const char *name, int how)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", shown, name);
+    int lock = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (lock < 0 || flock(lock, how) < 0)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    return lock;
+}
+
+/* Covers what CRIU reads, for CRIU; who feeds the pipes must see what is under it. */
+static void show_group(const char *group)
+{
+    int ready[2];
+    char byte;
+    for_group(group, 0, make_pipe);
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        end(FAILED, "pipe: %s", strerror(errno));
+    pid_t child = fork();
+    if (child < 0)
+        end(FAILED, "fork: %s", strerror(errno));
+    if (child == 0) {
+        if (unshare(CLONE_NEWNS) < 0)
+            end(FAILED, "unshare: %s", strerror(errno));
+        close(ready[0]);
+        close(ready[1]);
+        for_group(group, 0, fill_pipe);
+        exit(DONE);
+    }
+    close(ready[1]);
+    if (read(ready[0], &byte, 1) != 0)
+        end(FAILED, "who feeds CRIU does not begin");
+    for_group(group, 0, show_process);
+}
+
+static void uncover(int pid)
+{
+    char place[64];
+    snprintf(place, sizeof place, "/proc/%d/pagemap", pid);
+    umount2(place, MNT_DETACH);
+}
+
+/*
+ * Not before CRIU is done with the processes: what runs in them for it makes the kernel write to their memory
+ * (rseq), which gets a frame of its own if it was shared since a fork. Beside CRIU, unless it is told to wait.
+ */
+static void begin_list(const char *group, const char *path, bool wait)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "%s/list", shown);
+    int lock = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (lock < 0 && errno == EEXIST)
+        return;
+    if (lock < 0 || flock(lock, LOCK_EX) < 0)
+        end(FAILED, "%s: %s", name, strerror(errno));
+    pid_t child = wait ? 0 : fork();
+    if (child < 0)
+        end(FAILED, "fork: %s", strerror(errno));
+    if (child == 0) {
+        if (unshare(CLONE_NEWNS) < 0)
+            end(FAILED, "unshare: %s", strerror(errno));
+        for_group(group, 0, uncover);
+        /* The output may be an image of CRIU's. */
+        dup2(2, 1);
+        pages(group, path);
+    }
+    if (!wait && child == 0)
+        exit(DONE);
+    close(lock);
+}
+
+static void await_list(const char *path)
+{
+    struct header header;
+    close(take_lock("list", LOCK_EX));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, &header, sizeof header) != sizeof header
+        || memcmp(header.magic, magic, sizeof magic) != 0)
+        end(FAILED, "there is no list of pages");
+    close(fd);
+}
+
+static void mark(const char *name)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", shown, name);
+    close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
+static void await_archives(void)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/failed", shown);
+    close(take_lock("archives", LOCK_EX));
+    if (access(path, F_OK) == 0)
+        end(FAILED, "the files of a tmpfs cannot be written down");
 }
 
 /* ---- drain: what is read ---- */
@@ -777,9 +1135,10 @@ static struct process *new_process(int pid)
     return p;
 }
 
-/* The areas of a process's memory. */
+/* The areas of a process's memory, and whether CRIU lets their pages be fetched. */
 static struct area {
     uint64_t from, to;
+    bool fetched;
 } area[AREAS];
 
 static size_t areas;
@@ -796,38 +1155,104 @@ static void read_areas(const char *path)
     while ((field = get_field(&mm, &value, &one)) != 0) {
         if (field != 14)
             continue;
-        struct area a = {0, 0};
+        struct area a = {0};
+        uint64_t flags = 0, status = 0;
         while ((field = get_field(&one, &value, &none)) != 0) {
             a.from = field == 1 ? value : a.from;
             a.to = field == 2 ? value : a.to;
+            flags = field == 6 ? value : flags;
+            status = field == 7 ? value : status;
         }
-        if (areas == AREAS || a.from >= a.to || (areas > 0 && area[areas - 1].to > a.from))
+        a.fetched = (flags & NEEDED_FLAGS) == NEEDED_FLAGS && !(flags & EXCLUDED_FLAGS)
+            && !(status & EXCLUDED_STATUS);
+        if (areas == AREAS || a.from >= a.to || (a.from | a.to) % PAGE != 0
+            || (areas > 0 && area[areas - 1].to > a.from))
             end(MALFORMED, "%s has too many areas, or they are not in order", path);
         area[areas++] = a;
     }
     free((void *)bytes);
 }
 
-/* Cut where one area ends and another begins, because what is copied at once must be of one. */
-static void add_lazy(struct process *p, size_t *next_area, uint64_t from, uint64_t count)
+/* The pages that CRIU knows of, in the order of their addresses; those that are not lazy it has copied. */
+static struct known {
+    uint64_t from, to;
+    bool lazy;
+} *known;
+
+static size_t knowns, known_capacity;
+
+static void know(const char *path, struct known one)
 {
-    const struct extent *before = p->last > 0 ? &p->extent[p->last - 1] : NULL;
-    if (from % PAGE != 0 || count == 0 || count > RUNS || from > INT64_MAX - count * PAGE
-        || (before && before->at + before->count * PAGE > from))
-        end(MALFORMED, "the lazy pages of process %d are not in order", p->pid);
-    uint64_t to = from + count * PAGE;
+    if (one.from % PAGE != 0 || one.from >= one.to || one.to > INT64_MAX
+        || (knowns > 0 && known[knowns - 1].to > one.from))
+        end(MALFORMED, "%s is not in order", path);
+    if (knowns == known_capacity) {
+        known_capacity = known_capacity ? known_capacity * 2 : 64;
+        known = known_capacity <= EXTENTS ? realloc(known, known_capacity * sizeof *known) : NULL;
+        if (!known)
+            end(FAILED, "%s has too many parts", path);
+    }
+    known[knowns++] = one;
+}
+
+static void read_known(const char *path)
+{
+    struct message image = open_image(path, PAGEMAP_MAGIC), entry, none;
+    const uint8_t *bytes = image.at - 8;
+    knowns = 0;
+    if (!next_message(&image, &entry))
+        end(MALFORMED, "%s is empty", path);
+    while (next_message(&image, &entry)) {
+        uint64_t value, from = 0, many = 0, flags = 0;
+        unsigned field;
+        while ((field = get_field(&entry, &value, &none)) != 0) {
+            from = field == 1 ? value : from;
+            /* From CRIU 4.2 on the number is in a wider field too. */
+            many = field == 2 || field == 5 ? value : many;
+            flags = field == 4 ? value : flags;
+        }
+        if (many > RUNS)
+            end(MALFORMED, "%s has too many pages", path);
+        know(path, (struct known){from, from + many * PAGE, flags & LAZY});
+    }
+    free((void *)bytes);
+}
+
+/* CRIU must have copied what it gives to nobody else. */
+static void require_copied(int pid, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < knowns && from < to; i++)
+        if (known[i].from <= from && from < known[i].to && !known[i].lazy)
+            from = known[i].to;
+    if (from < to)
+        end(PAGE_MISSING, "page %#" PRIx64 " of process %d is neither copied nor fetched", from, pid);
+}
+
+/* Cut where one area ends and another begins, because what is copied at once must be of one. */
+static void add_run(struct process *p, size_t *next_area, uint64_t from, uint64_t to)
+{
     while (from < to) {
         while (*next_area < areas && area[*next_area].to <= from)
             ++*next_area;
         if (*next_area == areas || area[*next_area].from > from)
-            end(MALFORMED, "process %d has a lazy page at %#" PRIx64 ", where it has no memory",
-                p->pid, from);
-        uint64_t part = (area[*next_area].to < to ? area[*next_area].to : to) - from;
-        if (part % PAGE != 0)
-            end(MALFORMED, "process %d has memory that is no whole pages", p->pid);
-        *insert(p, p->last) = (struct extent){from, from, part / PAGE};
+            end(MALFORMED, "process %d has a page at %#" PRIx64 ", where it has no memory", p->pid, from);
+        const struct area *a = &area[*next_area];
+        uint64_t part = (a->to < to ? a->to : to) - from;
+        const struct extent *before = p->last > 0 ? &p->extent[p->last - 1] : NULL;
+        if (!a->fetched)
+            require_copied(p->pid, from, from + part);
+        else if (before && before->at >= a->from && before->at + before->count * PAGE == from)
+            p->extent[p->last - 1].count += part / PAGE;
+        else
+            *insert(p, p->last) = (struct extent){from, from, part / PAGE};
         from += part;
     }
+}
+
+static void nothing(uint64_t at, uint64_t count)
+{
+    (void)at;
+    (void)count;
 }
 
 /* What is to be copied for a process. That every page is there is known before anybody needs one. */
@@ -840,29 +1265,18 @@ static struct process *load(const char *images, int pid, const struct run *run, 
     snprintf(path, sizeof path, "%s/mm-%d.img", images, pid);
     read_areas(path);
     snprintf(path, sizeof path, "%s/pagemap-%d.img", images, pid);
-    struct message image = open_image(path, PAGEMAP_MAGIC), entry, none;
-    const uint8_t *bytes = image.at - 8;
+    read_known(path);
     struct process *p = new_process(pid);
     p->run = run;
     p->runs = count;
     size_t next_area = 0;
-    if (!next_message(&image, &entry))
-        end(MALFORMED, "%s is empty", path);
-    while (next_message(&image, &entry)) {
-        uint64_t value, from = 0, many = 0, flags = 0;
-        unsigned field;
-        while ((field = get_field(&entry, &value, &none)) != 0) {
-            from = field == 1 ? value : from;
-            /* From CRIU 4.2 on the number is in a wider field too. */
-            many = field == 2 || field == 5 ? value : many;
-            flags = field == 4 ? value : flags;
-        }
-        if (flags & LAZY)
-            add_lazy(p, &next_area, from, many);
-    }
+    for (size_t i = 0; i < count; i++)
+        add_run(p, &next_area, run[i].address, run[i].address + run[i].count * (uint64_t)PAGE);
+    for (size_t i = 0; i < knowns; i++)
+        if (known[i].lazy)
+            for_frames(p, known[i].from, (known[i].to - known[i].from) / PAGE, nothing);
     for (size_t i = 0; i < p->last; i++)
         for_frames(p, p->extent[i].from, p->extent[i].count, use);
-    free((void *)bytes);
     return p;
 }
 
@@ -1234,6 +1648,22 @@ static void freeze(const char *group)
     close(fd);
 }
 
+/* Gives a timer of an image, whose message this is, the shortest time, in the last of these fields. */
+static void rearm(int fd, const uint8_t *bytes, struct message timer, unsigned interval, unsigned last, bool lost)
+{
+    struct message none;
+    const uint8_t *place = NULL;
+    uint64_t value, each = 0, left = 0;
+    unsigned field;
+    while ((field = get_field(&timer, &value, &none)) != 0) {
+        each |= field == interval || field == interval + 1 ? value : 0;
+        left |= field == last - 1 || field == last ? value : 0;
+        place = field == last ? timer.at - 1 : place;
+    }
+    if (left == 0 && place && (each != 0 || lost) && pwrite(fd, "\1", 1, place - bytes) != 1)
+        end(FAILED, "an image: %s", strerror(errno));
+}
+
 /*
  * A timerfd that ticks and has ticked without having been read has no time left, by the kernel's account,
  * and CRIU would restore it as one that stands still (its issue 3162). With the shortest time left it goes on:
@@ -1243,54 +1673,200 @@ static void rearm_timers(const char *images)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/files.img", images);
-    struct message image = open_image(path, FILES_MAGIC), file, timer, none;
+    struct message image = open_image(path, FILES_MAGIC), file, timer;
     const uint8_t *bytes = image.at - 8;
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     while (next_message(&image, &file)) {
         uint64_t value;
         unsigned field;
         while ((field = get_field(&file, &value, &timer)) != 0) {
-            uint64_t left = 0, interval = 0;
-            const uint8_t *nanoseconds = NULL;
-            if (field != TIMER)
-                continue;
-            while ((field = get_field(&timer, &value, &none)) != 0) {
-                left |= field == 7 || field == 8 ? value : 0;
-                interval |= field == 9 || field == 10 ? value : 0;
-                nanoseconds = field == 8 ? timer.at - 1 : nanoseconds;
-            }
-            if (left == 0 && interval != 0 && nanoseconds && pwrite(fd, "\1", 1, nanoseconds - bytes) != 1)
-                end(FAILED, "%s: %s", path, strerror(errno));
+            if (field == TIMER && timer.at)
+                rearm(fd, bytes, timer, 9, 8, false);
         }
     }
     close(fd);
     free((void *)bytes);
 }
 
+static int run(char *const *command)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        execv(command[0], command);
+        _exit(127);
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static uint64_t bit_of(uint64_t signal) { return signal > 0 && signal <= 64 ? 1ull << (signal - 1) : 0; }
+
+/* The first field of that number. */
+static bool find(struct message m, unsigned number, uint64_t *value, struct message *part)
+{
+    unsigned field;
+    while ((field = get_field(&m, value, part)) != 0)
+        if (field == number)
+            return true;
+    return false;
+}
+
+/* The signals that CRIU has written down as pending. */
+static uint64_t written_signals(struct message queue)
+{
+    uint64_t value, mask = 0;
+    unsigned field;
+    struct message entry, info;
+    while ((field = get_field(&queue, &value, &entry)) != 0)
+        if (field == 1 && entry.at && find(entry, 1, &value, &info) && info.end - info.at >= 4)
+            mask |= bit_of(get_word(&info));
+    return mask;
+}
+
+static const char *alarms_of;
+
+/*
+ * Time goes on for what stands still: CRIU writes down pending signals first, and timers a tenth of a second
+ * later. A timer that has run out between is pending, but in neither. And ITIMER_REAL with an interval is not
+ * set again before its signal is taken, so that it too has no time left.
+ */
+static void rearm_alarms(int pid)
+{
+    char path[PATH_MAX];
+    struct status status = read_status(pid);
+    struct message core, task, timers, timer, queue, none;
+    uint64_t value, lost = status.pending;
+    unsigned field;
+    snprintf(path, sizeof path, "%s/core-%" PRIu32 ".img", alarms_of, status.own);
+    struct message image = open_image(path, CORE_MAGIC);
+    const uint8_t *bytes = image.at - 8;
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (!next_message(&image, &core) || !find(core, 3, &value, &task))
+        end(MALFORMED, "%s is of no process", path);
+    if (find(task, 10, &value, &queue) && queue.at)
+        lost &= ~written_signals(queue);
+    if (find(task, 7, &value, &timers) && timers.at) {
+        while ((field = get_field(&timers, &value, &timer)) != 0) {
+            if (field == 1 && timer.at)
+                rearm(fd, bytes, timer, 1, 4, lost & bit_of(SIGALRM));
+            else if (field == 4 && timer.at && find(timer, 3, &value, &none))
+                rearm(fd, bytes, timer, 7, 10, lost & bit_of(value));
+        }
+    }
+    close(fd);
+    free((void *)bytes);
+}
+
+static void pack(const char *images, const char *archive)
+{
+    if (run((char *[]){"/bin/busybox", "tar", "-c", "-f", (char *)archive, "-C", (char *)images, ".", NULL}) != 0)
+        end(FAILED, "the images cannot be put together");
+}
+
 static int hook(void)
 {
     const char *action = getenv("CRTOOLS_SCRIPT_ACTION"), *name = getenv("HF_PORT");
-    const char *group = getenv("HF_CGROUP"), *list = getenv("HF_PAGES");
+    const char *group = getenv("HF_CGROUP"), *pages = getenv("HF_PAGES"), *packed = getenv("HF_PACKED");
     const char *images = getenv("CRTOOLS_IMAGE_DIR");
     char answer[8] = "";
     if (!action || !is_in(action, getenv("HF_HOOK")))
         return DONE;
-    if (!strcmp(action, "post-dump") && group && list) {
-        freeze(group);
-        pages(group, list);
-    }
-    if (!strcmp(action, "post-dump") && images)
-        rearm_timers(images);
+    bool locks = !strcmp(action, "network-lock"), ends = !strcmp(action, "post-dump");
     int port = name ? open(name, O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
-    if (port < 0 || dprintf(port, "%s\n", action) < 0 || read(port, answer, sizeof answer - 1) < 0)
+    if (name && port < 0)
         end(FAILED, "HF_PORT: %s", strerror(errno));
-    return strncmp(answer, "ok\n", 3) == 0 ? DONE : FAILED;
+    if (ends && group) {
+        freeze(group);
+        if (pages)
+            begin_list(group, pages, true);
+    }
+    if (ends && shown)
+        await_archives();
+    if (ends && images)
+        rearm_timers(images);
+    if (ends && images && group) {
+        alarms_of = images;
+        for_group(group, 0, rearm_alarms);
+    }
+    if (ends && images && packed)
+        pack(images, packed);
+    /* It has gone on meanwhile. */
+    if (ends && group && pages)
+        await_list(pages);
+    if (name && dprintf(port, "%s\n", action) < 0)
+        end(FAILED, "HF_PORT: %s", strerror(errno));
+    /* While the host does its part. */
+    if (locks && group && pages)
+        show_group(group);
+    if (name && read(port, answer, sizeof answer - 1) < 0)
+        end(FAILED, "HF_PORT: %s", strerror(errno));
+    return !name || strncmp(answer, "ok\n", 3) == 0 ? DONE : FAILED;
+}
+
+/* ---- as CRIU's tar ---- */
+
+/*
+ * The files of a tmpfs, which stand still, go into their image beside CRIU; post-dump waits for it. CRIU is done
+ * with the processes when it comes to this.
+ */
+static int create(char **arguments)
+{
+    const char *group = getenv("HF_CGROUP"), *pages = getenv("HF_PAGES");
+    if (group && pages)
+        begin_list(group, pages, false);
+    int lock = take_lock("archives", LOCK_SH);
+    pid_t child = fork();
+    if (child < 0)
+        end(FAILED, "fork: %s", strerror(errno));
+    if (child == 0 && run(arguments) != 0)
+        mark("failed");
+    close(lock);
+    return DONE;
+}
+
+/* busybox begins sooner, but does not know files with holes. */
+static int extract(char **arguments)
+{
+    char *folder = NULL;
+    off_t begin = lseek(0, 0, SEEK_CUR);
+    for (char **at = arguments; at[0] && at[1]; at++)
+        if (!strcmp(at[0], "--directory"))
+            folder = at[1];
+    if (folder && run((char *[]){"/bin/busybox", "tar", "-x", "-f", "-", "-C", folder, NULL}) == 0)
+        return DONE;
+    if (begin < 0 || lseek(0, begin, SEEK_SET) < 0)
+        end(FAILED, "an image: %s", strerror(errno));
+    return run(arguments);
+}
+
+/* A few small files are not worth compressing: starting gzip takes longer than all the rest. */
+static int archive(char **arguments)
+{
+    char **to = arguments;
+    bool creates = false;
+    for (char **from = arguments; *from; from++) {
+        creates |= !strcmp(*from, "--create");
+        if (strcmp(*from, "--gzip"))
+            *to++ = *from;
+    }
+    *to = NULL;
+    arguments[0] = "/usr/bin/tar";
+    return creates && shown ? create(arguments) : extract(arguments);
 }
 
 int main(int count, char **arguments)
 {
+    const char *name = strrchr(arguments[0], '/');
+    shown = getenv("HF_SHOWN");
+    if (!strcmp(name ? name + 1 : arguments[0], "tar"))
+        return archive(arguments);
     if (count == 4 && !strcmp(arguments[1], "pages"))
         return pages(arguments[2], arguments[3]);
+    if (count == 4 && !strcmp(arguments[1], "compare"))
+        return compare(arguments[2], arguments[3]);
     if (count == 9 && !strcmp(arguments[1], "drain"))
         return drain(arguments + 2);
     if (count > 3 && !strcmp(arguments[1], "within"))
@@ -1298,6 +1874,7 @@ int main(int count, char **arguments)
     if (count == 1 && getenv("CRTOOLS_SCRIPT_ACTION"))
         return hook();
     fprintf(stderr, "usage: relocate pages CGROUP FILE\n"
+                    "       relocate compare CGROUP FILE\n"
                     "       relocate drain IMAGES PAGES ADDRESS BYTES SPLIT FREED CGROUP\n"
                     "       relocate within CGROUP COMMAND...\n"
                     "       relocate, as --action-script of criu\n");

@@ -126,7 +126,7 @@ record Inside(OsVm os, ContainerSpec spec) {
 
   /// Gets ready to restore the container, when [#prepare] is done.
   Line restoring(Transport transport) {
-    return line(RESTORE, transport, "");
+    return line(RESTORE, transport, "ready");
   }
 
   /// The port by which an order waits for a word.
@@ -172,6 +172,28 @@ record Inside(OsVm os, ContainerSpec spec) {
   /// @return the last line of the program that fetched it
   String drain() {
     return order(DRAIN_LIMIT, List.of("drain"));
+  }
+
+  /// In the OS that the container came from, when all of its memory is in the new one: it was where
+  /// it was thought to be. Where an OS that hangs or has ended cannot tell, nothing is known to be
+  /// wrong.
+  ///
+  /// @throws TroubleException when some of it has moved meanwhile, so that something else was
+  ///   fetched
+  void requireUnmoved() {
+    if (os.ended()) {
+      return;
+    }
+    String moved;
+    try {
+      moved = order(LIMIT, List.of("moved"));
+    } catch (TroubleException e) {
+      System.getLogger(Inside.class.getName()).log(System.Logger.Level.WARNING, spec.name(), e);
+      return;
+    }
+    if (!moved.isEmpty()) {
+      throw new TroubleException("OS " + os.name() + ": " + moved);
+    }
   }
 
   /// Runs a program in the container.

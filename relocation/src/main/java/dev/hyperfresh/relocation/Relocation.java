@@ -134,8 +134,6 @@ final class Relocation {
     container.port().ifPresent(Tap::joinSpare);
     fresh.live();
     fresh.prepare(from, window);
-    restoring = Optional.of(fresh.restoring(transport));
-    undo.push(() -> restoring.ifPresent(Line::close));
     // What is done in the move is undone last step first: it goes on before it hears and speaks.
     undo.push(() -> container.port().ifPresent(Tap::switchBack));
     undo.push(() -> old.silence(false));
@@ -143,6 +141,8 @@ final class Relocation {
     undo.push(old::thaw);
     freezing = Optional.of(old.freezing(transport));
     undo.push(() -> freezing.ifPresent(Line::no));
+    restoring = Optional.of(fresh.restoring(transport));
+    undo.push(() -> restoring.ifPresent(Line::close));
     phase("prepare");
   }
 
@@ -150,9 +150,12 @@ final class Relocation {
     container.is(State.MOVING);
     since = Clock.monotonicNanos();
     container.port().ifPresent(Tap::switchToSpare);
-    old.silence(true);
     phase("switch");
     Line freeze = freezing.orElseThrow();
+    freeze.ok();
+    // All processes stand: what they have sent is on its way, and their kernel adds nothing.
+    freeze.await("network-lock");
+    old.silence(true);
     freeze.ok();
     freeze.await("post-dump");
     phase("freeze");
@@ -249,6 +252,7 @@ final class Relocation {
         return Drain.NONE;
       }
       Matcher line = DRAINED.matcher(fresh.drain());
+      old.requireUnmoved();
       phases.put("drain", (Clock.monotonicNanos() - before) / 1e6);
       return line.matches()
           ? new Drain(

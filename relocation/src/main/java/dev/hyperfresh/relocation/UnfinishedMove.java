@@ -82,6 +82,7 @@ record UnfinishedMove(
       fresh.adopt();
       if (move.transport() != Transport.COPIED) {
         var _ = fresh.drain();
+        old().ifPresent(os -> in(os).requireUnmoved());
       }
     } finally {
       freed.ifPresent(Freed::close);

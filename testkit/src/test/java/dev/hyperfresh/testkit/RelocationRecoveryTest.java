@@ -184,13 +184,15 @@ class RelocationRecoveryTest {
     return daemon.orElseThrow().systems.get(name);
   }
 
-  /// What `criu restore` in an OS does before it does its work; or nothing special again.
+  /// What `criu restore` in an OS does when it has been told to go, before it does its work; or
+  /// nothing special again. Before that it waits for its first image, as the real one.
   private static void beforeRestore(String os, String step) {
     os(os).run(List.of("sh", "-c", "umount /usr/sbin/criu 2>/dev/null || true"), LIMIT);
     if (!step.isEmpty()) {
       String script =
           "cp /usr/sbin/criu /tmp/criu.real && printf '%s\\n' '#!/bin/sh'"
-              + " '[ \"$1\" != restore ] || { "
+              + " '[ \"$1\" != restore ] || { exec 5</run/containers/c1/restore/begin; "
+              + "until [ -e /run/containers/c1/restore/images/pstree.img ]; do usleep 10000; done; "
               + step
               + "; }' 'exec /tmp/criu.real \"$@\"' >/tmp/criu && chmod 755 /tmp/criu"
               + " && mount --bind /tmp/criu /usr/sbin/criu";
