@@ -31,13 +31,13 @@
  *     relocate
  *         As CRIU's --action-script. For an action named in HF_HOOK, a list with commas, writes the
  *         action's name as a line to the port HF_PORT, if there is one, and reads one from it: "ok" lets
- *         CRIU go on, anything else makes it fail. Other actions pass. With HF_CGROUP, in network-lock, where CRIU has
- *         stopped all processes, it shows CRIU, which must have mounts of its own, none of the memory that
- *         "relocate pages HF_CGROUP HF_PAGES" writes down: otherwise CRIU takes hold of each page, and the
- *         more memory, the longer all stands still. When CRIU is done with the processes, that begins beside
- *         CRIU. In post-dump it freezes HF_CGROUP, so that the end of CRIU does not let it run, and waits for
- *         the list. What it
- *         shows CRIU is in the folder HF_SHOWN.
+ *         CRIU go on, anything else makes it fail. Other actions pass.
+ *         With HF_CGROUP, in network-lock, where CRIU has stopped all processes, it shows CRIU, which must
+ *         have mounts of its own, none of the memory that "relocate pages HF_CGROUP HF_PAGES" writes down:
+ *         otherwise CRIU takes hold of each page, and the more memory, the longer all stands still. What it
+ *         shows CRIU is in the folder HF_SHOWN. When CRIU is done with the processes, the list is begun
+ *         beside it. In post-dump it freezes HF_CGROUP, so that the end of CRIU does not let it run, puts
+ *         CRIU's images into the archive HF_PACKED and waits for the list.
  *
  *     tar ARGUMENTS...
  *         As CRIU's tar, for what a tmpfs holds.
