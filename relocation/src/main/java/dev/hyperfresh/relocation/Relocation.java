@@ -141,6 +141,7 @@ final class Relocation {
     undo.push(old::thaw);
     freezing = Optional.of(old.freezing(transport));
     undo.push(() -> freezing.ifPresent(Line::no));
+    // It reads what the freezing has written down of the output, so it comes after it.
     restoring = Optional.of(fresh.restoring(transport));
     undo.push(() -> restoring.ifPresent(Line::close));
     phase("prepare");
