@@ -145,8 +145,11 @@ int main(int argc, char **argv)
 
     char bytes[32];
     snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)pages * PAGE);
+    int listed[2];
+    check(pipe(listed) == 0, "pipe");
     pid_t drain = fork();
     if (drain == 0) {
+        dup2(listed[0], 0);
         execl(argv[1], "relocate", "drain", ".", "pages", "./ram", bytes, "0", "freed", "none", NULL);
         _exit(127);
     }
@@ -156,6 +159,7 @@ int main(int argc, char **argv)
         check(i < 500, "connect");
         usleep(10000);
     }
+    check(write(listed[1], "\n", 1) == 1, "say that the list is there");
     char *memory = mmap((void *)address, (pages + 16) * PAGE, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     madvise(memory, (pages + 16) * PAGE, MADV_NOHUGEPAGE);

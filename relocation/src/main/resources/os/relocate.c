@@ -16,8 +16,8 @@
  *         RAM is at the physical address ADDRESS, BYTES long; or in the device or file ADDRESS if that
  *         has a slash. SPLIT bytes of it were below the old machine's hole under 4 GiB, and what follows
  *         was at 4 GiB; 0 if there was no hole. The socket is made in the current folder, which must be
- *         the restore's --work-dir; IMAGES and PAGES are only read when CRIU has connected to it, so this
- *         can be started long before, and says "ready". As it goes, FREED (- for the output) is told which part of the RAM
+ *         the restore's --work-dir; IMAGES and PAGES are only read when CRIU has connected to it and a byte
+ *         has come from the input, so this can be started long before, and says "ready". As it goes, FREED (- for the output) is told which part of the RAM
  *         is not needed any more, as lines "freed FRAME COUNT": so many pages of 4096 bytes from that
  *         one on, counted from the beginning of the RAM. The end is a line
  *         "drained PAGES pages BYTES bytes MICROSECONDS us FAULTS faults LONGEST us RATE MiB/s",
@@ -183,6 +183,31 @@ static bool number(const char *text, uint64_t *value)
     errno = 0;
     *value = strtoull(text, &rest, 0);
     return errno == 0 && *rest == 0;
+}
+
+static void *slurp(const char *path, uint64_t most, size_t *length)
+{
+    struct stat what;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &what) < 0)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(what.st_mode) || (uint64_t)what.st_size > most)
+        end(MALFORMED, "%s is no file of at most %" PRIu64 " bytes", path, most);
+    size_t size = (size_t)what.st_size, done = 0;
+    char *bytes = malloc(size + 1);
+    if (!bytes)
+        end(FAILED, "no memory for %s", path);
+    while (done < size) {
+        ssize_t got = read(fd, bytes + done, size - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            end(FAILED, "%s: %s", path, got < 0 ? strerror(errno) : "ended early");
+        done += (size_t)got;
+    }
+    close(fd);
+    *length = size;
+    return bytes;
 }
 
 /* ---- pages: in the old system ---- */
@@ -376,11 +401,11 @@ static void for_group(const char *group, int depth, void (*what)(int pid))
         closedir(folder);
 }
 
-static int pages(const char *group, const char *path)
+/* All but what the list is, which comes last. */
+static void write_list(const char *group, const char *path)
 {
     static char buffer[256 * 1024];
-    /* It says what it is when it is finished. */
-    struct header header = {.version = 1, .page = PAGE};
+    struct header header = {.page = PAGE};
     int64_t begun = microseconds();
     find_zero_frame();
     list.file = fopen(path, "we");
@@ -390,7 +415,7 @@ static int pages(const char *group, const char *path)
     fwrite(&header, sizeof header, 1, list.file);
     for_group(group, 0, list_process);
     header.runs = list.runs;
-    memcpy(header.magic, magic, sizeof magic);
+    header.version = 1;
     if (list.swapped > 0)
         end(FAILED, "%" PRIu64 " pages are swapped out", list.swapped);
     if (fseek(list.file, 0, SEEK_SET) < 0 || fwrite(&header, sizeof header, 1, list.file) != 1
@@ -398,6 +423,24 @@ static int pages(const char *group, const char *path)
         end(FAILED, "%s: %s", path, strerror(errno));
     printf("listed %u processes %" PRIu64 " pages %" PRIu64 " runs %" PRId64 " us\n", list.processes,
            list.pages, list.runs, microseconds() - begun);
+}
+
+/* From then on it may be used. */
+static void seal_list(const char *path)
+{
+    struct header header;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || read(fd, &header, sizeof header) != sizeof header || header.version != 1)
+        end(FAILED, "there is no list of pages");
+    if (pwrite(fd, magic, sizeof magic, 0) != sizeof magic)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    close(fd);
+}
+
+static int pages(const char *group, const char *path)
+{
+    write_list(group, path);
+    seal_list(path);
     return DONE;
 }
 
@@ -505,6 +548,78 @@ static const char *smaps_of(int pid)
     return path;
 }
 
+/* What CRIU reads of it: where memory is, and its flags. */
+static char *read_smaps(int pid, size_t *length)
+{
+    char path[64], *line = NULL, *text = NULL;
+    size_t capacity = 0;
+    uint64_t from, to;
+    snprintf(path, sizeof path, "/proc/%d/smaps", pid);
+    FILE *smaps = fopen(path, "re"), *out = open_memstream(&text, length);
+    if (!smaps || !out)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    while (getline(&line, &capacity, smaps) > 0)
+        if (!strncmp(line, "VmFlags: ", 9) || sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &from, &to) == 2)
+            fputs(line, out);
+    free(line);
+    fclose(smaps);
+    if (fclose(out) != 0 || *length > IMAGE)
+        end(FAILED, "%s: there is too much of it", path);
+    return text;
+}
+
+/*
+ * For a large process the kernel takes long to write smaps, a tenth of a microsecond a page and more. So it is
+ * read while all still runs.
+ */
+static void save_smaps(int pid)
+{
+    size_t length;
+    if (!read_status(pid).is_large)
+        return;
+    char *text = read_smaps(pid, &length);
+    FILE *file = fopen(smaps_of(pid), "we");
+    if (!file || fwrite(text, 1, length, file) != length || fclose(file) != 0)
+        end(FAILED, "%s: %s", smaps_of(pid), strerror(errno));
+    free(text);
+}
+
+/* Whether the process has its memory where it had it when smaps was read. */
+static bool is_saved(int pid)
+{
+    FILE *file = fopen(smaps_of(pid), "re"), *maps;
+    char *line = NULL, *before = NULL;
+    size_t capacity = 0, capacity_before = 0;
+    bool same = true;
+    if (!file)
+        return false;
+    maps = open_maps(pid);
+    while (same && getline(&line, &capacity, maps) > 0)
+        same = getline(&before, &capacity_before, file) > 0 && !strcmp(line, before)
+            && getline(&before, &capacity_before, file) > 0;
+    same = same && getline(&before, &capacity_before, file) < 0;
+    free(line);
+    free(before);
+    fclose(maps);
+    fclose(file);
+    return same;
+}
+
+/* What CRIU was shown was so: flags too, which maps does not tell. */
+static void check_smaps(int pid)
+{
+    size_t length, length_shown;
+    int fd = open(smaps_of(pid), O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    close(fd);
+    char *text = read_smaps(pid, &length), *saved = slurp(smaps_of(pid), IMAGE, &length_shown);
+    if (length != length_shown || memcmp(text, saved, length) != 0)
+        end(FAILED, "process %d changed the flags of its memory just before it stood", pid);
+    free(text);
+    free(saved);
+}
+
 static void show_process(int pid)
 {
     char path[PATH_MAX];
@@ -522,66 +637,13 @@ static void show_process(int pid)
     if (read_status(pid).locks)
         show_locked(pid, pagemap, copy);
     put_over(path, pid, "pagemap");
-    if (access(smaps_of(pid), F_OK) == 0)
+    if (is_saved(pid))
         put_over(smaps_of(pid), pid, "smaps");
+    else
+        unlink(smaps_of(pid));
     fclose(maps);
     close(copy);
     close(pagemap);
-}
-
-/*
- * For a large process the kernel takes long to write smaps, a tenth of a microsecond a page and more. So that
- * has begun when CRIU comes to it, which reads from a pipe.
- */
-static void make_pipe(int pid)
-{
-    if (read_status(pid).is_large && mkfifo(smaps_of(pid), 0600) < 0)
-        end(FAILED, "%s: %s", smaps_of(pid), strerror(errno));
-}
-
-static char *read_all(int fd, size_t *length)
-{
-    size_t capacity = 1 << 16;
-    char *bytes = malloc(capacity);
-    *length = 0;
-    for (;;) {
-        ssize_t got = bytes ? read(fd, bytes + *length, capacity - *length) : -1;
-        if (got == 0)
-            return bytes;
-        if (got < 0 || capacity > IMAGE)
-            end(FAILED, "what memory a process has: %s", strerror(errno));
-        *length += (size_t)got;
-        if (*length == capacity)
-            bytes = realloc(bytes, capacity *= 2);
-    }
-}
-
-static void fill_pipe(int pid)
-{
-    char path[64];
-    size_t length, done = 0;
-    if (access(smaps_of(pid), F_OK) < 0)
-        return;
-    snprintf(path, sizeof path, "/proc/%d/smaps", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        end(FAILED, "%s: %s", path, strerror(errno));
-    char *bytes = read_all(fd, &length);
-    close(fd);
-    if (fork() != 0) {
-        free(bytes);
-        return;
-    }
-    /* Whatever becomes of CRIU, this ends. */
-    alarm(FEED);
-    fd = open(smaps_of(pid), O_WRONLY | O_CLOEXEC);
-    while (done < length) {
-        ssize_t put = write(fd, bytes + done, length - done);
-        if (put <= 0)
-            break;
-        done += (size_t)put;
-    }
-    _exit(0);
 }
 
 /* Held by who does something beside CRIU. */
@@ -595,43 +657,29 @@ static int take_lock(const char *name, int how)
     return lock;
 }
 
-/* Covers what CRIU reads, for CRIU; who feeds the pipes must see what is under it. */
-static void show_group(const char *group)
-{
-    int ready[2];
-    char byte;
-    for_group(group, 0, make_pipe);
-    if (pipe2(ready, O_CLOEXEC) < 0)
-        end(FAILED, "pipe: %s", strerror(errno));
-    pid_t child = fork();
-    if (child < 0)
-        end(FAILED, "fork: %s", strerror(errno));
-    if (child == 0) {
-        if (unshare(CLONE_NEWNS) < 0)
-            end(FAILED, "unshare: %s", strerror(errno));
-        close(ready[0]);
-        close(ready[1]);
-        for_group(group, 0, fill_pipe);
-        exit(DONE);
-    }
-    close(ready[1]);
-    if (read(ready[0], &byte, 1) != 0)
-        end(FAILED, "who feeds CRIU does not begin");
-    for_group(group, 0, show_process);
-}
-
 static void uncover(int pid)
 {
+    static const char *const what[] = {"pagemap", "smaps"};
     char place[64];
-    snprintf(place, sizeof place, "/proc/%d/pagemap", pid);
-    umount2(place, MNT_DETACH);
+    for (unsigned i = 0; i < sizeof what / sizeof *what; i++) {
+        snprintf(place, sizeof place, "/proc/%d/%s", pid, what[i]);
+        umount2(place, MNT_DETACH);
+    }
+}
+
+/* From then on this program sees what is covered for CRIU. */
+static void uncover_group(const char *group)
+{
+    if (unshare(CLONE_NEWNS) < 0)
+        end(FAILED, "unshare: %s", strerror(errno));
+    for_group(group, 0, uncover);
 }
 
 /*
  * Not before CRIU is done with the processes: what runs in them for it makes the kernel write to their memory
- * (rseq), which gets a frame of its own if it was shared since a fork. Beside CRIU, unless it is told to wait.
+ * (rseq), which gets a frame of its own if it was shared since a fork. Goes on beside CRIU.
  */
-static void begin_list(const char *group, const char *path, bool wait)
+static void begin_list(const char *group, const char *path)
 {
     char name[PATH_MAX];
     snprintf(name, sizeof name, "%s/list", shown);
@@ -640,31 +688,26 @@ static void begin_list(const char *group, const char *path, bool wait)
         return;
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         end(FAILED, "%s: %s", name, strerror(errno));
-    pid_t child = wait ? 0 : fork();
+    pid_t child = fork();
     if (child < 0)
         end(FAILED, "fork: %s", strerror(errno));
     if (child == 0) {
-        if (unshare(CLONE_NEWNS) < 0)
-            end(FAILED, "unshare: %s", strerror(errno));
-        for_group(group, 0, uncover);
         /* The output may be an image of CRIU's. */
         dup2(2, 1);
-        pages(group, path);
-    }
-    if (!wait && child == 0)
+        uncover_group(group);
+        write_list(group, path);
         exit(DONE);
+    }
     close(lock);
 }
 
-static void await_list(const char *path)
+/* Both that and what CRIU was shown take longer, the more memory there is: it is restored meanwhile. */
+static void finish_list(const char *group, const char *path)
 {
-    struct header header;
     close(take_lock("list", LOCK_EX));
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || read(fd, &header, sizeof header) != sizeof header
-        || memcmp(header.magic, magic, sizeof magic) != 0)
-        end(FAILED, "there is no list of pages");
-    close(fd);
+    uncover_group(group);
+    for_group(group, 0, check_smaps);
+    seal_list(path);
 }
 
 static void mark(const char *name)
@@ -684,31 +727,6 @@ static void await_archives(void)
 }
 
 /* ---- drain: what is read ---- */
-
-static void *slurp(const char *path, uint64_t most, size_t *length)
-{
-    struct stat what;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &what) < 0)
-        end(FAILED, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(what.st_mode) || (uint64_t)what.st_size > most)
-        end(MALFORMED, "%s is no file of at most %" PRIu64 " bytes", path, most);
-    size_t size = (size_t)what.st_size, done = 0;
-    char *bytes = malloc(size + 1);
-    if (!bytes)
-        end(FAILED, "no memory for %s", path);
-    while (done < size) {
-        ssize_t got = read(fd, bytes + done, size - done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            end(FAILED, "%s: %s", path, got < 0 ? strerror(errno) : "ended early");
-        done += (size_t)got;
-    }
-    close(fd);
-    *length = size;
-    return bytes;
-}
 
 static const struct run *runs;
 static size_t run_count;
@@ -1455,6 +1473,14 @@ static int await_restore(void)
     return connection;
 }
 
+/* It may be written while CRIU restores what can be restored without it. */
+static void await_list(void)
+{
+    char byte;
+    if (read(0, &byte, 1) != 1)
+        end(RESTORE_FAILED, "nobody said that the list of pages is there");
+}
+
 static int receive_descriptor(int connection)
 {
     union {
@@ -1570,6 +1596,7 @@ static int drain(char **argument)
         end(FAILED, "%s: %s", argument[5], strerror(errno));
     poller = epoll_create1(EPOLL_CLOEXEC);
     int connection = await_restore();
+    await_list();
     read_list(argument[1]);
     load_all(argument[0]);
     watch(connection, UINT64_MAX);
@@ -1766,41 +1793,55 @@ static void pack(const char *images, const char *archive)
         end(FAILED, "the images cannot be put together");
 }
 
+/* CRIU has written all down, and would let the processes go on at its end. */
+static void close_images(const char *group, const char *pages, const char *images)
+{
+    const char *archive = getenv("HF_PACKED");
+    if (group) {
+        freeze(group);
+        begin_list(group, pages);
+    }
+    if (shown)
+        await_archives();
+    rearm_timers(images);
+    alarms_of = images;
+    if (group)
+        for_group(group, 0, rearm_alarms);
+    if (archive)
+        pack(images, archive);
+}
+
+static void say(int port, const char *word)
+{
+    if (port >= 0 && dprintf(port, "%s\n", word) < 0)
+        end(FAILED, "HF_PORT: %s", strerror(errno));
+}
+
 static int hook(void)
 {
     const char *action = getenv("CRTOOLS_SCRIPT_ACTION"), *name = getenv("HF_PORT");
-    const char *group = getenv("HF_CGROUP"), *pages = getenv("HF_PAGES"), *packed = getenv("HF_PACKED");
-    const char *images = getenv("CRTOOLS_IMAGE_DIR");
+    const char *group = getenv("HF_CGROUP"), *pages = getenv("HF_PAGES");
     char answer[8] = "";
     if (!action || !is_in(action, getenv("HF_HOOK")))
         return DONE;
-    bool locks = !strcmp(action, "network-lock"), ends = !strcmp(action, "post-dump");
+    bool ends = !strcmp(action, "post-dump");
     int port = name ? open(name, O_RDWR | O_CLOEXEC | O_NOCTTY) : -1;
     if (name && port < 0)
         end(FAILED, "HF_PORT: %s", strerror(errno));
-    if (ends && group) {
-        freeze(group);
-        if (pages)
-            begin_list(group, pages, true);
+    if (group && (!pages || !shown))
+        end(USAGE, "HF_CGROUP goes with HF_PAGES and HF_SHOWN");
+    if (group && !strcmp(action, "pre-dump"))
+        for_group(group, 0, save_smaps);
+    if (ends)
+        close_images(group, pages, getenv("CRTOOLS_IMAGE_DIR"));
+    say(port, action);
+    /* The host does its part meanwhile. */
+    if (group && !strcmp(action, "network-lock"))
+        for_group(group, 0, show_process);
+    if (group && ends) {
+        finish_list(group, pages);
+        say(port, "listed");
     }
-    if (ends && shown)
-        await_archives();
-    if (ends && images)
-        rearm_timers(images);
-    if (ends && images && group) {
-        alarms_of = images;
-        for_group(group, 0, rearm_alarms);
-    }
-    if (ends && images && packed)
-        pack(images, packed);
-    /* It has gone on meanwhile. */
-    if (ends && group && pages)
-        await_list(pages);
-    if (name && dprintf(port, "%s\n", action) < 0)
-        end(FAILED, "HF_PORT: %s", strerror(errno));
-    /* While the host does its part. */
-    if (locks && group && pages)
-        show_group(group);
     if (name && read(port, answer, sizeof answer - 1) < 0)
         end(FAILED, "HF_PORT: %s", strerror(errno));
     return !name || strncmp(answer, "ok\n", 3) == 0 ? DONE : FAILED;
@@ -1816,7 +1857,7 @@ static int create(char **arguments)
 {
     const char *group = getenv("HF_CGROUP"), *pages = getenv("HF_PAGES");
     if (group && pages)
-        begin_list(group, pages, false);
+        begin_list(group, pages);
     int lock = take_lock("archives", LOCK_SH);
     pid_t child = fork();
     if (child < 0)

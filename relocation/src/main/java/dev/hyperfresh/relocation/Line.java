@@ -80,6 +80,11 @@ final class Line implements AutoCloseable {
     say("go\n");
   }
 
+  /// Tells the program that the list of pages is there.
+  void listed() {
+    say("listed\n");
+  }
+
   /// Lets the program go on after it has said something.
   void ok() {
     say("ok\n");

@@ -166,6 +166,9 @@ final class Relocation {
     }
     Line restore = restoring.orElseThrow();
     restore.go();
+    if (transport == Transport.MAPPED) {
+      tellOfList(freeze, restore);
+    }
     int pid =
         fresh.processOf(
             restore.awaitEnd(transport == Transport.MAPPED ? RESTORE_LIMIT : COPY_LIMIT));
@@ -174,6 +177,18 @@ final class Relocation {
     container.runs(to, pid);
     var _ = attempt(to, fresh::deliver);
     phase("deliver");
+  }
+
+  /// Where the memory is takes the longer to write down the more there is, and what is in it is not
+  /// asked for before the processes are there.
+  private static void tellOfList(Line freeze, Line restore) {
+    try {
+      freeze.await("listed");
+    } catch (TroubleException e) {
+      restore.no();
+      throw e;
+    }
+    restore.listed();
   }
 
   private void phase(String name) {

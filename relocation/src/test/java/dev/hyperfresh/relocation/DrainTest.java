@@ -3,9 +3,13 @@ package dev.hyperfresh.relocation;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.linux.Host;
+import java.io.BufferedReader;
 import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,7 +18,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -27,6 +34,13 @@ class DrainTest {
   private static final int MUTANTS = 300;
   private static final int LIMIT_SECONDS = 120;
   private static final int HEADER_BYTES = 24;
+
+  /// Of `enum outcome` in `relocate.c`.
+  private static final int MALFORMED = 3;
+
+  private static final int PAGE_MISSING = 6;
+  private static final int RESTORE_FAILED = 7;
+  private static final int LAST_OUTCOME = RESTORE_FAILED;
 
   @TempDir static Path programs;
   @TempDir Path folder;
@@ -90,9 +104,11 @@ class DrainTest {
   @Test
   void listsThatAreDamagedAreRefused() throws Exception {
     play();
+    assertThat(read().code()).isEqualTo(RESTORE_FAILED);
     byte[] good = Files.readAllBytes(folder.resolve("pages"));
     Random random = new Random(20_261_127);
     List<String> crashed = new ArrayList<>();
+    Set<Integer> outcomes = new TreeSet<>();
     for (int i = 0; i < MUTANTS; i++) {
       byte[] bad = good.clone();
       switch (i % 4) {
@@ -105,32 +121,47 @@ class DrainTest {
         default -> random.nextBytes(bad);
       }
       Files.write(folder.resolve("pages"), bad);
-      Run run = refuse();
-      // 124 is the end that timeout(1) gives to one that waits for CRIU, having found nothing
-      // wrong.
-      if (run.code() > 7 && run.code() != 124) {
+      Run run = read();
+      outcomes.add(run.code());
+      if (run.code() > LAST_OUTCOME) {
         crashed.add(String.format(Locale.ROOT, "%d: %d %s", i, run.code(), run.said()));
       }
     }
     assertThat(crashed).isEmpty();
+    assertThat(outcomes).contains(MALFORMED, PAGE_MISSING);
   }
 
-  private Run refuse() throws Exception {
-    Files.deleteIfExists(folder.resolve("lazy-pages.socket"));
-    return run(
-        folder,
-        List.of(
-            "timeout",
-            "0.02",
-            programs.resolve("relocate").toString(),
-            "drain",
-            folder.toString(),
-            folder.resolve("pages").toString(),
-            folder.resolve("ram").toString(),
-            Integer.toString(PAGES * 4096),
-            "0",
-            "-",
-            "none"));
+  /// Has the list read, and goes away then.
+  ///
+  /// @return [#RESTORE_FAILED] when nothing was wrong with it
+  private Run read() throws Exception {
+    Path socket = folder.resolve("lazy-pages.socket");
+    Process process =
+        new ProcessBuilder(
+                programs.resolve("relocate").toString(),
+                "drain",
+                folder.toString(),
+                folder.resolve("pages").toString(),
+                folder.resolve("ram").toString(),
+                Integer.toString(PAGES * 4096),
+                "0",
+                "-",
+                "none")
+            .directory(folder.toFile())
+            .redirectErrorStream(true)
+            .start();
+    try (BufferedReader said = process.inputReader(StandardCharsets.UTF_8)) {
+      assertThat(said.readLine()).isEqualTo("ready");
+      SocketChannel.open(UnixDomainSocketAddress.of(socket)).close();
+      try (OutputStream listed = process.getOutputStream()) {
+        listed.write('\n');
+      }
+      String rest = said.lines().collect(Collectors.joining("\n"));
+      assertThat(process.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)).isTrue();
+      return new Run(process.exitValue(), rest);
+    } finally {
+      process.destroyForcibly();
+    }
   }
 
   @Test
