@@ -667,45 +667,18 @@ static void uncover(int pid)
     }
 }
 
-/* From then on this program sees what is covered for CRIU. */
-static void uncover_group(const char *group)
+/*
+ * Not before CRIU is done with the processes: what runs in them for it makes the kernel write to their memory
+ * (rseq), which gets a frame of its own if it was shared since a fork. This and the look at what CRIU was shown
+ * take the longer, the more memory there is: the container is restored meanwhile.
+ */
+static void list_group(const char *group, const char *path)
 {
+    /* From then on this program sees what is covered for CRIU. */
     if (unshare(CLONE_NEWNS) < 0)
         end(FAILED, "unshare: %s", strerror(errno));
     for_group(group, 0, uncover);
-}
-
-/*
- * Not before CRIU is done with the processes: what runs in them for it makes the kernel write to their memory
- * (rseq), which gets a frame of its own if it was shared since a fork. Goes on beside CRIU.
- */
-static void begin_list(const char *group, const char *path)
-{
-    char name[PATH_MAX];
-    snprintf(name, sizeof name, "%s/list", shown);
-    int lock = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (lock < 0 && errno == EEXIST)
-        return;
-    if (lock < 0 || flock(lock, LOCK_EX) < 0)
-        end(FAILED, "%s: %s", name, strerror(errno));
-    pid_t child = fork();
-    if (child < 0)
-        end(FAILED, "fork: %s", strerror(errno));
-    if (child == 0) {
-        /* The output may be an image of CRIU's. */
-        dup2(2, 1);
-        uncover_group(group);
-        write_list(group, path);
-        exit(DONE);
-    }
-    close(lock);
-}
-
-/* Both that and what CRIU was shown take longer, the more memory there is: it is restored meanwhile. */
-static void finish_list(const char *group, const char *path)
-{
-    close(take_lock("list", LOCK_EX));
-    uncover_group(group);
+    write_list(group, path);
     for_group(group, 0, check_smaps);
     seal_list(path);
 }
@@ -1794,13 +1767,11 @@ static void pack(const char *images, const char *archive)
 }
 
 /* CRIU has written all down, and would let the processes go on at its end. */
-static void close_images(const char *group, const char *pages, const char *images)
+static void close_images(const char *group, const char *images)
 {
     const char *archive = getenv("HF_PACKED");
-    if (group) {
+    if (group)
         freeze(group);
-        begin_list(group, pages);
-    }
     if (shown)
         await_archives();
     rearm_timers(images);
@@ -1833,13 +1804,13 @@ static int hook(void)
     if (group && !strcmp(action, "pre-dump"))
         for_group(group, 0, save_smaps);
     if (ends)
-        close_images(group, pages, getenv("CRTOOLS_IMAGE_DIR"));
+        close_images(group, getenv("CRTOOLS_IMAGE_DIR"));
     say(port, action);
     /* The host does its part meanwhile. */
     if (group && !strcmp(action, "network-lock"))
         for_group(group, 0, show_process);
     if (group && ends) {
-        finish_list(group, pages);
+        list_group(group, pages);
         say(port, "listed");
     }
     if (name && read(port, answer, sizeof answer - 1) < 0)
@@ -1855,9 +1826,6 @@ static int hook(void)
  */
 static int create(char **arguments)
 {
-    const char *group = getenv("HF_CGROUP"), *pages = getenv("HF_PAGES");
-    if (group && pages)
-        begin_list(group, pages);
     int lock = take_lock("archives", LOCK_SH);
     pid_t child = fork();
     if (child < 0)
