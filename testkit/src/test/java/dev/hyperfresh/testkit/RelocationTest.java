@@ -277,6 +277,31 @@ class RelocationTest {
     }
   }
 
+  /// The list of pages is made when CRIU restores already; whoever makes it needs a mount
+  /// namespace.
+  @Test
+  void aListThatCannotBeMadeLeadsBack() {
+    String limit = "/proc/sys/user/max_mnt_namespaces";
+    // CRIU's is the last that there can be.
+    String oneMore = "n=1; while echo $n >" + limit + "; ! unshare -m true; do n=$((n + 1)); done";
+    try (OutageClient client = client()) {
+      systems().get("older").run(List.of("sh", "-c", oneMore), LIMIT);
+      RelocationRecord move;
+      try {
+        move = relocate("newer", Progress.NONE);
+      } finally {
+        systems().get("older").run(List.of("sh", "-c", "echo 10000 >" + limit), LIMIT);
+      }
+      assertRolledBack(move, client);
+      assertThat(move.detail()).contains("freeze").contains("unshare");
+      // Not before all else was done.
+      assertThat(move.phasesMs()).containsKey("freeze");
+      assertThat(relocate("newer", Progress.NONE).outcome()).isEqualTo("committed");
+      assertThat(relocate("older", Progress.NONE).outcome()).isEqualTo("committed");
+      assertThat(client.isMemoryGood()).isTrue();
+    }
+  }
+
   @Test
   @Order(5)
   void anOsThatDiesWhileItGetsTheContainerLeadsBack() {
