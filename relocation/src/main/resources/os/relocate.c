@@ -35,9 +35,9 @@
  *         With HF_CGROUP, in network-lock, where CRIU has stopped all processes, it shows CRIU, which must
  *         have mounts of its own, none of the memory that "relocate pages HF_CGROUP HF_PAGES" writes down:
  *         otherwise CRIU takes hold of each page, and the more memory, the longer all stands still. What it
- *         shows CRIU is in the folder HF_SHOWN. When CRIU is done with the processes, the list is begun
- *         beside it. In post-dump it freezes HF_CGROUP, so that the end of CRIU does not let it run, puts
- *         CRIU's images into the archive HF_PACKED and waits for the list.
+ *         shows CRIU is in the folder HF_SHOWN, a part of it since pre-dump. In post-dump it freezes
+ *         HF_CGROUP, so that the end of CRIU does not let it run, and puts CRIU's images into the archive
+ *         HF_PACKED; when it has said "post-dump" it makes the list, and says "listed" before it reads.
  *
  *     tar ARGUMENTS...
  *         As CRIU's tar, for what a tmpfs holds.
@@ -104,7 +104,6 @@ enum {
     IMAGE = 256 * 1024 * 1024,
     EVENTS = 64,
     LARGE = 64 * 1024, /* KiB */
-    FEED = 60, /* seconds */
 };
 
 #define RUNS (1ull << 26)
