@@ -295,7 +295,8 @@ struct status {
     uint64_t pending; /* signals for all of its threads, bit 0 for the first */
 };
 
-static struct status read_status(int pid)
+/* own is 0 if there is no such process. */
+static struct status find_status(int pid)
 {
     char path[64], line[512];
     unsigned long own = 0, locked = 0, resident = 0, pending = 0;
@@ -313,9 +314,15 @@ static struct status read_status(int pid)
     }
     if (file)
         fclose(file);
-    if (own == 0 || own > INT_MAX)
-        end(FAILED, "%s tells no pid", path);
-    return (struct status){(uint32_t)own, locked > 0, resident >= LARGE, pending};
+    return (struct status){own > INT_MAX ? 0 : (uint32_t)own, locked > 0, resident >= LARGE, pending};
+}
+
+static struct status read_status(int pid)
+{
+    struct status status = find_status(pid);
+    if (status.own == 0)
+        end(FAILED, "process %d tells no pid", pid);
+    return status;
 }
 
 /* Where a process has memory; private: that is written down, because it is in no file. */
@@ -547,16 +554,19 @@ static const char *smaps_of(int pid)
     return path;
 }
 
-/* What CRIU reads of it: where memory is, and its flags. */
+/* What CRIU reads of it: where memory is, and its flags. NULL if there is no such process. */
 static char *read_smaps(int pid, size_t *length)
 {
     char path[64], *line = NULL, *text = NULL;
     size_t capacity = 0;
     uint64_t from, to;
     snprintf(path, sizeof path, "/proc/%d/smaps", pid);
-    FILE *smaps = fopen(path, "re"), *out = open_memstream(&text, length);
-    if (!smaps || !out)
-        end(FAILED, "%s: %s", path, strerror(errno));
+    FILE *smaps = fopen(path, "re"), *out;
+    if (!smaps)
+        return NULL;
+    out = open_memstream(&text, length);
+    if (!out)
+        end(FAILED, "no memory for %s", path);
     while (getline(&line, &capacity, smaps) > 0)
         if (!strncmp(line, "VmFlags: ", 9) || sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &from, &to) == 2)
             fputs(line, out);
@@ -569,14 +579,16 @@ static char *read_smaps(int pid, size_t *length)
 
 /*
  * For a large process the kernel takes long to write smaps, a tenth of a microsecond a page and more. So it is
- * read while all still runs.
+ * read while all still runs, and a process may end meanwhile.
  */
 static void save_smaps(int pid)
 {
     size_t length;
-    if (!read_status(pid).is_large)
+    if (!find_status(pid).is_large)
         return;
     char *text = read_smaps(pid, &length);
+    if (!text)
+        return;
     FILE *file = fopen(smaps_of(pid), "we");
     if (!file || fwrite(text, 1, length, file) != length || fclose(file) != 0)
         end(FAILED, "%s: %s", smaps_of(pid), strerror(errno));
@@ -613,7 +625,7 @@ static void check_smaps(int pid)
         return;
     close(fd);
     char *text = read_smaps(pid, &length), *saved = slurp(smaps_of(pid), IMAGE, &length_shown);
-    if (length != length_shown || memcmp(text, saved, length) != 0)
+    if (!text || length != length_shown || memcmp(text, saved, length) != 0)
         end(FAILED, "process %d changed the flags of its memory just before it stood", pid);
     free(text);
     free(saved);
