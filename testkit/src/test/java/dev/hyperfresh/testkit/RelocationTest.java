@@ -280,6 +280,7 @@ class RelocationTest {
   /// The list of pages is made when CRIU restores already; whoever makes it needs a mount
   /// namespace.
   @Test
+  @Order(4)
   void aListThatCannotBeMadeLeadsBack() {
     String limit = "/proc/sys/user/max_mnt_namespaces";
     // CRIU's is the last that there can be.
