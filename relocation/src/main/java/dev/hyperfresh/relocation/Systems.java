@@ -30,7 +30,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
 
@@ -56,7 +56,10 @@ public final class Systems implements AutoCloseable {
   /// Names in use, from before an OS boots or a container starts until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
 
-  private final AtomicInteger outputs = new AtomicInteger();
+  /// Of the files for what programs print. No name comes again under another daemon: an OS knows
+  /// for a second which file a name was, and would write to one that has been deleted.
+  private final AtomicLong outputs = new AtomicLong(System.currentTimeMillis());
+
   private volatile Optional<Recovery> recovery = Optional.empty();
   private volatile boolean closed;
 
