@@ -17,9 +17,10 @@
  *         has a slash. SPLIT bytes of it were below the old machine's hole under 4 GiB, and what follows
  *         was at 4 GiB; 0 if there was no hole. The socket is made in the current folder, which must be
  *         the restore's --work-dir; IMAGES and PAGES are only read when CRIU has connected to it and a byte
- *         has come from the input, so this can be started long before, and says "ready". As it goes, FREED (- for the output) is told which part of the RAM
- *         is not needed any more, as lines "freed FRAME COUNT": so many pages of 4096 bytes from that
- *         one on, counted from the beginning of the RAM. The end is a line
+ *         has come from the input, so this can be started long before, and says "ready". As it goes, FREED
+ *         (- for the output) is told which part of the RAM is not needed any more, as lines
+ *         "freed FRAME COUNT": so many pages of 4096 bytes from that one on, counted from the beginning of
+ *         the RAM. The end is a line
  *         "drained PAGES pages BYTES bytes MICROSECONDS us FAULTS faults LONGEST us RATE MiB/s",
  *         LONGEST being the longest time that a fault took from when it was read to its answer. Whoever loses
  *         his memory must not go on with zeroes: when this program fails, it first kills all in the
@@ -407,11 +408,11 @@ static void for_group(const char *group, int depth, void (*what)(int pid))
         closedir(folder);
 }
 
-/* All but what the list is, which comes last. */
+/* All but the magic, without which nobody reads it. */
 static void write_list(const char *group, const char *path)
 {
     static char buffer[256 * 1024];
-    struct header header = {.page = PAGE};
+    struct header header = {.version = 1, .page = PAGE};
     int64_t begun = microseconds();
     find_zero_frame();
     list.file = fopen(path, "we");
@@ -421,7 +422,6 @@ static void write_list(const char *group, const char *path)
     fwrite(&header, sizeof header, 1, list.file);
     for_group(group, 0, list_process);
     header.runs = list.runs;
-    header.version = 1;
     if (list.swapped > 0)
         end(FAILED, "%" PRIu64 " pages are swapped out", list.swapped);
     if (fseek(list.file, 0, SEEK_SET) < 0 || fwrite(&header, sizeof header, 1, list.file) != 1
@@ -434,11 +434,8 @@ static void write_list(const char *group, const char *path)
 /* From then on it may be used. */
 static void seal_list(const char *path)
 {
-    struct header header;
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || read(fd, &header, sizeof header) != sizeof header || header.version != 1)
-        end(FAILED, "there is no list of pages");
-    if (pwrite(fd, magic, sizeof magic, 0) != sizeof magic)
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, magic, sizeof magic) != sizeof magic)
         end(FAILED, "%s: %s", path, strerror(errno));
     close(fd);
 }
@@ -620,10 +617,8 @@ static bool is_saved(int pid)
 static void check_smaps(int pid)
 {
     size_t length, length_shown;
-    int fd = open(smaps_of(pid), O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (access(smaps_of(pid), F_OK) < 0)
         return;
-    close(fd);
     char *text = read_smaps(pid, &length), *saved = slurp(smaps_of(pid), IMAGE, &length_shown);
     if (!text || length != length_shown || memcmp(text, saved, length) != 0)
         end(FAILED, "process %d changed the flags of its memory just before it stood", pid);
@@ -1831,10 +1826,7 @@ static int hook(void)
 
 /* ---- as CRIU's tar ---- */
 
-/*
- * The files of a tmpfs, which stand still, go into their image beside CRIU; post-dump waits for it. CRIU is done
- * with the processes when it comes to this.
- */
+/* The files of a tmpfs, which stand still, go into their image beside CRIU; post-dump waits for it. */
 static int create(char **arguments)
 {
     int lock = take_lock("archives", LOCK_SH);
