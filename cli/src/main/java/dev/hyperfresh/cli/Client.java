@@ -29,6 +29,10 @@ final class Client {
   /// Longer than any fetch of packages.
   private static final Duration PATIENCE = Duration.ofHours(1);
 
+  private static final String BROKEN =
+      "It ended before its answer did. What it was asked for may have been done:"
+          + " `hyperfresh guest list` and `hyperfresh history` tell.";
+
   private final Path socket;
 
   Client(Path state) {
@@ -65,7 +69,7 @@ final class Client {
     HttpClientRequest request = http.method(method).path(path);
     query.forEach(request::queryParam);
     try (HttpClientResponse response = sent(request::request)) {
-      return checked(response, response.as(byte[].class));
+      return checked(response, body(response));
     } finally {
       http.closeResource();
     }
@@ -78,7 +82,7 @@ final class Client {
   JsonNode post(String path, Map<String, ?> body) {
     WebClient http = connection();
     try (HttpClientResponse response = submit(http, path, body)) {
-      return checked(response, response.as(byte[].class));
+      return checked(response, body(response));
     } finally {
       http.closeResource();
     }
@@ -109,18 +113,31 @@ final class Client {
       }
     } catch (IOException e) {
       if (result.isEmpty()) {
-        throw new UncheckedIOException(e);
+        throw broken(e);
       }
     } catch (IllegalStateException | DataReader.InsufficientDataAvailableException e) {
       // A daemon that gives way to a newer one ends right after its last answer.
       if (result.isEmpty()) {
-        throw e;
+        throw broken(e);
       }
     } finally {
       http.closeResource();
     }
-    return result.orElseThrow(
-        () -> Problem.DAEMON_ABSENT.because("The daemon ended before the work did."));
+    return result.orElseThrow(() -> Problem.DAEMON_ABSENT.because(BROKEN));
+  }
+
+  private static byte[] body(HttpClientResponse response) {
+    try {
+      return response.as(byte[].class);
+    } catch (UncheckedIOException
+        | IllegalStateException
+        | DataReader.InsufficientDataAvailableException e) {
+      throw broken(e);
+    }
+  }
+
+  private static HyperFreshException broken(Exception cause) {
+    return Problem.DAEMON_ABSENT.because(BROKEN, cause);
   }
 
   private HttpClientResponse submit(WebClient http, String path, Map<String, ?> body) {
@@ -131,7 +148,9 @@ final class Client {
   private HttpClientResponse sent(Supplier<HttpClientResponse> request) {
     try {
       return request.get();
-    } catch (UncheckedIOException | IllegalStateException e) {
+    } catch (UncheckedIOException
+        | IllegalStateException
+        | DataReader.InsufficientDataAvailableException e) {
       throw absent();
     }
   }

@@ -4,9 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -84,6 +89,32 @@ class ExitCodesTest {
     Said said = run(command);
     assertThat(said.exit()).isEqualTo(7);
     assertThat(said.err()).contains("HF-DAEMON-001");
+  }
+
+  /// Neither is it a defect when the daemon is gone before its answer is whole.
+  @ParameterizedTest
+  @ValueSource(strings = {"guest list", "guest delete web1", "replace web1 --to qemu-10.0"})
+  void anAnswerThatBreaksOffSaysThatTheWorkMayBeDone(String command) throws Exception {
+    try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
+      server.bind(UnixDomainSocketAddress.of(DaemonConfig.socket(state)));
+      Thread daemon = Thread.ofPlatform().start(() -> answerHalf(server));
+
+      Said said = run(command);
+      daemon.join();
+      assertThat(said.exit()).isEqualTo(7);
+      assertThat(said.err()).contains("HF-DAEMON-001", "It ended before its answer did");
+    }
+  }
+
+  private static void answerHalf(ServerSocketChannel server) {
+    try (SocketChannel client = server.accept()) {
+      client.read(ByteBuffer.allocate(64 << 10));
+      client.write(
+          StandardCharsets.US_ASCII.encode(
+              "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{\"progress\":"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Test

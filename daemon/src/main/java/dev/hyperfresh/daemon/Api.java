@@ -18,6 +18,7 @@ import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
 import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.WebServer;
+import io.helidon.webserver.http.FilterChain;
 import io.helidon.webserver.http.HttpRouting;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
@@ -34,6 +35,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.Phaser;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -55,7 +59,14 @@ final class Api implements AutoCloseable {
   private static final int MAX_BODY_BYTES = 2 * SpecDocument.MAX_BYTES;
   private static final int MAX_HISTORY = 1000;
 
+  /// How long requests that are being answered may take to their end when the daemon ends.
+  private static final Duration LAST_ANSWERS = Duration.ofSeconds(1);
+
   private final Daemon daemon;
+
+  /// Requests that are being answered, and this object until it is closed.
+  private final Phaser answers = new Phaser(1);
+
   private @Nullable WebServer server;
   private @Nullable Gateway gateway;
 
@@ -86,10 +97,35 @@ final class Api implements AutoCloseable {
   @Override
   public void close() {
     if (gateway != null) {
+      gateway.refuse();
+      awaitAnswers();
       gateway.close();
     }
     if (server != null) {
       server.stop();
+    }
+  }
+
+  /// Work that is over has an answer, and its client shall read it.
+  private void awaitAnswers() {
+    int phase = answers.arriveAndDeregister();
+    try {
+      answers.awaitAdvanceInterruptibly(phase, LAST_ANSWERS.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException e) {
+      LOG.info(
+          "some clients get no answer to the end: their requests take longer than {}",
+          LAST_ANSWERS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void answering(FilterChain chain) {
+    answers.register();
+    try {
+      chain.proceed();
+    } finally {
+      answers.arriveAndDeregister();
     }
   }
 
@@ -104,6 +140,7 @@ final class Api implements AutoCloseable {
   private void routes(HttpRouting.Builder routes) {
     Warden warden = new Warden(daemon.audit());
     routes
+        .addFilter((chain, _, _) -> answering(chain))
         .addFilter((chain, request, _) -> {
           chain.proceed();
           closeIfAsked(request);

@@ -31,6 +31,11 @@ final class Gateway implements AutoCloseable {
   private static final int CHUNK_BYTES = 16 << 10;
   private static final long RETRY_NANOS = 10_000_000;
 
+  /// How long a client may take to read the last of its answer.
+  private static final long CARRY_NANOS = 500_000_000;
+
+  private static final long LOOK_NANOS = 1_000_000;
+
   private final UnixSocket listener;
   private final Path server;
   private final Roles roles;
@@ -167,6 +172,14 @@ final class Gateway implements AutoCloseable {
       end();
     }
 
+    void endAfterAnswers() {
+      try {
+        inner.shutdownInput();
+      } catch (LinuxException | IllegalStateException e) {
+        LOG.debug("a connection had ended", e);
+      }
+    }
+
     void end() {
       for (UnixSocket side : new UnixSocket[] {client, inner}) {
         try {
@@ -188,8 +201,8 @@ final class Gateway implements AutoCloseable {
     }
   }
 
-  @Override
-  public void close() {
+  /// Takes no new clients. Those that are connected are served on until [#close].
+  void refuse() {
     closing = true;
     listener.shutdown();
     try {
@@ -198,6 +211,17 @@ final class Gateway implements AutoCloseable {
       Thread.currentThread().interrupt();
     }
     listener.close();
+  }
+
+  /// Carries what the server has answered to clients that read it, and ends their connections. Call
+  /// [#refuse] first.
+  @Override
+  public void close() {
+    open.forEach(Connection::endAfterAnswers);
+    long deadline = System.nanoTime() + CARRY_NANOS;
+    while (!open.isEmpty() && System.nanoTime() < deadline) {
+      LockSupport.parkNanos(LOOK_NANOS);
+    }
     open.forEach(Connection::end);
   }
 }

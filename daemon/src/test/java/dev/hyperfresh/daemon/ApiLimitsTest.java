@@ -2,6 +2,8 @@ package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -50,6 +52,45 @@ class ApiLimitsTest {
 
       String text = StandardCharsets.UTF_8.decode(answer.flip()).toString();
       assertThat(text).startsWith("HTTP/1.1 ").contains("\r\n\r\n{").endsWith("}");
+    }
+  }
+
+  @Test
+  void aDaemonThatEndsAnswersWhatItWasAskedBefore() throws Exception {
+    try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+      channel.connect(UnixDomainSocketAddress.of(daemon.config().socket()));
+      channel.write(
+          StandardCharsets.US_ASCII.encode(
+              RawHttp.head("POST", "/v1/guests")
+                  + "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
+      ByteBuffer answer = ByteBuffer.allocate(64 << 10);
+      // The request is being served when its body is asked for.
+      channel.read(answer);
+      assertThat(StandardCharsets.US_ASCII.decode(answer.flip()).toString()).contains(" 100 ");
+      answer.clear();
+
+      Thread end = Thread.ofPlatform().start(daemon::close);
+      awaitDeaf();
+      channel.write(StandardCharsets.US_ASCII.encode("{}"));
+
+      while (channel.read(answer) >= 0) {
+        assertThat(answer.hasRemaining()).isTrue();
+      }
+      end.join();
+      assertThat(StandardCharsets.UTF_8.decode(answer.flip()).toString())
+          .contains(Problem.API_REQUEST.code())
+          .endsWith("\r\n0\r\n\r\n");
+    }
+  }
+
+  /// Returns when nobody can connect any more.
+  private void awaitDeaf() {
+    while (true) {
+      try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
+        channel.connect(UnixDomainSocketAddress.of(daemon.config().socket()));
+      } catch (IOException deaf) {
+        return;
+      }
     }
   }
 

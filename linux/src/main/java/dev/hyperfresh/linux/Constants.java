@@ -78,6 +78,7 @@ final class Constants {
   static final int SO_RCVTIMEO = 20;
   static final int SO_SNDTIMEO = 21;
   static final int SCM_RIGHTS = 1;
+  static final int SHUT_RD = 0;
   static final int SHUT_WR = 1;
   static final int SHUT_RDWR = 2;
   static final int SOMAXCONN = 4096;

@@ -287,6 +287,19 @@ public final class UnixSocket implements AutoCloseable {
     }
   }
 
+  /// Takes nothing more in (`SHUT_RD`): what has already arrived can still be read, then a reader
+  /// gets the end.
+  ///
+  /// @throws LinuxException with `ENOTCONN` when there is no connection
+  public void shutdownInput() {
+    int held = fd.acquire();
+    try {
+      check(SocketCalls.shutdown(held, Constants.SHUT_RD), "shutdown SHUT_RD", fd.label());
+    } finally {
+      fd.release();
+    }
+  }
+
   /// Ends the connection in both directions (`SHUT_RDWR`), for every process that holds it. A
   /// thread that waits in [#receive] gets -1, one in [#accept] `EINVAL`; that thread then closes.
   ///

@@ -226,6 +226,26 @@ class UnixSocketTest {
   }
 
   @Test
+  void whatArrivedBeforeTheInputWasShutDownIsReadToItsEnd() {
+    UnixSocket.Pair pair = UnixSocket.pair();
+    try (UnixSocket left = pair.left();
+        UnixSocket right = pair.right()) {
+      left.send(new byte[100_000]);
+      right.shutdownInput();
+      assertThatThrownBy(() -> left.send(new byte[1])).hasMessageContaining("EPIPE");
+
+      byte[] chunk = new byte[4096];
+      int all = 0;
+      for (int got = right.fd().read(chunk, 0, chunk.length);
+          got >= 0;
+          got = right.fd().read(chunk, 0, chunk.length)) {
+        all += got;
+      }
+      assertThat(all).isEqualTo(100_000);
+    }
+  }
+
+  @Test
   void sendingToAClosedEndIsAnErrorAndNoSignal() {
     UnixSocket.Pair pair = UnixSocket.pair();
     pair.right().close();
