@@ -26,6 +26,16 @@
  *         his memory must not go on with zeroes: when this program fails, it first kills all in the
  *         cgroup folder CGROUP.
  *
+ *     relocate gather CGROUP BUSY
+ *         In the new system, when all is there: brings the container's memory together to huge pages, which
+ *         are quickly written down the next time. A page at a time, a quarter of a processor at most, and
+ *         not while anything is in the folder BUSY. May be killed at any time; must not run when the container
+ *         is to stand still.
+ *
+ *     relocate unpack ARCHIVE FOLDER
+ *         In the new system: puts the images that are in the archive into the folder, and then writes the one
+ *         that CRIU reads first to the output.
+ *
  *     relocate within CGROUP COMMAND...
  *         Runs COMMAND in the cgroup folder CGROUP, which is the root of all that it can see of cgroups.
  *
@@ -70,8 +80,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -224,6 +237,7 @@ static struct {
 #define PRESENT (1ull << 63)
 #define SWAPPED (1ull << 62)
 #define OF_FILE (1ull << 61)
+#define EXCLUSIVE (1ull << 56) /* nobody else has it */
 #define FRAME ((1ull << 55) - 1)
 
 static uint64_t zero_frame;
@@ -242,16 +256,16 @@ static void put_run(void)
     list.run.count = 0;
 }
 
-static void put_page(uint32_t pid, uint64_t address, uint64_t frame)
+static void put_pages(uint32_t pid, uint64_t address, uint64_t frame, uint32_t count)
 {
     struct run *run = &list.run;
     if (run->count == 0 || run->pid != pid || run->address + run->count * (uint64_t)PAGE != address
-        || run->frame + run->count != frame || run->count == UINT32_MAX) {
+        || run->frame + run->count != frame || run->count > UINT32_MAX - count) {
         put_run();
         *run = (struct run){.address = address, .frame = frame, .pid = pid};
     }
-    run->count++;
-    list.pages++;
+    run->count += count;
+    list.pages += count;
 }
 
 /* Everybody's page of zeroes is nobody's memory, and CRIU leaves it out. */
@@ -268,6 +282,11 @@ static void find_zero_frame(void)
     munmap((void *)page, PAGE);
 }
 
+static bool is_private(uint64_t entry)
+{
+    return (entry & PRESENT) && !(entry & OF_FILE) && (entry & FRAME) != zero_frame;
+}
+
 static void list_area(int pagemap, uint32_t pid, uint64_t from, uint64_t to)
 {
     static uint64_t entry[PIECE];
@@ -277,14 +296,17 @@ static void list_area(int pagemap, uint32_t pid, uint64_t from, uint64_t to)
         if (got < 8)
             end(FAILED, "the frames of process %" PRIu32 ": %s", pid, strerror(errno));
         pages = (uint64_t)got / 8;
-        for (uint64_t i = 0; i < pages; i++) {
-            uint64_t frame = entry[i] & FRAME;
-            if ((entry[i] & PRESENT) && !(entry[i] & OF_FILE) && frame != zero_frame)
-                put_page(pid, from + i * PAGE, frame);
-            else if (entry[i] & SWAPPED)
-                list.swapped++;
+        for (uint64_t i = 0, first; i < pages; from += (i - first) * PAGE) {
+            first = i++;
+            if (!is_private(entry[first])) {
+                list.swapped += (entry[first] & (PRESENT | SWAPPED)) == SWAPPED;
+                continue;
+            }
+            /* The next frame, with nothing else about it that differs: the most usual case, so it is quick. */
+            while (i < pages && entry[i] == entry[i - 1] + 1 && (entry[i] & FRAME) != zero_frame)
+                i++;
+            put_pages(pid, from, entry[first] & FRAME, (uint32_t)(i - first));
         }
-        from += pages * PAGE;
     }
 }
 
@@ -904,9 +926,20 @@ static void fetch(uint8_t *to, uint64_t at, uint64_t count)
 
 static void use(uint64_t at, uint64_t count)
 {
-    for (; count > 0; at++, count--)
-        if (window.users[at] < UINT8_MAX)
-            window.users[at]++;
+    static const uint8_t nobody[8], one[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    while (count > 0) {
+        uint8_t *user = window.users + at;
+        /* Pages of several processes are rare. */
+        if (count >= sizeof one && memcmp(user, nobody, sizeof nobody) == 0) {
+            memcpy(user, one, sizeof one);
+            at += sizeof one;
+            count -= sizeof one;
+            continue;
+        }
+        *user += *user < UINT8_MAX;
+        at++;
+        count--;
+    }
 }
 
 static void release(uint64_t at, uint64_t count)
@@ -1620,6 +1653,89 @@ static int drain(char **argument)
     return DONE;
 }
 
+/* ---- gather: in the new system ---- */
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* of linux/mman.h since Linux 6.1 */
+#endif
+
+enum { TOGETHER_PAGES = 512, HUGE = TOGETHER_PAGES * PAGE, IDLE = 3, BUSY_US = 200000 };
+
+static const char *busy;
+
+static void await_quiet(void)
+{
+    for (;;) {
+        DIR *folder = opendir(busy);
+        struct dirent *entry;
+        bool empty = true;
+        while (folder && (entry = readdir(folder)))
+            empty = empty && entry->d_name[0] == '.';
+        if (folder)
+            closedir(folder);
+        if (empty)
+            return;
+        usleep(BUSY_US);
+    }
+}
+
+/* All are there, of this process alone, and not together yet. */
+static bool is_scattered(const uint64_t *entry)
+{
+    bool together = (entry[0] & FRAME) % TOGETHER_PAGES == 0;
+    for (unsigned i = 0; i < TOGETHER_PAGES; i++) {
+        if ((entry[i] & (PRESENT | OF_FILE | EXCLUSIVE)) != (PRESENT | EXCLUSIVE))
+            return false;
+        together = together && (entry[i] & FRAME) == (entry[0] & FRAME) + i;
+    }
+    return !together;
+}
+
+/* Nothing is lost when it does not work. false: the process is gone. */
+static bool gather_place(int process, int pagemap, struct place place)
+{
+    uint64_t entry[TOGETHER_PAGES];
+    for (uint64_t at = (place.from + HUGE - 1) / HUGE * HUGE; at + HUGE <= place.to; at += HUGE) {
+        if (pread(pagemap, entry, sizeof entry, (off_t)(at / PAGE * 8)) != sizeof entry)
+            return false;
+        if (!is_scattered(entry))
+            continue;
+        await_quiet();
+        struct iovec huge = {(void *)(uintptr_t)at, HUGE};
+        int64_t begun = microseconds();
+        if (syscall(SYS_process_madvise, process, &huge, 1, MADV_COLLAPSE, 0) < 0 && errno == ESRCH)
+            return false;
+        usleep((useconds_t)(IDLE * (microseconds() - begun)));
+    }
+    return true;
+}
+
+static void gather_process(int pid)
+{
+    char path[64];
+    struct place place;
+    int process = (int)syscall(SYS_pidfd_open, pid, 0);
+    snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+    int pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    FILE *maps = fopen(path, "re");
+    bool here = process >= 0 && pagemap >= 0 && maps;
+    while (here && next_place(maps, &place))
+        here = !place.private || gather_place(process, pagemap, place);
+    if (maps)
+        fclose(maps);
+    close(pagemap);
+    close(process);
+}
+
+static int gather(const char *group, const char *folder)
+{
+    busy = folder;
+    setpriority(PRIO_PROCESS, 0, 19);
+    for_group(group, 0, gather_process);
+    return DONE;
+}
+
 /* ---- within ---- */
 
 static int within(const char *group, char **command)
@@ -1766,10 +1882,149 @@ static void rearm_alarms(int pid)
     free((void *)bytes);
 }
 
-static void pack(const char *images, const char *archive)
+/* ---- images in an archive ---- */
+
+/*
+ * cpio's "newc": a header of hexadecimal numbers, the name with its zero, the content; name and content filled up
+ * to four bytes. By hand, and in few large pieces, because it is done while the container stands still: a small
+ * read or write in the shared folder takes as long as a large one, and to start tar as long as all the rest.
+ */
+#define NEWC "070701"
+#define NEWC_END "TRAILER!!!"
+#define INVENTORY "inventory.img"
+
+enum { NEWC_HEADER = 110, ARCHIVE_BUFFER = 1 << 20 };
+
+static char archive_buffer[ARCHIVE_BUFFER];
+
+static FILE *open_archive(const char *path, const char *mode)
 {
-    if (run((char *[]){"/bin/busybox", "tar", "-c", "-f", (char *)archive, "-C", (char *)images, ".", NULL}) != 0)
-        end(FAILED, "the images cannot be put together");
+    FILE *file = fopen(path, mode);
+    if (!file)
+        end(FAILED, "%s: %s", path, strerror(errno));
+    setvbuf(file, archive_buffer, _IOFBF, sizeof archive_buffer);
+    return file;
+}
+
+static void put_entry(FILE *archive, const char *name, uint32_t mode, uint32_t size)
+{
+    fprintf(archive, NEWC "%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 0, mode, 0, 0, 1, 0, size, 0, 0, 0, 0,
+            (unsigned)strlen(name) + 1, 0);
+    fwrite(name, 1, strlen(name) + 1, archive);
+    fwrite("\0\0\0", 1, -(NEWC_HEADER + strlen(name) + 1) & 3, archive);
+}
+
+static void pack_file(FILE *archive, int folder, const char *name)
+{
+    static char piece[64 * 1024];
+    struct stat what;
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &what) < 0 || !S_ISREG(what.st_mode) || what.st_size > UINT32_MAX)
+        end(FAILED, "%s is no image", name);
+    put_entry(archive, name, S_IFREG | 0600, (uint32_t)what.st_size);
+    uint64_t left = (uint64_t)what.st_size;
+    while (left > 0) {
+        ssize_t got = read(fd, piece, left < sizeof piece ? left : sizeof piece);
+        if (got <= 0)
+            end(FAILED, "%s: %s", name, got < 0 ? strerror(errno) : "ended early");
+        fwrite(piece, 1, (size_t)got, archive);
+        left -= (uint64_t)got;
+    }
+    fwrite("\0\0\0", 1, -(uint64_t)what.st_size & 3, archive);
+    close(fd);
+}
+
+static void pack(const char *images, const char *path)
+{
+    FILE *archive = open_archive(path, "we");
+    DIR *folder = opendir(images);
+    struct dirent *entry;
+    if (!folder)
+        end(FAILED, "%s: %s", images, strerror(errno));
+    while ((entry = readdir(folder)))
+        if (entry->d_name[0] != '.')
+            pack_file(archive, dirfd(folder), entry->d_name);
+    closedir(folder);
+    put_entry(archive, NEWC_END, 0, 0);
+    if (ferror(archive) || fclose(archive) != 0)
+        end(FAILED, "the images cannot be put together: %s", strerror(errno));
+}
+
+static void take(FILE *archive, void *to, size_t bytes, const char *path)
+{
+    if (fread(to, 1, bytes, archive) != bytes)
+        end(MALFORMED, "%s ends early", path);
+}
+
+static uint32_t hexadecimal(const char *digits, const char *path)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < 8; i++) {
+        char c = digits[i];
+        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
+            end(MALFORMED, "%s has a header that is none", path);
+        value = value << 4 | (uint32_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return value;
+}
+
+/* The name of the next image, and how long it is; false at the end. */
+static bool next_image(FILE *archive, char name[NAME_MAX + 1], uint32_t *size, const char *path)
+{
+    char header[NEWC_HEADER], filling[3];
+    take(archive, header, sizeof header, path);
+    if (memcmp(header, NEWC, strlen(NEWC)) != 0)
+        end(MALFORMED, "%s is no archive", path);
+    *size = hexadecimal(header + 54, path);
+    uint32_t length = hexadecimal(header + 94, path);
+    if (length < 2 || length > NAME_MAX + 1)
+        end(MALFORMED, "%s has an image without a name", path);
+    take(archive, name, length, path);
+    take(archive, filling, -(NEWC_HEADER + length) & 3, path);
+    if (name[length - 1] != 0 || strlen(name) != length - 1 || name[0] == '.' || strchr(name, '/'))
+        end(MALFORMED, "%s has an image with a name that is none", path);
+    return strcmp(name, NEWC_END) != 0;
+}
+
+static void unpack_file(FILE *archive, int folder, const char *name, uint32_t size, const char *path)
+{
+    static char piece[64 * 1024];
+    char filling[3];
+    /* What waits for this one has a pipe in its place. */
+    unlinkat(folder, name, 0);
+    int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        end(FAILED, "%s: %s", name, strerror(errno));
+    for (uint32_t left = size; left > 0;) {
+        uint32_t part = left < sizeof piece ? left : sizeof piece;
+        take(archive, piece, part, path);
+        if (write(fd, piece, part) != (ssize_t)part)
+            end(FAILED, "%s: %s", name, strerror(errno));
+        left -= part;
+    }
+    take(archive, filling, -size & 3, path);
+    close(fd);
+}
+
+static int unpack(const char *path, const char *images)
+{
+    char name[NAME_MAX + 1];
+    uint32_t size;
+    FILE *archive = open_archive(path, "re");
+    int folder = open(images, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        end(FAILED, "%s: %s", images, strerror(errno));
+    while (next_image(archive, name, &size, path))
+        unpack_file(archive, folder, name, size, path);
+    fclose(archive);
+    close(folder);
+    size_t length;
+    char inventory[PATH_MAX];
+    snprintf(inventory, sizeof inventory, "%s/" INVENTORY, images);
+    char *bytes = slurp(inventory, sizeof archive_buffer, &length);
+    if (write(1, bytes, length) != (ssize_t)length)
+        end(FAILED, "the output: %s", strerror(errno));
+    return DONE;
 }
 
 /* CRIU has written all down, and would let the processes go on at its end. */
@@ -1881,6 +2136,10 @@ int main(int count, char **arguments)
         return compare(arguments[2], arguments[3]);
     if (count == 9 && !strcmp(arguments[1], "drain"))
         return drain(arguments + 2);
+    if (count == 4 && !strcmp(arguments[1], "gather"))
+        return gather(arguments[2], arguments[3]);
+    if (count == 4 && !strcmp(arguments[1], "unpack"))
+        return unpack(arguments[2], arguments[3]);
     if (count > 3 && !strcmp(arguments[1], "within"))
         return within(arguments[2], arguments + 3);
     if (count == 1 && getenv("CRTOOLS_SCRIPT_ACTION"))
@@ -1888,6 +2147,8 @@ int main(int count, char **arguments)
     fprintf(stderr, "usage: relocate pages CGROUP FILE\n"
                     "       relocate compare CGROUP FILE\n"
                     "       relocate drain IMAGES PAGES ADDRESS BYTES SPLIT FREED CGROUP\n"
+                    "       relocate gather CGROUP BUSY\n"
+                    "       relocate unpack ARCHIVE FOLDER\n"
                     "       relocate within CGROUP COMMAND...\n"
                     "       relocate, as --action-script of criu\n");
     return USAGE;

@@ -619,8 +619,21 @@ public final class VirtualMachine implements AutoCloseable {
   /// @param mac its own address
   /// @param queue a queue of the port
   public void addCard(String id, String mac, Fd queue) {
-    execute("getfd", Map.of("fdname", id), queue);
-    execute("netdev_add", Map.of("type", "tap", "id", id, "fd", id));
+    addCard(id, mac, queue, Map.of("type", "tap", "id", id, "fd", id));
+  }
+
+  /// Plugs in a network card that is connected to one of another machine, which has the other end
+  /// of `socket` (QEMU's `NetdevSocketOptions`).
+  ///
+  /// @param socket a connected stream socket; the machine gets a copy
+  /// @throws TroubleException when it is refused; nothing is left of it then
+  public void addLink(String id, String mac, Fd socket) {
+    addCard(id, mac, socket, Map.of("type", "socket", "id", id, "fd", id));
+  }
+
+  private void addCard(String id, String mac, Fd fd, Map<String, Object> backend) {
+    execute("getfd", Map.of("fdname", id), fd);
+    execute("netdev_add", backend);
     Map<String, Object> card = new LinkedHashMap<>(PLAIN_CARD);
     card.putAll(Map.of("netdev", id, "mac", mac, "romfile", ""));
     try {

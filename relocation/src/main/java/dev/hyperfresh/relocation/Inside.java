@@ -1,6 +1,7 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.time.Duration;
@@ -64,6 +65,14 @@ record Inside(OsVm os, ContainerSpec spec) {
   void network(Optional<Fd> queue) {
     queue.ifPresent(fd -> os.vm().addCard(card(), spec.mac(), fd));
     order(LIMIT, queue.isPresent() ? List.of("network", spec.mac()) : List.of("network"));
+  }
+
+  /// As [#network], with a card that is connected to one in another OS.
+  ///
+  /// @param socket one end of the connection; it is copied
+  void network(UnixSocket socket) {
+    os.vm().addLink(card(), spec.mac(), socket.fd());
+    order(LIMIT, List.of("network", spec.mac()));
   }
 
   /// The card works from now on.
@@ -142,10 +151,15 @@ record Inside(OsVm os, ContainerSpec spec) {
         ready);
   }
 
-  /// After [#freezing], where memory is copied: all that was written down goes into the container's
-  /// folder.
+  /// After [#freezing], where memory is copied: all that was written down goes to the OS that waits
+  /// for it.
   void pack() {
     order(COPY_LIMIT, List.of("pack"));
+  }
+
+  /// How much [#pack] has sent, in bytes; in whole KiB.
+  long packedBytes() {
+    return Long.parseLong(order(LIMIT, List.of("packed"))) << 10;
   }
 
   /// It goes on after [#freezing].

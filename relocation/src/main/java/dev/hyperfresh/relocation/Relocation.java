@@ -127,6 +127,10 @@ final class Relocation {
       window = Optional.of(memory);
       undo.push(() -> attempt(to, () -> to.detach(memory)));
     }
+    if (transport != Transport.MAPPED) {
+      undo.push(this::cutLink);
+      CopyLink.connect(container.spec(), from, to);
+    }
     container.port().ifPresent(port -> undo.push(port::dropSpare));
     undo.push(() -> attempt(to, fresh::remove));
     fresh.network(container.port().map(Tap::spare));
@@ -287,8 +291,16 @@ final class Relocation {
     }
   }
 
+  private void cutLink() {
+    var _ = attempt(from, () -> CopyLink.cutFrom(container.spec(), from));
+    var _ = attempt(to, () -> CopyLink.cutTo(container.spec(), to));
+  }
+
   private void retire() {
     undo.clear();
+    if (transport != Transport.MAPPED) {
+      cutLink();
+    }
     // Its frames are the old OS's own from then on.
     container.forgetFreed();
     restoring.ifPresent(Line::close);
@@ -335,9 +347,21 @@ final class Relocation {
   }
 
   private long copiedBytes() {
+    if (transport != Transport.MAPPED) {
+      return packedBytes();
+    }
     try (Stream<Path> files = Files.list(container.images())) {
       return files.mapToLong(file -> file.toFile().length()).sum();
     } catch (IOException e) {
+      return 0;
+    }
+  }
+
+  private long packedBytes() {
+    try {
+      return old.packedBytes();
+    } catch (TroubleException | NumberFormatException e) {
+      LOG.log(System.Logger.Level.DEBUG, "how much was copied", e);
       return 0;
     }
   }

@@ -6,8 +6,8 @@ import java.util.Locale;
 public enum Transport {
   /// The old OS's memory is a window in the new one; pages come when the container runs there.
   MAPPED,
-  /// It is written down with everything else while the container stands still, copied and read
-  /// back: the ordinary way, to compare with.
+  /// It is written down with everything else while the container stands still, sent through a
+  /// network to the other OS and read back: the ordinary way, to compare with.
   COPIED,
   /// As [#COPIED], but read back when the container runs, by CRIU's own `lazy-pages`: to compare
   /// with.

@@ -45,6 +45,9 @@ record UnfinishedMove(
           os.vm().clearPort(in(os).line(Inside.FREEZE));
           in(os).thaw();
           in(os).silence(false);
+          if (move.transport() != Transport.MAPPED) {
+            CopyLink.cutFrom(spec, os);
+          }
         });
     clearNew();
     fresh().ifPresent(os -> in(os).clear());
@@ -95,6 +98,9 @@ record UnfinishedMove(
         .ifPresent(os -> {
           os.vm().clearPort(in(os).line(Inside.FREEZE));
           in(os).clear();
+          if (move.transport() != Transport.MAPPED) {
+            CopyLink.cutFrom(spec, os);
+          }
         });
   }
 
@@ -104,6 +110,9 @@ record UnfinishedMove(
         .ifPresent(os -> {
           os.vm().clearPort(in(os).line(Inside.RESTORE));
           os.clear(move.window());
+          if (move.transport() != Transport.MAPPED) {
+            CopyLink.cutTo(spec, os);
+          }
         });
   }
 }

@@ -15,13 +15,17 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -34,6 +38,11 @@ class DrainTest {
   private static final int MUTANTS = 300;
   private static final int LIMIT_SECONDS = 120;
   private static final int HEADER_BYTES = 24;
+
+  /// Of the first image in an archive, in `newc`.
+  private static final int NAME_OFFSET = 110;
+
+  private static final int HEADER_AND_NAME_BYTES = NAME_OFFSET + 10;
 
   /// Of `enum outcome` in `relocate.c`.
   private static final int MALFORMED = 3;
@@ -48,7 +57,7 @@ class DrainTest {
   @BeforeAll
   static void compile() throws Exception {
     require(Host.effectiveUid() == 0, "page faults of other processes are handled by root alone");
-    for (String name : List.of("/os/relocate.c", "/drain_test.c")) {
+    for (String name : List.of("/os/relocate.c", "/drain_test.c", "/gather_test.c")) {
       Path source = programs.resolve(name.substring(name.lastIndexOf('/') + 1));
       try (InputStream in = DrainTest.class.getResourceAsStream(name)) {
         Files.write(source, in == null ? new byte[0] : in.readAllBytes());
@@ -161,6 +170,120 @@ class DrainTest {
       return new Run(process.exitValue(), rest);
     } finally {
       process.destroyForcibly();
+    }
+  }
+
+  /// What comes out of an archive is what went in; one that is cut off, or claims what cannot be,
+  /// is refused, and nothing is made outside of the folder.
+  @Test
+  void archivesThatAreDamagedAreRefused() throws Exception {
+    Random random = new Random(20_261_128);
+    Path images = Files.createDirectory(folder.resolve("images"));
+    Files.write(images.resolve("inventory.img"), "first".getBytes(StandardCharsets.US_ASCII));
+    Files.write(images.resolve("files.img"), HexFormat.of().parseHex("1943565438313056"));
+    Files.write(images.resolve("empty.img"), new byte[0]);
+    byte[] large = new byte[300_001];
+    random.nextBytes(large);
+    Files.write(images.resolve("large.img"), large);
+    Path archive = folder.resolve("all.cpio");
+    assertThat(pack(images, archive).said()).isEmpty();
+    Path outside = Files.createDirectories(folder.resolve("new"));
+    Path fresh = outside.resolve("images");
+
+    assertThat(unpack(archive, fresh)).isEqualTo(new Run(0, "first"));
+    assertThat(contents(fresh)).isEqualTo(contents(images));
+
+    byte[] good = Files.readAllBytes(archive);
+    Set<Integer> outcomes = new TreeSet<>();
+    for (int i = 0; i < MUTANTS; i++) {
+      byte[] bad = good.clone();
+      switch (i % 3) {
+        case 0 -> bad = Arrays.copyOf(bad, random.nextInt(bad.length));
+        case 1 -> bad[random.nextInt(HEADER_AND_NAME_BYTES)] ^= (byte) (1 + random.nextInt(255));
+        default -> bad[NAME_OFFSET + random.nextInt(9)] = (byte) (i % 2 == 0 ? '/' : '.');
+      }
+      Files.write(archive, bad);
+      outcomes.add(unpack(archive, fresh).code());
+      try (Stream<Path> beside = Files.list(outside)) {
+        assertThat(beside.toList()).containsExactly(fresh);
+      }
+    }
+    assertThat(outcomes).contains(MALFORMED).allMatch(code -> code <= LAST_OUTCOME);
+  }
+
+  /// As CRIU's script does when all is written down.
+  private Run pack(Path images, Path archive) throws Exception {
+    return run(
+        folder,
+        List.of(
+            "env",
+            "CRTOOLS_SCRIPT_ACTION=post-dump",
+            "HF_HOOK=post-dump",
+            "HF_PACKED=" + archive,
+            "CRTOOLS_IMAGE_DIR=" + images,
+            programs.resolve("relocate").toString()));
+  }
+
+  /// Into a folder that is made anew.
+  private Run unpack(Path archive, Path fresh) throws Exception {
+    if (Files.exists(fresh)) {
+      for (Path image : contents(fresh).keySet()) {
+        Files.delete(fresh.resolve(image));
+      }
+      Files.delete(fresh);
+    }
+    Files.createDirectory(fresh);
+    return run(
+        folder,
+        List.of(
+            programs.resolve("relocate").toString(),
+            "unpack",
+            archive.toString(),
+            fresh.toString()));
+  }
+
+  private static Map<Path, String> contents(Path images) throws Exception {
+    Map<Path, String> contents = new TreeMap<>();
+    try (Stream<Path> files = Files.list(images)) {
+      for (Path file : files.toList()) {
+        contents.put(file.getFileName(), HexFormat.of().formatHex(Files.readAllBytes(file)));
+      }
+    }
+    return contents;
+  }
+
+  /// Not while somebody is being moved; then all of it, and nothing in it changes.
+  @Test
+  void memoryIsGatheredWhenNobodyIsBeingMoved() throws Exception {
+    Path busy = Files.createDirectory(folder.resolve("busy"));
+    Path moved = Files.createFile(busy.resolve("c1"));
+    Process program = new ProcessBuilder(programs.resolve("gather_test").toString()).start();
+    Process gather = null;
+    try (BufferedReader said = program.inputReader(StandardCharsets.US_ASCII);
+        OutputStream input = program.getOutputStream()) {
+      assertThat(said.readLine()).isEqualTo("ready");
+      Path group = Files.createDirectory(folder.resolve("group"));
+      Files.writeString(group.resolve("cgroup.procs"), program.pid() + "\n");
+      gather =
+          new ProcessBuilder(
+                  programs.resolve("relocate").toString(),
+                  "gather",
+                  group.toString(),
+                  busy.toString())
+              .inheritIO()
+              .start();
+      assertThat(gather.waitFor(1, TimeUnit.SECONDS)).isFalse();
+      Files.delete(moved);
+      assertThat(gather.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)).isTrue();
+      assertThat(gather.exitValue()).isZero();
+      input.write('\n');
+      input.flush();
+      assertThat(said.readLine()).isEqualTo("8192");
+    } finally {
+      program.destroyForcibly();
+      if (gather != null) {
+        gather.destroyForcibly();
+      }
     }
   }
 
