@@ -58,7 +58,7 @@ write_archive() {
     file usr/lib/hyperfresh/agent 0100755 "$work/agent"
     for name in relocate obstacles; do file "usr/lib/hyperfresh/$name" 0100755 "$work/$name"; done
     link usr/lib/hyperfresh/bin/tar ../relocate
-    for name in setup rehearse container; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
+    for name in setup rehearse container tasks; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
     file bin/busybox 0100755 "$busybox"
     while IFS= read -r name; do
         link "bin/$name" busybox

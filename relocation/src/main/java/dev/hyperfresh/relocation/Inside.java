@@ -32,7 +32,7 @@ record Inside(OsVm os, ContainerSpec spec) {
     command.add(words.getFirst());
     command.add(spec.name());
     command.addAll(words.subList(1, words.size()));
-    Agent.Exited end = os.vm().runToEnd(command, limit);
+    Agent.Exited end = os.runToEnd(command, limit);
     if (end.status() != 0) {
       throw new TroubleException(
           "OS "
@@ -222,7 +222,7 @@ record Inside(OsVm os, ContainerSpec spec) {
                 spec.name(),
                 OsVm.CONTAINERS + "/" + spec.name() + "/" + file));
     words.addAll(command);
-    return os.vm().runToEnd(words, limit);
+    return os.runToEnd(words, limit);
   }
 
   /// Asks the container to end, and ends it when it has not done so within `patience`.

@@ -38,6 +38,7 @@ public final class OsReleases {
               "/os/setup",
               "/os/rehearse",
               "/os/container",
+              "/os/tasks",
               "/os/relocate.c",
               "/os/obstacles.c",
               "/image/archive.sh",

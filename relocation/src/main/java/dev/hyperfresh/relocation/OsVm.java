@@ -6,6 +6,7 @@ import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.machine.AgentException;
 import dev.hyperfresh.machine.VirtualMachine;
 import dev.hyperfresh.qemu.HostProcess;
@@ -17,6 +18,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -54,6 +56,9 @@ public final class OsVm implements AutoCloseable {
   private static final Duration BOOT_LIMIT = Duration.ofMinutes(4);
 
   private static final Duration SET_UP_LIMIT = Duration.ofSeconds(60);
+
+  /// How long an OS in which something does not end may take to say where.
+  private static final Duration TELL_LIMIT = Duration.ofSeconds(15);
 
   /// `acpi_no_memhotplug`: memory of an older OS that is plugged in is not to become memory of this
   /// kernel.
@@ -143,11 +148,33 @@ public final class OsVm implements AutoCloseable {
   /// What fails here fails again with a container, and is told then.
   private static void rehearse(String name, VirtualMachine vm) {
     try {
-      vm.run(List.of(PROGRAMS + "/rehearse"), SET_UP_LIMIT);
+      Agent.Exited end = runToEnd(vm, List.of(PROGRAMS + "/rehearse"), SET_UP_LIMIT);
+      if (end.status() != 0) {
+        throw new TroubleException(end.tail().strip());
+      }
     } catch (TroubleException e) {
       System.getLogger(OsVm.class.getName())
           .log(System.Logger.Level.WARNING, "OS " + name + " has not rehearsed a relocation", e);
     }
+  }
+
+  private static Agent.Exited runToEnd(VirtualMachine vm, List<String> command, Duration limit) {
+    try {
+      return vm.runToEnd(command, limit);
+    } catch (TroubleException e) {
+      if (e.getCause() instanceof TimeoutException) {
+        vm.attempted(() -> vm.runToEnd(List.of(PROGRAMS + "/tasks"), TELL_LIMIT));
+      }
+      throw e;
+    }
+  }
+
+  /// Runs a program in the OS itself, as root, to its end, whatever that is. When it does not end,
+  /// what all tasks in the OS wait for is in the log of its console.
+  ///
+  /// @throws TroubleException when it cannot be started, or does not end within `limit`
+  Agent.Exited runToEnd(List<String> command, Duration limit) {
+    return runToEnd(vm, command, limit);
   }
 
   private static Path fileSocket(String name, Path sockets) {

@@ -39,6 +39,8 @@ class DrainTest {
   private static final int LIMIT_SECONDS = 120;
   private static final int HEADER_BYTES = 24;
 
+  private static final int MADV_COLLAPSE_SINCE = 6001;
+
   /// Of the first image in an archive, in `newc`.
   private static final int NAME_OFFSET = 110;
 
@@ -255,6 +257,9 @@ class DrainTest {
   /// Not while somebody is being moved; then all of it, and nothing in it changes.
   @Test
   void memoryIsGatheredWhenNobodyIsBeingMoved() throws Exception {
+    String[] kernel = System.getProperty("os.version").split("[.-]");
+    int version = Integer.parseInt(kernel[0]) * 1000 + Integer.parseInt(kernel[1]);
+    require(version >= MADV_COLLAPSE_SINCE, "MADV_COLLAPSE came with Linux 6.1");
     Path busy = Files.createDirectory(folder.resolve("busy"));
     Path moved = Files.createFile(busy.resolve("c1"));
     Process program = new ProcessBuilder(programs.resolve("gather_test").toString()).start();

@@ -169,7 +169,11 @@ class RelocationTest {
         // What has left is given back to the host.
         assertThat(left.populatedBytes()).isLessThan(before - ((long) MEBIBYTES << 20) * 3 / 4);
         assertThat(systems().container("c1").os().name()).isEqualTo(to);
-        assertThat(systems().log("c1")).contains("on " + client.kernel());
+        String kernel = client.kernel();
+        Workshop.await(
+            "a line from the new kernel",
+            Duration.ofSeconds(20),
+            () -> systems().log("c1").contains("on " + kernel));
         assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
       }
     }
