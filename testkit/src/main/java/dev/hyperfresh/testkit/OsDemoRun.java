@@ -126,7 +126,10 @@ final class OsDemoRun {
   private record Compared(double outageMs, double drainMibS) {}
 
   private Compared compare(Served one) {
-    out.println("  " + one.name() + " moves in the ordinary way, there and back, to compare");
+    out.printf(
+        "  %s moves in the ordinary way, there and back, to compare; %d MiB by TCP, which takes a"
+            + " while%n",
+        one.name(), one.mebibytes());
     one.client().takeLongestMs();
     var _ = moved(one, "os2", Transport.COPIED);
     double outage = one.client().takeLongestMs();
@@ -171,7 +174,7 @@ final class OsDemoRun {
       print(one, record, outage, noise, move);
       out.printf(
           Locale.ROOT,
-          "    the ordinary way: a dump, a copy and a restore kept the client waiting %.0f ms, %.1f"
+          "    the ordinary way: a dump, a copy by TCP and a restore kept the client waiting %.0f ms, %.1f"
               + " times as long; CRIU's own daemon fetched %.1f MiB/s%n",
           ordinary.outageMs(),
           ordinary.outageMs() / outage,
