@@ -28,7 +28,7 @@
  *
  *     relocate gather CGROUP BUSY
  *         In the new system, when all is there: brings the container's memory together to huge pages, which
- *         are quickly written down the next time. A page at a time, a quarter of a processor at most, and
+ *         are quickly written down the next time. One at a time, a quarter of a processor at most, and
  *         not while anything is in the folder BUSY. May be killed at any time; must not run when the container
  *         is to stand still.
  *

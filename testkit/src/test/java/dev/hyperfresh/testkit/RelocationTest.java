@@ -209,7 +209,13 @@ class RelocationTest {
     Path bundle = ContainerBundle.build(WORKSPACE.state().resolve("no-program"), 1, 0);
     Files.delete(bundle.resolve("rootfs/bin/app"));
     ContainerSpec broken = new ContainerSpec("c2", bundle, Optional.empty());
-    assertRefused(Problem.CONTAINER_START, () -> systems().run(broken, "older", Progress.NONE));
+    assertThatThrownBy(() -> systems().run(broken, "older", Progress.NONE))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> {
+              assertThat(e.problem()).isEqualTo(Problem.CONTAINER_START);
+              assertThat(e.detail()).contains("runc:", "/bin/app");
+            });
     assertThat(systems().containers()).hasSize(1);
 
     OsRelease good = older.release();
