@@ -1659,7 +1659,7 @@ static int drain(char **argument)
 #define MADV_COLLAPSE 25 /* of linux/mman.h since Linux 6.1 */
 #endif
 
-enum { TOGETHER_PAGES = 512, HUGE = TOGETHER_PAGES * PAGE, IDLE = 3, BUSY_US = 200000 };
+enum { HUGE_PAGES = 512, HUGE = HUGE_PAGES * PAGE, IDLE = 3, BUSY_US = 200000 };
 
 static const char *busy;
 
@@ -1682,8 +1682,8 @@ static void await_quiet(void)
 /* All are there, of this process alone, and not together yet. */
 static bool is_scattered(const uint64_t *entry)
 {
-    bool together = (entry[0] & FRAME) % TOGETHER_PAGES == 0;
-    for (unsigned i = 0; i < TOGETHER_PAGES; i++) {
+    bool together = (entry[0] & FRAME) % HUGE_PAGES == 0;
+    for (unsigned i = 0; i < HUGE_PAGES; i++) {
         if ((entry[i] & (PRESENT | OF_FILE | EXCLUSIVE)) != (PRESENT | EXCLUSIVE))
             return false;
         together = together && (entry[i] & FRAME) == (entry[0] & FRAME) + i;
@@ -1694,7 +1694,7 @@ static bool is_scattered(const uint64_t *entry)
 /* Nothing is lost when it does not work. false: the process is gone. */
 static bool gather_place(int process, int pagemap, struct place place)
 {
-    uint64_t entry[TOGETHER_PAGES];
+    uint64_t entry[HUGE_PAGES];
     for (uint64_t at = (place.from + HUGE - 1) / HUGE * HUGE; at + HUGE <= place.to; at += HUGE) {
         if (pread(pagemap, entry, sizeof entry, (off_t)(at / PAGE * 8)) != sizeof entry)
             return false;

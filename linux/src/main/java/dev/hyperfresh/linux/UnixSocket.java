@@ -279,12 +279,7 @@ public final class UnixSocket implements AutoCloseable {
   ///
   /// @throws LinuxException with `ENOTCONN` when there is no connection
   public void shutdownOutput() {
-    int held = fd.acquire();
-    try {
-      check(SocketCalls.shutdown(held, Constants.SHUT_WR), "shutdown SHUT_WR", fd.label());
-    } finally {
-      fd.release();
-    }
+    shutdown(Constants.SHUT_WR, "shutdown SHUT_WR");
   }
 
   /// Takes nothing more in (`SHUT_RD`): what has already arrived can still be read, then a reader
@@ -292,12 +287,7 @@ public final class UnixSocket implements AutoCloseable {
   ///
   /// @throws LinuxException with `ENOTCONN` when there is no connection
   public void shutdownInput() {
-    int held = fd.acquire();
-    try {
-      check(SocketCalls.shutdown(held, Constants.SHUT_RD), "shutdown SHUT_RD", fd.label());
-    } finally {
-      fd.release();
-    }
+    shutdown(Constants.SHUT_RD, "shutdown SHUT_RD");
   }
 
   /// Ends the connection in both directions (`SHUT_RDWR`), for every process that holds it. A
@@ -305,9 +295,13 @@ public final class UnixSocket implements AutoCloseable {
   ///
   /// @throws LinuxException with `ENOTCONN` when there is no connection
   public void shutdown() {
+    shutdown(Constants.SHUT_RDWR, "shutdown");
+  }
+
+  private void shutdown(int how, String call) {
     int held = fd.acquire();
     try {
-      check(SocketCalls.shutdown(held, Constants.SHUT_RDWR), "shutdown", fd.label());
+      check(SocketCalls.shutdown(held, how), call, fd.label());
     } finally {
       fd.release();
     }

@@ -127,7 +127,7 @@ final class Relocation {
       window = Optional.of(memory);
       undo.push(() -> attempt(to, () -> to.detach(memory)));
     }
-    if (transport != Transport.MAPPED) {
+    if (transport.isCopied()) {
       undo.push(this::cutLink);
       CopyLink.connect(container.spec(), from, to);
     }
@@ -164,7 +164,7 @@ final class Relocation {
     freeze.ok();
     freeze.await("post-dump");
     phase("freeze");
-    if (transport != Transport.MAPPED) {
+    if (transport.isCopied()) {
       old.pack();
       phase("copy");
     }
@@ -298,7 +298,7 @@ final class Relocation {
 
   private void retire() {
     undo.clear();
-    if (transport != Transport.MAPPED) {
+    if (transport.isCopied()) {
       cutLink();
     }
     // Its frames are the old OS's own from then on.
@@ -347,7 +347,7 @@ final class Relocation {
   }
 
   private long copiedBytes() {
-    if (transport != Transport.MAPPED) {
+    if (transport.isCopied()) {
       return packedBytes();
     }
     try (Stream<Path> files = Files.list(container.images())) {

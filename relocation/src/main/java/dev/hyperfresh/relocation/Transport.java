@@ -13,6 +13,11 @@ public enum Transport {
   /// with.
   COPIED_LAZILY;
 
+  /// Whether everything goes through a [CopyLink] while the container stands still.
+  boolean isCopied() {
+    return this != MAPPED;
+  }
+
   /// The word for it in orders and records.
   public String label() {
     return name().toLowerCase(Locale.ROOT).replace('_', '-');

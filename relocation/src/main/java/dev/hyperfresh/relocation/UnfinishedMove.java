@@ -45,7 +45,7 @@ record UnfinishedMove(
           os.vm().clearPort(in(os).line(Inside.FREEZE));
           in(os).thaw();
           in(os).silence(false);
-          if (move.transport() != Transport.MAPPED) {
+          if (move.transport().isCopied()) {
             CopyLink.cutFrom(spec, os);
           }
         });
@@ -98,7 +98,7 @@ record UnfinishedMove(
         .ifPresent(os -> {
           os.vm().clearPort(in(os).line(Inside.FREEZE));
           in(os).clear();
-          if (move.transport() != Transport.MAPPED) {
+          if (move.transport().isCopied()) {
             CopyLink.cutFrom(spec, os);
           }
         });
@@ -110,7 +110,7 @@ record UnfinishedMove(
         .ifPresent(os -> {
           os.vm().clearPort(in(os).line(Inside.RESTORE));
           os.clear(move.window());
-          if (move.transport() != Transport.MAPPED) {
+          if (move.transport().isCopied()) {
             CopyLink.cutTo(spec, os);
           }
         });
