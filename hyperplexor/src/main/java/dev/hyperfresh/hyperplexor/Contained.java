@@ -2,7 +2,9 @@ package dev.hyperfresh.hyperplexor;
 
 import java.util.function.Supplier;
 
-/// Steps whose failure must not change what happens next: it is logged, and that is all.
+/// Steps whose failure must not change what happens next: it is logged, and that is all. Errors of
+/// the virtual machine are such failures too: a class that cannot be loaded must not keep a guest
+/// from being continued.
 final class Contained {
   private static final System.Logger LOG = System.getLogger(Contained.class.getName());
 
@@ -26,7 +28,7 @@ final class Contained {
   static <T> T get(String what, Supplier<T> step, T otherwise) {
     try {
       return step.get();
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
       LOG.log(System.Logger.Level.WARNING, what + " failed", e);
       return otherwise;
     }

@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.Tap;
@@ -44,8 +45,6 @@ final class Guest implements Movable {
   private static final int MAILBOX_LIMIT = 10_000;
 
   private static final Duration MAX_PATIENCE = Duration.ofDays(1);
-  static final String TAKEN_BACK = "taken back";
-  private static final String STANDS = "stands: ";
 
   private final GuestSpec spec;
   private final Hypervisor hypervisor;
@@ -65,13 +64,9 @@ final class Guest implements Movable {
   private final ExecutorService thread;
   private final Consumer<Guest> changed;
   private final AtomicBoolean replacing = new AtomicBoolean();
+  private final Hosting hosting;
   private int generation;
   private boolean deleted;
-
-  /// Whether the instance alone holds the guest's state and does not go on.
-  private boolean standing;
-
-  private @Nullable Instance instance;
   private volatile GuestView view;
 
   Guest(
@@ -126,7 +121,50 @@ final class Guest implements Movable {
     this.thread =
         Executors.newSingleThreadExecutor(
             Thread.ofPlatform().name("hf-guest-" + spec.name()).daemon().factory());
+    this.hosting = new Hosting(new Home());
     this.view = view(GuestView.State.STARTING, "");
+  }
+
+  /// The guest as its hosting needs it.
+  private final class Home implements Hosting.Home {
+    @Override
+    public void publish(GuestView.State state, String detail) {
+      Guest.this.publish(state, detail);
+    }
+
+    @Override
+    public void write(Instance running, Optional<Instance> waiting, Optional<String> doubt) {
+      new GuestFile(
+              spec,
+              accelerator,
+              createdAt,
+              confinement.user(),
+              GuestFile.Tenant.of(running),
+              waiting.map(GuestFile.Tenant::of),
+              doubt,
+              adopted)
+          .write(files);
+    }
+
+    @Override
+    public void gone() {
+      GuestFile.remove(files);
+    }
+
+    @Override
+    public Optional<Boolean> hasRun(int which) {
+      return hypervisor.hasRun(files, which);
+    }
+
+    @Override
+    public BlockingQueue<InstanceEvent> mailbox() {
+      return mailbox;
+    }
+
+    @Override
+    public String name() {
+      return spec.name();
+    }
   }
 
   @Override
@@ -168,6 +206,11 @@ final class Guest implements Movable {
   @Override
   public BlockingQueue<InstanceEvent> mailbox() {
     return mailbox;
+  }
+
+  @Override
+  public void heard(List<InstanceEvent> events) {
+    hosting.heard(events);
   }
 
   @Override
@@ -223,53 +266,39 @@ final class Guest implements Movable {
             confinement.user(),
             GuestFile.Tenant.expected(generation, release),
             Optional.empty(),
+            Optional.empty(),
             adopted)
         .write(files);
-    instance = hypervisor.start(launch);
+    hosting.adopt(hypervisor.start(launch));
     writeDown(Optional.empty());
     publish(GuestView.State.RUNNING, "");
   }
 
-  /// Guest's thread: takes over the instance that ran the guest under an earlier daemon, and makes
-  /// sure that it runs it now, unless that is in doubt.
+  /// Guest's thread: takes over the instance that an earlier daemon left, and has it go on where
+  /// that is certain to be right.
   ///
-  /// @param handingOver whether a hand-over may be under way that would stop it a moment later
+  /// @param survivor what is left of the guest, and what is known of what is not
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not answer; nothing was changed
   void takeBack(
-      Release release, GuestFile.Tenant process, int lastGeneration, boolean handingOver) {
-    attach(release, process, lastGeneration);
-    Instance survivor = running();
-    try {
-      if (handingOver || !survivor.runsGuest()) {
-        survivor.takeBack();
-      }
-    } catch (HyperFreshException e) {
-      if (e.problem() != Problem.REPLACE_STANDS) {
-        throw e;
-      }
-      stand(e.detail());
-      return;
-    }
-    publish(GuestView.State.RUNNING, TAKEN_BACK);
-  }
-
-  /// Guest's thread: takes over the instance and leaves it as it stands.
-  void takeBackStanding(Release release, GuestFile.Tenant process, int lastGeneration, String why) {
-    attach(release, process, lastGeneration);
-    stand(why);
-  }
-
-  private void attach(Release release, GuestFile.Tenant process, int lastGeneration) {
-    generation = process.generation() - 1;
-    instance = hypervisor.attach(launch(release, endpoints.queues()), process.pid());
+      Release release, Verdict.Kept survivor, Optional<String> doubt, int lastGeneration) {
+    generation = survivor.authority().generation() - 1;
+    Instance attached =
+        hypervisor.attach(launch(release, endpoints.queues()), survivor.authority().pid());
     generation = lastGeneration;
-    writeDown(Optional.empty());
+    try {
+      hosting.takeBack(attached, survivor.targetIsGone(), survivor.targetRan(), doubt);
+    } catch (RuntimeException | Error e) {
+      hosting.letGo();
+      Contained.run("letting go of " + spec.name(), attached::close);
+      throw e;
+    }
   }
 
   /// Guest's thread: takes over the instance that something else started.
   void takeOver(Release release, int pid, String remarks) {
     Instance foreign = hypervisor.attach(launch(release, endpoints.queues()), pid);
-    instance = foreign;
-    if (!foreign.runsGuest()) {
+    hosting.adopt(foreign);
+    if (!foreign.runState().isLive()) {
       throw Problem.ADOPT_REFUSED.because("The guest does not run any more.");
     }
     writeDown(Optional.empty());
@@ -278,8 +307,7 @@ final class Guest implements Movable {
 
   /// Guest's thread: lets go of an instance that could not be taken over; it goes on as it was.
   void leaveAlone() {
-    Instance foreign = instance;
-    instance = null;
+    Instance foreign = hosting.letGo();
     if (foreign != null) {
       foreign.close();
     }
@@ -288,18 +316,22 @@ final class Guest implements Movable {
 
   @Override
   public void writeDown(Optional<Instance> waiting) {
-    Instance current = instance;
-    if (current != null) {
-      new GuestFile(
-              spec,
-              accelerator,
-              createdAt,
-              confinement.user(),
-              GuestFile.Tenant.of(current),
-              waiting.map(GuestFile.Tenant::of),
-              adopted)
-          .write(files);
-    }
+    hosting.write(waiting);
+  }
+
+  @Override
+  public Optional<Boolean> hasRun(int which) {
+    return hypervisor.hasRun(files, which);
+  }
+
+  /// Guest's thread: why it stands, when somebody may have run it since.
+  Optional<String> doubt() {
+    return hosting.doubt();
+  }
+
+  /// Guest's thread: as [Hosting#hindrance].
+  Optional<String> hindrance() {
+    return hosting.hindrance();
   }
 
   /// Guest's thread: what another daemon would need of the guest; still owned by this object.
@@ -361,7 +393,7 @@ final class Guest implements Movable {
 
   @Override
   public Instance running() {
-    Instance current = instance;
+    Instance current = hosting.instance();
     if (current == null || view.state() == GuestView.State.STOPPED) {
       throw Problem.GUEST_STATE.because(
           "Guest " + spec.name() + " is " + view.state().name().toLowerCase(Locale.ROOT) + ".");
@@ -371,59 +403,37 @@ final class Guest implements Movable {
 
   @Override
   public void adopt(Instance next) {
-    instance = next;
-    standing = false;
+    hosting.adopt(next);
   }
 
   @Override
   public void goOn() {
-    settle();
-    if (view.state() == GuestView.State.REPLACING) {
-      publish(GuestView.State.RUNNING, "");
-    }
+    hosting.goOn();
   }
 
   @Override
-  public void stand(String why) {
-    standing = true;
-    publish(GuestView.State.RUNNING, STANDS + why);
-    settle();
+  public void stand(String why, Optional<Instance> target) {
+    hosting.stand(why, target);
   }
 
-  /// Guest's thread: continues a guest that stands because its hypervisor did not answer or would
-  /// not go on. Does nothing to one that runs.
-  ///
-  /// @throws HyperFreshException [Problem#REPLACE_STANDS] when it still does not go on,
-  ///   [Problem#REPLACE_LOST] when its hypervisor has ended
-  void resume() {
-    Instance current = running();
-    if (standing || !current.runsGuest()) {
-      current.takeBack();
-      standing = false;
-      publish(GuestView.State.RUNNING, "");
-    }
+  @Override
+  public void stayInDoubt(String why) {
+    hosting.stayInDoubt(why);
+  }
+
+  @Override
+  public void carryOut(InstanceEvent asked) {
+    hosting.carryOut(asked);
   }
 
   @Override
   public void giveUp(String detail) {
-    Instance current = instance;
-    if (current != null && !Contained.run("killing the process of " + spec.name(), current::kill)) {
-      publish(GuestView.State.RUNNING, detail + "; process " + current.pid() + " is still there");
-      return;
-    }
-    release(detail);
+    hosting.giveUp(detail);
   }
 
-  /// The process of the instance is gone.
-  private void release(String detail) {
-    Instance current = instance;
-    if (current != null) {
-      Contained.run("closing an instance of " + spec.name(), current::close);
-    }
-    instance = null;
-    standing = false;
-    Contained.run("forgetting the process of " + spec.name(), () -> GuestFile.remove(files));
-    publish(GuestView.State.STOPPED, detail);
+  /// Guest's thread: as [Hosting#resume].
+  void resume() {
+    hosting.resume(running());
   }
 
   @Override
@@ -433,7 +443,7 @@ final class Guest implements Movable {
   }
 
   private GuestView view(GuestView.State state, String detail) {
-    Instance current = instance;
+    Instance current = hosting.instance();
     return new GuestView(
         spec,
         state,
@@ -469,42 +479,39 @@ final class Guest implements Movable {
 
   /// Guest's thread, outside a replacement: takes note of what happened by itself.
   private void settle() {
-    for (InstanceEvent event = mailbox.poll(); event != null; event = mailbox.poll()) {
-      Instance current = instance;
-      if (current == null || event.generation() != current.generation()) {
-        continue;
-      }
-      switch (event) {
-        case InstanceEvent.Ended ended -> giveUp(ended.reason());
-        case InstanceEvent.PoweredOff _ ->
-            publish(GuestView.State.RUNNING, "powered off by itself");
-        case InstanceEvent.Answering _ -> {
-          if (standing) {
-            Contained.run("continuing " + spec.name(), this::resume);
-          }
-        }
-        case InstanceEvent.Stopped _,
-            InstanceEvent.Resumed _,
-            InstanceEvent.HandOverFailed _,
-            InstanceEvent.HandOverSent _ -> {}
-      }
-    }
+    hosting.settle();
   }
 
-  /// Guest's thread: asks the guest to power off, and ends its instance if it cannot be asked or
-  /// does not within `patience`.
+  /// Guest's thread: asks the guest to power off, and ends its instance if it cannot hear or does
+  /// not within `patience`.
   ///
   /// @throws HyperFreshException [Problem#INTERNAL] when the instance cannot be ended
   void stop(Duration patience) {
-    Instance current = instance;
+    Instance current = hosting.instance();
     if (current == null) {
       return;
     }
-    if (patience.isPositive()
-        && Contained.run("asking " + spec.name() + " to power off", current::powerOff)) {
+    if (patience.isPositive() && asked(current)) {
       awaitEnd(current, patience);
     }
     end();
+  }
+
+  /// Whether the guest was asked to power off and can hear it.
+  private boolean asked(Instance current) {
+    return Contained.get(
+        "asking " + spec.name() + " to power off",
+        () -> {
+          RunState.Stop how = current.runState().stop();
+          if (how == RunState.Stop.WAKE_AND_ASK) {
+            current.wake();
+          }
+          if (how != RunState.Stop.END) {
+            current.powerOff();
+          }
+          return how != RunState.Stop.END;
+        },
+        false);
   }
 
   private void awaitEnd(Instance current, Duration patience) {
@@ -525,14 +532,14 @@ final class Guest implements Movable {
   ///
   /// @throws HyperFreshException [Problem#INTERNAL] when it cannot be ended
   void end() {
-    Instance current = instance;
+    Instance current = hosting.instance();
     if (current == null) {
       return;
     }
     if (!Contained.run("ending guest " + spec.name(), () -> current.end(END_LIMIT))) {
       current.kill();
     }
-    release("stopped by request");
+    hosting.release("stopped by request");
   }
 
   /// Any thread, last of all: ends the instance and returns memory and endpoints to the host. Does
@@ -562,9 +569,8 @@ final class Guest implements Movable {
     }
     deleted = true;
     call(() -> {
-      Instance current = instance;
       // Its channel ends now and the guest does not, so nobody may take that for the guest's end.
-      instance = null;
+      Instance current = hosting.letGo();
       if (current != null) {
         current.close();
       }

@@ -37,7 +37,10 @@ import java.util.Properties;
 ///
 /// @param user of the guest's own, if it has one
 /// @param running the process that runs the guest
-/// @param waiting the process that a replacement has prepared
+/// @param waiting the process that a replacement has prepared; it stays until the guest is known to
+///   run where it runs
+/// @param doubt why the guest must not be continued but by an explicit resume: somebody may have
+///   run it since its process stopped it
 /// @param adopted how to build the machine again, when something else built it at first
 record GuestFile(
     GuestSpec spec,
@@ -46,6 +49,7 @@ record GuestFile(
     OptionalInt user,
     Tenant running,
     Optional<Tenant> waiting,
+    Optional<String> doubt,
     Optional<AdoptedMachine> adopted) {
   private static final String NAME = "guest.properties";
 
@@ -171,6 +175,7 @@ record GuestFile(
                   .orElse(OptionalInt.empty()),
               process(p, "running"),
               find(p, "waiting.pid").map(_ -> process(p, "waiting")),
+              find(p, "doubt"),
               AdoptedProperties.read(p)));
     } catch (IOException | RuntimeException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
@@ -186,6 +191,7 @@ record GuestFile(
     user.ifPresent(number -> p.setProperty("user", Integer.toString(number)));
     put(p, "running", running);
     waiting.ifPresent(process -> put(p, "waiting", process));
+    doubt.ifPresent(why -> p.setProperty("doubt", why));
     adopted.ifPresent(machine -> AdoptedProperties.put(p, machine));
     return p;
   }

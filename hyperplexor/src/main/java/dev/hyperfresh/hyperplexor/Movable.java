@@ -43,6 +43,10 @@ interface Movable {
   /// What the instances reported and nobody has looked at yet, oldest first.
   Queue<InstanceEvent> mailbox();
 
+  /// Takes note, when the replacement is over, of what the replacement took out of the mailbox and
+  /// had no use for.
+  void heard(List<InstanceEvent> events);
+
   /// Takes the oldest event, or waits for one.
   ///
   /// @return null when none came within `nanos`
@@ -60,14 +64,27 @@ interface Movable {
   /// `next` is the authority from now on.
   void adopt(Instance next);
 
+  /// As [Hypervisor#hasRun], of this guest.
+  Optional<Boolean> hasRun(int generation);
+
   /// A replacement is over and an instance runs the guest, unless that ended meanwhile.
   void goOn();
 
   /// A replacement is over; the guest's instance lives and does not go on for now. It is left
   /// alone, since it alone holds the guest's state, and continued when it can be.
-  void stand(String why);
+  ///
+  /// @param target one that may run the guest and could not be ended, for whose end it waits; it
+  ///   belongs to the guest now
+  void stand(String why, Optional<Instance> target);
 
-  /// No instance runs the guest any more. A process that is left is killed, so that a guest that
-  /// counts as stopped never runs unseen.
+  /// A replacement is over; the guest's instance lives, and somebody may have run the guest since
+  /// it stopped it. Only an explicit resume continues it, under whatever daemon.
+  void stayInDoubt(String why);
+
+  /// Has the guest's instance do what the guest asked of its old one, too late for that.
+  void carryOut(InstanceEvent asked);
+
+  /// No instance runs the guest any more. A process that is there all the same is left: it may hold
+  /// the guest's state, and the guest then stands in doubt.
   void giveUp(String detail);
 }

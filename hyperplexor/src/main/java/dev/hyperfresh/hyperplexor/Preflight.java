@@ -11,6 +11,7 @@ import dev.hyperfresh.linux.KvmProbe;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /// Everything that can be known of a replacement before anything of the guest is touched, as one
 /// list, with a rehearsal at its end. For the guest's thread.
@@ -51,6 +52,7 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
     if (!running.release().kind().equals(to.kind())) {
       checks.addAll(crossing());
     }
+    checks.add(runState(running));
     checks.addAll(running.checks());
     checks.add(sharing(running));
     checks.addAll(guest.endpoints().checks());
@@ -103,6 +105,24 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
                   "Move it between hypervisors of one kind, or create it with accelerator: tcg."));
     }
     return checks;
+  }
+
+  private Check runState(Instance running) {
+    Optional<String> hindrance = guest.hindrance();
+    if (hindrance.isPresent()) {
+      return Check.fail(
+          "run state",
+          "The guest " + hindrance.get() + ".",
+          "Continue it first with `hyperfresh guest resume`, or stop it.");
+    }
+    try {
+      return RunStateCheck.of(running.runState(), running.release(), to);
+    } catch (HyperFreshException e) {
+      return Check.fail(
+          "run state",
+          "How the guest stands is not known: " + e.detail(),
+          "Look at `hyperfresh guest show` and at the hypervisor's log in the guest's folder.");
+    }
   }
 
   private static Check sharing(Instance running) {

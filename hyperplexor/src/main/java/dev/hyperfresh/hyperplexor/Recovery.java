@@ -1,6 +1,5 @@
 package dev.hyperfresh.hyperplexor;
 
-import dev.hyperfresh.hyperplexor.Survivors.Verdict;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
@@ -38,10 +37,6 @@ final class Recovery implements AutoCloseable {
 
   /// How soon a hypervisor that refused is asked again, unless it ends before.
   private static final Duration AGAIN = Duration.ofSeconds(1);
-
-  private static final String DOUBT =
-      "its new hypervisor had its state, may have run it and is gone; with `guest resume` the old one"
-          + " goes on with a memory that may have changed since";
 
   private static final String BY_NEXT = "by the next daemon";
 
@@ -241,6 +236,7 @@ final class Recovery implements AutoCloseable {
           file.user(),
           file.running().found(processes.getFirst().pid()),
           Optional.empty(),
+          Optional.empty(),
           file.adopted());
     }
 
@@ -263,11 +259,15 @@ final class Recovery implements AutoCloseable {
     }
 
     private boolean attempt(GuestFile file) {
-      Survivors survivors = new Survivors(hypervisor, file, files, sockets, confinement(file));
+      Survivors survivors =
+          new Survivors(hypervisor, file, files, sockets, confinement(file), releases);
       try {
-        settle(file, survivors, survivors.decide(releases));
+        settle(file, survivors, survivors.decide());
         return true;
-      } catch (HyperFreshException | LinuxException e) {
+      } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
+        if (!(e instanceof HyperFreshException || e instanceof LinuxException)) {
+          LOG.log(System.Logger.Level.ERROR, "taking back " + name + " failed", e);
+        }
         String why = String.valueOf(e.getMessage());
         GuestView before = views.put(name, view(file, why));
         if (before == null || !before.detail().equals(why)) {
@@ -296,33 +296,10 @@ final class Recovery implements AutoCloseable {
       switch (verdict) {
         case Verdict.Ended _ -> ended(file);
         case Verdict.Kept kept -> {
-          takeBack(survivors, kept.authority(), false);
-          finish(file, kept.authority(), Problem.DAEMON_DIED);
-        }
-        case Verdict.Undone undone -> {
-          takeBack(survivors, undone.authority(), true);
-          finish(file, undone.authority(), Problem.DAEMON_DIED);
-        }
-        case Verdict.Finished finished -> {
-          takeBack(survivors, finished.authority(), false);
-          finish(file, finished.authority(), Problem.DAEMON_DIED);
-        }
-        case Verdict.Doubtful doubtful -> {
-          GuestFile.Tenant old = doubtful.authority();
-          take(
-              survivors,
-              old,
-              guest -> guest.takeBackStanding(release(old), old, generations(survivors), DOUBT));
-          finish(file, old, Problem.REPLACE_STANDS);
+          boolean doubtful = take(survivors, kept, file.doubt().filter(_ -> !kept.finishes()));
+          finish(file, kept, doubtful ? Problem.REPLACE_DOUBT : Problem.DAEMON_DIED);
         }
       }
-    }
-
-    private void takeBack(Survivors survivors, GuestFile.Tenant tenant, boolean handingOver) {
-      take(
-          survivors,
-          tenant,
-          guest -> guest.takeBack(release(tenant), tenant, generations(survivors), handingOver));
     }
 
     private Release release(GuestFile.Tenant tenant) {
@@ -335,24 +312,28 @@ final class Recovery implements AutoCloseable {
       return Math.max(survivors.lastGeneration(), journaled);
     }
 
-    private void take(Survivors survivors, GuestFile.Tenant authority, Consumer<Guest> how) {
+    /// Whether it stands in doubt.
+    private boolean take(Survivors survivors, Verdict.Kept kept, Optional<String> doubt) {
+      GuestFile.Tenant authority = kept.authority();
       Hypervisor.Holdings handedOver = held.remove(name);
       Guest guest =
           handedOver == null
               ? survivors.assemble(authority, release(authority), changed)
               : survivors.assemble(authority, handedOver, changed);
+      boolean doubtful;
       try {
-        guest.call(() -> {
-          how.accept(guest);
-          return true;
-        });
-      } catch (RuntimeException e) {
+        doubtful =
+            guest.call(() -> {
+              guest.takeBack(release(authority), kept, doubt, generations(survivors));
+              return guest.doubt().isPresent();
+            });
+      } catch (RuntimeException | Error e) {
         guest.letGo();
         throw e;
       }
       if (closed || !owner.welcome().test(guest)) {
         guest.letGo();
-        return;
+        return false;
       }
       views.remove(name);
       removeSockets(authority.generation());
@@ -362,7 +343,8 @@ final class Recovery implements AutoCloseable {
               + name
               + " was taken back on "
               + authority.release()
-              + (detail.equals(Guest.TAKEN_BACK) ? "." : " and " + detail + "."));
+              + (detail.isEmpty() ? "." : "; it is " + detail + "."));
+      return doubtful;
     }
 
     /// Removes what processes that were ended left; nobody can connect to it any more.
@@ -396,9 +378,9 @@ final class Recovery implements AutoCloseable {
     }
 
     /// Ends the replacement that was under way, if there was one.
-    private void finish(GuestFile file, GuestFile.Tenant authority, Problem otherwise) {
+    private void finish(GuestFile file, Verdict.Kept kept, Problem otherwise) {
       Journal.Entry entry = unfinished.get(name);
-      if (entry != null && authority.generation() == entry.toGeneration()) {
+      if (entry != null && kept.authority().generation() == entry.toGeneration()) {
         close(file, "Retired", "committed", "");
       } else {
         close(file, "RolledBack", "rolled-back", otherwise.code());

@@ -8,6 +8,7 @@ import dev.hyperfresh.hyperplexor.ReplacementState.Prepared;
 import dev.hyperfresh.hyperplexor.ReplacementState.Retired;
 import dev.hyperfresh.hyperplexor.ReplacementState.RolledBack;
 import dev.hyperfresh.hyperplexor.ReplacementState.Switching;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
@@ -30,8 +31,10 @@ import org.jspecify.annotations.Nullable;
 /// Each method takes one state and returns the next; [#step] is the whole diagram of
 /// [ReplacementState]. Until the target's RESUME the source is the guest's only authority, and
 /// every error leads back to it; after that the target is, and the source is only ever ended.
-/// Whatever is thrown on the way is turned into the right next state in one place, so that every
-/// replacement that touched anything ends, with a record and in the journal.
+/// Whatever is thrown on the way, errors of the virtual machine included, is turned into the right
+/// next state in one place, so that every replacement that touched anything ends, with a record and
+/// in the journal. A source never continues after its target has run the guest: [#targetRan] alone
+/// says whether it has, and where that is unknown the guest stands in doubt.
 final class Replacement {
   /// More than any device state of a guest within the limits of a spec.
   private static final int CHANNEL_BYTES = 1 << 20;
@@ -68,6 +71,8 @@ final class Replacement {
   private Optional<Pulse.Watch> watch = Optional.empty();
   private Optional<Surroundings.Priority> priority = Optional.empty();
   private Optional<SwitchGate.Pass> pass = Optional.empty();
+  private Optional<InstanceEvent> asked = Optional.empty();
+  private Optional<Instance> undead = Optional.empty();
   private boolean interrupted;
   private Aftermath aftermath = Aftermath.UNKNOWN;
   private boolean ordered;
@@ -153,7 +158,7 @@ final class Replacement {
             case Committed committed -> retire(committed);
             case Retired _, RolledBack _, Failed _ -> state;
           };
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
       next = afterFault(state, e);
     }
     settle(next);
@@ -161,20 +166,25 @@ final class Replacement {
   }
 
   /// Where a fault leads: back to the source before the commit, and never back after it.
-  private ReplacementState afterFault(ReplacementState state, RuntimeException fault) {
+  private ReplacementState afterFault(ReplacementState state, Throwable fault) {
     return switch (state) {
       case Planned _, Prepared _, Switching _ -> giveUp(known(fault));
-      case Committed committed -> retired(committed, OptionalLong.empty(), 0, 0);
+      case Committed committed -> {
+        lowerPriority();
+        endSource();
+        yield retired(committed, OptionalLong.empty(), 0, 0);
+      }
       case Retired _, RolledBack _, Failed _ -> state;
     };
   }
 
-  private HyperFreshException known(RuntimeException fault) {
+  private HyperFreshException known(Throwable fault) {
     if (fault instanceof HyperFreshException known) {
       return known;
     }
     Problem problem = ordered ? Problem.REPLACE_SWITCH : Problem.REPLACE_PREPARE;
-    return problem.because(String.valueOf(fault.getMessage()), fault);
+    return problem.because(
+        fault instanceof Error ? fault.toString() : String.valueOf(fault.getMessage()), fault);
   }
 
   /// Makes an end known. The journal's own failure changes nothing any more.
@@ -183,13 +193,15 @@ final class Replacement {
       case Retired _ -> {
         finish(end);
         guest.goOn();
+        asked.ifPresent(guest::carryOut);
       }
       case RolledBack back -> {
         finish(end);
-        if (back.reason().problem() == Problem.REPLACE_STANDS) {
-          guest.stand(back.reason().detail());
-        } else {
-          guest.goOn();
+        String why = back.reason().detail();
+        switch (back.reason().problem()) {
+          case REPLACE_STANDS -> guest.stand(why, undead);
+          case REPLACE_DOUBT -> guest.stayInDoubt(why);
+          default -> guest.goOn();
         }
       }
       case Failed failed -> {
@@ -202,7 +214,7 @@ final class Replacement {
 
   private void finish(ReplacementState end) {
     Contained.run("writing the end of " + id, () -> write(end));
-    guest.mailbox().addAll(kept);
+    guest.heard(kept);
   }
 
   /// The guest runs. Starts the target, opens the channel, finds the heartbeat.
@@ -248,6 +260,7 @@ final class Replacement {
     write(switching);
     guest.mailbox().removeIf(event -> !isLasting(event));
     requireNotEnded();
+    requireMovable();
     priority = priority(prepared.target());
     watch.ifPresent(Pulse.Watch::switchBegins);
     priority.ifPresent(Surroundings.Priority::raise);
@@ -288,10 +301,29 @@ final class Replacement {
 
   private void requireNotEnded() {
     for (InstanceEvent event : guest.mailbox()) {
+      if (event instanceof InstanceEvent.PoweredOff off && isOfSource(off)) {
+        throw poweredOff();
+      }
       if (event instanceof InstanceEvent.Ended ended && isOurs(ended)) {
         throw Problem.REPLACE_PREPARE.because(side(ended) + ended.reason());
       }
     }
+  }
+
+  /// What the plan saw may have changed since.
+  private void requireMovable() {
+    Check state = RunStateCheck.of(source.runState(), source.release(), to);
+    if (state.failed()) {
+      throw Problem.REPLACE_PREPARE.because(state.sentences());
+    }
+  }
+
+  private static HyperFreshException poweredOff() {
+    return Problem.REPLACE_OFF.because("It did so before the new hypervisor ran it.");
+  }
+
+  private boolean isOfSource(InstanceEvent event) {
+    return event.generation() == source.generation();
   }
 
   private boolean isOurs(InstanceEvent event) {
@@ -324,18 +356,36 @@ final class Replacement {
         // Having stopped the guest it may have sent everything: then only the target can go on.
         case InstanceEvent.Ended ended when ended.generation() == source.generation() -> {
           sourceEnded = true;
+          kept.add(ended);
           if (stoppedMicros.isEmpty()) {
-            return giveUp(Problem.REPLACE_LOST.because(side(ended) + ended.reason()));
+            return giveUp(
+                asked.isPresent()
+                    ? poweredOff()
+                    : Problem.REPLACE_LOST.because(side(ended) + ended.reason()));
           }
           deadline = world.nanos() + ONLY_HOPE_NANOS;
         }
+        case InstanceEvent.PoweredOff off when isOfSource(off) -> ask(off);
+        case InstanceEvent.Reset reset when isOfSource(reset) -> ask(reset);
         case InstanceEvent.PoweredOff _, InstanceEvent.Answering _ -> kept.add(event);
-        case InstanceEvent.Ended _,
+        case InstanceEvent.Reset _,
+            InstanceEvent.Changed _,
+            InstanceEvent.Ended _,
             InstanceEvent.HandOverFailed _,
             InstanceEvent.Resumed _,
             InstanceEvent.Stopped _,
             InstanceEvent.HandOverSent _ -> {}
       }
+    }
+  }
+
+  /// The guest asked its old hypervisor for it. One that has stopped the guest cannot do it any
+  /// more where the guest goes on; before that it does it by itself. A power-off is not taken back
+  /// by a reset.
+  private void ask(InstanceEvent event) {
+    kept.add(event);
+    if (event instanceof InstanceEvent.PoweredOff || stoppedMicros.isPresent()) {
+      asked = asked.filter(InstanceEvent.PoweredOff.class::isInstance).or(() -> Optional.of(event));
     }
   }
 
@@ -374,13 +424,21 @@ final class Replacement {
         rollBackMs = OptionalDouble.of(millisSince(decided));
       }
       cleanUp(frozen);
-      progress.step(
-          name(end),
-          end instanceof Failed
-              ? "the guest is lost"
-              : "the guest stays with " + source.release().name());
+      progress.step(name(end), inWords(end));
       return withLastWords(end);
     });
+  }
+
+  private String inWords(ReplacementState end) {
+    if (!(end instanceof RolledBack back)) {
+      return "the guest is lost";
+    }
+    return switch (back.reason().problem()) {
+      case REPLACE_OFF -> "the guest has powered itself off";
+      case REPLACE_DOUBT -> "the guest stands with " + source.release().name() + ", in doubt";
+      case REPLACE_STANDS -> "the guest stands with " + source.release().name();
+      default -> "the guest stays with " + source.release().name();
+    };
   }
 
   /// None of this is worth a moment in which the guest stands still, so it comes after it goes on.
@@ -389,11 +447,17 @@ final class Replacement {
     target
         .filter(_ -> condemned)
         .ifPresent(t -> Contained.run("waiting for the end of the target of " + id, t::kill));
-    priority.ifPresent(Surroundings.Priority::lower);
-    Contained.run("dropping the new ports of " + guest.spec().name(), guest.endpoints()::drop);
-    target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
+    lowerPriority();
+    if (undead.isEmpty()) {
+      Contained.run("dropping the new ports of " + guest.spec().name(), guest.endpoints()::drop);
+      target.ifPresent(t -> Contained.run("closing the target of " + id, t::close));
+    }
     closeWatch();
-    Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
+  }
+
+  private void lowerPriority() {
+    priority.ifPresent(Surroundings.Priority::lower);
+    priority = Optional.empty();
   }
 
   /// What the target printed says more than the refusal that reached us, and which of the two sides
@@ -413,21 +477,42 @@ final class Replacement {
   /// more.
   private Optional<ReplacementState> targetAfterAll(HyperFreshException reason, boolean stands) {
     Instance frozen = target.orElseThrow();
-    Optional<InstanceEvent.Resumed> resumed = resumedByTarget();
+    boolean ran = targetRan(stands).orElse(false);
     boolean onlyHope =
         stands
             && reason.problem() == Problem.REPLACE_DEADLINE
             && stoppedMicros.isPresent()
             && source.ended();
-    if ((resumed.isEmpty() && !onlyHope)
+    if ((!ran && !onlyHope)
+        || frozen.ended()
         || !Contained.run("continuing the target of " + id, frozen::thaw)) {
       return Optional.empty();
     }
-    if (resumed.isPresent()) {
-      return Optional.of(new Committed(frozen, resumed.get().atMicros()));
+    if (ran) {
+      return Optional.of(
+          new Committed(
+              frozen,
+              resumedByTarget().map(InstanceEvent.Resumed::atMicros).orElse(OptionalLong.empty())));
     }
     sourceEnded = true;
     return Optional.of(new Switching(frozen));
+  }
+
+  /// Whether the target, which runs nothing now, has ever run the guest: by what it reported, and
+  /// by the log of its run states, which outlives it and tells also what no report reached us of.
+  ///
+  /// @param heardAll whether every report of it has reached us
+  /// @return empty when nothing tells
+  private Optional<Boolean> targetRan(boolean heardAll) {
+    if (resumedByTarget().isPresent()) {
+      return Optional.of(true);
+    }
+    Optional<Boolean> logged =
+        Contained.get(
+            "reading the run states of the target of " + id,
+            () -> guest.hasRun(toGeneration),
+            Optional.empty());
+    return logged.isEmpty() && heardAll ? Optional.of(false) : logged;
   }
 
   private Optional<InstanceEvent.Resumed> resumedByTarget() {
@@ -440,7 +525,7 @@ final class Replacement {
 
   /// Ends the target first: two hypervisors must never run the guest, whatever else is lost. One
   /// that is frozen runs nothing any more, so its end, which takes longer the more memory it maps,
-  /// need not be waited for.
+  /// need not be waited for. For one that cannot be ended the source waits.
   private ReplacementState rollBack(HyperFreshException reason, boolean frozen) {
     boolean harmless =
         target.isEmpty()
@@ -450,16 +535,42 @@ final class Replacement {
     if (!ordered) {
       return new RolledBack(reason);
     }
-    if (!harmless) {
-      return new Failed(
-          Problem.REPLACE_LOST.because(
-              "The new hypervisor could not be ended, so the old one must not go on."));
+    if (guestIsOff()) {
+      return new RolledBack(reason.problem() == Problem.REPLACE_OFF ? reason : poweredOff());
     }
-    if (resumedByTarget().isPresent()) {
-      return new Failed(
-          Problem.REPLACE_LOST.because("The target had resumed the guest when it was ended."));
+    if (!harmless && source.ended()) {
+      return new Failed(Problem.REPLACE_LOST.because(reason.detail(), reason));
+    }
+    if (!harmless) {
+      undead = target;
+      return new RolledBack(
+          Problem.REPLACE_STANDS.because(
+              reason.detail()
+                  + " The new hypervisor, process "
+                  + target.map(Instance::pid).orElse(0)
+                  + ", cannot be ended yet; when it has ended without having run the guest, the old"
+                  + " one goes on.",
+              reason));
+    }
+    Optional<Boolean> ran = target.isEmpty() ? Optional.of(false) : targetRan(frozen);
+    if (ran.isEmpty() || ran.get()) {
+      return source.ended()
+          ? new Failed(Problem.REPLACE_LOST.because(reason.detail(), reason))
+          : new RolledBack(
+              Problem.REPLACE_DOUBT.because(
+                  reason.detail() + " " + (ran.isPresent() ? Hosting.RAN : Hosting.MAY_HAVE_RUN),
+                  reason));
     }
     return takeBack(reason);
+  }
+
+  /// Whether the guest asked for its end. Its hypervisor, if it is there, then only waits.
+  private boolean guestIsOff() {
+    if (asked.isEmpty() || !(asked.get() instanceof InstanceEvent.PoweredOff)) {
+      return false;
+    }
+    Contained.run("ending the source of " + id, () -> source.end(END_LIMIT));
+    return true;
   }
 
   /// A source that lives is never given up: it alone holds the guest's state.
@@ -467,20 +578,18 @@ final class Replacement {
     try {
       source.takeBack();
       return new RolledBack(reason);
-    } catch (HyperFreshException refused) {
-      return refused.problem() == Problem.REPLACE_STANDS
-          ? new RolledBack(
-              Problem.REPLACE_STANDS.because(reason.detail() + " " + refused.detail(), refused))
-          : new Failed(refused);
-    } catch (RuntimeException e) {
-      return new Failed(Problem.REPLACE_LOST.because(String.valueOf(e.getMessage()), e));
+    } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
+      String why = e instanceof HyperFreshException known ? known.detail() : String.valueOf(e);
+      return source.ended()
+          ? new Failed(Problem.REPLACE_LOST.because(why, e))
+          : new RolledBack(Problem.REPLACE_STANDS.because(reason.detail() + " " + why, e));
     }
   }
 
   /// The guest runs on the target. Ends the source and collects the figures; nothing of that can
   /// change where the guest runs, so no step of it keeps the next from being done.
   private ReplacementState retire(Committed committed) {
-    priority.ifPresent(Surroundings.Priority::lower);
+    lowerPriority();
     leaveGate();
     long resumed = world.nanos();
     Instance now = committed.target();
@@ -539,28 +648,41 @@ final class Replacement {
   private Retired retired(
       Committed committed, OptionalLong ramBytesCopied, long stateBytes, double retireMs) {
     OptionalDouble blackoutMs =
-        stoppedMicros.isPresent()
-            ? OptionalDouble.of((committed.resumedMicros() - stoppedMicros.getAsLong()) / 1e3)
+        stoppedMicros.isPresent() && committed.resumedMicros().isPresent()
+            ? OptionalDouble.of(
+                (committed.resumedMicros().getAsLong() - stoppedMicros.getAsLong()) / 1e3)
             : OptionalDouble.empty();
-    divide(committed.resumedMicros());
+    lastReports();
+    committed.resumedMicros().ifPresent(this::divide);
     ReplacementRecord record =
         record(blackoutMs, ramBytesCopied, stateBytes, retireMs, "committed", "", "");
     closeWatch();
     return new Retired(record);
   }
 
-  /// Divides the blackout where the source had sent everything. Its report can come after the
-  /// target's RESUME, and is not waited for: a source that has ended has reported all. The clocks
-  /// of two machines agree only so far, so that it may seem to have come outside of the blackout.
+  /// What the source reported at last, after the target's RESUME: one that has ended has reported
+  /// all.
+  private void lastReports() {
+    for (InstanceEvent event : List.copyOf(guest.mailbox())) {
+      if (!isOfSource(event)) {
+        continue;
+      }
+      switch (event) {
+        case InstanceEvent.HandOverSent sent -> sentMicros = OptionalLong.of(sent.atMicros());
+        case InstanceEvent.PoweredOff _, InstanceEvent.Reset _ -> ask(event);
+        case InstanceEvent.Stopped _,
+            InstanceEvent.Resumed _,
+            InstanceEvent.HandOverFailed _,
+            InstanceEvent.Answering _,
+            InstanceEvent.Changed _,
+            InstanceEvent.Ended _ -> {}
+      }
+    }
+  }
+
+  /// Divides the blackout where the source had sent everything. The clocks of two machines agree
+  /// only so far, so that it may seem to have come outside of the blackout.
   private void divide(long resumedMicros) {
-    guest
-        .mailbox()
-        .forEach(event -> {
-          if (event instanceof InstanceEvent.HandOverSent sent
-              && sent.generation() == source.generation()) {
-            sentMicros = OptionalLong.of(sent.atMicros());
-          }
-        });
     if (stoppedMicros.isEmpty() || sentMicros.isEmpty()) {
       return;
     }
@@ -579,8 +701,11 @@ final class Replacement {
       if (event == null) {
         return;
       }
-      if (event.generation() != source.generation()) {
+      if (!isOfSource(event)) {
         kept.add(event);
+      } else if (event instanceof InstanceEvent.PoweredOff
+          || event instanceof InstanceEvent.Reset) {
+        ask(event);
       } else if (event instanceof InstanceEvent.Stopped stop) {
         stoppedMicros = OptionalLong.of(stop.atMicros());
       } else if (event instanceof InstanceEvent.HandOverSent sent) {

@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
+import java.util.OptionalLong;
 
 /// Where a replacement stands. The journal, the documentation and [Replacement] use these names.
 ///
@@ -22,13 +23,14 @@ sealed interface ReplacementState {
 
   /// The target runs the guest and is its authority; the source is never continued.
   ///
-  /// @param resumedMicros when the target resumed it, its own wall clock
-  record Committed(Instance target, long resumedMicros) implements ReplacementState {}
+  /// @param resumedMicros when the target resumed it, its own wall clock; empty when its report was
+  ///   lost
+  record Committed(Instance target, OptionalLong resumedMicros) implements ReplacementState {}
 
   /// The source is gone; the replacement is over.
   record Retired(ReplacementRecord record) implements ReplacementState {}
 
-  /// The source runs the guest as before.
+  /// The source has the guest as before: it runs, or stands until it may go on.
   record RolledBack(HyperFreshException reason) implements ReplacementState {}
 
   /// Neither runs the guest.

@@ -255,17 +255,6 @@ class HyperplexorTest {
   }
 
   @Test
-  void aHypervisorWhoseControlChannelBreaksIsEndedAndNotForgotten() {
-    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
-
-    stage.actor(1).tell(new InstanceEvent.Ended(1, "the control channel broke"));
-    settled("g");
-
-    assertThat(hyperplexor.show("g").state()).isEqualTo(GuestView.State.STOPPED);
-    assertThat(stage.actor(1).alive).as("a process that nobody would end any more").isFalse();
-  }
-
-  @Test
   void aGuestIsAskedToPowerOffBeforeItIsEnded() {
     hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
     stage.on("1.powerOff", actor -> actor.die("powered off"));

@@ -48,6 +48,7 @@ class PreflightTest {
         .extracting(Check::name)
         .containsExactly(
             "machine type",
+            "run state",
             "devices",
             "shared memory",
             "host memory",

@@ -2,11 +2,13 @@ package dev.hyperfresh.hyperplexor;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowable;
 
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.RunState;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -23,6 +25,10 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @Timeout(20)
 class ReplacementTest {
@@ -244,7 +250,7 @@ class ReplacementTest {
           source.tell(new InstanceEvent.Resumed(7, 1));
           source.tell(new InstanceEvent.Stopped(2, 1));
           source.tell(new InstanceEvent.HandOverSent(1, 1));
-          source.tell(new InstanceEvent.PoweredOff(1));
+          source.tell(new InstanceEvent.PoweredOff(2));
           source.tell(new InstanceEvent.Ended(7, "long gone"));
         });
 
@@ -287,27 +293,61 @@ class ReplacementTest {
   }
 
   @Test
-  void aTargetThatHadResumedWhenItWasKilledMeansThatTheGuestIsLost() {
+  void aTargetThatHadResumedWhenItWasKilledLeavesTheGuestInDoubt() {
     stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
     stage.on("2.kill", target -> target.tell(new InstanceEvent.Resumed(2, 1)));
 
-    assertFailed(replace(SHORT));
-    assertThat(stage.replacementCalls())
-        .containsSubsequence("2.freeze", "2.kill", "2.close", "1.kill")
-        .doesNotContain("1.takeBack");
+    assertInDoubt(replace(SHORT));
   }
 
   @Test
-  void aSourceThatCannotGoOnMeansThatTheGuestIsLost() {
-    stage.failing("1.takeBack", Problem.REPLACE_LOST.because("It is dead."));
+  void aTargetOfWhichOnlyTheLogSaysThatItRanLeavesTheGuestInDoubt() {
+    stage.on("2.freeze", target -> target.die("killed by somebody"));
+    stage.ran = Optional.of(true);
+
+    assertInDoubt(replace(SHORT));
+  }
+
+  /// Only a request continues it, and no answer of its hypervisor.
+  private void assertInDoubt(ReplacementRecord record) {
+    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.problem()).isEqualTo("HF-REPLACE-008");
+    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack", "1.kill", "1.end");
+    assertRunsOn(Stage.OLD, 1);
+    assertThat(guest.view().detail()).startsWith("stands: ");
+    assertThat(writtenDown().doubt()).isPresent();
+
+    actorOne().runState = RunState.SENT;
+    actorOne().tell(new InstanceEvent.Answering(1));
+    assertMailboxEmpty();
+    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack");
+    assertThat(Stage.code(catchThrowable(() -> replace(SHORT)))).isEqualTo("HF-REPLACE-001");
+
+    resume();
+    assertThat(stage.replacementCalls()).contains("1.takeBack");
+    assertThat(writtenDown().doubt()).isEmpty();
+  }
+
+  private GuestFile writtenDown() {
+    return GuestFile.read(folder).orElseThrow();
+  }
+
+  @Test
+  void aSourceThatHasEndedWhenItIsTakenBackMeansThatTheGuestIsLost() {
+    stage.on(
+        "1.takeBack",
+        source -> {
+          source.die("it crashed");
+          throw Problem.REPLACE_LOST.because("It is dead.");
+        });
 
     ReplacementRecord record = replace(SHORT);
 
     assertFailed(record);
     assertThat(record.detail()).isEqualTo("It is dead.");
     assertThat(stage.replacementCalls())
-        .containsSubsequence(
-            "2.freeze", "2.condemn", "1.takeBack", "2.kill", "2.close", "1.kill", "1.close");
+        .containsSubsequence("2.freeze", "2.condemn", "1.takeBack", "2.kill", "2.close", "1.close")
+        .doesNotContain("1.kill");
     assertThat(stage.actors).noneMatch(actor -> actor.alive);
   }
 
@@ -358,14 +398,57 @@ class ReplacementTest {
     assertThat(stage.actor(2).alive).as("the target is discarded").isFalse();
   }
 
-  @Test
-  void aSourceWhoseChannelIsClosedWhenItIsTakenBackIsLostAndSaysSo() {
-    stage.failing("1.takeBack", new IllegalStateException("the control channel is closed"));
+  @ParameterizedTest
+  @MethodSource("troubles")
+  void aSourceThatLivesIsKeptWhateverTakingItBackThrows(Throwable trouble) {
+    stage.on("1.takeBack", _ -> sneak(trouble));
 
-    Optional<ReplacementRecord> record = tolerantly(SHORT);
+    assertThat(replace(SHORT).problem()).isEqualTo("HF-REPLACE-007");
 
-    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
-    assertFailed(record.orElseThrow());
+    assertRunsOn(Stage.OLD, 1);
+    assertThat(stage.replacementCalls()).doesNotContain("1.kill", "1.end");
+  }
+
+  static List<Throwable> troubles() {
+    return List.of(
+        new IllegalStateException("the control channel is closed"),
+        Problem.REPLACE_LOST.because("It is dead, says somebody."),
+        new NoClassDefFoundError("a class"),
+        new OutOfMemoryError("Java heap space"));
+  }
+
+  @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"})
+  private static <T extends Throwable> void sneak(Throwable trouble) throws T {
+    throw (T) trouble;
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "2.startWaiting",
+        "2.expect",
+        "1.connect",
+        "2.populate",
+        "1.handOver",
+        "2.freeze",
+        "2.condemn",
+        "1.ramBytesCopied",
+        "1.end",
+        "1.close",
+        "2.close"
+      })
+  void anErrorOfTheVirtualMachineAtAnyStepEndsTheReplacementAsATroubleDoes(String call) {
+    if (!call.startsWith("2.f") && !call.startsWith("2.cond") && !call.equals("2.close")) {
+      stage.handingOver();
+    }
+    stage.ran = Optional.of(false);
+    stage.on(call, _ -> sneak(new OutOfMemoryError("Java heap space")));
+
+    var _ = tolerantly(SHORT);
+
+    assertNotWedged();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
+    assertThat(guest.call(guest::running).ended()).isFalse();
   }
 
   @Test
@@ -579,21 +662,145 @@ class ReplacementTest {
   @Test
   void aTargetThatCannotBeFrozenIsKilled() {
     stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
+    stage.ran = Optional.of(false);
 
     assertRolledBack(replace(SHORT), "HF-REPLACE-004", "The target did not resume within 60 ms.");
     assertTakenBackAfterTheTargetIsGone();
   }
 
   @Test
-  void aTargetThatCannotBeKilledNeverMeetsARunningSource() {
+  void aTargetThatCannotBeFrozenAndLeavesNoLogLeavesTheGuestInDoubt() {
+    stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
+
+    assertInDoubt(replace(SHORT));
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aSourceWaitsForTheEndOfATargetThatCannotBeKilled(boolean targetRan) {
     stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
     stage.failing("2.kill", Problem.INTERNAL.because("It stays."));
+    stage.on("1.handOver", source -> source.runState = RunState.SENT);
 
-    Optional<ReplacementRecord> record = tolerantly(SHORT);
+    ReplacementRecord record = replace(SHORT);
 
-    assertThat(record.orElseThrow().outcome()).isEqualTo("failed");
-    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack");
-    assertThat(guest.view().state()).isNotEqualTo(GuestView.State.REPLACING);
+    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.problem()).isEqualTo("HF-REPLACE-007");
+    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack", "1.kill", "1.end", "2.close");
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
+    assertThat(guest.view().detail()).startsWith("stands: ");
+    assertThat(writtenDown().waiting()).as("for the next daemon").isPresent();
+    assertThatThrownBy(this::resume).extracting(Stage::code).isEqualTo("HF-REPLACE-007");
+
+    stage.ran = Optional.of(targetRan);
+    stage.on("1.takeBack", source -> source.runState = RunState.RUNNING);
+    stage.actor(2).die("at last");
+
+    assertMailboxEmpty();
+    assertThat(stage.replacementCalls().contains("1.takeBack")).isEqualTo(!targetRan);
+    assertThat(stage.actor(2).closed).isTrue();
+    assertThat(writtenDown().doubt().isPresent()).isEqualTo(targetRan);
+    assertThat(guest.view().detail().isEmpty()).isEqualTo(!targetRan);
+  }
+
+  @Test
+  void aGuestThatPowersOffBeforeItsStopIsStoppedAndNotLost() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.PoweredOff(1));
+          source.die("the hypervisor closed its control channel");
+        });
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.problem()).isEqualTo("HF-REPLACE-009");
+    assertMailboxEmpty();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(guest.view().detail()).isEqualTo("powered off by itself");
+    assertThat(stage.actors).noneMatch(actor -> actor.alive);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"before", "after"})
+  void aGuestThatPowersOffBetweenItsStopAndItsResumeIsPoweredOffWhereItIs(String when) {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+          if (when.equals("before")) {
+            source.tell(new InstanceEvent.PoweredOff(1));
+          }
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 3_000));
+        });
+    stage.on(
+        "1.ramBytesCopied",
+        source -> {
+          if (when.equals("after")) {
+            source.tell(new InstanceEvent.PoweredOff(1));
+          }
+        });
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+
+    assertMailboxEmpty();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(guest.view().detail()).isEqualTo("powered off by itself");
+    assertThat(stage.actors).noneMatch(actor -> actor.alive);
+  }
+
+  @Test
+  void aResetBetweenStopAndResumeIsMadeWhereTheGuestIs() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+          source.tell(new InstanceEvent.Reset(1));
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 3_000));
+        });
+
+    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+
+    assertRunsOn(Stage.NEW, 2);
+    assertThat(stage.replacementCalls()).contains("2.reset");
+  }
+
+  @ParameterizedTest
+  @EnumSource(RunState.class)
+  void whatStateAGuestIsInDecidesWhetherItMoves(RunState state) {
+    stage.handingOver();
+    actorOne().runState = state;
+
+    ReplacementRecord record = unplanned(LONG);
+
+    boolean moves = state == RunState.RUNNING;
+    assertThat(record.outcome()).isEqualTo(moves ? "committed" : "rolled-back");
+    if (!moves) {
+      assertThat(record.problem()).isEqualTo("HF-REPLACE-002");
+      assertThat(record.detail()).contains(state.label());
+      assertThat(stage.replacementCalls()).doesNotContain("1.handOver", "1.takeBack", "1.resume");
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(RunState.class)
+  void whatStateAGuestIsInDecidesHowItIsResumedAndStopped(RunState state) {
+    actorOne().runState = state;
+    stage.on("1.powerOff", actor -> actor.die("powered off"));
+
+    String code = Stage.code(catchThrowable(this::resume));
+
+    List<String> calls = stage.replacementCalls();
+    assertThat(code.equals("HF-GUEST-003")).isEqualTo(state.resume() == RunState.Resume.REFUSED);
+    assertThat(calls.contains("1.wake")).isEqualTo(state == RunState.SUSPENDED);
+    assertThat(calls.contains("1.resume") || calls.contains("1.takeBack"))
+        .isEqualTo(state.resume() == RunState.Resume.CONTINUE);
+    guest.call(() -> {
+      guest.stop(LONG);
+      return true;
+    });
+    assertThat(stage.replacementCalls().contains("1.powerOff")).isEqualTo(state.isLive());
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
   }
 
   @Test
@@ -607,8 +814,8 @@ class ReplacementTest {
   void aTargetThatMayNotBeKilledNeverMeetsARunningSource() {
     stage.failing("2.condemn", Problem.INTERNAL.because("It stays."));
 
-    assertThat(tolerantly(SHORT).orElseThrow().outcome()).isEqualTo("failed");
-    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack");
+    assertThat(replace(SHORT).problem()).isEqualTo("HF-REPLACE-007");
+    assertThat(stage.replacementCalls()).doesNotContain("1.takeBack", "1.kill");
   }
 
   @Test
@@ -651,10 +858,11 @@ class ReplacementTest {
   void aGuestThatStandsIsContinuedByRequest() {
     stage.failing("1.takeBack", Problem.REPLACE_STANDS.because("The image is locked."));
     replace(SHORT);
+    actorOne().runState = RunState.SENT;
     assertThatThrownBy(this::resume).extracting(Stage::code).isEqualTo("HF-REPLACE-007");
     assertThat(guest.view().detail()).startsWith("stands: ");
 
-    stage.on("1.takeBack", _ -> {});
+    stage.on("1.takeBack", source -> source.runState = RunState.RUNNING);
     resume();
     assertThat(guest.view().detail()).isEmpty();
   }
@@ -772,6 +980,17 @@ class ReplacementTest {
   }
 
   private ReplacementRecord replace(Duration maxBlackout) {
+    return replace(
+        maxBlackout,
+        new Preflight(guest, Stage.NEW, Preflight.Rehearsing.LEFT_OUT, progress)::require);
+  }
+
+  /// As if the plan had been passed a moment ago.
+  private ReplacementRecord unplanned(Duration maxBlackout) {
+    return replace(maxBlackout, () -> {});
+  }
+
+  private ReplacementRecord replace(Duration maxBlackout, Runnable plan) {
     return guest.call(() ->
         new Replacement(
                 "id1",
@@ -779,7 +998,7 @@ class ReplacementTest {
                 Stage.NEW,
                 maxBlackout,
                 new Surroundings.OfHost(journal, gate),
-                new Preflight(guest, Stage.NEW, Preflight.Rehearsing.LEFT_OUT, progress)::require,
+                plan,
                 progress)
             .run());
   }

@@ -12,6 +12,7 @@ import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
 import java.io.IOException;
@@ -54,6 +55,10 @@ final class Stage implements Hypervisor, AutoCloseable {
   volatile List<Check> checks = List.of();
   volatile List<Check> liveChecks = List.of();
   volatile boolean sharing = true;
+
+  /// What the logs say of run states.
+  volatile Optional<Boolean> ran = Optional.empty();
+
   volatile Check rehearsal = Check.pass("rehearsal", "It went well.");
 
   /// What happens on a call of an instance, by `generation.call`.
@@ -192,6 +197,11 @@ final class Stage implements Hypervisor, AutoCloseable {
   }
 
   @Override
+  public Optional<Boolean> hasRun(Path files, int generation) {
+    return ran;
+  }
+
+  @Override
   public Instance attach(Launch launch, int pid) {
     throw new UnsupportedOperationException("nothing survives a test");
   }
@@ -215,6 +225,7 @@ final class Stage implements Hypervisor, AutoCloseable {
     private boolean ended;
     volatile boolean alive;
     volatile boolean closed;
+    volatile RunState runState = RunState.RUNNING;
 
     private Actor(Launch launch) {
       this.launch = launch;
@@ -337,8 +348,23 @@ final class Stage implements Hypervisor, AutoCloseable {
     }
 
     @Override
-    public boolean runsGuest() {
-      return true;
+    public RunState runState() {
+      return runState;
+    }
+
+    @Override
+    public void resume() {
+      called("resume");
+    }
+
+    @Override
+    public void wake() {
+      called("wake");
+    }
+
+    @Override
+    public void reset() {
+      called("reset");
     }
 
     @Override

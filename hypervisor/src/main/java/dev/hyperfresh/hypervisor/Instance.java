@@ -58,7 +58,8 @@ public interface Instance extends AutoCloseable {
   /// or [#kill]: a guest whose [InstanceEvent.Resumed] has not arrived has not run on it.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_SWITCH] when that cannot be made certain within
-  ///   some seconds; the process may then run or stand
+  ///   some seconds, or reports of it were lost; the process may then run or stand, and what it did
+  ///   is told by [Hypervisor#hasRun] alone
   void freeze();
 
   /// Target, after [#freeze]: lets the process go on.
@@ -72,8 +73,9 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#INTERNAL] when it may not be killed
   void condemn();
 
-  /// Source, after a hand-over that failed: ends what is left of the hand-over and returns when the
-  /// guest runs. May be called again.
+  /// Source, after a hand-over that failed: ends what is left of the hand-over and continues a
+  /// guest that the hand-over stopped ([RunState#afterRollBack]); one that stopped for a reason of
+  /// its own stays so. Returns within some seconds. May be called again.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the process has ended;
   ///   [Problem#REPLACE_STANDS] when it lives and does not answer or refuses to go on: it still
@@ -118,17 +120,25 @@ public interface Instance extends AutoCloseable {
   /// What the process printed last, or empty: why it refused something, in its own words.
   String lastWords();
 
-  /// Whether the guest's vCPUs run here now.
+  /// What the guest's vCPUs do here now.
   ///
   /// @throws HyperFreshException [Problem#GUEST_STATE] when the hypervisor does not say
-  boolean runsGuest();
+  RunState runState();
 
-  /// Source: whether it has sent all of the guest's state, so that a target may run the guest.
+  /// Continues a guest whose vCPUs stand, for whatever reason they do, and returns when it runs.
   ///
-  /// @throws HyperFreshException [Problem#GUEST_STATE] when the hypervisor does not say
-  default boolean hasSentState() {
-    return false;
-  }
+  /// @throws HyperFreshException as [#takeBack] does
+  void resume();
+
+  /// Wakes a guest that sleeps.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when that is refused
+  void wake();
+
+  /// Resets the guest, as its reset button would.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when that is refused
+  void reset();
 
   /// Source, after it stopped: bytes of the guest's own RAM that the hand-over copied; 0 when its
   /// memory was only mapped, empty when the source cannot be asked any more.

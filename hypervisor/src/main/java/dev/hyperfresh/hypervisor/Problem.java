@@ -163,6 +163,23 @@ public enum Problem {
       "The replacement was rolled back, and the old hypervisor does not go on.",
       "The guest stands still and nothing of it is lost. It goes on by itself when its hypervisor"
           + " answers again; otherwise correct what it names and use `hyperfresh guest resume NAME`."),
+  /// The target may have run the guest, and is gone; the source has an older state of its vCPUs.
+  REPLACE_DOUBT(
+      "HF-REPLACE-008",
+      6,
+      500,
+      "The new hypervisor ran the guest, or may have, and is gone; the old one has an older state.",
+      "The guest stands, also over restarts of the daemon, until you decide. Its memory and disks may"
+          + " be newer than the state that its old hypervisor has. `hyperfresh guest resume NAME` goes"
+          + " on with that all the same; `hyperfresh guest delete NAME` ends it, and then it can be"
+          + " created again and boots from its disks."),
+  /// The guest powered off while it was being moved.
+  REPLACE_OFF(
+      "HF-REPLACE-009",
+      5,
+      409,
+      "The guest powered itself off while it was being moved.",
+      "The guest is stopped, as it asked to be. Nothing is wrong with either hypervisor."),
   /// A rollout is under way.
   ROLLOUT_BUSY(
       "HF-ROLLOUT-001",

@@ -19,6 +19,12 @@ public interface Release {
     return Map.of();
   }
 
+  /// Whether a guest that sleeps ([RunState#SUSPENDED]) still sleeps after it was handed from or to
+  /// this release.
+  default boolean keepsSuspended() {
+    return false;
+  }
+
   /// Every machine type the build itself listed.
   Set<String> machines();
 }

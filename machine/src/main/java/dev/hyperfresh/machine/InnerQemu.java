@@ -98,6 +98,11 @@ final class InnerQemu implements QemuProcess {
   }
 
   @Override
+  public Control reconnect() {
+    return new Control(place.keptControl(), true);
+  }
+
+  @Override
   public Optional<String> incoming(Fd channel) {
     compareClocks();
     place.receiveFrom(channel);

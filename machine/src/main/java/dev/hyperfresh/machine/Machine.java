@@ -253,6 +253,11 @@ public final class Machine implements Release, AutoCloseable {
   }
 
   @Override
+  public boolean keepsSuspended() {
+    return settings.release().keepsSuspended();
+  }
+
+  @Override
   public String version() {
     return settings.release().version();
   }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.machine;
 
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.qemu.QemuRelease;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -93,6 +94,11 @@ public record MachineRelease(
   @Override
   public String kind() {
     return KIND;
+  }
+
+  @Override
+  public boolean keepsSuspended() {
+    return QemuRelease.keepsSuspended(qemuVersion);
   }
 
   /// Both versions, such as `6.12.95+qemu-10.0.2`.

@@ -9,6 +9,7 @@ import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.ProcessMemory;
 import dev.hyperfresh.linux.ProcessThreads;
 import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -20,6 +21,8 @@ import java.util.stream.Stream;
 
 /// A QEMU that is a process of this host.
 final class LocalQemu implements QemuProcess {
+  private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
+
   private final HostProcess process;
   private final Launch launch;
   private final Path qmpSocket;
@@ -36,6 +39,11 @@ final class LocalQemu implements QemuProcess {
   @Override
   public int pid() {
     return process.pid();
+  }
+
+  @Override
+  public Control reconnect() {
+    return new Control(UnixSocket.connect(qmpSocket, RECONNECT_LIMIT), false);
   }
 
   @Override

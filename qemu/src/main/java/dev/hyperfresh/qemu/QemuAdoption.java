@@ -308,6 +308,6 @@ final class QemuAdoption {
     public void event(QmpMessage.Event event) {}
 
     @Override
-    public void ended(String reason) {}
+    public void ended(String reason, boolean heardAll) {}
   }
 }

@@ -115,7 +115,7 @@ public final class QemuControl implements AutoCloseable {
     }
 
     @Override
-    public synchronized void ended(String reason) {
+    public synchronized void ended(String reason, boolean heardAll) {
       notifyAll();
     }
 

@@ -8,8 +8,10 @@ import dev.hyperfresh.hypervisor.InstanceEvents;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.UnixSocket;
 import java.nio.file.Path;
@@ -23,12 +25,16 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
+import java.util.function.Predicate;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /// One QEMU, wherever its process is. See [Instance] for the order of calls.
-final class QemuInstance implements Instance, Qmp.Listener {
+///
+/// Its end is the end of its process. A control channel that is lost while the process lives is
+/// opened again, by the thread that read the old one; what was reported meanwhile is asked for.
+final class QemuInstance implements Instance {
   private static final String CHANNEL = "hf-channel";
   private static final String HAND_OVER = "hand-over";
   private static final String ANSWERING = "answering";
@@ -53,6 +59,11 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private static final long LOOK_NANOS = 1_000_000;
   private static final Duration DRAIN_LIMIT = Duration.ofSeconds(2);
   private static final Duration TAKE_BACK_LIMIT = Duration.ofSeconds(2);
+
+  /// How long after the end of its control channel a process is usually gone.
+  private static final Duration END_GRACE = Duration.ofMillis(200);
+
+  private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
 
   /// How soon `cont` is tried again when no event says that it is time.
   private static final long RESUME_MILLIS = 5;
@@ -80,8 +91,18 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private volatile boolean source;
   private long readBefore;
   private final Rehearser rehearser;
-  private final Qmp qmp;
+  private final ControlWatcher watcher;
+  private final Duration patience;
   private final String confinement;
+  private volatile Qmp qmp;
+
+  private volatile boolean closing;
+
+  /// Whether a guest's state is awaited that has not been seen to run.
+  private volatile boolean expecting;
+
+  /// Whether every report of the process has reached us.
+  private volatile boolean heardAll = true;
 
   /// Takes over `process` and its control channel.
   ///
@@ -108,7 +129,16 @@ final class QemuInstance implements Instance, Qmp.Listener {
     this.memory = launch.memory();
     this.events = launch.events();
     this.rehearser = rehearser;
-    this.qmp =
+    this.watcher = watcher;
+    this.patience = patience;
+    this.qmp = open(control, channel, startLimit(patience));
+    // The greeting came, so the process is QEMU by now, with the rights that it keeps.
+    this.confinement = process.confinement();
+  }
+
+  private Qmp open(UnixSocket control, Qmp.Channel channel, Duration limit) {
+    Connection connection = new Connection();
+    Qmp opened =
         Qmp.open(
             control,
             new Qmp.Use(
@@ -118,10 +148,41 @@ final class QemuInstance implements Instance, Qmp.Listener {
                 channel),
             launch.spec().name() + "-" + generation,
             transcript,
-            this,
-            startLimit(patience));
-    // The greeting came, so the process is QEMU by now, with the rights that it keeps.
-    this.confinement = process.confinement();
+            connection,
+            limit);
+    connection.established();
+    return opened;
+  }
+
+  /// One control channel of the process. What comes of its end is nobody's affair until it has been
+  /// opened.
+  private final class Connection implements Qmp.Listener {
+    private boolean established;
+    private boolean over;
+
+    @Override
+    public void event(QmpMessage.Event event) {
+      told(event);
+    }
+
+    @Override
+    public void ended(String reason, boolean all) {
+      synchronized (this) {
+        over = true;
+        if (!established) {
+          return;
+        }
+      }
+      lost(reason, all);
+    }
+
+    /// @throws Qmp.QmpException when it is over already
+    synchronized void established() {
+      if (over) {
+        throw new Qmp.QmpException("the control channel was lost at once");
+      }
+      established = true;
+    }
   }
 
   /// A process that is starting has longer for its first answers, but no longer than the product
@@ -161,6 +222,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     preparing(() -> {
       String uri = process.incoming(channel).orElseGet(() -> give(channel));
       qmp.execute("migrate-set-capabilities", CAPABILITIES);
+      expecting = true;
       readBefore = process.bytesRead();
       qmp.execute("migrate-incoming", Map.of("uri", uri));
     });
@@ -175,11 +237,13 @@ final class QemuInstance implements Instance, Qmp.Listener {
       handOverCommand = Qmp.encode("migrate", Map.of("uri", uri), HAND_OVER);
       qmp.execute("migrate-set-capabilities", CAPABILITIES);
       qmp.execute("migrate-set-parameters", PARAMETERS);
+      Qmp current = qmp;
       var _ =
-          qmp.expectAnswer(HAND_OVER)
+          current
+              .expectAnswer(HAND_OVER)
               .whenComplete((_, refusal) -> {
-                // A channel that ended refuses everything; that is told by its own event.
-                if (refusal != null && qmp.isOpen()) {
+                // A channel that was lost refuses everything and tells nothing.
+                if (refusal != null && current.isOpen()) {
                   failed(String.valueOf(refusal.getMessage()));
                 }
               });
@@ -223,9 +287,14 @@ final class QemuInstance implements Instance, Qmp.Listener {
       }
     }
     awaitStanding();
-    if (!qmp.drain(DRAIN_LIMIT)) {
-      throw notFrozen("its control channel does not run dry");
+    if (!hasHeardAll()) {
+      throw notFrozen("some of its reports may not have come");
     }
+  }
+
+  /// Of a process that writes no more.
+  private boolean hasHeardAll() {
+    return (ended() ? awaitEnded() : qmp.drain(DRAIN_LIMIT)) && heardAll;
   }
 
   private void awaitStanding() {
@@ -272,20 +341,29 @@ final class QemuInstance implements Instance, Qmp.Listener {
   public void takeBack() {
     try {
       awaitHandOverOver();
-      resume();
+      goOn(state -> state.afterRollBack() == RunState.AfterRollBack.AS_IT_IS);
     } catch (Qmp.QmpException e) {
       throw notTakenBack(e);
     }
     forgetChannel();
   }
 
+  @Override
+  public void resume() {
+    try {
+      goOn(_ -> false);
+    } catch (Qmp.QmpException e) {
+      throw notTakenBack(e);
+    }
+  }
+
   /// A process that lives still has the guest's state, whatever it says or does not say now.
   private HyperFreshException notTakenBack(Qmp.QmpException e) {
-    if (!qmp.isOpen() || ended()) {
+    if (ended()) {
       return Problem.REPLACE_LOST.because(
           "The old hypervisor could not go on: " + e.getMessage(), e);
     }
-    if (e.unanswered()) {
+    if (e.unanswered() && qmp.isOpen()) {
       announceAnswer();
     }
     return Problem.REPLACE_STANDS.because(
@@ -294,10 +372,15 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   /// The process reads this command when it reads again.
   private void announceAnswer() {
-    var _ =
-        qmp.expectAnswer(ANSWERING)
-            .thenAccept(_ -> events.on(new InstanceEvent.Answering(generation)));
-    qmp.post("query-status", Qmp.encode("query-status", Map.of(), ANSWERING));
+    try {
+      var _ =
+          qmp.expectAnswer(ANSWERING)
+              .thenAccept(_ -> events.on(new InstanceEvent.Answering(generation)));
+      qmp.post("query-status", Qmp.encode("query-status", Map.of(), ANSWERING));
+    } catch (Qmp.QmpException lost) {
+      // When it is connected again, that is told.
+      transcript.sent("# query-status: " + lost.getMessage());
+    }
   }
 
   private void forgetChannel() {
@@ -309,22 +392,30 @@ final class QemuInstance implements Instance, Qmp.Listener {
     }
   }
 
-  /// A migration that failed resumes the guest by itself, and until it has, QEMU refuses `cont`. So
-  /// does one whose image is still locked by a target that is being killed.
-  private void resume() {
+  /// Continues the vCPUs unless the guest `stays` as it is. A migration that failed resumes the
+  /// guest by itself, and until it has, QEMU refuses `cont`. So does one whose image is still
+  /// locked by a target that is being killed.
+  private void goOn(Predicate<RunState> stays) {
     long deadline = Clock.monotonicNanos() + TAKE_BACK_LIMIT.toNanos();
     while (true) {
       int seen = changes.get();
-      if (isRunning()) {
+      RunState state = askRunState();
+      if (state.isLive() || stays.test(state)) {
         return;
       }
+      boolean late = Clock.monotonicNanos() > deadline;
       try {
         qmp.execute(TAKE_BACK_LIMIT, "cont", Map.of());
       } catch (Qmp.QmpException e) {
-        if (e.unanswered() || !qmp.isOpen() || Clock.monotonicNanos() > deadline) {
+        if (e.unanswered() || !qmp.isOpen() || late) {
           throw e;
         }
         awaitChange(seen);
+        continue;
+      }
+      // A guest that can go on does so before `cont` is answered.
+      if (late) {
+        throw new Qmp.QmpException("it is still " + askRunState().label());
       }
     }
   }
@@ -342,8 +433,9 @@ final class QemuInstance implements Instance, Qmp.Listener {
     }
   }
 
-  private boolean isRunning() {
-    return qmp.execute(TAKE_BACK_LIMIT, "query-status", Map.of()).path("running").asBoolean(false);
+  private RunState askRunState() {
+    return RunStates.of(
+        qmp.execute(TAKE_BACK_LIMIT, "query-status", Map.of()).path("status").asString(""));
   }
 
   /// A hand-over under way would stop the guest a moment later, so its end is awaited, also while
@@ -429,21 +521,27 @@ final class QemuInstance implements Instance, Qmp.Listener {
   }
 
   @Override
-  public boolean runsGuest() {
+  public RunState runState() {
     try {
-      return isRunning();
+      return askRunState();
     } catch (Qmp.QmpException e) {
       throw Problem.GUEST_STATE.because(release.name() + ": " + e.getMessage(), e);
     }
   }
 
   @Override
-  public boolean hasSentState() {
+  public void wake() {
+    ask("system_wakeup");
+  }
+
+  @Override
+  public void reset() {
+    ask("system_reset");
+  }
+
+  private void ask(String command) {
     try {
-      return qmp.execute(TAKE_BACK_LIMIT, "query-migrate", Map.of())
-          .path("status")
-          .asString("none")
-          .equals("completed");
+      qmp.execute(command, Map.of());
     } catch (Qmp.QmpException e) {
       throw Problem.GUEST_STATE.because(release.name() + ": " + e.getMessage(), e);
     }
@@ -530,6 +628,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
 
   @Override
   public void close() {
+    closing = true;
     qmp.close();
     if (!awaitEnded()) {
       transcript.sent("# the reader did not end");
@@ -538,8 +637,7 @@ final class QemuInstance implements Instance, Qmp.Listener {
     process.close();
   }
 
-  @Override
-  public void event(QmpMessage.Event event) {
+  private void told(QmpMessage.Event event) {
     tell(event);
     synchronized (changes) {
       changes.incrementAndGet();
@@ -550,13 +648,19 @@ final class QemuInstance implements Instance, Qmp.Listener {
   private void tell(QmpMessage.Event event) {
     switch (event.name()) {
       case "STOP" -> events.on(new InstanceEvent.Stopped(generation, at(event)));
-      case "RESUME" -> events.on(new InstanceEvent.Resumed(generation, at(event)));
+      case "RESUME" -> {
+        expecting = false;
+        events.on(new InstanceEvent.Resumed(generation, at(event)));
+      }
       case "MIGRATION" -> migration(event);
       case "SHUTDOWN" -> {
         if (event.data().path("guest").asBoolean(false)) {
           events.on(new InstanceEvent.PoweredOff(generation));
         }
       }
+      case "RESET" -> events.on(new InstanceEvent.Reset(generation));
+      case "SUSPEND", "WAKEUP", "WATCHDOG", "GUEST_PANICKED" ->
+          events.on(new InstanceEvent.Changed(generation));
       default -> {}
     }
   }
@@ -586,9 +690,66 @@ final class QemuInstance implements Instance, Qmp.Listener {
     events.on(new InstanceEvent.HandOverFailed(generation, reason));
   }
 
-  @Override
-  public void ended(String reason) {
-    events.on(new InstanceEvent.Ended(generation, reason));
-    ended.countDown();
+  /// The channel is over. On the thread that read it, which has nothing else to do any more.
+  private void lost(String reason, boolean all) {
+    heardAll &= all;
+    if (closing) {
+      ended.countDown();
+      return;
+    }
+    if (process.awaitEnd(END_GRACE) || !reconnect(reason)) {
+      if (!closing) {
+        events.on(new InstanceEvent.Ended(generation, reason));
+      }
+      ended.countDown();
+    }
+  }
+
+  /// Opens another channel, however long the process takes to serve it.
+  ///
+  /// @return false when the process ended instead, or nobody wants it any more
+  private boolean reconnect(String reason) {
+    heardAll = false;
+    transcript.sent("# " + reason + "; the process lives, connecting again");
+    while (!closing) {
+      try {
+        QemuProcess.Control control = process.reconnect();
+        qmp =
+            open(
+                control.socket(),
+                control.kept() ? Qmp.Channel.FOUND : Qmp.Channel.OWN,
+                RECONNECT_LIMIT);
+        if (closing) {
+          qmp.close();
+        }
+        catchUp();
+        return true;
+      } catch (LinuxException | Qmp.QmpException | QemuProcess.TroubleException e) {
+        transcript.sent("# " + e.getMessage());
+      }
+      if (process.awaitEnd(END_GRACE)) {
+        return false;
+      }
+    }
+    return false;
+  }
+
+  /// Asks for what was reported while nobody heard it.
+  private void catchUp() {
+    RunState state = askRunState();
+    String migration =
+        qmp.execute(TAKE_BACK_LIMIT, "query-migrate", Map.of()).path("status").asString("none");
+    heardAll = true;
+    if (expecting && state.isLive()) {
+      expecting = false;
+      events.on(new InstanceEvent.Resumed(generation, OptionalLong.empty()));
+    }
+    if (!UNDER_WAY.contains(migration)) {
+      handOverOver.countDown();
+    }
+    if (source && List.of("failed", "cancelled").contains(migration)) {
+      failed("the migration is " + migration);
+    }
+    events.on(new InstanceEvent.Answering(generation));
   }
 }

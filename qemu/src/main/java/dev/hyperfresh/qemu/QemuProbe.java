@@ -81,6 +81,6 @@ final class QemuProbe {
     public void event(QmpMessage.Event event) {}
 
     @Override
-    public void ended(String reason) {}
+    public void ended(String reason, boolean heardAll) {}
   }
 }

@@ -3,6 +3,7 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.UnixSocket;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
@@ -37,6 +38,17 @@ public interface QemuProcess extends AutoCloseable {
   default boolean hasOwnProcess() {
     return true;
   }
+
+  /// A new control channel, after the old one was lost while the process lives.
+  ///
+  /// @throws dev.hyperfresh.linux.LinuxException when it cannot be connected now
+  Control reconnect();
+
+  /// A connected control channel.
+  ///
+  /// @param kept whether it is an end that somebody else has kept, so that QEMU does not greet
+  ///   again
+  record Control(UnixSocket socket, boolean kept) {}
 
   /// Target: where QEMU finds what comes through `channel`, as an argument of `migrate-incoming`;
   /// empty when QEMU is to be given the descriptor itself.

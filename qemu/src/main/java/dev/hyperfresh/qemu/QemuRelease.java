@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// A QEMU build, with all it said of itself when it was added. Immutable.
@@ -63,6 +64,18 @@ public record QemuRelease(
   @Override
   public Map<String, String> parts() {
     return Map.of("qemu", version);
+  }
+
+  @Override
+  public boolean keepsSuspended() {
+    return keepsSuspended(version);
+  }
+
+  /// QEMU before 9.0 wakes a sleeping guest when it sends its state, and cannot wake one whose
+  /// state it got.
+  public static boolean keepsSuspended(String version) {
+    Matcher major = NUMBER.matcher(version);
+    return major.find() && Integer.parseInt(major.group()) >= 9;
   }
 
   /// The environment of every process of this release.

@@ -42,7 +42,10 @@ final class Qmp implements AutoCloseable {
   interface Listener {
     void event(QmpMessage.Event event);
 
-    void ended(String reason);
+    /// The connection is over; the last call.
+    ///
+    /// @param heardAll whether everything that the peer wrote has been delivered
+    void ended(String reason, boolean heardAll);
   }
 
   /// A command that the peer refused, or that it never answered.
@@ -233,12 +236,15 @@ final class Qmp implements AutoCloseable {
   /// Waits until everything that the peer has written so far has been delivered. For a peer that
   /// writes no more, such as a stopped process.
   ///
-  /// @return false when that did not happen within `limit`
+  /// @return false when that did not happen within `limit`, or the connection is over
   boolean drain(Duration limit) {
     long deadline = Clock.monotonicNanos() + limit.toNanos();
     while (Clock.monotonicNanos() < deadline) {
       synchronized (reading) {
-        if (!isOpen() || !socket.fd().pollReadable(Duration.ZERO)) {
+        if (!isOpen()) {
+          return false;
+        }
+        if (!socket.fd().pollReadable(Duration.ZERO)) {
           return true;
         }
       }
@@ -275,7 +281,8 @@ final class Qmp implements AutoCloseable {
   }
 
   private void readAll() {
-    String reason = "the hypervisor closed its control channel";
+    String reason = "its control channel broke";
+    boolean heardAll = false;
     try {
       LineBuffer lines = new LineBuffer();
       byte[] chunk = new byte[CHUNK_BYTES];
@@ -294,10 +301,12 @@ final class Qmp implements AutoCloseable {
           lines.add(chunk, Math.max(0, count), this::dispatch);
         }
       }
+      reason = "the hypervisor closed its control channel";
+      heardAll = true;
     } catch (LinuxException | QmpMessage.MalformedException | IllegalStateException e) {
       reason = "the hypervisor's control channel broke: " + e.getMessage();
     } finally {
-      end(reason);
+      end(reason, heardAll);
     }
   }
 
@@ -345,14 +354,14 @@ final class Qmp implements AutoCloseable {
     }
   }
 
-  private void end(String reason) {
+  private void end(String reason, boolean heardAll) {
     QmpException failure = new QmpException(reason);
     over = Optional.of(failure);
     greeting.completeExceptionally(failure);
     pending.values().forEach(answer -> answer.completeExceptionally(failure));
     pending.clear();
     socket.close();
-    listener.ended(reason);
+    listener.ended(reason, heardAll);
   }
 
   /// Ends the connection; the reader thread reports it and releases the socket.

@@ -332,7 +332,7 @@ final class Rehearsal {
     }
 
     @Override
-    public void ended(String reason) {
+    public void ended(String reason, boolean heardAll) {
       verdict.complete("ended with its process");
       ended.countDown();
     }

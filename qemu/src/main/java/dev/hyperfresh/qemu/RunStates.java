@@ -1,11 +1,13 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.RunState;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
-/// What the log of a QEMU says of its run states, one line of the trace event for each change: such
-/// as `runstate_set current_run_state 7 (inmigrate) new_state 9 (running)`. QEMU writes it before
-/// it lets the vCPUs run, and what is written outlives the process.
+/// QEMU's run states: their names, and what its log says of them, one line of the trace event for
+/// each change: such as `runstate_set current_run_state 7 (inmigrate) new_state 9 (running)`. QEMU
+/// writes it before it lets the vCPUs run, and what is written outlives the process.
 ///
 /// A process that waits changes no state, so that its log would say as little as that of a build
 /// which cannot trace. The opening of the control channel is therefore traced too.
@@ -17,9 +19,35 @@ final class RunStates {
   /// start, and never in a switch.
   private static final String START = "qio_channel_socket_new";
 
-  private static final String RUNNING = "(running)";
+  /// What a guest is in that has been taken over: it runs, or sleeps on and may wake at any time.
+  private static final List<String> LIVE = List.of("(running)", "(suspended)");
+
+  /// QAPI `RunState`, of QEMU 2.6 to 11.1.
+  private static final Map<String, RunState> NAMES =
+      Map.ofEntries(
+          Map.entry("running", RunState.RUNNING),
+          Map.entry("suspended", RunState.SUSPENDED),
+          Map.entry("paused", RunState.PAUSED),
+          Map.entry("io-error", RunState.IO_ERROR),
+          Map.entry("watchdog", RunState.WATCHDOG),
+          Map.entry("guest-panicked", RunState.PANICKED),
+          Map.entry("internal-error", RunState.INTERNAL_ERROR),
+          Map.entry("shutdown", RunState.POWERED_OFF),
+          Map.entry("finish-migrate", RunState.SENDING),
+          Map.entry("postmigrate", RunState.SENT),
+          Map.entry("inmigrate", RunState.AWAITING),
+          Map.entry("prelaunch", RunState.NOT_STARTED),
+          Map.entry("save-vm", RunState.BUSY),
+          Map.entry("restore-vm", RunState.BUSY),
+          Map.entry("debug", RunState.BUSY),
+          Map.entry("colo", RunState.BUSY));
 
   private RunStates() {}
+
+  /// What `status` of `query-status` means.
+  static RunState of(String status) {
+    return NAMES.getOrDefault(status, RunState.UNKNOWN);
+  }
 
   /// The options that have a process write its log.
   static List<String> arguments() {
@@ -35,7 +63,9 @@ final class RunStates {
         ? Optional.empty()
         : Optional.of(
             traced.stream()
-                .anyMatch(line -> isChange(line) && line.stripTrailing().endsWith(RUNNING)));
+                .filter(RunStates::isChange)
+                .map(String::stripTrailing)
+                .anyMatch(line -> LIVE.stream().anyMatch(line::endsWith)));
   }
 
   /// The lines in which the process said something of its own.

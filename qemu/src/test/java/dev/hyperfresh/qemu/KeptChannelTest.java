@@ -48,7 +48,7 @@ class KeptChannelTest {
           }
 
           @Override
-          public void ended(String reason) {
+          public void ended(String reason, boolean heardAll) {
             ends.add(reason);
           }
         };

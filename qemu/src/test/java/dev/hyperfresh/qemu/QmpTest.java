@@ -483,7 +483,7 @@ class QmpTest {
     }
 
     @Override
-    public void ended(String reason) {
+    public void ended(String reason, boolean heardAll) {
       reasons.add(reason);
       over.countDown();
     }

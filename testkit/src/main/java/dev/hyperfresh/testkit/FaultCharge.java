@@ -12,6 +12,7 @@ import dev.hyperfresh.testkit.FaultPlan.Fault;
 import dev.hyperfresh.testkit.FaultPlan.FillDisk;
 import dev.hyperfresh.testkit.FaultPlan.LimitDescriptors;
 import dev.hyperfresh.testkit.FaultPlan.LoseAnswer;
+import dev.hyperfresh.testkit.FaultPlan.LoseControl;
 import dev.hyperfresh.testkit.FaultPlan.Point;
 import dev.hyperfresh.testkit.FaultPlan.Signal;
 import dev.hyperfresh.testkit.FaultPlan.Stall;
@@ -128,6 +129,8 @@ final class FaultCharge implements AutoCloseable {
     switch (plan.fault()) {
       case Signal signal -> signal(signal);
       case LoseAnswer _ -> losing = sideOf(plan.point());
+      // Thrown on the thread that reads it, as by a message that it cannot read.
+      case LoseControl _ -> throw new IllegalStateException("a test broke it");
       case Stall stall -> LockSupport.parkNanos(stall.duration().toNanos());
       case FillDisk _ -> fill();
       case LimitDescriptors limit -> limitDescriptors(openDescriptors() + limit.more());

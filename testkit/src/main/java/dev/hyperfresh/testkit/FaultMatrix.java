@@ -11,6 +11,7 @@ import static dev.hyperfresh.testkit.FaultPlan.hang;
 import static dev.hyperfresh.testkit.FaultPlan.kill;
 import static dev.hyperfresh.testkit.FaultPlan.limitDescriptors;
 import static dev.hyperfresh.testkit.FaultPlan.loseAnswer;
+import static dev.hyperfresh.testkit.FaultPlan.loseControl;
 import static dev.hyperfresh.testkit.FaultPlan.stall;
 
 import dev.hyperfresh.testkit.FaultPlan.Fault;
@@ -133,6 +134,11 @@ final class FaultMatrix {
         .forEach(point -> cases.add(row(point.apply(loseAnswer()), ROLLED_BACK)));
     cases.add(row(loseAnswer().before("migrate"), COMMITTED));
     cases.add(row(loseAnswer().before("query-migrate"), COMMITTED));
+    cases.add(row(loseControl().on(SOURCE, "MIGRATION", "setup"), COMMITTED));
+    cases.add(row(loseControl().on(SOURCE, "STOP", ""), COMMITTED));
+    cases.add(row(loseControl().on(SOURCE, "MIGRATION", "completed"), COMMITTED));
+    cases.add(row(loseControl().on(TARGET, "MIGRATION", "setup"), COMMITTED, ROLLED_BACK));
+    cases.add(row(loseControl().on(TARGET, "RESUME", ""), COMMITTED));
     cases.add(row(stall(Duration.ofMillis(300)).on(TARGET, "RESUME", ""), COMMITTED));
     cases.add(row(stall(Duration.ofMillis(1500)).on(TARGET, "RESUME", ""), COMMITTED));
     cases.add(row(stall(Duration.ofMillis(1500)).on(SOURCE, "STOP", ""), COMMITTED));

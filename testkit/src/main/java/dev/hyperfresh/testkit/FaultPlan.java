@@ -132,6 +132,14 @@ record FaultPlan(Fault fault, Point point) {
     }
   }
 
+  /// The control channel breaks with the message at the point, which is lost; the process lives.
+  record LoseControl() implements Fault {
+    @Override
+    public String toString() {
+      return "lose the control channel";
+    }
+  }
+
   /// The control channel delivers nothing for a while, from the message at the point on.
   record Stall(Duration duration) implements Fault {
     @Override
@@ -222,6 +230,11 @@ record FaultPlan(Fault fault, Point point) {
 
   static Fault corruptChannel() {
     return new CorruptChannel();
+  }
+
+  /// The control channel breaks; see [LoseControl].
+  static Fault loseControl() {
+    return new LoseControl();
   }
 
   static Fault loseAnswer() {

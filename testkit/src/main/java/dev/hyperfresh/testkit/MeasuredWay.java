@@ -174,13 +174,15 @@ final class MeasuredWay implements AutoCloseable {
         case InstanceEvent.HandOverSent sent when sent.generation() < target ->
             sentMicros = sent.atMicros();
         case InstanceEvent.Resumed resumed when resumed.generation() == target ->
-            resumedMicros = resumed.atMicros();
+            resumedMicros = resumed.atMicros().orElse(0);
         case InstanceEvent.Stopped _,
             InstanceEvent.HandOverSent _,
             InstanceEvent.Resumed _,
             InstanceEvent.HandOverFailed _,
             InstanceEvent.Answering _,
             InstanceEvent.PoweredOff _,
+            InstanceEvent.Reset _,
+            InstanceEvent.Changed _,
             InstanceEvent.Ended _ -> {}
       }
     }

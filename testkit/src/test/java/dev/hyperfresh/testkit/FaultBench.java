@@ -310,7 +310,10 @@ final class FaultBench implements AutoCloseable {
         .as("hypervisors that live")
         .containsExactly((long) view.pid());
     List<Integer> saying =
-        injector.instances().stream().filter(Instance::runsGuest).map(Instance::pid).toList();
+        injector.instances().stream()
+            .filter(instance -> instance.runState().isLive())
+            .map(Instance::pid)
+            .toList();
     assertThat(saying).as("hypervisors that say they run the guest").containsExactly(view.pid());
     assertThat(VirtualProcessors.realTimeThreads(view.pid()))
         .as("threads that kept the switch's priority")

@@ -1,0 +1,428 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.RunState;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Queue;
+import org.jspecify.annotations.Nullable;
+
+/// Which instance runs a guest, and whether it may be continued. All rules about that are here, for
+/// the daemon that moved the guest and for the one that finds it later; the simulation runs this
+/// very code. For the guest's thread.
+///
+/// - One instance has the guest. It is continued by itself only when the hand-over stopped it and
+///   nobody else has run the guest since.
+/// - When somebody may have, the guest is in **doubt**. That is written down before anything else
+///   and survives every restart; only [#resume] clears it.
+/// - A target that could not be ended is watched, and the source waits for its end.
+/// - An instance whose process lives is never given up.
+final class Hosting {
+  static final String OFF = "powered off by itself";
+  private static final String STANDS = "stands: ";
+
+  /// What hosting needs of the guest.
+  interface Home {
+    /// Makes the state visible.
+    void publish(GuestView.State state, String detail);
+
+    /// Writes down, for the next daemon, who has the guest. Returns when it is on disk.
+    ///
+    /// @param doubt why it must not be continued by itself
+    /// @throws HyperFreshException [Problem#DAEMON_STATE]
+    void write(Instance running, Optional<Instance> waiting, Optional<String> doubt);
+
+    /// No process has the guest any more.
+    void gone();
+
+    /// As [dev.hyperfresh.hypervisor.Hypervisor#hasRun].
+    Optional<Boolean> hasRun(int generation);
+
+    /// What the instances reported and nobody has looked at yet, oldest first.
+    Queue<InstanceEvent> mailbox();
+
+    /// The guest's name, for logs.
+    String name();
+  }
+
+  /// Why a guest stands that its hypervisor still has.
+  private sealed interface Standing {
+    /// It does not.
+    record No() implements Standing {}
+
+    /// The hypervisor did not answer, or would not go on; it is tried again when it answers.
+    record Waits(String why) implements Standing {}
+
+    /// A target that may have run the guest could not be ended yet.
+    record Blocked(String why, Instance target) implements Standing {}
+
+    /// Somebody may have run the guest since.
+    record Doubt(String why) implements Standing {}
+  }
+
+  private final Home home;
+
+  /// Events that came before those in the mailbox.
+  private final Deque<InstanceEvent> earlier = new ArrayDeque<>();
+
+  private @Nullable Instance instance;
+  private Standing standing = new Standing.No();
+  private boolean poweredOff;
+  private Optional<Written> written = Optional.empty();
+
+  /// What is on disk.
+  private record Written(int running, OptionalInt waiting, Optional<String> doubt) {}
+
+  Hosting(Home home) {
+    this.home = home;
+  }
+
+  /// The instance that has the guest, or null.
+  @Nullable Instance instance() {
+    return instance;
+  }
+
+  /// Whether the guest stands in doubt.
+  Optional<String> doubt() {
+    return standing instanceof Standing.Doubt doubt ? Optional.of(doubt.why()) : Optional.empty();
+  }
+
+  /// Why no replacement of the guest may begin, whatever its hypervisor says: it stands, and its
+  /// hypervisor may still have an order of an earlier hand-over before it; or it is about to end.
+  Optional<String> hindrance() {
+    return Optional.of(poweredOff ? "has " + OFF : detail()).filter(why -> !why.isEmpty());
+  }
+
+  /// Why the guest stands although its hypervisor lives, or empty.
+  String detail() {
+    return switch (standing) {
+      case Standing.No _ -> "";
+      case Standing.Waits waits -> STANDS + waits.why();
+      case Standing.Blocked blocked -> STANDS + blocked.why();
+      case Standing.Doubt doubt -> STANDS + doubt.why();
+    };
+  }
+
+  /// `next` has the guest from now on and runs it.
+  void adopt(Instance next) {
+    instance = next;
+    standing = new Standing.No();
+    poweredOff = false;
+  }
+
+  /// Forgets the instance, which goes on unless it has ended.
+  @Nullable Instance letGo() {
+    Instance current = instance;
+    instance = null;
+    return current;
+  }
+
+  /// Writes down who has the guest, and who is about to.
+  void write(Optional<Instance> waiting) {
+    Instance current = instance;
+    if (current == null) {
+      return;
+    }
+    Written next =
+        new Written(
+            current.generation(),
+            waiting.map(w -> OptionalInt.of(w.generation())).orElse(OptionalInt.empty()),
+            doubt());
+    if (!written.equals(Optional.of(next))) {
+      written = Optional.empty();
+      home.write(current, waiting, doubt());
+      written = Optional.of(next);
+    }
+  }
+
+  /// Takes note of events that came before those in the mailbox.
+  void heard(List<InstanceEvent> events) {
+    earlier.addAll(events);
+  }
+
+  private @Nullable InstanceEvent next() {
+    InstanceEvent event = earlier.poll();
+    return event == null ? home.mailbox().poll() : event;
+  }
+
+  // ---- after a replacement ----
+
+  /// A replacement is over and the instance runs the guest, unless that ended meanwhile.
+  void goOn() {
+    standing = new Standing.No();
+    Contained.run("writing down " + home.name(), () -> write(Optional.empty()));
+    settle();
+    showIfRunning();
+  }
+
+  /// The instance lives and does not go on for now.
+  ///
+  /// @param target one that may have run the guest and could not be ended, if there is one
+  void stand(String why, Optional<Instance> target) {
+    // What is written down stays: it names the target, and from that the next daemon decides anew.
+    standing =
+        target.isPresent() ? new Standing.Blocked(why, target.get()) : new Standing.Waits(why);
+    home.publish(GuestView.State.RUNNING, detail());
+    settle();
+  }
+
+  /// Somebody may have run the guest since its instance stopped.
+  void stayInDoubt(String why) {
+    standing = new Standing.Doubt(why);
+    // What is written down names the target until now, so a disk that is full hides no doubt.
+    Contained.run("writing down the doubt of " + home.name(), () -> write(Optional.empty()));
+    home.publish(GuestView.State.RUNNING, detail());
+    settle();
+  }
+
+  /// What the guest had asked of its old hypervisor when that had stopped it, and could not do any
+  /// more.
+  void carryOut(InstanceEvent asked) {
+    Instance current = instance;
+    if (current == null) {
+      return;
+    }
+    switch (asked) {
+      case InstanceEvent.PoweredOff _ -> {
+        poweredOff = true;
+        Contained.run("powering off " + home.name(), current::kill);
+        settle();
+      }
+      case InstanceEvent.Reset _ -> Contained.run("resetting " + home.name(), current::reset);
+      case InstanceEvent.Stopped _,
+          InstanceEvent.Resumed _,
+          InstanceEvent.HandOverFailed _,
+          InstanceEvent.HandOverSent _,
+          InstanceEvent.Answering _,
+          InstanceEvent.Changed _,
+          InstanceEvent.Ended _ -> {}
+    }
+  }
+
+  // ---- after a restart of the daemon ----
+
+  /// Takes over `survivor`, the only process of the guest that is left, and continues the guest
+  /// when that is certain to be right.
+  ///
+  /// @param waiting a target that was prepared and is gone now
+  /// @param ran whether that one has run the guest; empty when nobody knows
+  /// @param written a doubt that an earlier daemon wrote down
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not say how it stands; nothing
+  ///   was changed
+  void takeBack(
+      Instance survivor, boolean waiting, Optional<Boolean> ran, Optional<String> written) {
+    RunState state = survivor.runState();
+    instance = survivor;
+    if (state.isLive()) {
+      if (waiting) {
+        continueSurvivor(survivor);
+      } else {
+        goOn();
+      }
+    } else if (written.isPresent()) {
+      stayInDoubt(written.get());
+    } else if (waiting && ran.isPresent() && !ran.get()) {
+      continueSurvivor(survivor);
+    } else if (state.hasSent()) {
+      stayInDoubt(waiting && ran.isPresent() ? RAN : MAY_HAVE_RUN);
+    } else {
+      goOn();
+    }
+  }
+
+  static final String RAN =
+      "its new hypervisor ran it and is gone; with `guest resume` the old one goes on with a memory"
+          + " that has changed since";
+  static final String MAY_HAVE_RUN =
+      "its new hypervisor had its state, may have run it and is gone; with `guest resume` the old one"
+          + " goes on with a memory that may have changed since";
+
+  private void continueSurvivor(Instance survivor) {
+    try {
+      survivor.takeBack();
+      goOn();
+    } catch (HyperFreshException e) {
+      if (e.problem() != Problem.REPLACE_STANDS) {
+        throw e;
+      }
+      stand(e.detail(), Optional.empty());
+    }
+  }
+
+  // ---- at any time outside a replacement ----
+
+  /// Continues a guest that stands, and wakes one that sleeps; clears a doubt. Does nothing to one
+  /// that runs.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_STANDS] when it still does not go on,
+  ///   [Problem#REPLACE_LOST] when its hypervisor has ended, [Problem#GUEST_STATE] when a guest in
+  ///   this state cannot go on
+  void resume(Instance current) {
+    boolean wasBlocked = standing instanceof Standing.Blocked;
+    settle();
+    if (wasBlocked) {
+      requireUnblocked();
+    }
+    RunState state = current.runState();
+    switch (state.resume()) {
+      case NOTHING -> {}
+      case WAKE -> current.wake();
+      case CONTINUE -> {
+        // A hand-over that is not over yet would stop the guest again.
+        if (state.hasSent()) {
+          current.takeBack();
+        } else {
+          current.resume();
+        }
+      }
+      case REFUSED ->
+          throw Problem.GUEST_STATE.because("It is " + state.label() + ". " + state.advice());
+    }
+    goOn();
+  }
+
+  private void requireUnblocked() {
+    if (standing instanceof Standing.Blocked blocked) {
+      throw Problem.REPLACE_STANDS.because(
+          "Process " + blocked.target().pid() + ", which may run the guest, has not ended yet.");
+    }
+    if (standing instanceof Standing.Doubt doubt) {
+      throw Problem.REPLACE_DOUBT.because("It turned out just now: " + doubt.why() + ".");
+    }
+  }
+
+  /// Takes note of what happened by itself.
+  void settle() {
+    boolean changed = false;
+    for (InstanceEvent event = next(); event != null; event = next()) {
+      changed |= settle(event);
+    }
+    if (changed) {
+      showIfRunning();
+    }
+  }
+
+  private boolean settle(InstanceEvent event) {
+    Instance current = instance;
+    if (current == null) {
+      return false;
+    }
+    if (event.generation() != current.generation()) {
+      unblock(event, current);
+      return false;
+    }
+    switch (event) {
+      case InstanceEvent.Ended ended -> release(poweredOff ? OFF : ended.reason());
+      case InstanceEvent.PoweredOff _ -> {
+        poweredOff = true;
+        home.publish(GuestView.State.RUNNING, OFF);
+        return false;
+      }
+      case InstanceEvent.Answering _ -> continueWaiting(current);
+      case InstanceEvent.Resumed _ -> {
+        poweredOff = false;
+        noLongerStanding();
+      }
+      case InstanceEvent.Changed _,
+          InstanceEvent.Reset _,
+          InstanceEvent.Stopped _,
+          InstanceEvent.HandOverFailed _,
+          InstanceEvent.HandOverSent _ -> {}
+    }
+    return true;
+  }
+
+  /// Whoever continued it, it runs.
+  private void noLongerStanding() {
+    if (!(standing instanceof Standing.No)) {
+      standing = new Standing.No();
+      Contained.run("writing down " + home.name(), () -> write(Optional.empty()));
+    }
+  }
+
+  private void continueWaiting(Instance current) {
+    if (standing instanceof Standing.Waits) {
+      Contained.run(
+          "continuing " + home.name(),
+          () -> {
+            current.takeBack();
+            noLongerStanding();
+          });
+    }
+  }
+
+  /// The target for whose end the source waits is gone: what it left behind says whether it ran the
+  /// guest.
+  private void unblock(InstanceEvent event, Instance current) {
+    if (!(standing instanceof Standing.Blocked blocked)
+        || !(event instanceof InstanceEvent.Ended)
+        || event.generation() != blocked.target().generation()) {
+      return;
+    }
+    Contained.run("closing the target of " + home.name(), blocked.target()::close);
+    Optional<Boolean> ran = home.hasRun(event.generation());
+    if (ran.isPresent() && !ran.get()) {
+      standing = new Standing.Waits(blocked.why());
+      continueWaiting(current);
+      showIfRunning();
+    } else {
+      stayInDoubt(ran.isPresent() ? RAN : MAY_HAVE_RUN);
+    }
+  }
+
+  /// Shows how the guest stands, as its hypervisor says now.
+  private void showIfRunning() {
+    Instance current = instance;
+    if (current != null) {
+      home.publish(GuestView.State.RUNNING, words(current));
+    }
+  }
+
+  private String words(Instance current) {
+    if (poweredOff) {
+      return OFF;
+    }
+    return standing instanceof Standing.No ? state(current) : detail();
+  }
+
+  private static String state(Instance current) {
+    return Contained.get(
+        "asking how the guest stands",
+        () -> {
+          RunState state = current.runState();
+          return state == RunState.RUNNING ? "" : state.label();
+        },
+        "");
+  }
+
+  // ---- the end ----
+
+  /// A replacement found that neither side runs the guest. A process that is there all the same may
+  /// hold the guest's state, so it is left and the guest stands.
+  void giveUp(String detail) {
+    Instance current = instance;
+    if (current != null && !current.ended()) {
+      stayInDoubt(detail);
+      return;
+    }
+    release(poweredOff ? OFF : detail);
+  }
+
+  /// The process of the instance is gone.
+  void release(String detail) {
+    Instance current = instance;
+    if (current != null) {
+      Contained.run("closing an instance of " + home.name(), current::close);
+    }
+    instance = null;
+    standing = new Standing.No();
+    Contained.run("forgetting the process of " + home.name(), home::gone);
+    home.publish(GuestView.State.STOPPED, detail);
+  }
+}
