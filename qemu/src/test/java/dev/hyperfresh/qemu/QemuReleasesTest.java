@@ -253,7 +253,7 @@ class QemuReleasesTest {
     assertNothingInstalled();
   }
 
-  private static QemuReleases fetched() {
+  static QemuReleases fetched() {
     return new QemuReleases(CACHE.resolve("releases"), new DebianPackages(CACHE.resolve("apt")));
   }
 

@@ -2,7 +2,16 @@ package dev.hyperfresh.qemu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hypervisor.RunState;
+import java.io.Writer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import tools.jackson.databind.JsonNode;
 
 class RunStatesTest {
   private static final String WAITS = "qio_channel_socket_new Socket new ioc=0x55fd86617400\n";
@@ -23,6 +32,49 @@ class RunStatesTest {
     assertThat(RunStates.hasRun(WAITS + RUNS)).contains(true);
     assertThat(RunStates.hasRun(WAITS + RUNS + STOPS)).contains(true);
     assertThat(RunStates.hasRun("27@1.5:" + RUNS)).contains(true);
+  }
+
+  @Test
+  void aGuestThatSleepsOnWhereItWasMovedHasBeenTakenOver() {
+    String sleeps = "runstate_set current_run_state 1 (inmigrate) new_state 12 (suspended)\n";
+    assertThat(RunStates.hasRun(WAITS + sleeps)).contains(true);
+  }
+
+  /// QEMU's own list, of both ends of what is supported here.
+  @ParameterizedTest
+  @ValueSource(strings = {"qemu-7.2", "qemu-10.0"})
+  @Tag("slow")
+  void everyRunStateThatQemuHasIsKnown(String name) throws Exception {
+    QemuRelease release = QemuReleasesTest.fetched().fetch(name, System.out::println);
+    List<String> command = new ArrayList<>(List.of(release.binary().toString()));
+    command.addAll(release.arguments());
+    command.addAll(List.of("-nodefaults", "-display", "none", "-M", "none", "-S", "-qmp", "stdio"));
+    ProcessBuilder builder = new ProcessBuilder(command);
+    builder.environment().putAll(release.environment());
+    Process qemu = builder.redirectError(ProcessBuilder.Redirect.DISCARD).start();
+    String said;
+    try (Writer in = qemu.outputWriter()) {
+      for (String order : List.of("qmp_capabilities", "query-qmp-schema", "quit")) {
+        in.write("{\"execute\": \"" + order + "\"}\n");
+      }
+      in.flush();
+      said = new String(qemu.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    } finally {
+      qemu.destroyForcibly().waitFor();
+    }
+    List<String> states = new ArrayList<>();
+    for (String line : said.lines().toList()) {
+      JsonNode types = QmpMessage.JSON.readTree(line).path("return");
+      for (JsonNode type : types) {
+        List<String> values = new ArrayList<>();
+        type.path("values").forEach(value -> values.add(value.asString("")));
+        if (values.contains("inmigrate") && values.contains("postmigrate")) {
+          states.addAll(values);
+        }
+      }
+    }
+    assertThat(states).hasSizeGreaterThan(10).noneMatch(s -> RunStates.of(s) == RunState.UNKNOWN);
+    assertThat(RunStates.of("a state of tomorrow")).isEqualTo(RunState.UNKNOWN);
   }
 
   @Test
