@@ -196,12 +196,18 @@ final class ReplaceCommand implements Callable<Integer> {
     } else {
       Output.replacement(record);
     }
-    String problem = record.path("problem").asString("");
+    return record.path("outcome").asString("").equals("committed")
+        ? 0
+        : exitCode(record.path("problem").asString(""));
+  }
+
+  /// A code that is not in the catalogue is a failure too: that of a newer daemon.
+  private static int exitCode(String problem) {
     return Arrays.stream(Problem.values())
         .filter(p -> p.code().equals(problem))
         .findFirst()
-        .map(Problem::exitCode)
-        .orElse(0);
+        .orElse(Problem.INTERNAL)
+        .exitCode();
   }
 
   private int replaceMachine(Client client) {
@@ -220,7 +226,12 @@ final class ReplaceCommand implements Callable<Integer> {
 
   private String machines(JsonNode result) {
     if (result.path("old_retired").asBoolean()) {
-      return "Machine " + machine + " is ended; its guests run in " + to(result) + ".";
+      return "Machine "
+          + machine
+          + " is ended; "
+          + (isComplete(result) ? "its guests run in " : "NOT ALL of its guests run in ")
+          + to(result)
+          + ".";
     }
     return "Machine "
         + machine

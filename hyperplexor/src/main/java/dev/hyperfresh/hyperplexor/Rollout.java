@@ -292,6 +292,7 @@ public final class Rollout {
     }
     moveAll(movable.subList(first, movable.size()));
     movable.forEach(this::settle);
+    movable.forEach(this::lookAgain);
     return result();
   }
 
@@ -300,6 +301,30 @@ public final class Rollout {
     Entry entry = entry(guest);
     if (entry.outcome() == Outcome.MOVABLE) {
       put(entry.with(Outcome.NOT_STARTED, stopped.orElse("")));
+    }
+  }
+
+  /// A guest that was moved and has ended while others were moved did not arrive.
+  private void lookAgain(String guest) {
+    Entry entry = entry(guest);
+    if (entry.outcome() == Outcome.COMMITTED) {
+      ended(guest)
+          .ifPresent(reason -> {
+            put(entry.because(Outcome.FAILED, reason));
+            var _ = audience.told(guest, "failed", reason.detail());
+          });
+    }
+  }
+
+  private Optional<HyperFreshException> ended(String guest) {
+    try {
+      GuestView view = hyperplexor.show(guest);
+      return view.state() == GuestView.State.STOPPED
+          ? Optional.of(
+              Problem.REPLACE_LOST.because("It was moved, and is " + describe(view) + " now."))
+          : Optional.empty();
+    } catch (HyperFreshException deleted) {
+      return Optional.empty();
     }
   }
 

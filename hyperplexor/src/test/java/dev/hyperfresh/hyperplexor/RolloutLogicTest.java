@@ -243,6 +243,29 @@ class RolloutLogicTest {
   }
 
   @Test
+  void aGuestThatEndsAfterItWasMovedDidNotArrive() {
+    guests("a", "b");
+    audience =
+        (guest, state, _) -> {
+          if (guest.equals("b") && state.equals("Planned")) {
+            stage.actor("a", 2).die("it crashed");
+            while (hyperplexor.show("a").state() != GuestView.State.STOPPED) {
+              Thread.onSpinWait();
+            }
+          }
+          return true;
+        };
+
+    Rollout.Result result = rollOut(one());
+
+    assertThat(outcomes(result)).containsExactly("a failed", "b committed");
+    Rollout.Entry lost = result.guests().getFirst();
+    assertThat(lost.problem()).isEqualTo(Problem.REPLACE_LOST.code());
+    assertThat(lost.detail()).isEqualTo("It was moved, and is stopped (it crashed) now.");
+    assertThat(result.misses()).extracting(Rollout.Entry::guest).containsExactly("a");
+  }
+
+  @Test
   void noFurtherGuestIsStartedWhenTheClientHasGone() {
     guests("a", "b", "c");
     audience = (guest, _, _) -> !guest.equals("b");
