@@ -82,7 +82,8 @@ final class MachineCommand {
         names = "--vcpus",
         paramLabel = "N",
         defaultValue = "1",
-        description = "1 to 64 (default: ${DEFAULT-VALUE}).")
+        description =
+            "1 to 64 (default: ${DEFAULT-VALUE}); a machine that is translated always has 1.")
     private int vcpus;
 
     @Override

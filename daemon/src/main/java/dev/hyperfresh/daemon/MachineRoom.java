@@ -15,6 +15,7 @@ import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.MachineReleases;
 import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.machine.Machines;
+import dev.hyperfresh.machine.VirtualMachine;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import java.time.Duration;
@@ -169,6 +170,9 @@ public final class MachineRoom {
             name,
             machine.bootMs() / 1000,
             machine.hello().memoryFreeKib() >> 10));
+    if (machine.settings().vcpus() < vcpus) {
+      progress.step("create", name + " has 1 vCPU, as every machine that is translated");
+    }
     return machine;
   }
 
@@ -257,12 +261,16 @@ public final class MachineRoom {
   /// ended instead.
   ///
   /// @param order the rollout of the guests that it is given, to the machine that it is given
-  /// @throws HyperFreshException [Problem#MACHINE_UNKNOWN], [Problem#MACHINE_START] and whatever
-  ///   keeps the rollout from beginning; the guests are where they were then
+  /// @throws HyperFreshException [Problem#MACHINE_UNKNOWN], [Problem#MACHINE_ENDED],
+  ///   [Problem#MACHINE_START] and whatever keeps the rollout from beginning; the guests are where
+  ///   they were then
   public Replaced replace(
       String old, String to, Function<Target, Rollout.Result> order, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       Machine from = machines.get(old);
+      if (from.ended()) {
+        throw Problem.MACHINE_ENDED.because(old + ": " + words(from));
+      }
       Optional<Machine> there = machines.find(to);
       if (there.filter(from::equals).isPresent()) {
         throw Problem.API_REQUEST.because("A machine cannot be replaced by itself.");
@@ -284,6 +292,11 @@ public final class MachineRoom {
           retired,
           !retired && there.isEmpty() && withdraw(target, progress));
     }
+  }
+
+  private static String words(Machine machine) {
+    String last = VirtualMachine.lastWords(machine.files()).strip();
+    return last.isEmpty() ? "it left no word." : last;
   }
 
   /// An order without names would mean every guest of the daemon.

@@ -325,6 +325,14 @@ public enum Problem {
       409,
       "Guests run in the machine.",
       "Move them with `hyperfresh replace --machine NAME --to RELEASE`, or delete them."),
+  /// The machine has ended, and with it all guests that were in it.
+  MACHINE_ENDED(
+      "HF-MACHINE-005",
+      3,
+      409,
+      "The machine has ended by itself, and its guests with it.",
+      "Its logs are in `machines/NAME` of the state directory until `hyperfresh machine delete"
+          + " NAME`; delete its guests and create them again."),
   /// The virtual machine of an OS did not start, or its agent did not answer.
   OS_START(
       "HF-OS-001",

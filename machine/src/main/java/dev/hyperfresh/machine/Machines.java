@@ -59,7 +59,8 @@ public final class Machines implements AutoCloseable {
     this.sockets = sockets;
   }
 
-  /// Boots a machine and returns when it can take guests.
+  /// Boots a machine and returns when it can take guests. One that is translated gets one
+  /// processor.
   ///
   /// @throws HyperFreshException [Problem#MACHINE_EXISTS], [Problem#MACHINE_START],
   ///   [Problem#SPEC_INVALID], [Problem#SPEC_MEMORY], [Problem#DAEMON_STATE]
@@ -81,8 +82,8 @@ public final class Machines implements AutoCloseable {
                     + left.pid()
                     + ".");
           });
-      Machine machine = Machine.boot(settings, files, sockets);
-      machines.put(settings.name(), machine);
+      Machine machine = Machine.boot(settings.dependable(), files, sockets);
+      keep(machine);
       made = true;
       return machine;
     } finally {
@@ -90,6 +91,15 @@ public final class Machines implements AutoCloseable {
         names.remove(settings.name());
       }
     }
+  }
+
+  /// Nobody would end a machine that comes up when all others have been ended.
+  private synchronized void keep(Machine machine) {
+    if (closed) {
+      machine.close();
+      throw Problem.MACHINE_START.because(machine.name() + " came up when the daemon had ended.");
+    }
+    machines.put(machine.name(), machine);
   }
 
   private static void check(MachineSettings settings) {
