@@ -114,6 +114,7 @@ class DocumentationTest {
             default -> "runs on its old hypervisor";
           };
       case "GUEST" -> problem == Problem.GUEST_START ? "was not made" : "untouched";
+      case "RUN" -> "was of the run";
       default -> "untouched";
     };
   }

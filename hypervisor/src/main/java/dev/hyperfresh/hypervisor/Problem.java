@@ -413,6 +413,14 @@ public enum Problem {
       500,
       "The container has ended.",
       "Start it again with `hyperfresh container run`; its files are as it left them."),
+  /// A demonstration or a soak lost what it was to keep, or could not see that it was kept.
+  RUN_LOST(
+      "HF-RUN-001",
+      6,
+      500,
+      "The run lost something that it was to keep.",
+      "Guests, machines and systems were the run's own. Report what is named, with all that was"
+          + " printed."),
   /// A defect of HyperFresh.
   INTERNAL(
       "HF-INTERNAL-001",

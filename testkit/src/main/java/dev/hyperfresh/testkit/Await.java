@@ -1,13 +1,18 @@
 package dev.hyperfresh.testkit;
 
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
 
 /// Waits for what nothing announces: a word in a guest's memory, a line in a file, a state in
 /// `/proc`.
 final class Await {
   private static final long LOOK_NANOS = 5_000_000;
+
+  /// For what takes seconds, and whose question costs more than a look.
+  private static final long SELDOM_NANOS = 50_000_000;
 
   private Await() {}
 
@@ -19,6 +24,20 @@ final class Await {
     if (!holdsWithin(patience, condition)) {
       throw new IllegalStateException(
           "no sign of " + what + " within " + patience.toMillis() + " ms");
+    }
+  }
+
+  /// Waits for the first answer that is there, asking 20 times a second.
+  ///
+  /// @return empty when there is none within `patience`
+  static <T> Optional<T> firstWithin(Duration patience, Supplier<Optional<T>> question) {
+    long deadline = System.nanoTime() + patience.toNanos();
+    while (true) {
+      Optional<T> answer = question.get();
+      if (answer.isPresent() || System.nanoTime() > deadline) {
+        return answer;
+      }
+      LockSupport.parkNanos(SELDOM_NANOS);
     }
   }
 

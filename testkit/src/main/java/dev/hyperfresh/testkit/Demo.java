@@ -44,6 +44,15 @@ public final class Demo implements ExtraCommand {
   private boolean json;
 
   @Option(
+      names = "--inject",
+      paramLabel = "FAULT",
+      defaultValue = "none",
+      description =
+          "Break something on purpose, which is then told and makes the command fail:"
+              + " kill-target-after-commit.")
+  private Injection injection = Injection.NONE;
+
+  @Option(
       names = OwnNetwork.INSIDE,
       hidden = true,
       description = "Runs in a network namespace already.")
@@ -64,7 +73,8 @@ public final class Demo implements ExtraCommand {
     if (!network && obstacle.isEmpty()) {
       System.exit(OwnNetwork.runAgain());
     }
-    withDaemon(daemon -> new DemoRun(daemon, Cache.ofThisUser(), out, obstacle).run(json));
+    withDaemon(
+        daemon -> new DemoRun(daemon, Cache.ofThisUser(), out, obstacle, injection).run(json));
   }
 
   /// Runs `demonstration` on a daemon of its own, of which nothing is left afterwards.

@@ -2,6 +2,7 @@ package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.Views;
+import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.GuestSpec;
@@ -42,17 +43,21 @@ final class DemoRun {
   private final Cache cache;
   private final PrintStream out;
   private final String networkObstacle;
+  private final Injection injection;
   private final Timeline timeline;
   private final List<ReplacementRecord> records = new ArrayList<>();
   private final Map<String, Object> tcp = new LinkedHashMap<>();
 
   /// @param out where people read
   /// @param networkObstacle why there is no network, or empty
-  DemoRun(Daemon daemon, Cache cache, PrintStream out, String networkObstacle) {
+  /// @param injection what is broken on purpose
+  DemoRun(
+      Daemon daemon, Cache cache, PrintStream out, String networkObstacle, Injection injection) {
     this.daemon = daemon;
     this.cache = cache;
     this.out = out;
     this.networkObstacle = networkObstacle;
+    this.injection = injection;
     this.timeline = new Timeline(out);
   }
 
@@ -64,25 +69,29 @@ final class DemoRun {
     cache.images(say);
   }
 
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RUN_LOST] when anything that it
+  ///   shows was lost
   void run(boolean json) {
     QemuRelease older = daemon.releases().get(OLDER);
     QemuRelease newer = daemon.releases().get(NEWER);
     GuestImages images = cache.images(this::say);
-    linux(images, older, newer);
-    ring3(images, older, newer);
-    summary();
-    if (json) {
-      System.out.println(
-          JsonMapper.shared()
-              .writeValueAsString(
-                  Map.of(
-                      "replacements",
-                      records.stream().map(Views::replacement).toList(),
-                      "tcp",
-                      tcp)));
-    }
-    if (records.stream().anyMatch(record -> !record.committed())) {
-      throw Problem.REPLACE_SWITCH.because("Not every replacement of the demonstration committed.");
+    try (Losses losses = Losses.of(daemon)) {
+      losses.during(() -> linux(images, older, newer, losses));
+      losses.during(() -> ring3(images, older, newer, losses));
+      summary(losses.all());
+      if (json) {
+        System.out.println(
+            JsonMapper.shared()
+                .writeValueAsString(
+                    Map.of(
+                        "replacements",
+                        records.stream().map(Views::replacement).toList(),
+                        "tcp",
+                        tcp,
+                        "lost",
+                        losses.all())));
+      }
+      losses.require();
     }
   }
 
@@ -90,7 +99,7 @@ final class DemoRun {
     out.println("  " + line);
   }
 
-  private void linux(GuestImages images, QemuRelease older, QemuRelease newer) {
+  private void linux(GuestImages images, QemuRelease older, QemuRelease newer, Losses losses) {
     boolean networked = networkObstacle.isEmpty();
     out.println(
         "A Linux guest that serves TCP"
@@ -108,34 +117,33 @@ final class DemoRun {
     daemon.hyperplexor().create(spec, older, (_, text) -> say(text));
     awaitReady("web1");
     if (networked) {
-      withStream(older, newer);
+      withStream(older, newer, losses);
     } else {
       tcp.put("skipped", networkObstacle);
-      replace("web1", newer, Optional.empty());
-      replace("web1", older, Optional.empty());
+      replace("web1", newer, Optional.empty(), losses);
+      replace("web1", older, Optional.empty(), losses);
     }
+    losses.keep();
     daemon.hyperplexor().delete("web1");
   }
 
-  private void withStream(QemuRelease older, QemuRelease newer) {
+  private void withStream(QemuRelease older, QemuRelease newer, Losses losses) {
     ip("link", "set", "lo", "up");
     ip("addr", "add", HOST_ADDRESS, "dev", TAP);
     try (EchoStream stream = EchoStream.open(new InetSocketAddress(GUEST_ADDRESS, ECHO_PORT))) {
-      replace("web1", newer, Optional.of(stream));
-      replace("web1", older, Optional.of(stream));
+      losses.during(() -> {
+        replace("web1", newer, Optional.of(stream), losses);
+        replace("web1", older, Optional.of(stream), losses);
+      });
       stream.finish(Duration.ofSeconds(10));
-      tcp.put("bytes_sent", stream.bytesSent());
-      tcp.put("bytes_lost", stream.bytesLost());
-      tcp.put("reconnects", 0);
-      if (!stream.fault().isEmpty()) {
-        tcp.put("fault", stream.fault());
-      }
+      tcp.putAll(stream.json());
+      losses.check("web1", stream);
     } catch (IOException e) {
       throw Problem.INTERNAL.because("The guest's echo server: " + e.getMessage(), e);
     }
   }
 
-  private void ring3(GuestImages images, QemuRelease older, QemuRelease newer) {
+  private void ring3(GuestImages images, QemuRelease older, QemuRelease newer, Losses losses) {
     out.println();
     KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
     if (kvm.verdict() != KvmProbe.Verdict.USABLE && kvm.verdict() != KvmProbe.Verdict.SLOW_RING0) {
@@ -155,8 +163,9 @@ final class DemoRun {
             older,
             (_, text) -> say(text));
     awaitHeartbeat("ring3");
-    replace("ring3", newer, Optional.empty());
-    replace("ring3", older, Optional.empty());
+    replace("ring3", newer, Optional.empty(), losses);
+    replace("ring3", older, Optional.empty(), losses);
+    losses.keep();
     daemon.hyperplexor().delete("ring3");
   }
 
@@ -174,15 +183,23 @@ final class DemoRun {
         nics);
   }
 
-  private void replace(String guest, QemuRelease to, Optional<EchoStream> stream) {
+  private void replace(String guest, QemuRelease to, Optional<EchoStream> stream, Losses losses) {
     stream.ifPresent(EchoStream::takeLongestStallMs);
     ReplacementRecord record = daemon.replace(guest, to.name(), MAX_BLACKOUT, Progress.NONE);
     records.add(record);
+    losses.check(record);
     timeline.draw(
         record,
         stream.isPresent()
             ? OptionalDouble.of(stream.get().takeLongestStallMs())
             : OptionalDouble.empty());
+    if (injection == Injection.KILL_TARGET_AFTER_COMMIT && record.committed()) {
+      Injection.kill(daemon.hyperplexor().show(guest).pid());
+      Await.until(
+          "the end of " + guest,
+          BOOT_PATIENCE,
+          () -> daemon.hyperplexor().show(guest).state() == GuestView.State.STOPPED);
+    }
   }
 
   private void awaitReady(String guest) {
@@ -235,24 +252,28 @@ final class DemoRun {
     }
   }
 
-  private void summary() {
-    long copied = records.stream().mapToLong(record -> record.ramBytesCopied().orElse(0)).sum();
+  private void summary(List<String> lost) {
     long committed = records.stream().filter(ReplacementRecord::committed).count();
     out.println();
-    out.println(
-        "  "
-            + committed
+    say(
+        committed
             + " of "
             + records.size()
             + " replacements committed; RAM bytes copied: "
-            + copied);
+            + copied(records));
     if (tcp.containsKey("bytes_sent")) {
-      out.println(
-          "  TCP: "
-              + tcp.get("bytes_sent")
-              + " bytes sent and echoed, "
-              + tcp.get("bytes_lost")
-              + " lost, 0 reconnects");
+      say(EchoStream.sentence(tcp));
     }
+    if (!lost.isEmpty()) {
+      say("LOST: " + lost.size() + ", told below");
+    }
+  }
+
+  /// The sum, unless that of one is not known.
+  static String copied(List<ReplacementRecord> records) {
+    return records.stream().anyMatch(record -> record.ramBytesCopied().isEmpty())
+        ? "unknown"
+        : Long.toString(
+            records.stream().mapToLong(record -> record.ramBytesCopied().getAsLong()).sum());
   }
 }

@@ -6,6 +6,8 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 
@@ -137,6 +139,30 @@ final class EchoStream implements AutoCloseable {
   /// What went wrong, or empty.
   String fault() {
     return fault;
+  }
+
+  /// What it sent and lost, as an object of JSON.
+  Map<String, Object> json() {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("bytes_sent", bytesSent());
+    json.put("bytes_lost", bytesLost());
+    json.put("reconnects", 0);
+    if (!fault.isEmpty()) {
+      json.put("fault", fault);
+    }
+    return json;
+  }
+
+  /// [#json] for people.
+  static String sentence(Map<String, Object> json) {
+    String lost =
+        Long.valueOf(0).equals(json.get("bytes_lost"))
+            ? " bytes sent and echoed, 0 lost, "
+            : " bytes sent, " + json.get("bytes_lost") + " LOST, ";
+    return "TCP: "
+        + json.get("bytes_sent")
+        + lost
+        + (json.containsKey("fault") ? "broken: " + json.get("fault") : "0 reconnects");
   }
 
   @Override

@@ -33,6 +33,15 @@ final class MachineDemo implements Runnable {
   private boolean json;
 
   @Option(
+      names = "--inject",
+      paramLabel = "FAULT",
+      defaultValue = "none",
+      description =
+          "Break something on purpose, which is then told and makes the command fail:"
+              + " kill-target-after-commit.")
+  private Injection injection = Injection.NONE;
+
+  @Option(
       names = OwnNetwork.INSIDE,
       hidden = true,
       description = "Runs in a network namespace already.")
@@ -55,7 +64,9 @@ final class MachineDemo implements Runnable {
       Kinds kinds = new Kinds(processes, way.over(new MachineKind(processes)));
       Demo.withDaemon(
           config -> Daemon.start(config, kinds),
-          daemon -> new MachineDemoRun(daemon, way, Cache.ofThisUser(), out, obstacle).run(json));
+          daemon ->
+              new MachineDemoRun(daemon, way, Cache.ofThisUser(), out, obstacle, injection)
+                  .run(json));
     }
   }
 }

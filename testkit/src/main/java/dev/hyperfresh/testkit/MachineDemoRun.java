@@ -43,6 +43,7 @@ final class MachineDemoRun {
   private static final String HOST_ADDRESS = "10.77.0.1/24";
   private static final String GUEST_ADDRESS = "10.77.0.2";
   private static final int ECHO_PORT = 7;
+  private static final int GUESTS = 2;
   private static final int VCPUS = 2;
   private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration MAX_BLACKOUT = Duration.ofSeconds(20);
@@ -57,7 +58,10 @@ final class MachineDemoRun {
   private final Cache cache;
   private final PrintStream out;
   private final String networkObstacle;
+  private final Injection injection;
   private final Timeline timeline;
+  private final List<Map<String, Object>> moves = new ArrayList<>();
+  private final List<ReplacementRecord> records = new ArrayList<>();
   private final Map<String, Object> tcp = new LinkedHashMap<>();
   private final Map<String, Object> exits = new LinkedHashMap<>();
   private volatile OptionalDouble whilePreparing = OptionalDouble.empty();
@@ -65,13 +69,20 @@ final class MachineDemoRun {
   /// @param way where the daemon's guests are moved
   /// @param out where people read
   /// @param networkObstacle why there is no network, or empty
+  /// @param injection what is broken on purpose
   MachineDemoRun(
-      Daemon daemon, MeasuredWay way, Cache cache, PrintStream out, String networkObstacle) {
+      Daemon daemon,
+      MeasuredWay way,
+      Cache cache,
+      PrintStream out,
+      String networkObstacle,
+      Injection injection) {
     this.daemon = daemon;
     this.way = way;
     this.cache = cache;
     this.out = out;
     this.networkObstacle = networkObstacle;
+    this.injection = injection;
     this.timeline = new Timeline(out);
   }
 
@@ -81,39 +92,51 @@ final class MachineDemoRun {
     cache.releases().fetch(HARDWARE, say);
     MachineReleases machines = cache.machineReleases();
     for (String kernel : List.of(OLDER, NEWER)) {
-      var _ = machines.find(name(kernel)).orElseGet(() -> machines.build(kernel, QEMU, say));
+      var _ = machines.find(release(kernel)).orElseGet(() -> machines.build(kernel, QEMU, say));
     }
     cache.images(say);
   }
 
-  private static String name(String kernel) {
+  /// The release of machines with a kernel.
+  static String release(String kernel) {
     return "machine-" + kernel + "+qemu-" + QEMU;
   }
 
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RUN_LOST] when anything that it
+  ///   shows was lost
   void run(boolean json) {
     out.println("Whether machines are translated (tcg) here, and why, stands in brackets below.");
+    try (Losses losses = Losses.of(daemon)) {
+      losses.during(() -> demonstrate(losses));
+      summary(losses.all());
+      if (json) {
+        System.out.println(
+            JsonMapper.shared()
+                .writeValueAsString(
+                    Map.of(
+                        "replacements", moves, "tcp", tcp, "exits", exits, "lost", losses.all())));
+      }
+      losses.require();
+    }
+    daemon.hyperplexor().delete("web1");
+    daemon.hyperplexor().delete("web2");
+  }
+
+  private void demonstrate(Losses losses) {
     Machine older = machine("m1", OLDER);
     boolean networked = networkObstacle.isEmpty();
     out.println(
         "Two Linux guests in m1, one of which serves TCP"
             + (networked ? "" : " (no network: " + networkObstacle + ")"));
-    create("web1", older, networked);
-    create("web2", older, false);
+    create("web1", older, networked, losses);
+    create("web2", older, false, losses);
     out.println("The new machine boots beside the old one, and the guests run on");
     Machine newer = machine("m2", NEWER);
-    List<Map<String, Object>> moves =
-        networked ? withStream(older, newer) : move(older, newer, Optional.empty());
-    summary(moves);
-    if (json) {
-      System.out.println(
-          JsonMapper.shared()
-              .writeValueAsString(Map.of("replacements", moves, "tcp", tcp, "exits", exits)));
+    if (networked) {
+      withStream(older, newer, losses);
+    } else {
+      move(older, newer, Optional.empty(), losses);
     }
-    if (moves.stream().anyMatch(move -> !"committed".equals(move.get("outcome")))) {
-      throw Problem.REPLACE_SWITCH.because("Not every guest of the demonstration moved.");
-    }
-    daemon.hyperplexor().delete("web1");
-    daemon.hyperplexor().delete("web2");
   }
 
   private void say(String line) {
@@ -125,13 +148,13 @@ final class MachineDemoRun {
         .machines()
         .create(
             name,
-            name(kernel),
+            release(kernel),
             VCPUS,
             MachineSettings.DEFAULT_MEMORY_BYTES,
             (_, text) -> say(text));
   }
 
-  private void create(String name, Machine on, boolean networked) {
+  private void create(String name, Machine on, boolean networked, Losses losses) {
     GuestImages images = cache.images(this::say);
     GuestSpec spec =
         new GuestSpec(
@@ -153,13 +176,15 @@ final class MachineDemoRun {
     Path console = daemon.hyperplexor().show(name).files().resolve("console.log");
     await(
         name + " did not boot within " + PATIENCE.toMinutes() + " minutes.",
+        losses,
         () -> contains(console, "HF-GUEST READY"));
     say(
         String.format(
             Locale.ROOT, "%s has booted, in %.0f s", name, (Clock.monotonicNanos() - begin) / 1e9));
   }
 
-  private static boolean contains(Path file, String text) {
+  /// Whether a file is there and has a text in it.
+  static boolean contains(Path file, String text) {
     try {
       return Files.exists(file) && Files.readString(file).contains(text);
     } catch (IOException e) {
@@ -167,40 +192,65 @@ final class MachineDemoRun {
     }
   }
 
-  private static void await(String failure, BooleanSupplier condition) {
+  private static void await(String failure, Losses losses, BooleanSupplier condition) {
     long deadline = System.nanoTime() + PATIENCE.toNanos();
     while (!condition.getAsBoolean()) {
-      if (System.nanoTime() > deadline) {
+      if (System.nanoTime() > deadline || !losses.all().isEmpty()) {
         throw Problem.GUEST_START.because(failure);
       }
       LockSupport.parkNanos(50_000_000);
     }
   }
 
-  private List<Map<String, Object>> withStream(Machine older, Machine newer) {
+  private void withStream(Machine older, Machine newer, Losses losses) {
     DemoRun.ip("link", "set", "lo", "up");
     DemoRun.ip("addr", "add", HOST_ADDRESS, "dev", TAP);
     exits.put("idle_per_second", Math.round(exitsPerSecond(older)));
     try (EchoStream stream = EchoStream.open(new InetSocketAddress(GUEST_ADDRESS, ECHO_PORT))) {
-      List<Map<String, Object>> moves = move(older, newer, Optional.of(stream));
+      losses.during(() -> move(older, newer, Optional.of(stream), losses));
       stream.finish(Duration.ofSeconds(30));
-      tcp.put("bytes_sent", stream.bytesSent());
-      tcp.put("bytes_lost", stream.bytesLost());
-      tcp.put("reconnects", 0);
-      if (!stream.fault().isEmpty()) {
-        tcp.put("fault", stream.fault());
-      }
-      return moves;
+      tcp.putAll(stream.json());
+      losses.check("web1", stream);
     } catch (IOException e) {
       throw Problem.INTERNAL.because("The guest's echo server: " + e.getMessage(), e);
     }
   }
 
-  private List<Map<String, Object>> move(
-      Machine older, Machine newer, Optional<EchoStream> stream) {
+  private void move(Machine older, Machine newer, Optional<EchoStream> stream, Losses losses) {
     exits.put("before_per_second", Math.round(exitsPerSecond(older)));
     stream.ifPresent(EchoStream::takeLongestStallMs);
     double relayMs = older.relayMs(newer, STATE_BYTES);
+    MachineRoom.Replaced replaced = replace(older);
+    OptionalDouble stall =
+        stream.isPresent()
+            ? OptionalDouble.of(stream.get().takeLongestStallMs())
+            : OptionalDouble.empty();
+    for (Rollout.Entry entry : replaced.rollout().guests()) {
+      entry
+          .record()
+          .ifPresentOrElse(
+              record -> {
+                losses.check(record);
+                show(
+                    record,
+                    relayMs,
+                    record.guest().equals("web1") ? stall : OptionalDouble.empty());
+              },
+              () -> losses.add(entry.guest() + " did not move: " + entry.detail()));
+    }
+    out.printf(
+        Locale.ROOT,
+        "%n  The way of %d bytes between the machines, with nobody at its ends, takes %.1f ms.%n",
+        STATE_BYTES,
+        relayMs);
+    if (injection == Injection.KILL_TARGET_AFTER_COMMIT) {
+      Injection.kill(newer.pid());
+      Await.until("the end of " + newer.name(), PATIENCE, newer::ended);
+    }
+    exits.put("after_per_second", Math.round(exitsPerSecond(newer)));
+  }
+
+  private MachineRoom.Replaced replace(Machine older) {
     long begin = Clock.monotonicNanos();
     long counted = exits(older);
     MachineRoom.Replaced replaced =
@@ -228,33 +278,20 @@ final class MachineDemoRun {
               return true;
             });
     whilePreparing.ifPresent(rate -> exits.put("while_preparing_per_second", Math.round(rate)));
-    OptionalDouble stall =
-        stream.isPresent()
-            ? OptionalDouble.of(stream.get().takeLongestStallMs())
-            : OptionalDouble.empty();
-    exits.put("after_per_second", Math.round(exitsPerSecond(newer)));
-    List<Map<String, Object>> moves = new ArrayList<>();
-    for (Rollout.Entry entry : replaced.rollout().guests()) {
-      ReplacementRecord record = entry.record().orElse(null);
-      if (record == null) {
-        throw Problem.REPLACE_SWITCH.because(entry.guest() + ": " + entry.detail());
-      }
-      timeline.draw(record, record.guest().equals("web1") ? stall : OptionalDouble.empty());
-      Map<String, Object> move = new LinkedHashMap<>(Views.replacement(record));
-      move.put("relay_ms", Math.round(relayMs * 1000) / 1000.0);
-      way.phases(record.guest())
-          .ifPresent(phases -> {
-            move.put("phases_ms", phases.json());
-            show(phases);
-          });
-      moves.add(move);
-    }
-    out.printf(
-        Locale.ROOT,
-        "%n  The way of %d bytes between the machines, with nobody at its ends, takes %.1f ms.%n",
-        STATE_BYTES,
-        relayMs);
-    return moves;
+    return replaced;
+  }
+
+  private void show(ReplacementRecord record, double relayMs, OptionalDouble stall) {
+    timeline.draw(record, stall);
+    Map<String, Object> move = new LinkedHashMap<>(Views.replacement(record));
+    move.put("relay_ms", Math.round(relayMs * 1000) / 1000.0);
+    way.phases(record.guest())
+        .ifPresent(phases -> {
+          move.put("phases_ms", phases.json());
+          show(phases);
+        });
+    moves.add(move);
+    records.add(record);
   }
 
   private void show(MeasuredWay.Phases phases) {
@@ -278,28 +315,24 @@ final class MachineDemoRun {
     return machine.agent().kvm().getOrDefault("exits", 0L);
   }
 
-  private void summary(List<Map<String, Object>> moves) {
+  private void summary(List<String> lost) {
     out.println();
     say(
-        moves.stream().filter(move -> "committed".equals(move.get("outcome"))).count()
+        records.stream().filter(ReplacementRecord::committed).count()
             + " of "
-            + moves.size()
+            + GUESTS
             + " guests moved from Linux "
             + OLDER
             + " to Linux "
             + NEWER
             + "; RAM bytes copied: "
-            + moves.stream()
-                .mapToLong(move -> move.get("ram_bytes_copied") instanceof Long bytes ? bytes : 0)
-                .sum());
+            + DemoRun.copied(records));
     if (tcp.containsKey("bytes_sent")) {
-      say(
-          "TCP: "
-              + tcp.get("bytes_sent")
-              + " bytes sent and echoed, "
-              + tcp.get("bytes_lost")
-              + " lost, 0 reconnects");
+      say(EchoStream.sentence(tcp));
     }
     say("VM exits counted by the machines' KVM: " + exits);
+    if (!lost.isEmpty()) {
+      say("LOST: " + lost.size() + ", told below");
+    }
   }
 }

@@ -25,6 +25,7 @@ import picocli.CommandLine.Option;
     description =
         "Replace again and again under Linux guests, with faults, and count what is lost.",
     mixinStandardHelpOptions = true,
+    subcommands = MachineSoak.class,
     footer = {
       "",
       "Boots guests of its own that write to disks, check their memory and echo TCP streams, and",
@@ -35,7 +36,8 @@ import picocli.CommandLine.Option;
       "Examples:",
       "  hyperfresh soak",
       "  hyperfresh soak --replacements 1000 --guests 4 --seed 1",
-      "  hyperfresh soak --replacements 50 --guests 2 --faults 100 --json | tail -n 1"
+      "  hyperfresh soak --replacements 50 --guests 2 --faults 100 --json | tail -n 1",
+      "  hyperfresh soak machines --boots 100       machines and guests in them, booted and ended"
     })
 public final class Soak implements ExtraCommand {
   /// How long a QEMU may take for an answer before it counts as hung.
@@ -92,10 +94,10 @@ public final class Soak implements ExtraCommand {
 
   @Override
   public void run() {
-    require("--replacements", replacements, 1, 1_000_000);
-    require("--guests", guests, 1, 16);
-    require("--faults", faults, 0, 100);
-    require("--parallel", parallel, 1, 16);
+    require(spec, "--replacements", replacements, 1, 1_000_000);
+    require(spec, "--guests", guests, 1, 16);
+    require(spec, "--faults", faults, 0, 100);
+    require(spec, "--parallel", parallel, 1, 16);
     Logging.plain(Level.SEVERE);
     PrintStream out = json ? System.err : System.out;
     String obstacle = network ? "" : OwnNetwork.obstacle();
@@ -109,7 +111,9 @@ public final class Soak implements ExtraCommand {
     soak(out, obstacle);
   }
 
-  private void require(String option, int value, int least, int most) {
+  /// Fails unless the value of an option is in its range.
+  static void require(
+      CommandLine.Model.CommandSpec spec, String option, int value, int least, int most) {
     if (value < least || value > most) {
       throw new CommandLine.ParameterException(
           spec.commandLine(), option + " must be " + least + " to " + most + ", not " + value);

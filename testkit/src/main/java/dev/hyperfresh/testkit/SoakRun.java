@@ -104,13 +104,17 @@ final class SoakRun {
             + " % with a fault, --seed "
             + order.seed()
             + (networkObstacle.isEmpty() ? "" : " (no network: " + networkObstacle + ")"));
-    try {
+    try (Losses losses = Losses.of(daemon)) {
       boot();
       replaceAll();
+      losses.keep();
+      // What follows ends the guests on purpose.
+      losses.stop();
       for (SoakGuest guest : guests) {
         guest.finish();
         wrong.addAll(guest.wrong());
       }
+      wrong.addAll(losses.all());
       summary();
       if (json) {
         System.out.println(JsonMapper.shared().writeValueAsString(json()));
@@ -311,7 +315,8 @@ final class SoakRun {
     return json;
   }
 
-  private static Map<String, Object> percentiles(Sample sample) {
+  /// The middle and the upper end of a sample, as an object of JSON.
+  static Map<String, Object> percentiles(Sample sample) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("n", sample.size());
     if (sample.size() > 0) {
@@ -324,20 +329,19 @@ final class SoakRun {
   }
 
   private void require() {
-    if (guestsLost() > 0) {
-      throw Problem.REPLACE_LOST.because(String.join("; ", wrong));
-    }
     List<String> faults = new ArrayList<>(wrong);
     guests.stream().map(SoakGuest::streamFault).filter(f -> !f.isEmpty()).forEach(faults::add);
-    if (!faults.isEmpty() || bytesLost() > 0 || done() < order.replacements()) {
-      throw Problem.INTERNAL.because(
-          done()
-              + " of "
-              + order.replacements()
-              + " replacements, "
-              + bytesLost()
-              + " bytes of TCP lost; "
-              + String.join("; ", faults));
+    if (bytesLost() != 0) {
+      faults.add(bytesLost() + " of " + bytesSent() + " bytes of TCP did not come back.");
+    }
+    if (done() < order.replacements()) {
+      faults.add(done() + " of " + order.replacements() + " replacements were made.");
+    }
+    if (total.failed > 0) {
+      faults.add(total.failed + " replacements lost their guest.");
+    }
+    if (!faults.isEmpty()) {
+      throw Problem.RUN_LOST.because(String.join("\n  ", faults));
     }
   }
 }

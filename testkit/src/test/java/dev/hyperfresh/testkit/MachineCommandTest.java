@@ -95,7 +95,8 @@ class MachineCommandTest {
 
   private void machineIsMade() {
     CommandRun made =
-        hyperfresh("machine", "create", "m1", "--release", "machine-6.1+qemu-10.0").succeeds();
+        hyperfresh("machine", "create", "m1", "--release", "machine-6.1+qemu-10.0", "--vcpus", "2")
+            .succeeds();
     assertThat(made.err()).contains("booting " + older.name() + " on qemu-10.0.", "m1 is up after");
     assertThat(made.out()).contains("m1", "running", older.name(), "boot ms");
     hyperfresh("machine", "create", "m1", "--release", "machine-6.12")
@@ -104,6 +105,9 @@ class MachineCommandTest {
         .contains("NAME", "KERNEL", "m1", older.kernelVersion(), "none");
     JsonNode shown = machine("m1");
     assertThat(shown.path("accelerator_reason").asString()).isNotBlank();
+    // More processors than one only where they are not translated.
+    assertThat(shown.path("vcpus").asInt())
+        .isEqualTo(shown.path("accelerator").asString().equals("kvm") ? 2 : 1);
     assertThat(shown.path("boot_ms").asDouble()).isPositive();
     assertThat(shown.path("memory_free_at_boot_mib").asLong()).isBetween(100L, 1024L);
     assertThat(shown.path("guests")).isEmpty();
@@ -238,8 +242,17 @@ class MachineCommandTest {
         .contains("POST /v1/machines/m1/replacements", "DELETE /v1/machines/m1");
   }
 
+  private void anEndedMachineIsNotReplaced() {
+    Injection.kill(machine("m1-2").path("pid").asInt());
+    Workshop.await(
+        "the end of m1-2", SOON, () -> machine("m1-2").path("state").asString().equals("ended"));
+    hyperfresh("replace", "--machine", "m1-2", "--to", "machine-6.1")
+        .fails(Problem.MACHINE_ENDED, "m1-2");
+  }
+
   private void allIsDeleted() {
     hyperfresh("guest", "delete", "web1").succeeds();
+    anEndedMachineIsNotReplaced();
     assertThat(hyperfresh("machine", "delete", "m1-2").succeeds().out()).contains("is deleted");
     hyperfresh("machine", "delete", "m1-2").fails(Problem.MACHINE_UNKNOWN, "'m1-2'");
     assertThat(hyperfresh("machine", "list", "--json").succeeds().json().path("machines"))
