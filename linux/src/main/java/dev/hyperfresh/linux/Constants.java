@@ -20,6 +20,7 @@ final class Constants {
   static final int ENOTTY = 25;
   static final int ENOSYS = 38;
   static final int EMSGSIZE = 90;
+  static final int EOPNOTSUPP = 95;
 
   // fcntl.h
   static final int O_RDONLY = 0;
@@ -40,6 +41,7 @@ final class Constants {
   // unistd.h
   static final int FALLOC_FL_KEEP_SIZE = 1;
   static final int FALLOC_FL_PUNCH_HOLE = 2;
+  static final int FALLOC_FL_COLLAPSE_RANGE = 8;
   static final int SEEK_DATA = 3;
   static final int SEEK_HOLE = 4;
 
