@@ -36,6 +36,12 @@ public final class Agent implements AutoCloseable {
 
   private static final int CHUNK_BYTES = 16 * 1024;
 
+  /// Characters of a text of the agent's that are kept for people.
+  private static final int MAX_TEXT = 1000;
+
+  /// `struct utsname` has fields of 65 bytes.
+  private static final int MAX_RELEASE = 64;
+
   /// Ends a line that an earlier host may have begun.
   private static final byte[] CANCEL = "\u0018\n".getBytes(StandardCharsets.US_ASCII);
 
@@ -58,8 +64,11 @@ public final class Agent implements AutoCloseable {
   /// @param pid inside the machine
   /// @param status as `waitpid` gives it: the signal's number in the low seven bits, else the exit
   ///   code times 256
-  /// @param tail the last of its output, at most 2 KiB
+  /// @param tail the last of its output, at most [#MAX_TAIL] bytes there
   public record Exited(int pid, int status, String tail) {
+    /// The longest tail (`TAIL` in agent.c).
+    static final int MAX_TAIL = 2048;
+
     /// The exit code, or nothing when a signal ended it.
     public Optional<Integer> code() {
       return (status & 0x7f) == 0 ? Optional.of(status >> 8 & 0xff) : Optional.empty();
@@ -159,7 +168,13 @@ public final class Agent implements AutoCloseable {
     List<String> field = ask(limit, 5, "hello");
     if (!field.getFirst().equals(PROTOCOL)) {
       throw new AgentException(
-          "hello", "the agent speaks version " + field.getFirst() + ", not " + PROTOCOL, false);
+          "hello",
+          "the agent speaks version " + cut(field.getFirst()) + ", not " + PROTOCOL,
+          false);
+    }
+    if (field.get(1).length() > MAX_RELEASE) {
+      throw new AgentException(
+          "hello", "a kernel release of " + field.get(1).length() + " characters", false);
     }
     return new Hello(
         field.get(0),
@@ -309,7 +324,7 @@ public final class Agent implements AutoCloseable {
     for (String pair : ask(PATIENCE, -1, verb)) {
       int equals = pair.indexOf('=');
       if (equals <= 0) {
-        throw new AgentException(verb, "'" + pair + "' is not NAME=VALUE", false);
+        throw new AgentException(verb, "'" + cut(pair) + "' is not NAME=VALUE", false);
       }
       pairs.put(pair.substring(0, equals), pair.substring(equals + 1));
     }
@@ -351,7 +366,7 @@ public final class Agent implements AutoCloseable {
   private static List<String> checked(String verb, int count, List<String> line) {
     List<String> rest = line.subList(2, line.size());
     if (line.get(1).equals("error") && rest.size() == 1) {
-      throw new AgentException(verb, rest.getFirst(), true);
+      throw new AgentException(verb, cut(rest.getFirst()), true);
     }
     if (!line.get(1).equals("ok") || (count >= 0 && rest.size() != count)) {
       throw new AgentException(
@@ -360,11 +375,16 @@ public final class Agent implements AutoCloseable {
     return rest;
   }
 
+  /// What is shown to people and written down.
+  private static String cut(String text) {
+    return text.length() > MAX_TEXT ? text.substring(0, MAX_TEXT) + "…" : text;
+  }
+
   private static long number(String verb, String text) {
     try {
       return Long.parseLong(text);
     } catch (NumberFormatException e) {
-      throw new AgentException(verb, "'" + text + "' is no number", false);
+      throw new AgentException(verb, "'" + cut(text) + "' is no number", false);
     }
   }
 
@@ -429,6 +449,10 @@ public final class Agent implements AutoCloseable {
     }
     if (line.size() != 5) {
       throw new AgentLine.MalformedException("an end with " + line.size() + " fields");
+    }
+    if (line.get(4).length() > Exited.MAX_TAIL) {
+      throw new AgentLine.MalformedException(
+          "an end with an output of " + line.get(4).length() + " characters");
     }
     Exited end;
     try {

@@ -2,6 +2,7 @@ package dev.hyperfresh.machine;
 
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -30,6 +31,7 @@ final class ConsoleClients implements AutoCloseable {
   private final Path log;
   private final Optional<Fd> input;
   private final Thread thread;
+  private volatile Optional<UnixSocket> current = Optional.empty();
   private volatile boolean closed;
 
   /// Serves clients of `socket` until it is closed.
@@ -40,14 +42,24 @@ final class ConsoleClients implements AutoCloseable {
   ConsoleClients(UnixSocket socket, Path log, Optional<Fd> input) {
     this.listener = socket;
     this.log = log;
-    this.input = input;
+    this.input = input.map(ConsoleClients::patient);
     this.thread = Thread.ofPlatform().name("hf-console").daemon().start(this::serve);
+  }
+
+  /// The same pipe, which is never waited for: a guest need not read what is typed.
+  private static Fd patient(Fd pipe) {
+    try (pipe) {
+      return Fd.open(
+          Path.of("/proc/self/fd", Integer.toString(pipe.number())),
+          OpenFlags.WRITE_ONLY | OpenFlags.NON_BLOCKING);
+    }
   }
 
   private void serve() {
     while (!closed) {
       try (UnixSocket client = listener.accept();
           FileChannel printed = FileChannel.open(log, StandardOpenOption.READ)) {
+        current = Optional.of(client);
         printed.position(printed.size());
         talk(client, printed);
       } catch (LinuxException | IOException | IllegalStateException e) {
@@ -65,6 +77,10 @@ final class ConsoleClients implements AutoCloseable {
     List<Fd> strays = new ArrayList<>();
     while (!closed) {
       buffer.clear();
+      if (printed.position() > printed.size()) {
+        // The middle of the log was cut out.
+        printed.position(printed.size());
+      }
       int got = printed.read(buffer);
       if (got > 0) {
         client.send(Arrays.copyOf(chunk, got));
@@ -83,9 +99,16 @@ final class ConsoleClients implements AutoCloseable {
     }
   }
 
+  /// What does not fit into the pipe is dropped, as a serial line does whose other end is not read.
   private static void type(Fd input, byte[] chunk, int length) {
-    for (int done = 0; done < length; ) {
-      done += input.write(chunk, done, length - done);
+    try {
+      for (int done = 0; done < length; ) {
+        done += input.write(chunk, done, length - done);
+      }
+    } catch (LinuxException e) {
+      if (!e.errnoName().equals("EAGAIN")) {
+        throw e;
+      }
     }
   }
 
@@ -93,11 +116,8 @@ final class ConsoleClients implements AutoCloseable {
   @Override
   public void close() {
     closed = true;
-    try {
-      listener.shutdown();
-    } catch (LinuxException e) {
-      LOG.log(System.Logger.Level.DEBUG, "the console of " + log + " had ended", e);
-    }
+    end(listener);
+    current.ifPresent(this::end);
     try {
       thread.join();
     } catch (InterruptedException e) {
@@ -105,5 +125,14 @@ final class ConsoleClients implements AutoCloseable {
     }
     listener.close();
     input.ifPresent(Fd::close);
+  }
+
+  /// Also wakes whoever waits for a client that takes nothing.
+  private void end(UnixSocket socket) {
+    try {
+      socket.shutdown();
+    } catch (LinuxException | IllegalStateException e) {
+      LOG.log(System.Logger.Level.DEBUG, "the console of " + log + " had ended", e);
+    }
   }
 }

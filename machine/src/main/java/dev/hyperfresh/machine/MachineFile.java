@@ -2,6 +2,7 @@ package dev.hyperfresh.machine;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
@@ -216,7 +217,9 @@ record MachineFile(
       return Optional.empty();
     }
     try {
-      return Optional.of(parse(Files.readString(path)));
+      return Optional.of(
+          parse(
+              new String(BoundedFile.read(path, BoundedFile.STATE_BYTES), StandardCharsets.UTF_8)));
     } catch (IOException | RuntimeException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
     }

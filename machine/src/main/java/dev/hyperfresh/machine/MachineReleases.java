@@ -3,6 +3,7 @@ package dev.hyperfresh.machine;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
+import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.DebianPackages.PackagesException;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -216,7 +217,8 @@ public final class MachineReleases {
 
   private static MachineRelease read(Path description) {
     try {
-      return JSON.readValue(Files.readAllBytes(description), MachineRelease.class);
+      return JSON.readValue(
+          BoundedFile.read(description, BoundedFile.STATE_BYTES), MachineRelease.class);
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(description + " cannot be read: " + e.getMessage(), e);
     }

@@ -5,6 +5,7 @@ import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.LogFile;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
@@ -13,7 +14,6 @@ import dev.hyperfresh.qemu.QemuControl;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -58,6 +58,10 @@ public final class VirtualMachine implements AutoCloseable {
   /// The agent is also the only other program of the image.
   public static final String AGENT = "/init";
 
+  /// More programs than an agent runs at once (`CHILDREN` in agent.c).
+  static final int MAX_EARLY = 256;
+
+  private static final int MOST_WORDS = 3;
   private static final Duration KILL_LIMIT = Duration.ofSeconds(30);
   private static final Duration END_LOOK = Duration.ofMillis(20);
 
@@ -98,8 +102,8 @@ public final class VirtualMachine implements AutoCloseable {
   /// The processes inside that are watched, by their numbers there.
   private final Map<Integer, Consumer<Agent.Exited>> watched = new ConcurrentHashMap<>();
 
-  /// What ended before anybody watched it.
-  private final Map<Integer, Agent.Exited> early = new ConcurrentHashMap<>();
+  /// What ended before anybody watched it, the newest ends. Guarded by `watched`.
+  private final LinkedHashMap<Integer, Agent.Exited> early = new LinkedHashMap<>();
 
   private final CountDownLatch ended = new CountDownLatch(1);
   private final Thread watcher;
@@ -247,7 +251,9 @@ public final class VirtualMachine implements AutoCloseable {
     line.addAll(
         List.of(
             "-chardev",
-            "file,id=kernel,path=" + files.resolve(CONSOLE_LOG).toString().replace(",", ",,")));
+            "file,id=kernel,path="
+                + files.resolve(CONSOLE_LOG).toString().replace(",", ",,")
+                + ",append=on"));
     line.addAll(List.of("-serial", "chardev:kernel"));
     line.addAll(List.of("-chardev", "socket,id=qmp,fd=" + QMP_FD + ",server=on,wait=off"));
     line.addAll(List.of("-mon", "chardev=qmp,mode=control"));
@@ -270,16 +276,11 @@ public final class VirtualMachine implements AutoCloseable {
 
   private static String said(Path log, String introduction) {
     try {
-      List<String> lines =
-          Files.readString(log, StandardCharsets.ISO_8859_1)
-              .lines()
-              .map(String::strip)
-              .filter(line -> !line.isEmpty())
-              .toList();
+      List<String> lines = new LogFile(log).lastLines();
+      int from = Math.max(0, lines.size() - MOST_WORDS);
       return lines.isEmpty()
           ? ""
-          : introduction
-              + String.join(" / ", lines.subList(Math.max(0, lines.size() - 3), lines.size()));
+          : introduction + String.join(" / ", lines.subList(from, lines.size()));
     } catch (IOException e) {
       return "";
     }
@@ -309,7 +310,10 @@ public final class VirtualMachine implements AutoCloseable {
     synchronized (watched) {
       end = watched.remove(exit.pid());
       if (end == null) {
-        early.put(exit.pid(), exit);
+        early.putLast(exit.pid(), exit);
+        if (early.size() > MAX_EARLY) {
+          early.pollFirstEntry();
+        }
       }
     }
     if (end != null) {

@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
@@ -65,7 +66,8 @@ record DiskImages(List<List<Image>> disks) {
       return pin(launch);
     }
     try {
-      return QmpMessage.JSON.readValue(Files.readAllBytes(file), DiskImages.class);
+      return QmpMessage.JSON.readValue(
+          BoundedFile.read(file, BoundedFile.STATE_BYTES), DiskImages.class);
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
     }

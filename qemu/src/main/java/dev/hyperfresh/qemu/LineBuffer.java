@@ -31,6 +31,10 @@ final class LineBuffer {
         if (length > 1) {
           sink.line(bytes, length);
         }
+        // One long line must not hold its memory for as long as the peer lives.
+        if (bytes.length > FIRST_BYTES) {
+          bytes = new byte[FIRST_BYTES];
+        }
       }
     }
     append(chunk, start, count - start);
@@ -38,7 +42,8 @@ final class LineBuffer {
 
   private void append(byte[] from, int offset, int length) {
     if (filled + length > QmpMessage.MAX_LINE_BYTES) {
-      throw new QmpMessage.MalformedException("a line of more than 4 MiB");
+      throw new QmpMessage.MalformedException(
+          "a line of more than " + QmpMessage.MAX_LINE_BYTES + " bytes");
     }
     if (filled + length > bytes.length) {
       bytes = Arrays.copyOf(bytes, Math.max(2 * bytes.length, filled + length));

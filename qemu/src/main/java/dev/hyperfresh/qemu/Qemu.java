@@ -14,6 +14,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.LogFile;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
@@ -320,8 +321,9 @@ public final class Qemu implements Hypervisor {
   @Override
   public Optional<Boolean> hasRun(Path files, int generation) {
     try {
-      return RunStates.hasRun(
-          Files.readString(log(files, generation), StandardCharsets.ISO_8859_1));
+      LogFile.Excerpt log = new LogFile(log(files, generation)).excerpt();
+      // What is missing may have been the line that says so.
+      return RunStates.hasRun(log.text()).filter(ran -> ran || log.whole());
     } catch (IOException e) {
       return Optional.empty();
     }
@@ -359,7 +361,7 @@ public final class Qemu implements Hypervisor {
   /// What the process said before it ended, or `otherwise`.
   static String lastLines(Path log, String otherwise) {
     try {
-      List<String> lines = RunStates.words(Files.readString(log, StandardCharsets.ISO_8859_1));
+      List<String> lines = RunStates.words(new LogFile(log).lastLines());
       return lines.isEmpty()
           ? otherwise
           : String.join(" / ", lines.subList(Math.max(0, lines.size() - 3), lines.size()));

@@ -101,15 +101,19 @@ public final class QemuControl implements AutoCloseable {
     /// Far more than a machine loses between two waits.
     private static final int MOST = 1000;
 
+    /// Longer than any name that is given to a device here.
+    private static final int LONGEST = 100;
+
     private final List<String> devices = new ArrayList<>();
 
     @Override
     public synchronized void event(QmpMessage.Event event) {
-      if (event.name().equals("DEVICE_DELETED")) {
+      String device = event.data().path("device").asString("");
+      if (event.name().equals("DEVICE_DELETED") && device.length() <= LONGEST) {
         if (devices.size() == MOST) {
           devices.removeFirst();
         }
-        devices.add(event.data().path("device").asString(""));
+        devices.add(device);
         notifyAll();
       }
     }

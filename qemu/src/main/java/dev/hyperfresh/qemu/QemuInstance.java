@@ -466,7 +466,8 @@ final class QemuInstance implements Instance {
   ///
   /// @throws Qmp.QmpException when QEMU does not say
   List<Long> diskBytes() {
-    JsonNode nodes = qmp.execute("query-named-block-nodes", Map.of());
+    // Not flat, each node would hold all nodes below it.
+    JsonNode nodes = qmp.execute("query-named-block-nodes", Map.of("flat", true));
     return IntStream.range(0, launch.spec().disks().size())
         .mapToObj(index -> bytes(nodes, "disk" + index))
         .toList();

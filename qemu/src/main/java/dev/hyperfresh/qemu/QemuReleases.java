@@ -2,6 +2,7 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
+import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.qemu.DebianPackages.PackagesException;
 import dev.hyperfresh.qemu.DebianPackages.Suite;
 import dev.hyperfresh.qemu.DebianPackages.Unpacked;
@@ -23,6 +24,10 @@ import tools.jackson.core.JacksonException;
 public final class QemuReleases {
   private static final String DESCRIPTION = "release.json";
   private static final String LIBRARY_PATH = "LD_LIBRARY_PATH=";
+
+  /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
+  private static final int MAX_ENVIRONMENT = 6 << 20;
+
   private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
   private static final List<String> PACKAGES = List.of("qemu-system-x86");
 
@@ -205,7 +210,8 @@ public final class QemuReleases {
 
   /// The folders of libraries that a process was started with.
   private static List<Path> libraries(int pid) throws IOException {
-    byte[] environment = Files.readAllBytes(Path.of("/proc", Integer.toString(pid), "environ"));
+    byte[] environment =
+        BoundedFile.read(Path.of("/proc", Integer.toString(pid), "environ"), MAX_ENVIRONMENT);
     return Arrays.stream(new String(environment, StandardCharsets.UTF_8).split("\0"))
         .filter(entry -> entry.startsWith(LIBRARY_PATH))
         .flatMap(entry -> Arrays.stream(entry.substring(LIBRARY_PATH.length()).split(":")))
@@ -322,7 +328,8 @@ public final class QemuReleases {
 
   private static QemuRelease read(Path description) {
     try {
-      return QmpMessage.JSON.readValue(Files.readAllBytes(description), QemuRelease.class);
+      return QmpMessage.JSON.readValue(
+          BoundedFile.read(description, BoundedFile.STATE_BYTES), QemuRelease.class);
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(description + " cannot be read: " + e.getMessage(), e);
     }

@@ -10,10 +10,19 @@ import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
 
 /// One message of the QEMU Machine Protocol, as `docs/interop/qmp-spec` defines it. The peer is not
-/// trusted: size, nesting and shape are bounded here, and nothing else reads its bytes.
+/// trusted: size, number of values, nesting and shape are bounded here, and nothing else reads its
+/// bytes.
 sealed interface QmpMessage {
   /// The longest line a peer may send. `query-machines` of a full build stays under 100 KiB.
-  int MAX_LINE_BYTES = 4 << 20;
+  int MAX_LINE_BYTES = 1 << 20;
+
+  /// How many names, values and brackets a message may have; `query-cpu-definitions` of a full
+  /// build has some ten thousand. As a tree, each takes some tens of bytes.
+  int MAX_TOKENS = 100_000;
+
+  /// The longest description of a refusal that is kept, in characters: it is shown to people and
+  /// written down.
+  int MAX_DESCRIPTION = 1000;
 
   ObjectMapper JSON =
       JsonMapper.builder(
@@ -21,6 +30,7 @@ sealed interface QmpMessage {
                   .streamReadConstraints(
                       StreamReadConstraints.builder()
                           .maxNestingDepth(64)
+                          .maxTokenCount(MAX_TOKENS)
                           .maxStringLength(1 << 20)
                           .maxNumberLength(64)
                           .build())
@@ -93,7 +103,7 @@ sealed interface QmpMessage {
       return new Failure(
           root.path("id").asString(""),
           error.path("class").asString("GenericError"),
-          error.path("desc").asString("no description"));
+          cut(error.path("desc").asString("no description")));
     }
     if (root.path("QMP").isObject()) {
       JsonNode version = root.path("QMP").path("version").path("qemu");
@@ -123,6 +133,12 @@ sealed interface QmpMessage {
       throw new MalformedException("timestamp out of range: " + seconds + " s " + micros + " us");
     }
     return seconds * 1_000_000 + micros;
+  }
+
+  private static String cut(String description) {
+    return description.length() > MAX_DESCRIPTION
+        ? description.substring(0, MAX_DESCRIPTION) + "…"
+        : description;
   }
 
   private static String excerpt(byte[] line, int offset, int length) {

@@ -68,9 +68,9 @@ final class RunStates {
                 .anyMatch(line -> LIVE.stream().anyMatch(line::endsWith)));
   }
 
-  /// The lines in which the process said something of its own.
-  static List<String> words(String log) {
-    return log.lines().filter(line -> !line.isBlank() && !isTrace(line)).toList();
+  /// Those of the lines in which the process said something of its own.
+  static List<String> words(List<String> lines) {
+    return lines.stream().filter(line -> !isTrace(line)).toList();
   }
 
   private static boolean isTrace(String line) {

@@ -14,6 +14,10 @@ import java.util.Locale;
 /// is done, so that the blackout never waits for a disk. Thread-safe.
 final class Transcript {
   private static final int CAPACITY = 2000;
+
+  /// Characters that are kept of all messages together: peers may be many.
+  static final int MAX_CHARACTERS = 256 << 10;
+
   private static final System.Logger LOG = System.getLogger(Transcript.class.getName());
 
   /// Characters of a message that are kept.
@@ -23,6 +27,7 @@ final class Transcript {
 
   private final Deque<Line> lines = new ArrayDeque<>(CAPACITY);
   private final long start = Clock.monotonicNanos();
+  private int characters;
 
   synchronized void sent(String text) {
     add('>', text);
@@ -33,11 +38,12 @@ final class Transcript {
   }
 
   private void add(char direction, String text) {
-    if (lines.size() == CAPACITY) {
-      lines.removeFirst();
-    }
     String kept = text.substring(0, Math.min(text.length(), MAX_LINE));
+    characters += kept.length();
     lines.addLast(new Line(Clock.monotonicNanos() - start, direction, kept));
+    while (lines.size() > CAPACITY || characters > MAX_CHARACTERS) {
+      characters -= lines.removeFirst().text.length();
+    }
   }
 
   /// Appends what is kept to `file` and forgets it. A file that cannot be written is logged and
@@ -49,6 +55,7 @@ final class Transcript {
       text.append(line.text).append('\n');
     }
     lines.clear();
+    characters = 0;
     try {
       Files.writeString(
           file, text, StandardCharsets.UTF_8, StandardOpenOption.CREATE, StandardOpenOption.APPEND);

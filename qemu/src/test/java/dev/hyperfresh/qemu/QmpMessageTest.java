@@ -5,11 +5,13 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.sun.management.ThreadMXBean;
 import dev.hyperfresh.qemu.QmpMessage.Event;
 import dev.hyperfresh.qemu.QmpMessage.Failure;
 import dev.hyperfresh.qemu.QmpMessage.Greeting;
 import dev.hyperfresh.qemu.QmpMessage.MalformedException;
 import dev.hyperfresh.qemu.QmpMessage.Success;
+import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -20,6 +22,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class QmpMessageTest {
   private static final int MUTATIONS = 250_000;
+
+  private static final int TREE_LIMIT = 16 << 20;
 
   /// What QEMU 7.2 and 10.0 said in a replacement, shortened.
   private static final List<String> CORPUS =
@@ -80,6 +84,32 @@ class QmpMessageTest {
           "NaN",
           "/*",
           "//");
+
+  @Test
+  void aShortLineMakesNoLargeTree() {
+    for (String value : List.of("{}", "[]", "0", "{\"a\":1}", "1e1")) {
+      String list = "{\"return\":[" + (value + ",").repeat((1 << 20) / 8) + "0]}";
+      byte[] line = list.substring(0, Math.min(list.length(), 1 << 20)).getBytes(UTF_8);
+      long before = allocated();
+      assertThatThrownBy(() -> QmpMessage.decode(line, 0, line.length))
+          .as(value)
+          .isInstanceOf(MalformedException.class)
+          .hasMessageContaining("oken count");
+      assertThat(allocated() - before).as(value).isLessThan(TREE_LIMIT);
+    }
+  }
+
+  private static long allocated() {
+    return ((ThreadMXBean) ManagementFactory.getThreadMXBean()).getCurrentThreadAllocatedBytes();
+  }
+
+  @Test
+  void aRefusalIsKeptInPart() {
+    byte[] line = ("{\"error\":{\"desc\":\"" + "n".repeat(500_000) + "\"}}").getBytes(UTF_8);
+
+    assertThat(((Failure) QmpMessage.decode(line, 0, line.length)).description())
+        .isEqualTo("n".repeat(QmpMessage.MAX_DESCRIPTION) + "…");
+  }
 
   @Test
   void aGreetingTellsTheVersion() {

@@ -324,7 +324,7 @@ class QmpTest {
   }
 
   @Test
-  void aLineOfJustUnder4MiBIsRead() {
+  void aLineOfJustUnderTheLimitIsRead() {
     openGreeted();
     String padding = " ".repeat(QmpMessage.MAX_LINE_BYTES - 100);
     peer.answer("x", (id, p) -> p.send(success(id, padding + "7")));
@@ -333,14 +333,14 @@ class QmpTest {
   }
 
   @Test
-  void aLineOfMoreThan4MiBEndsTheConnection() {
+  void aLineOfMoreThanTheLimitEndsTheConnection() {
     openGreeted();
     String padding = " ".repeat(QmpMessage.MAX_LINE_BYTES + 100_000);
     peer.answer("x", (id, p) -> p.send(success(id, padding + "7")));
 
     assertThatThrownBy(() -> execute("x"))
         .isInstanceOf(QmpException.class)
-        .hasMessageContaining("a line of more than 4 MiB");
+        .hasMessageContaining("a line of more than 1048576 bytes");
   }
 
   @Test
@@ -355,7 +355,7 @@ class QmpTest {
 
     assertThatThrownBy(() -> execute("x"))
         .isInstanceOf(QmpException.class)
-        .hasMessageContaining("a line of more than 4 MiB");
+        .hasMessageContaining("a line of more than 1048576 bytes");
   }
 
   @Test

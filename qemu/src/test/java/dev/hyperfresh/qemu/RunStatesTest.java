@@ -3,17 +3,23 @@ package dev.hyperfresh.qemu;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.RunState;
+import dev.hyperfresh.linux.LogFile;
 import java.io.Writer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 class RunStatesTest {
+  @TempDir Path folder;
+
   private static final String WAITS = "qio_channel_socket_new Socket new ioc=0x55fd86617400\n";
   private static final String RUNS =
       "runstate_set current_run_state 7 (inmigrate) new_state 9 (running)\n";
@@ -84,8 +90,28 @@ class RunStatesTest {
   }
 
   @Test
+  void aLogThatIsNotWholeDoesNotSayThatTheGuestNeverRan() throws Exception {
+    Path log = folder.resolve("hypervisor-3.log");
+    Files.writeString(log, WAITS);
+    assertThat(new Qemu().hasRun(folder, 3)).contains(false);
+
+    Files.writeString(log, WAITS + "qemu: noise\n".repeat(50_000) + RUNS + STOPS.repeat(10));
+    assertThat(new Qemu().hasRun(folder, 3)).contains(true);
+
+    String noise = "qemu: noise\n".repeat(100_000);
+    Files.writeString(log, WAITS + noise + RUNS + noise);
+    assertThat(new Qemu().hasRun(folder, 3)).as("it may stand where nothing is read").isEmpty();
+    assertThat(new LogFile(log).cut()).isTrue();
+    assertThat(new Qemu().hasRun(folder, 3)).as("it was cut out").isEmpty();
+
+    Files.writeString(log, WAITS + RUNS + noise + noise);
+    assertThat(new LogFile(log).cut()).isTrue();
+    assertThat(new Qemu().hasRun(folder, 3)).as("the beginning stays").contains(true);
+  }
+
+  @Test
   void wordsAreWhatIsLeft() {
-    assertThat(RunStates.words(WAITS + "qemu: it says no\n\n" + RUNS))
+    assertThat(RunStates.words((WAITS + "qemu: it says no\n" + RUNS).lines().toList()))
         .containsExactly("qemu: it says no");
   }
 }
