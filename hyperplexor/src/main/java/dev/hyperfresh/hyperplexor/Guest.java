@@ -65,6 +65,10 @@ final class Guest implements Movable {
   private final Consumer<Guest> changed;
   private final AtomicBoolean replacing = new AtomicBoolean();
   private final Hosting hosting;
+
+  /// Whether the guest's thread is going to look at its mailbox anyway.
+  private final AtomicBoolean settling = new AtomicBoolean();
+
   private int generation;
   private boolean deleted;
   private volatile GuestView view;
@@ -469,6 +473,9 @@ final class Guest implements Movable {
       return;
     }
     mailbox.add(event);
+    if (!settling.compareAndSet(false, true)) {
+      return;
+    }
     try {
       thread.execute(this::settle);
     } catch (RejectedExecutionException e) {
@@ -479,6 +486,7 @@ final class Guest implements Movable {
 
   /// Guest's thread, outside a replacement: takes note of what happened by itself.
   private void settle() {
+    settling.set(false);
     hosting.settle();
   }
 

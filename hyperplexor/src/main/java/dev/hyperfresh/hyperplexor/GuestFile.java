@@ -12,11 +12,12 @@ import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import java.io.IOException;
-import java.io.Reader;
+import java.io.StringReader;
 import java.io.StringWriter;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -161,8 +162,9 @@ record GuestFile(
       return Optional.empty();
     }
     Properties p = new Properties();
-    try (Reader reader = Files.newBufferedReader(path)) {
-      p.load(reader);
+    try {
+      byte[] bytes = BoundedFile.read(path, BoundedFile.STATE_BYTES);
+      p.load(new StringReader(new String(bytes, StandardCharsets.UTF_8)));
       Accelerator accelerator = Accelerator.valueOf(get(p, "accelerator"));
       return Optional.of(
           new GuestFile(

@@ -24,6 +24,9 @@ import org.jspecify.annotations.Nullable;
 /// - A target that could not be ended is watched, and the source waits for its end.
 /// - An instance whose process lives is never given up.
 final class Hosting {
+  /// Far more events than any honest hypervisor has waiting.
+  private static final int MOST_AT_ONCE = 10_000;
+
   static final String OFF = "powered off by itself";
   private static final String STANDS = "stands: ";
 
@@ -300,8 +303,13 @@ final class Hosting {
   /// Takes note of what happened by itself.
   void settle() {
     boolean changed = false;
+    int looks = 0;
     for (InstanceEvent event = next(); event != null; event = next()) {
       changed |= settle(event);
+      if (++looks == MOST_AT_ONCE) {
+        // Whoever floods has the rest looked at when others have had their turn.
+        break;
+      }
     }
     if (changed) {
       showIfRunning();

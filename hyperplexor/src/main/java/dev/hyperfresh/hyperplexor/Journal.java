@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -8,13 +9,16 @@ import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.CRC32C;
 
@@ -24,9 +28,21 @@ import java.util.zip.CRC32C;
 /// A line is `time id guest state from-generation to-generation release checksum`, separated by
 /// spaces; none of the fields can hold one. The checksum is the CRC-32C of all before it, eight
 /// hexadecimal digits: a line that a power failure tore is known by it, wherever it was torn.
+///
+/// A journal of more than [#MAX_BYTES] is compacted when it is opened and when a replacement ends:
+/// what has not ended goes into a new file, which takes the old one's place once it is on disk.
 public final class Journal implements AutoCloseable {
-  private final FileChannel file;
+  /// From which size on a journal is compacted: some thousand replacements.
+  public static final long MAX_BYTES = 1 << 20;
+
+  private static final System.Logger LOG = System.getLogger(Journal.class.getName());
+
   private final Path path;
+  private final long maxBytes;
+  private FileChannel file;
+
+  /// Whether the file is known to be found under its name after a power failure.
+  private boolean placed;
 
   /// Whether the file may end inside a line, which the next one must not continue.
   private boolean torn;
@@ -86,8 +102,9 @@ public final class Journal implements AutoCloseable {
     }
   }
 
-  private Journal(Path path, FileChannel file, boolean torn) {
+  private Journal(Path path, long maxBytes, FileChannel file, boolean torn) {
     this.path = path;
+    this.maxBytes = maxBytes;
     this.file = file;
     this.torn = torn;
   }
@@ -96,15 +113,24 @@ public final class Journal implements AutoCloseable {
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
   public static Journal open(Path path) {
+    return open(path, MAX_BYTES);
+  }
+
+  /// As the other one, compacting from another size on.
+  static Journal open(Path path, long maxBytes) {
     try {
       boolean whole = endsWithNewline(path);
-      FileChannel file =
-          FileChannel.open(
-              PrivateFile.at(path), StandardOpenOption.WRITE, StandardOpenOption.APPEND);
-      return new Journal(path, file, !whole);
+      Journal journal = new Journal(path, maxBytes, appending(path), !whole);
+      journal.compact();
+      return journal;
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be opened: " + e.getMessage(), e);
     }
+  }
+
+  private static FileChannel appending(Path path) throws IOException {
+    return FileChannel.open(
+        PrivateFile.at(path), StandardOpenOption.WRITE, StandardOpenOption.APPEND);
   }
 
   private static boolean endsWithNewline(Path path) throws IOException {
@@ -124,14 +150,64 @@ public final class Journal implements AutoCloseable {
     try {
       String line = torn ? "\n" + entry.line() : entry.line();
       torn = true;
-      ByteBuffer bytes = ByteBuffer.wrap(line.getBytes(StandardCharsets.UTF_8));
-      while (bytes.hasRemaining()) {
-        file.write(bytes);
-      }
+      write(file, line);
       torn = false;
       file.force(false);
+      place();
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be written: " + e.getMessage(), e);
+    }
+    // A replacement that goes on is not to wait for it.
+    if (!entry.open()) {
+      compact();
+    }
+  }
+
+  private static void write(FileChannel file, String text) throws IOException {
+    ByteBuffer bytes = ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8));
+    while (bytes.hasRemaining()) {
+      file.write(bytes);
+    }
+  }
+
+  /// Has the file's name written to disk, once.
+  private void place() throws IOException {
+    if (!placed) {
+      Path folder = Objects.requireNonNull(path.toAbsolutePath().getParent());
+      try (FileChannel names = FileChannel.open(folder, StandardOpenOption.READ)) {
+        names.force(true);
+      }
+      placed = true;
+    }
+  }
+
+  /// Leaves only what has not ended, if the file is too large. When that fails, such as on a full
+  /// disk, the file stays as it is.
+  private void compact() {
+    Path draft = path.resolveSibling(path.getFileName() + ".new");
+    try {
+      if (file.size() <= maxBytes) {
+        return;
+      }
+      Files.deleteIfExists(draft);
+      FileChannel next = appending(draft);
+      try {
+        write(next, unfinished(path).stream().map(Entry::line).collect(Collectors.joining()));
+        next.force(true);
+        Files.move(draft, path, StandardCopyOption.ATOMIC_MOVE);
+      } catch (IOException | RuntimeException e) {
+        next.close();
+        Files.deleteIfExists(draft);
+        throw e;
+      }
+      FileChannel old = file;
+      file = next;
+      torn = false;
+      placed = false;
+      old.close();
+      place();
+    } catch (IOException | HyperFreshException e) {
+      LOG.log(System.Logger.Level.WARNING, path + " is not compacted", e);
     }
   }
 
@@ -155,7 +231,7 @@ public final class Journal implements AutoCloseable {
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
     try {
       file.close();
     } catch (IOException e) {

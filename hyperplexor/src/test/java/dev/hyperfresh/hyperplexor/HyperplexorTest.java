@@ -9,6 +9,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -88,6 +89,29 @@ class HyperplexorTest {
       assertThat(guest.call(() -> guest.view().state())).isEqualTo(GuestView.State.STOPPED);
       guest.delete();
     }
+  }
+
+  @Test
+  void eventsThatAReplacementTakesLeaveNoWorkBehind() throws Exception {
+    try (Stage own = new Stage(folder)) {
+      Guest guest = own.guest("flooded");
+      long before = liveBytes();
+      long after =
+          guest.call(() -> {
+            for (int i = 0; i < 2_000_000; i++) {
+              own.actor(1).tell(new InstanceEvent.Stopped(1, i));
+              assertThat(guest.await(0)).isNotNull();
+            }
+            return liveBytes();
+          });
+      assertThat(after - before).isLessThan(32L << 20);
+      guest.delete();
+    }
+  }
+
+  private static long liveBytes() {
+    System.gc();
+    return ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed();
   }
 
   @Test

@@ -5,12 +5,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hyperplexor.Journal.Entry;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.Host;
+import java.io.BufferedReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Instant;
 import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -118,6 +125,104 @@ class JournalTest {
     }
     assertThat(Files.readAllLines(path)).hasSize(200).allMatch(line -> line.split(" ").length == 8);
     assertThat(Journal.unfinished(path)).hasSize(200);
+  }
+
+  @Test
+  void itIsCompactedWhenReplacementsEndAndKeepsWhatHasNotEnded() throws Exception {
+    Path path = folder.resolve("journal.log");
+    Entry kept = entry("kept", "Switching");
+    try (Journal journal = Journal.open(path, 2048)) {
+      journal.write(kept);
+      for (int i = 0; i < 200; i++) {
+        journal.write(entry("r" + i, "Planned"));
+        journal.write(entry("r" + i, "Retired"));
+        assertThat(Files.size(path)).isLessThan(3 * 2048);
+        assertThat(Journal.unfinished(path)).containsExactly(kept);
+      }
+    }
+    assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(path)))
+        .isEqualTo("rw-------");
+    assertThat(folder.resolve("journal.log.new")).doesNotExist();
+  }
+
+  @Test
+  void itIsCompactedWhenItIsOpened() throws Exception {
+    Path path = folder.resolve("journal.log");
+    Entry kept = entry("kept", "Switching");
+    try (Journal journal = Journal.open(path)) {
+      journal.write(kept);
+      for (int i = 0; i < 50; i++) {
+        journal.write(entry("r" + i, "Retired"));
+      }
+    }
+    Files.writeString(path, TORN, StandardOpenOption.APPEND);
+    // What a daemon that was killed had begun.
+    Files.writeString(folder.resolve("journal.log.new"), TORN);
+    Entry next = entry("next", "Planned");
+    try (Journal journal = Journal.open(path, 2048)) {
+      assertThat(Files.readAllLines(path)).hasSize(1);
+      journal.write(next);
+    }
+    assertThat(Journal.unfinished(path)).containsExactly(kept, next);
+  }
+
+  @Test
+  void aProcessThatIsKilledWhileItCompactsLosesNothingThatHasNotEnded() throws Exception {
+    for (int lines : List.of(20, 47, 101)) {
+      Path own = Files.createDirectory(folder.resolve("killed-" + lines));
+      Process writer = new ProcessBuilder(JournalWriter.command(own)).start();
+      String last = "";
+      try (BufferedReader said = writer.inputReader()) {
+        for (int i = 0; i < lines; i++) {
+          last = said.readLine();
+        }
+        // The other way would close what it has said.
+        assertThat(writer.toHandle().destroyForcibly()).isTrue();
+        for (String line = said.readLine(); line != null; line = said.readLine()) {
+          last = line;
+        }
+      }
+      String[] word = last.split(" ");
+      Map<String, String> left =
+          Journal.unfinished(own.resolve("journal.log")).stream()
+              .collect(Collectors.toMap(Entry::id, Entry::state));
+
+      assertThat(left).containsEntry("kept", "Switching").hasSizeLessThanOrEqualTo(2);
+      if (word[1].equals("Planned")) {
+        assertThat(left).as(last).containsKey(word[0]);
+      }
+    }
+  }
+
+  @Test
+  void onAFullDiskItStaysAsItIsAndIsCompactedLater() throws Exception {
+    Assumptions.assumeTrue(Host.effectiveUid() == 0, "skipped: needs root");
+    List<String> command =
+        List.of(
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            "mount -t tmpfs -o size=64k none \"$0\" && exec \"$@\"",
+            folder.toString());
+    Process writer =
+        new ProcessBuilder(
+                Stream.concat(
+                        command.stream(),
+                        JournalWriter.command(folder, JournalWriter.FULL).stream())
+                    .toList())
+            .redirectErrorStream(true)
+            .start();
+    List<String> said;
+    try (BufferedReader lines = writer.inputReader()) {
+      said = lines.lines().toList();
+    }
+    assertThat(writer.waitFor()).as(said.toString()).isZero();
+
+    assertThat(said)
+        .anyMatch(line -> line.startsWith("full: No space left"))
+        .anyMatch(line -> line.contains("journal.log is not compacted"))
+        .containsSubsequence("unfinished: [kept] large: true", "unfinished: [kept] large: false");
   }
 
   @Test
