@@ -51,13 +51,22 @@ final class Audit implements AutoCloseable {
   }
 
   private final Connection connection;
+  private final int mostDone;
+  private final int mostRefused;
 
-  private Audit(Connection connection) {
+  private Audit(Connection connection, int mostDone, int mostRefused) {
     this.connection = connection;
+    this.mostDone = mostDone;
+    this.mostRefused = mostRefused;
   }
 
   /// Uses the database `file`, beside whatever else is in it.
   static Audit open(Path file) {
+    return open(file, MOST_DONE, MOST_REFUSED);
+  }
+
+  /// As the other one, which keeps other numbers of rows.
+  static Audit open(Path file, int mostDone, int mostRefused) {
     try {
       Connection connection = DriverManager.getConnection("jdbc:sqlite:" + PrivateFile.at(file));
       try (Statement statement = connection.createStatement()) {
@@ -73,7 +82,7 @@ final class Audit implements AutoCloseable {
                 + " refused INTEGER NOT NULL)");
         statement.execute("CREATE INDEX IF NOT EXISTS audit_by_refused ON audit (refused, id)");
       }
-      return new Audit(connection);
+      return new Audit(connection, mostDone, mostRefused);
     } catch (SQLException | IOException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be opened: " + e.getMessage(), e);
     }
@@ -115,7 +124,7 @@ final class Audit implements AutoCloseable {
     try (PreparedStatement statement = connection.prepareStatement(sql)) {
       statement.setBoolean(1, refused);
       statement.setBoolean(2, refused);
-      statement.setInt(3, refused ? MOST_REFUSED : MOST_DONE);
+      statement.setInt(3, refused ? mostRefused : mostDone);
       statement.executeUpdate();
     }
   }

@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.Progress;
@@ -38,10 +39,12 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -56,6 +59,9 @@ public final class Daemon implements AutoCloseable {
   /// others.
   private static final Duration RECOVERY = Duration.ofSeconds(2);
 
+  private static final Set<GuestView.State> LIVE =
+      Set.of(GuestView.State.RUNNING, GuestView.State.REPLACING);
+
   private final DaemonConfig config;
   private final FileChannel lockFile;
   private final QemuReleases releases;
@@ -68,6 +74,7 @@ public final class Daemon implements AutoCloseable {
   private final CountDownLatch ended = new CountDownLatch(1);
   private final AtomicBoolean closed = new AtomicBoolean();
   private volatile Optional<UpgradeServer> upgrades = Optional.empty();
+  private volatile Optional<LogTrimmer> logs = Optional.empty();
 
   private Daemon(
       DaemonConfig config,
@@ -112,6 +119,12 @@ public final class Daemon implements AutoCloseable {
                 ? new AcceleratorChoice(Accelerator.KVM, "KVM")
                 : new AcceleratorChoice(Accelerator.TCG, kvm.reason()));
     this.api = new Api(this);
+  }
+
+  private Map<String, Integer> generations() {
+    return hyperplexor.list().stream()
+        .filter(view -> LIVE.contains(view.state()))
+        .collect(Collectors.toMap(view -> view.spec().name(), GuestView::generation));
   }
 
   private static Machines machines(DaemonConfig config) {
@@ -190,6 +203,7 @@ public final class Daemon implements AutoCloseable {
         daemon.hyperplexor.letOthersPass();
       }
       daemon.api.serve(config.socket(), config.state().resolve("run").resolve("api"), roles);
+      daemon.logs = Optional.of(LogTrimmer.start(config.state(), daemon::generations));
       daemon.upgrades = Optional.of(UpgradeServer.start(config.upgradeSocket(), daemon.new Gift()));
       return daemon;
     } catch (RuntimeException e) {
@@ -460,6 +474,7 @@ public final class Daemon implements AutoCloseable {
     }
     upgrades.ifPresent(UpgradeServer::close);
     api.close();
+    logs.ifPresent(LogTrimmer::close);
     try {
       guests.run();
     } finally {

@@ -91,6 +91,23 @@ class HistoryTest {
   }
 
   @Test
+  void theOldestAreForgotten() {
+    try (History history = History.open(file(), 10)) {
+      for (int i = 0; i < 30; i++) {
+        history.add(record("id" + i, "web1", NOON.plusSeconds(i), "committed"));
+      }
+    }
+    try (History history = History.open(file(), 10)) {
+      assertThat(ids(history.read(Optional.empty(), 1000)))
+          .hasSize(10)
+          .startsWith("id29")
+          .endsWith("id20");
+      history.add(record("next", "web1", NOON.plusSeconds(99), "committed"));
+      assertThat(ids(history.read(Optional.empty(), 1000))).hasSize(10).startsWith("next");
+    }
+  }
+
+  @Test
   void aFileThatIsNoDatabaseIsNamed() throws Exception {
     Files.writeString(
         file(), "this is no database, and long enough to be taken for one ".repeat(40));

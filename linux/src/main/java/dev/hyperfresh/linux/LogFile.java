@@ -78,6 +78,15 @@ public final class LogFile {
     }
   }
 
+  /// How much room the log takes on the disk.
+  ///
+  /// @throws LinuxException when it cannot be opened
+  public long allocatedBytes() {
+    try (Fd log = Fd.open(path, OpenFlags.READ_ONLY)) {
+      return allocated(log);
+    }
+  }
+
   private static int fallocate(Fd log, int mode, long length) {
     int held = log.acquire();
     try {
