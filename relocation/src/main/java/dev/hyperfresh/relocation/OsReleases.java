@@ -3,6 +3,7 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
+import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.machine.ImageSources;
 import dev.hyperfresh.machine.KernelPackage;
 import dev.hyperfresh.qemu.DebianPackages;
@@ -242,7 +243,8 @@ public final class OsReleases {
 
   private static OsRelease read(Path description) {
     try {
-      return JSON.readValue(Files.readAllBytes(description), OsRelease.class);
+      return JSON.readValue(
+          BoundedFile.read(description, BoundedFile.STATE_BYTES), OsRelease.class);
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(description + " cannot be read: " + e.getMessage(), e);
     }

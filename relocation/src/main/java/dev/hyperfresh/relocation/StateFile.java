@@ -2,6 +2,7 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.BoundedFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -50,7 +51,7 @@ final class StateFile {
       return Optional.empty();
     }
     try {
-      return Optional.of(JSON.readValue(Files.readAllBytes(file), type));
+      return Optional.of(JSON.readValue(BoundedFile.read(file, BoundedFile.STATE_BYTES), type));
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
     }
