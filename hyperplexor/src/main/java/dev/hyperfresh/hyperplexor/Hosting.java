@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
 /// - An instance whose process lives is never given up.
 final class Hosting {
   /// Far more events than any honest hypervisor has waiting.
-  private static final int MOST_AT_ONCE = 10_000;
+  private static final int MOST_AT_ONCE = 20_000;
 
   static final String OFF = "powered off by itself";
   private static final String STANDS = "stands: ";
