@@ -221,7 +221,12 @@ final class ReleaseCommand {
       if (options.json()) {
         Output.json(release);
       } else {
-        System.out.println(release.path("name").asString() + " is unchanged and runs.");
+        System.out.println(
+            release.path("name").asString()
+                + (release.path("files_compared").asBoolean(true)
+                    ? " is unchanged and runs."
+                    : " runs and its binary is unchanged. Of its other files nothing was written down"
+                        + " when it was added; that is done now."));
       }
     }
   }

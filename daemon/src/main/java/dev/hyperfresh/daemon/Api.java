@@ -395,7 +395,7 @@ final class Api implements AutoCloseable {
     }
     return Daemon.isOfMachines(name)
         ? Views.release(daemon.machines().releases().verify(name), false)
-        : Views.release(daemon.releases().verify(name), false);
+        : Views.verified(daemon.releases().verify(name));
   }
 
   private Object machines() {

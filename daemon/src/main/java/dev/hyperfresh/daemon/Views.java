@@ -11,6 +11,7 @@ import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsSettings;
@@ -151,6 +152,13 @@ public final class Views {
       json.put("cpus", release.cpus().stream().sorted().toList());
       json.put("migration_capabilities", release.capabilities().stream().sorted().toList());
     }
+    return json;
+  }
+
+  /// A release that was verified.
+  public static Map<String, Object> verified(QemuReleases.Verified verified) {
+    Map<String, Object> json = release(verified.release(), false);
+    json.put("files_compared", verified.compared());
     return json;
   }
 

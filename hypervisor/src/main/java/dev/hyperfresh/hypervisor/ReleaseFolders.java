@@ -4,6 +4,7 @@ import dev.hyperfresh.linux.Host;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -29,6 +30,7 @@ import java.util.stream.Stream;
 /// Thread-safe, also across processes: a release is made in a staging folder and appears by one
 /// rename, so that readers see it whole or not at all.
 public final class ReleaseFolders {
+  private static final int MOST_DIFFERENCES = 5;
   private static final String STAGING = ".staging-";
   private static final Pattern STAGING_OWNER = Pattern.compile("\\.staging-([0-9]{1,10})-.*");
   private static final Set<PosixFilePermission> READABLE =
@@ -87,7 +89,8 @@ public final class ReleaseFolders {
     }
   }
 
-  /// Puts the description into a staging folder and makes it the release `name`.
+  /// Puts the description and a manifest of all files into a staging folder and makes it the
+  /// release `name`.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_NAME] when that is installed already,
   ///   [Problem#DAEMON_STATE]
@@ -98,11 +101,42 @@ public final class ReleaseFolders {
     }
     try {
       Files.write(staging.resolve(description), contents);
+      FileManifest.of(staging).write(staging);
       Files.move(staging, home, StandardCopyOption.ATOMIC_MOVE);
     } catch (AtomicMoveNotSupportedException e) {
       throw new IllegalStateException("staging and releases lie on one file system", e);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(home + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  /// Compares every file of a release with what it was when it was installed. A release that has no
+  /// manifest, since an earlier version of HyperFresh installed it, gets one now.
+  ///
+  /// @return whether there was something to compare with
+  /// @throws HyperFreshException [Problem#RELEASE_DAMAGED] with the files that differ,
+  ///   [Problem#DAEMON_STATE]
+  public boolean verify(String name) {
+    Path home = home(name);
+    try {
+      FileManifest now = FileManifest.of(home);
+      if (!Files.exists(home.resolve(FileManifest.NAME))) {
+        now.write(home);
+        return false;
+      }
+      List<String> differences = FileManifest.read(home).differences(now, home);
+      if (!differences.isEmpty()) {
+        int more = differences.size() - MOST_DIFFERENCES;
+        throw Problem.RELEASE_DAMAGED.because(
+            name
+                + " is not what was installed: "
+                + String.join(
+                    " ", differences.subList(0, Math.min(differences.size(), MOST_DIFFERENCES)))
+                + (more > 0 ? " And " + more + " more." : ""));
+      }
+      return true;
+    } catch (IOException | UncheckedIOException e) {
+      throw Problem.DAEMON_STATE.because(home + " cannot be verified: " + e.getMessage(), e);
     }
   }
 

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.linux.BoundedFile;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -9,6 +10,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -18,6 +20,10 @@ import java.util.stream.Stream;
 /// A process that something else started, as proc(5) shows it.
 record ForeignProcess(int pid) {
   private static final int TICKS_PER_SECOND = 100;
+  /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
+  private static final int MAX_ENVIRONMENT = 6 << 20;
+
+  private static final String LIBRARY_PATH = "LD_LIBRARY_PATH=";
 
   /// A descriptor of the process.
   ///
@@ -50,6 +56,22 @@ record ForeignProcess(int pid) {
     return Files.readSymbolicLink(proc("cwd"));
   }
 
+  /// Its program, which can be started again by this path even if its file is gone.
+  Path program() {
+    return proc("exe");
+  }
+
+  /// The folders of libraries that it was started with.
+  List<Path> libraries() throws IOException {
+    byte[] environment = BoundedFile.read(proc("environ"), MAX_ENVIRONMENT);
+    return Arrays.stream(new String(environment, StandardCharsets.UTF_8).split("\0"))
+        .filter(entry -> entry.startsWith(LIBRARY_PATH))
+        .flatMap(entry -> Arrays.stream(entry.substring(LIBRARY_PATH.length()).split(":")))
+        .filter(folder -> folder.startsWith("/"))
+        .map(Path::of)
+        .toList();
+  }
+
   /// The user whose rights it has.
   int uid() throws IOException {
     return (int) Files.getAttribute(proc("."), "unix:uid");
@@ -67,6 +89,11 @@ record ForeignProcess(int pid) {
     } catch (IOException e) {
       return false;
     }
+  }
+
+  /// Whether there is such a file for it.
+  boolean has(Path path) {
+    return Files.exists(proc("root").resolve(path.toString().substring(1)));
   }
 
   /// Whether a file was changed after the process had started.

@@ -2,15 +2,12 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
-import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.qemu.DebianPackages.PackagesException;
 import dev.hyperfresh.qemu.DebianPackages.Suite;
 import dev.hyperfresh.qemu.DebianPackages.Unpacked;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -23,11 +20,6 @@ import tools.jackson.core.JacksonException;
 /// Thread-safe: every change is one rename, and readers see a release whole or not at all.
 public final class QemuReleases {
   private static final String DESCRIPTION = "release.json";
-  private static final String LIBRARY_PATH = "LD_LIBRARY_PATH=";
-
-  /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
-  private static final int MAX_ENVIRONMENT = 6 << 20;
-
   private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
   private static final List<String> PACKAGES = List.of("qemu-system-x86");
 
@@ -177,7 +169,7 @@ public final class QemuReleases {
                   "",
                   binary,
                   arguments,
-                  libraries(pid),
+                  new ForeignProcess(pid).libraries(),
                   sha256,
                   Set.of(),
                   Set.of(),
@@ -208,22 +200,18 @@ public final class QemuReleases {
         release.source());
   }
 
-  /// The folders of libraries that a process was started with.
-  private static List<Path> libraries(int pid) throws IOException {
-    byte[] environment =
-        BoundedFile.read(Path.of("/proc", Integer.toString(pid), "environ"), MAX_ENVIRONMENT);
-    return Arrays.stream(new String(environment, StandardCharsets.UTF_8).split("\0"))
-        .filter(entry -> entry.startsWith(LIBRARY_PATH))
-        .flatMap(entry -> Arrays.stream(entry.substring(LIBRARY_PATH.length()).split(":")))
-        .filter(folder -> folder.startsWith("/"))
-        .map(Path::of)
-        .toList();
-  }
+  /// A release that was found to be what it was.
+  ///
+  /// @param compared whether that is known of all its files, and not of the binary alone: the files
+  ///   of a release that an earlier version of HyperFresh added are written down at the first look
+  public record Verified(QemuRelease release, boolean compared) {}
 
-  /// Checks that the release is what it was when it was added and still runs.
+  /// Checks that the binary of a release and all files in its folder, its firmware and libraries
+  /// among them, are what they were when it was added, and that it still runs. Firmware of the host
+  /// that a binary of the host uses is none of its files.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED]
-  public QemuRelease verify(String name) {
+  public Verified verify(String name) {
     QemuRelease release = get(name);
     if (!Files.isExecutable(release.binary())) {
       throw Problem.RELEASE_DAMAGED.because(release.binary() + " is missing.");
@@ -232,12 +220,13 @@ public final class QemuReleases {
       throw Problem.RELEASE_DAMAGED.because(
           release.binary() + " is not the file that was added as " + release.name() + ".");
     }
+    boolean compared = folders.verify(release.name());
     QemuProbe.Answer answer = ask(release, folders.home(release.name()));
     if (!answer.version().equals(release.version())) {
       throw Problem.RELEASE_DAMAGED.because(
           release.binary() + " says that it is version " + answer.version() + ".");
     }
-    return release;
+    return new Verified(release, compared);
   }
 
   /// Removes the release; the caller has made sure that no guest runs on it.

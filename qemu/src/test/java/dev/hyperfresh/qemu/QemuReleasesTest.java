@@ -190,7 +190,7 @@ class QemuReleasesTest {
     assertThat(release.capabilities()).contains("x-ignore-shared", "events");
     assertThat(fetched.get("qemu-7.2")).isEqualTo(release);
     assertThat(fetched.list()).contains(release);
-    assertThat(fetched.verify(release.name())).isEqualTo(release);
+    assertThat(fetched.verify(release.name()).release()).isEqualTo(release);
   }
 
   @Test
@@ -235,7 +235,26 @@ class QemuReleasesTest {
             original.cpus(),
             original.capabilities(),
             "a copy"));
-    assertThat(releases.verify(original.name()).binary()).isEqualTo(binary);
+    Path rom = Files.writeString(home.resolve("boot.rom"), "its first content");
+    assertThat(releases.verify(original.name()))
+        .as("the first time nothing but the binary is known")
+        .returns(false, QemuReleases.Verified::compared)
+        .returns(binary, verified -> verified.release().binary());
+    assertThat(releases.verify(original.name()).compared()).isTrue();
+
+    Files.writeString(rom, "its other content");
+    assertRefused(() -> releases.verify(original.name()), Problem.RELEASE_DAMAGED)
+        .hasMessageContaining(rom + " was changed.");
+    Files.writeString(rom, "its first content");
+    Path library = Files.writeString(home.resolve("usr/libc.so.6"), "");
+    assertRefused(() -> releases.verify(original.name()), Problem.RELEASE_DAMAGED)
+        .hasMessageContaining(library + " is new.");
+    Files.delete(library);
+    Files.delete(rom);
+    assertRefused(() -> releases.verify(original.name()), Problem.RELEASE_DAMAGED)
+        .hasMessageContaining(rom + " is missing.");
+    Files.writeString(rom, "its first content");
+    assertThat(releases.verify(original.name()).compared()).isTrue();
 
     try (RandomAccessFile file = new RandomAccessFile(binary.toFile(), "rw")) {
       file.seek(file.length() / 2);
