@@ -76,7 +76,9 @@ final class Adopting {
   private static String remarks(Adoption found, MemFd memory) {
     List<String> remarks = new ArrayList<>(List.of("adopted."));
     remarks.addAll(found.remarks());
-    if (!memory.sealed() && found.remarks().isEmpty()) {
+    // Of memory that is a named file that is said already.
+    if (!memory.sealed()
+        && found.remarks().stream().noneMatch(remark -> remark.startsWith("Its memory"))) {
       remarks.add("The size of its memory is not sealed.");
     }
     return String.join(" ", remarks);

@@ -27,9 +27,10 @@ final class CommandLine {
       AdoptedMachine machine, QemuRelease release, boolean waiting) {
     List<String> line = new ArrayList<>();
     line.add(release.binary().toString());
+    // They begin with the folder of the guest's own firmware, which comes before the release's.
+    line.addAll(machine.words());
     line.addAll(release.arguments());
     release.bootRoms().ifPresent(folder -> add(line, "-L", folder.toString()));
-    line.addAll(machine.words());
     line.addAll(RunStates.arguments());
     if (waiting) {
       add(line, "-incoming", "defer");
@@ -38,9 +39,16 @@ final class CommandLine {
   }
 
   /// The same machine for a rehearsal: it runs no instruction, whatever it is told by its stream.
+  ///
+  /// @param launch with stand-ins in the words of one that was adopted
+  /// @param backends of one that was not
   static List<String> ofRehearsal(
       Launch launch, QemuRelease release, boolean waiting, Backends.OfRehearsal backends) {
-    List<String> line = line(launch, program(release), waiting, backends);
+    List<String> line =
+        launch
+            .adopted()
+            .map(machine -> adopted(machine, release, waiting))
+            .orElseGet(() -> line(launch, program(release), waiting, backends));
     add(line, "-S");
     return line;
   }

@@ -6,9 +6,11 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -24,12 +26,11 @@ final class ForeignCommandLine {
   static final int MAX_ARGUMENTS = 1000;
 
   private static final int EXCERPT = 100;
-  private static final String OUR_QMP = "hf-qmp";
+  static final String OUR_QMP = "hf-qmp";
   private static final String OUR_CONSOLE = "hf-console";
   private static final Set<String> NO_PORT = Set.of("none", "null");
   private static final Pattern PROTOCOL = Pattern.compile("[a-zA-Z0-9+_-]+:.*", Pattern.DOTALL);
   private static final Pattern NUMBER = Pattern.compile("[0-9]{1,6}");
-  private static final String DEFAULT_MAC = "52:54:00:12:34:";
 
   private static final Set<String> MACHINE_KEYS =
       Set.of(
@@ -255,6 +256,7 @@ final class ForeignCommandLine {
   private final String name;
   private final LiveMachine live;
   private final List<String> reasons = new ArrayList<>();
+  private final List<String> remarks = new ArrayList<>();
   private final List<String> words = new ArrayList<>();
   private final List<Item> items = new ArrayList<>();
   private final Map<String, Suboptions> chardevs = new LinkedHashMap<>();
@@ -267,6 +269,8 @@ final class ForeignCommandLine {
   private final Set<Path> images = new LinkedHashSet<>();
   private final Map<String, Suboptions> taps = new LinkedHashMap<>();
   private final Map<String, String> macs = new LinkedHashMap<>();
+  private final IdentityHashMap<Item, Optional<MachineIdentity.Device>> liveDevices =
+      new IdentityHashMap<>();
   private final List<String> firmware = new ArrayList<>();
   private int namelessDevices;
   private boolean typeGiven;
@@ -293,14 +297,42 @@ final class ForeignCommandLine {
     }
     split(arguments);
     collectChardevs();
+    findDevices();
     chooseConsole();
     items.forEach(this::take);
     finish();
   }
 
+  /// What speaks against a command line whatever its process says of itself: options that cannot be
+  /// taken over.
+  static List<String> options(List<String> arguments) {
+    List<String> found = new ArrayList<>();
+    for (int i = 0; i < Math.min(arguments.size(), MAX_ARGUMENTS); i++) {
+      ForeignOption option = ForeignOption.of(arguments.get(i));
+      if (option == null) {
+        continue;
+      }
+      if (option.fate() == ForeignOption.Fate.REFUSED) {
+        found.add(option.word() + ": " + option.remark() + ".");
+      }
+      i += option.hasValue() ? 1 : 0;
+    }
+    return found;
+  }
+
+  /// Whether it reads the configuration files of its host.
+  boolean readsConfiguration() {
+    return !hasOption(ForeignOption.NO_USER_CONFIG);
+  }
+
   /// Everything that speaks against it; empty when the machine can be built again.
   List<String> reasons() {
     return reasons;
+  }
+
+  /// What its owner should know of what is not as before with later instances, one sentence each.
+  List<String> remarks() {
+    return remarks;
   }
 
   /// The arguments of later instances. Means nothing when there are [#reasons].
@@ -344,13 +376,8 @@ final class ForeignCommandLine {
                 id,
                 tap.get("fd").map(Integer::valueOf),
                 tap.get("ifname"),
-                macs.getOrDefault(id, defaultMac(cards.size())))));
+                macs.getOrDefault(id, ""))));
     return cards;
-  }
-
-  /// QEMU counts up the last octet for cards without an address.
-  private static String defaultMac(int index) {
-    return DEFAULT_MAC + Integer.toHexString(0x56 + index);
   }
 
   private void split(List<String> arguments) {
@@ -391,6 +418,22 @@ final class ForeignCommandLine {
         }
         default -> {}
       }
+    }
+  }
+
+  /// Which of the devices that are there each option made.
+  private void findDevices() {
+    List<Item> made = items.stream().filter(i -> i.option() == ForeignOption.DEVICE).toList();
+    List<Suboptions> values = made.stream().map(item -> parse(item, "driver")).toList();
+    int drives =
+        (int)
+            items.stream()
+                .filter(item -> item.option() == ForeignOption.DRIVE)
+                .filter(item -> parse(item, "file").get("if", "").equals("virtio"))
+                .count();
+    List<Optional<MachineIdentity.Device>> found = live.identity().of(values, drives);
+    for (int i = 0; i < made.size(); i++) {
+      liveDevices.put(made.get(i), found.get(i));
     }
   }
 
@@ -460,6 +503,7 @@ final class ForeignCommandLine {
       case BIOS -> firmwareFile(item);
       case SMBIOS -> without(item, "type", Set.of("file", "path"));
       case BOOT -> without(item, "order", Set.of("splash"));
+      case GLOBAL -> global(item);
       case NOGRAPHIC -> nographic();
       default -> keep(item);
     }
@@ -495,6 +539,20 @@ final class ForeignCommandLine {
       }
     }
     keep(item);
+  }
+
+  /// `DRIVER.PROPERTY=VALUE`, or each with its name.
+  private void global(Item item) {
+    Suboptions global = parse(item, "driver");
+    boolean rom =
+        global.get("property", "").equals("romfile")
+            || global.values().keySet().stream().anyMatch(key -> key.endsWith(".romfile"));
+    boolean none = global.values().values().stream().anyMatch(String::isEmpty);
+    if (rom && !none) {
+      refuse(item.text(), "the file of a boot ROM may have changed");
+    } else {
+      keep(item);
+    }
   }
 
   private void machine(Item item) {
@@ -617,13 +675,50 @@ final class ForeignCommandLine {
         .filter(rom -> !rom.isEmpty())
         .ifPresent(_ -> refuse(item.text(), "the file of its boot ROM may have changed"));
     device.get("id").ifPresentOrElse(deviceNames::add, () -> namelessDevices++);
+    String value = identified(item, device, driver);
     device
         .get("netdev")
-        .ifPresent(netdev ->
-            device
-                .get("mac")
-                .ifPresent(mac -> macs.put(netdev, mac.toLowerCase(java.util.Locale.ROOT))));
-    keep(item);
+        .ifPresent(netdev -> macs.put(netdev, mac(item, device).toLowerCase(Locale.ROOT)));
+    add("-device", value);
+  }
+
+  /// The value of `-device` with what QEMU made up for it when it started: another process would
+  /// make up something else.
+  private String identified(Item item, Suboptions device, String driver) {
+    String key = MachineIdentity.MADE_UP.get(driver);
+    if (key == null) {
+      return item.value();
+    }
+    Optional<String> is =
+        Optional.ofNullable(liveDevices.get(item))
+            .flatMap(found -> found)
+            .map(found -> found.properties().getOrDefault(key, ""))
+            .filter(value -> !value.isEmpty());
+    String given = device.get(key, "");
+    if (is.isPresent()) {
+      return is.get().equalsIgnoreCase(given)
+          ? item.value()
+          : device.with(key, is.get()).like(item.value());
+    }
+    boolean unplugged =
+        device.get("id").filter(id -> !live.identity().named().containsKey(id)).isPresent();
+    if (!unplugged && (given.isEmpty() || given.equals("auto"))) {
+      refuse(
+          item.text(),
+          "QEMU made up its "
+              + key
+              + " when it started and does not say it, so that the guest would"
+              + " get another one");
+    }
+    return item.value();
+  }
+
+  private String mac(Item item, Suboptions device) {
+    return Optional.ofNullable(liveDevices.get(item))
+        .flatMap(found -> found)
+        .map(found -> found.properties().getOrDefault("mac", ""))
+        .filter(mac -> !mac.isEmpty())
+        .orElse(device.get("mac", ""));
   }
 
   private void bootDisk(Item item) {
@@ -777,7 +872,19 @@ final class ForeignCommandLine {
       return;
     }
     switch (chardev.get("backend", "")) {
-      case "null", "pty", "ringbuf", "vc" -> keep(item);
+      case "null", "vc" -> keep(item);
+      case "pty" -> {
+        remarks.add(
+            "With each replacement its terminal "
+                + excerpt(id)
+                + " (pty) gets another name; open it again then.");
+        keep(item);
+      }
+      case "ringbuf" -> {
+        remarks.add(
+            "With each replacement its ring buffer " + excerpt(id) + " (ringbuf) begins empty.");
+        keep(item);
+      }
       case "file" -> {
         Optional<Path> path = chardev.get("path").flatMap(this::path);
         if (path.isEmpty()) {
@@ -821,7 +928,10 @@ final class ForeignCommandLine {
             .filter(i -> i.option() == ForeignOption.SERIAL)
             .findFirst()
             .equals(Optional.of(item));
-    if (NO_PORT.contains(value) || value.equals("pty") || value.startsWith("chardev:")) {
+    if (value.equals("pty")) {
+      remarks.add("With each replacement its serial terminal (pty) gets another name.");
+      keep(item);
+    } else if (NO_PORT.contains(value) || value.startsWith("chardev:")) {
       keep(item);
     } else if (!first || !consoleId.isEmpty()) {
       refuse(item.text(), "two processes cannot hold its other end; only the first is replaced");
@@ -907,6 +1017,9 @@ final class ForeignCommandLine {
         && !hasOption(ForeignOption.NET)
         && taps.isEmpty()) {
       reasons.add("It has QEMU's default network card, which cannot move; use -nic none.");
+    }
+    if (!hasOption(ForeignOption.NO_USER_CONFIG)) {
+      add("-no-user-config");
     }
     compareDevices();
     compareImages();

@@ -9,7 +9,7 @@ import java.util.stream.Collectors;
 /// lines of later instances. An option that is not listed is refused. `docs/ADOPT.md` holds the
 /// same table.
 enum ForeignOption {
-  L("-L", true, Fate.REWRITTEN, "the release's own firmware folders"),
+  L("-L", true, Fate.REWRITTEN, "the guest's own firmware, then the release's folders"),
   NAME("-name", true, Fate.REWRITTEN, "the guest's name here"),
   MACHINE("-machine", true, Fate.REWRITTEN, "alias pinned to what the running QEMU resolved"),
   M_MACHINE("-M", true, Fate.REWRITTEN, "as `-machine`"),
@@ -25,7 +25,11 @@ enum ForeignOption {
       "the shared RAM becomes the memory that was taken over; `iothread`, `rng-random`,"
           + " `rng-builtin` and `throttle-group` are kept, `secret` is dropped"),
   NUMA("-numa", true, Fate.KEPT, "one memory only"),
-  DEVICE("-device", true, Fate.KEPT, "devices whose state a QEMU sends; see below"),
+  DEVICE(
+      "-device",
+      true,
+      Fate.REWRITTEN,
+      "devices whose state a QEMU sends, see below; with what QEMU made up for them"),
   DRIVE("-drive", true, Fate.REWRITTEN, "local images; a format that was guessed is pinned"),
   BLOCKDEV("-blockdev", true, Fate.KEPT, "local images"),
   HDA("-hda", true, Fate.REWRITTEN, "as `-drive`"),
@@ -40,8 +44,8 @@ enum ForeignOption {
       "-chardev",
       true,
       Fate.REWRITTEN,
-      "`null`, `pty`, `ringbuf`, `vc` kept, `file` appended to, the console's replaced, a monitor's"
-          + " dropped"),
+      "`null`, `vc` kept, `pty` and `ringbuf` begin anew, `file` appended to, the console's replaced, a"
+          + " monitor's dropped"),
   SERIAL("-serial", true, Fate.REWRITTEN, "the first becomes the guest's console"),
   PARALLEL("-parallel", true, Fate.KEPT, "`none` and `null` alone"),
   KERNEL("-kernel", true, Fate.REWRITTEN, "copied into the guest's folder"),
@@ -49,10 +53,10 @@ enum ForeignOption {
   APPEND("-append", true, Fate.KEPT, ""),
   BIOS("-bios", true, Fate.REWRITTEN, "copied into the guest's folder"),
   BOOT("-boot", true, Fate.KEPT, ""),
-  RTC("-rtc", true, Fate.KEPT, ""),
-  UUID("-uuid", true, Fate.KEPT, ""),
+  RTC("-rtc", true, Fate.KEPT, "the clock goes on as the guest has set it, whatever `base` says"),
+  UUID("-uuid", true, Fate.KEPT, "without it, it is all zeroes with every QEMU"),
   SMBIOS("-smbios", true, Fate.KEPT, "without `file=` and `path=`"),
-  GLOBAL("-global", true, Fate.KEPT, ""),
+  GLOBAL("-global", true, Fate.KEPT, "without `romfile`, unless that is empty"),
   VGA("-vga", true, Fate.KEPT, "`none`, `std`, `cirrus`, `virtio`"),
   USB("-usb", false, Fate.KEPT, ""),
   K("-k", true, Fate.KEPT, ""),

@@ -20,6 +20,8 @@ import tools.jackson.databind.JsonNode;
 /// @param files the names of all files that block devices have open, those below images among them
 /// @param devices the names of all devices that were made by name
 /// @param namelessDevices how many were made without a name
+/// @param identity by what the guest knows it
+/// @param roms the firmware that it loaded from files
 /// @param obstacles what of its present doings keeps it from moving, one sentence each
 record LiveMachine(
     String version,
@@ -32,6 +34,8 @@ record LiveMachine(
     Set<String> files,
     Set<String> devices,
     int namelessDevices,
+    MachineIdentity identity,
+    List<ForeignFirmware.Rom> roms,
     List<String> obstacles) {
 
   /// A block device's open image.
@@ -63,6 +67,8 @@ record LiveMachine(
         files(qmp),
         devices,
         children(qmp, "/machine/peripheral-anon").size(),
+        MachineIdentity.ask(qmp::execute),
+        ForeignFirmware.loaded(qmp::execute),
         obstacles(qmp));
   }
 
@@ -77,12 +83,7 @@ record LiveMachine(
 
   private static Set<String> children(Qmp qmp, String path) {
     Set<String> names = new TreeSet<>();
-    qmp.execute("qom-list", Map.of("path", path))
-        .forEach(item -> {
-          if (item.path("type").asString("").startsWith("child<")) {
-            names.add(item.path("name").asString(""));
-          }
-        });
+    MachineIdentity.children(qmp::execute, path).forEach(child -> names.add(child.name()));
     return names;
   }
 

@@ -24,6 +24,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -38,6 +39,14 @@ final class QemuAdoption {
   private static final Duration PATIENCE = Duration.ofSeconds(3);
 
   private static final int LONGEST_INTERFACE = 15;
+
+  /// In the guest's folder: copies of the firmware that it runs with.
+  private static final String FIRMWARE = "firmware-files";
+
+  /// Configuration files that QEMU reads unless it is told not to, as distributions and QEMU itself
+  /// have them.
+  private static final List<Path> CONFIGURATION =
+      List.of(Path.of("/etc/qemu/qemu.conf"), Path.of("/usr/local/etc/qemu/qemu.conf"));
 
   private final AdoptRequest request;
   private final ForeignProcess process;
@@ -100,9 +109,20 @@ final class QemuAdoption {
           "Nothing on "
               + control
               + " answers as a QEMU's control socket (QMP) does; it may serve another client: "
-              + e.getMessage(),
+              + e.getMessage()
+              + besides(),
           e);
     }
+  }
+
+  /// What speaks against the process and can be seen without an answer of it: its owner learns of
+  /// that at once and not when the socket is free.
+  private String besides() throws IOException {
+    checkUser();
+    reasons.addAll(ForeignCommandLine.options(process.arguments()));
+    return reasons.isEmpty()
+        ? ""
+        : " Besides, it cannot be adopted as it is: " + String.join(" ", reasons);
   }
 
   private Adoption examine(PidFd pidFd, LiveMachine live) throws IOException {
@@ -111,8 +131,13 @@ final class QemuAdoption {
         new ForeignCommandLine(
             process.arguments(), process.folder(), request.files(), request.name(), live);
     reasons.addAll(line.reasons());
+    remarks.addAll(line.remarks());
     checkUser();
     checkFiles(line);
+    checkConfiguration(line);
+    ForeignFirmware firmware =
+        ForeignFirmware.of(process, line.firmware(), request.files().resolve("firmware.log"));
+    Map<Path, Path> roms = roms(firmware, live);
     Optional<Integer> memory = memory(live);
     List<Nic> nics = nics(pidFd, line.cards());
     GuestSpec spec = spec(live, line, nics);
@@ -125,21 +150,24 @@ final class QemuAdoption {
     }
     Fd ram = pidFd.takeFd(memory.get());
     taken.add(ram);
-    pin(line);
+    pin(line.pinned());
+    pin(roms);
+    List<String> words = new ArrayList<>();
+    if (!roms.isEmpty()) {
+      words.addAll(List.of("-L", request.files().resolve(FIRMWARE).toString()));
+    }
+    words.addAll(line.words());
     AdoptedMachine machine =
         new AdoptedMachine(
-            line.words(),
-            request.control(),
-            request.console().or(line::console),
-            memory.get(),
-            ports);
+            words, request.control(), request.console().or(line::console), memory.get(), ports);
     List<Fd> queues = taken.stream().filter(fd -> fd != ram).toList();
     return new Adoption(
         spec,
         new AcceleratorChoice(live.accelerator(), "it was started so"),
         machine,
         new Hypervisor.Holdings(ram, queues),
-        line.firmware().stream().flatMap(folder -> Stream.of("-L", folder)).toList(),
+        // A copy of its program would look for them elsewhere.
+        firmware.folders().stream().flatMap(folder -> Stream.of("-L", folder.toString())).toList(),
         remarks);
   }
 
@@ -166,6 +194,38 @@ final class QemuAdoption {
         reasons.add("Its file " + file + " was changed since it was read; put the old one back.");
       }
     }
+  }
+
+  private void checkConfiguration(ForeignCommandLine line) {
+    CONFIGURATION.stream()
+        .filter(file -> line.readsConfiguration() && process.has(file))
+        .forEach(file ->
+            reasons.add(
+                "It has read "
+                    + file
+                    + ", which may have changed; start it with -no-user-config."));
+  }
+
+  /// The firmware that it runs with, and where copies of it are to lie. The content moves with the
+  /// guest's state; it is the length that must not change.
+  private Map<Path, Path> roms(ForeignFirmware firmware, LiveMachine live) throws IOException {
+    Map<Path, Path> roms = new LinkedHashMap<>();
+    for (ForeignFirmware.Rom rom : live.roms()) {
+      Optional<Path> file = firmware.find(rom.name()).filter(process::sees);
+      if (file.isEmpty()) {
+        reasons.add("Its firmware " + rom.name() + " is not there any more; put it back.");
+      } else if (!rom.takes(Files.size(file.get()))
+          || (rom.bytes().isEmpty() && process.startedBefore(file.get()))) {
+        reasons.add(
+            "Its firmware "
+                + file.get()
+                + " has another length than what it runs with, so it was changed since; put the old"
+                + " one back.");
+      } else {
+        roms.put(file.get(), request.files().resolve(FIRMWARE).resolve(rom.name()));
+      }
+    }
+    return roms;
   }
 
   private Optional<Integer> memory(LiveMachine live) throws IOException {
@@ -195,9 +255,9 @@ final class QemuAdoption {
     if (cards.isEmpty()) {
       return List.of();
     }
-    if (!process.isInMyNetwork()) {
+    boolean here = process.isInMyNetwork();
+    if (!here) {
       reasons.add("It runs in another network namespace; run the daemon there.");
-      return List.of();
     }
     List<Nic> nics = new ArrayList<>();
     Map<String, Integer> taps = process.taps();
@@ -205,7 +265,7 @@ final class QemuAdoption {
       Optional<Integer> number = descriptor(card, cards.size(), taps);
       if (number.isEmpty()) {
         reasons.add("Its network card " + card.id() + " has no tap that can be found.");
-      } else {
+      } else if (here) {
         nics.add(nic(pidFd, card, number.get(), nics.size()));
       }
     }
@@ -275,15 +335,15 @@ final class QemuAdoption {
         nics);
   }
 
-  private void pin(ForeignCommandLine line) {
-    line.pinned()
-        .forEach((from, to) -> {
-          try {
-            Files.copy(from, to, StandardCopyOption.REPLACE_EXISTING);
-          } catch (IOException e) {
-            throw Problem.ADOPT_REFUSED.because(from + " cannot be copied: " + e.getMessage(), e);
-          }
-        });
+  private static void pin(Map<Path, Path> files) {
+    files.forEach((from, to) -> {
+      try {
+        Files.createDirectories(to.resolveSibling(""));
+        Files.copy(from, to, StandardCopyOption.REPLACE_EXISTING);
+      } catch (IOException e) {
+        throw Problem.ADOPT_REFUSED.because(from + " cannot be copied: " + e.getMessage(), e);
+      }
+    });
   }
 
   /// What was taken from the process that was adopted, once more.

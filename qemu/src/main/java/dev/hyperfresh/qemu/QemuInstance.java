@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
@@ -14,6 +15,7 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.UnixSocket;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -473,6 +475,31 @@ final class QemuInstance implements Instance {
         .toList();
   }
 
+  /// By what the guest knows its machine.
+  ///
+  /// @throws Qmp.QmpException when QEMU does not say
+  MachineIdentity identity() {
+    return MachineIdentity.ask(qmp::execute);
+  }
+
+  /// The images that are open, with absolute paths, in a process of this host.
+  ///
+  /// @throws Qmp.QmpException when QEMU does not say
+  /// @throws IOException when the process cannot be looked at
+  List<AdoptedWords.OpenImage> openImages() throws IOException {
+    Path folder = new ForeignProcess(pid()).folder();
+    List<AdoptedWords.OpenImage> images = new ArrayList<>();
+    qmp.execute("query-named-block-nodes", Map.of())
+        .forEach(node ->
+            images.add(
+                new AdoptedWords.OpenImage(
+                    node.path("node-name").asString(""),
+                    node.path("drv").asString(""),
+                    folder.resolve(node.path("file").asString("")).normalize(),
+                    node.path("image").path("virtual-size").asLong(0))));
+    return images;
+  }
+
   private static long bytes(JsonNode nodes, String name) {
     for (JsonNode node : nodes) {
       if (node.path("node-name").asString("").equals(name)) {
@@ -487,7 +514,19 @@ final class QemuInstance implements Instance {
     List<Check> checks = new ArrayList<>();
     checks.addAll(new LiveChecks(release.name(), command -> qmp.execute(command, Map.of())).all());
     checks.addAll(process.diskChecks());
+    launch.adopted().ifPresent(machine -> checks.add(identityCheck(machine)));
     return checks;
+  }
+
+  private Check identityCheck(AdoptedMachine machine) {
+    try {
+      return new AdoptedWords(machine.words()).identity(release.name(), identity());
+    } catch (Qmp.QmpException e) {
+      return Check.fail(
+          AdoptedWords.CHECK,
+          release.name() + " does not answer: " + e.getMessage() + ".",
+          "Look at `hyperfresh guest show` and at the hypervisor's log in the guest's folder.");
+    }
   }
 
   @Override

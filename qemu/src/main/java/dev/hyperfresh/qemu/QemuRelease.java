@@ -3,6 +3,7 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.Release;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
@@ -92,6 +93,17 @@ public record QemuRelease(
     return Optional.ofNullable(binary.getParent())
         .map(programs -> programs.resolveSibling("lib").resolve("ipxe").resolve("qemu"))
         .filter(Files::isDirectory);
+  }
+
+  /// The folders that it is told to look for its firmware in, as far as they are there.
+  List<Path> firmware() {
+    List<Path> folders = new ArrayList<>();
+    for (int i = 0; i + 1 < arguments.size(); i++) {
+      if (arguments.get(i).equals("-L")) {
+        folders.add(Path.of(arguments.get(i + 1)));
+      }
+    }
+    return folders.stream().filter(Files::isDirectory).toList();
   }
 
   /// Machine types in alphabetical order.

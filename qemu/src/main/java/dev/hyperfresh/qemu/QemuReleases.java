@@ -2,6 +2,7 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
+import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.qemu.DebianPackages.PackagesException;
 import dev.hyperfresh.qemu.DebianPackages.Suite;
 import dev.hyperfresh.qemu.DebianPackages.Unpacked;

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.linux.ChildProcess;
@@ -50,6 +51,7 @@ final class Rehearsal {
   private static final int CHANNEL_BYTES = 1 << 20;
 
   private static final String CHANNEL = "hf-channel";
+  private static final int MOST_DIFFERENCES = 3;
   private static final Duration LAST_WORDS = Duration.ofSeconds(1);
 
   /// Of util-linux: has the kernel end a process when the one that started it dies, so that a
@@ -73,6 +75,17 @@ final class Rehearsal {
     record Impossible(String reason) implements Outcome {}
   }
 
+  /// What stands behind the devices in place of what is the guest's.
+  ///
+  /// @param diskBytes what each disk holds, of a guest that HyperFresh built
+  /// @param words the command line with stand-ins, of one that was adopted
+  record Scenery(List<Long> diskBytes, List<String> words) {
+    Scenery {
+      diskBytes = List.copyOf(diskBytes);
+      words = List.copyOf(words);
+    }
+  }
+
   /// One of the two processes did not do its part.
   private static final class Trouble extends RuntimeException {
     private static final long serialVersionUID = 1;
@@ -88,19 +101,22 @@ final class Rehearsal {
   private final Launch guest;
   private final QemuRelease from;
   private final QemuRelease to;
-  private final List<Long> diskBytes;
+  private final MachineIdentity identity;
+  private final Scenery scenery;
   private final long start = Clock.monotonicNanos();
   private final Deque<Runnable> undo = new ArrayDeque<>();
   private Optional<Side> twin = Optional.empty();
 
   /// @param guest how the running instance was started
   /// @param from its release
-  /// @param diskBytes what each disk of the guest holds
-  Rehearsal(Launch guest, QemuRelease from, QemuRelease to, List<Long> diskBytes) {
+  /// @param identity by what the guest knows its machine
+  Rehearsal(
+      Launch guest, QemuRelease from, QemuRelease to, MachineIdentity identity, Scenery scenery) {
     this.guest = guest;
     this.from = from;
     this.to = to;
-    this.diskBytes = List.copyOf(diskBytes);
+    this.identity = identity;
+    this.scenery = scenery;
   }
 
   /// Rehearses once.
@@ -134,9 +150,15 @@ final class Rehearsal {
     owned(scratch, scratch::close);
     List<Fd> taps = taps();
     boolean connected = taps.size() == 2 * guest.spec().nics().size();
-    var backends = new Backends.OfRehearsal(guest.spec().disks(), diskBytes, connected);
+    var backends = new Backends.OfRehearsal(guest.spec().disks(), scenery.diskBytes(), connected);
     twin = Optional.of(start(from, false, scratch, taps, backends));
     Side target = start(to, true, scratch, taps, backends);
+    twin.get().open();
+    target.open();
+    Optional<Outcome> another = another(twin.get(), target);
+    if (another.isPresent()) {
+      return another.get();
+    }
     handOver(twin.get(), target);
     return switch (target.verdict(remaining())) {
       case "completed" ->
@@ -183,7 +205,7 @@ final class Rehearsal {
             // Not in the guest's cgroup, whose bounds are made for the guest and one more.
             new Confinement(guest.confinement().user(), Optional.empty(), ""),
             _ -> {},
-            Optional.empty());
+            guest.adopted().map(machine -> standIn(machine, !taps.isEmpty())));
     List<String> command = new ArrayList<>();
     if (Files.isExecutable(WITH_PARENT)) {
       command.addAll(List.of(WITH_PARENT.toString(), "--pdeathsig", "KILL", "--"));
@@ -192,6 +214,15 @@ final class Rehearsal {
     Side side = spawn(command, launch, log);
     owned(side, side::close);
     return side;
+  }
+
+  private AdoptedMachine standIn(AdoptedMachine machine, boolean connected) {
+    return new AdoptedMachine(
+        connected ? scenery.words() : AdoptedWords.unconnected(scenery.words()),
+        machine.control(),
+        machine.console(),
+        machine.memoryDescriptor(),
+        machine.ports());
   }
 
   private Side spawn(List<String> command, Launch launch, Path log) {
@@ -223,9 +254,32 @@ final class Rehearsal {
     }
   }
 
+  /// What the guest would find to be another machine, or would not fit it, though it fits the twin.
+  private Optional<Outcome> another(Side twin, Side target) {
+    List<String> there = identity.differences(target.identity(), to.name());
+    if (!there.isEmpty()) {
+      return Optional.of(
+          new Outcome.Rejected(
+              to.name() + " builds another machine than the guest has: " + few(there) + "."));
+    }
+    List<String> here = identity.blockDifferences(twin.identity(), "a twin on it");
+    return here.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
+            new Outcome.Impossible(
+                "the firmware of "
+                    + from.name()
+                    + " was changed since the guest started, so that a twin has another: "
+                    + few(here)));
+  }
+
+  private static String few(List<String> sentences) {
+    int more = sentences.size() - MOST_DIFFERENCES;
+    return String.join("; ", sentences.subList(0, Math.min(sentences.size(), MOST_DIFFERENCES)))
+        + (more > 0 ? "; and " + more + " more" : "");
+  }
+
   private void handOver(Side twin, Side target) {
-    twin.open();
-    target.open();
     try (Pipe channel = Pipe.open(CHANNEL_BYTES, "rehearsal of " + guest.spec().name())) {
       target.execute("getfd", Map.of("fdname", CHANNEL), channel.readEnd());
       target.execute("migrate-set-capabilities", QemuInstance.CAPABILITIES);
@@ -288,6 +342,15 @@ final class Rehearsal {
     void execute(String command, Map<String, ?> arguments, Fd... descriptors) {
       try {
         channel.orElseThrow().execute(remaining(), command, arguments, descriptors);
+      } catch (Qmp.QmpException e) {
+        throw new Trouble(this, String.valueOf(e.getMessage()));
+      }
+    }
+
+    MachineIdentity identity() {
+      try {
+        return MachineIdentity.ask(
+            (command, arguments) -> channel.orElseThrow().execute(remaining(), command, arguments));
       } catch (Qmp.QmpException e) {
         throw new Trouble(this, String.valueOf(e.getMessage()));
       }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -13,11 +14,13 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 
 /// The rehearsals that were passed, so that a chain of replacements pays for one. What failed is
 /// never remembered: the cause may be gone. Thread-safe; one is held at a time, since several would
@@ -26,12 +29,19 @@ final class Rehearsals implements Rehearser {
   private static final String NAME = "rehearsal";
 
   /// What decides how a rehearsal ends.
-  private record Pair(Build from, Build to, Accelerator accelerator, Shape shape) {}
+  private record Pair(
+      Build from,
+      Build to,
+      Accelerator accelerator,
+      Shape shape,
+      Map<String, MachineIdentity.Block> blocks) {}
 
   /// A release as it lies on disk now, whatever it was when it was added.
-  private record Build(String sha256, List<String> arguments, List<Path> libraries) {}
+  private record Build(
+      String sha256, List<String> arguments, List<Path> libraries, List<FileState> firmware) {}
 
-  /// A spec without what the device state does not depend on: names, paths, addresses.
+  /// A guest without what the device state does not depend on: names, paths, addresses. Of one that
+  /// was adopted, its whole command line.
   private record Shape(
       int vcpus,
       long memoryBytes,
@@ -40,8 +50,10 @@ final class Rehearsals implements Rehearser {
       boolean kernel,
       boolean initrd,
       List<Boolean> readOnlyDisks,
-      int nics) {
-    static Shape of(GuestSpec spec) {
+      int nics,
+      List<String> adopted) {
+    static Shape of(Launch guest) {
+      GuestSpec spec = guest.spec();
       return new Shape(
           spec.vcpus(),
           spec.memoryBytes(),
@@ -50,7 +62,8 @@ final class Rehearsals implements Rehearser {
           spec.boot().isPresent(),
           spec.boot().flatMap(GuestSpec.KernelBoot::initrd).isPresent(),
           spec.disks().stream().map(GuestSpec.Disk::readOnly).toList(),
-          spec.nics().size());
+          spec.nics().size(),
+          guest.adopted().map(AdoptedMachine::words).orElse(List.of()));
     }
   }
 
@@ -76,25 +89,25 @@ final class Rehearsals implements Rehearser {
       return NONE.rehearse(source, release, anew, begins);
     }
     Launch guest = source.launch();
-    if (guest.adopted().isPresent()) {
-      return unknown("the machine of a guest that was adopted has no twin yet");
-    }
     QemuRelease from = (QemuRelease) source.release();
     Pair pair;
-    List<Long> diskBytes;
+    MachineIdentity identity;
+    Rehearsal.Scenery scenery;
     try {
-      pair = new Pair(build(from), build(to), guest.accelerator(), Shape.of(guest.spec()));
+      identity = source.identity();
+      pair =
+          new Pair(build(from), build(to), guest.accelerator(), Shape.of(guest), identity.blocks());
       Optional<Success> earlier = anew ? Optional.empty() : Optional.ofNullable(passed.get(pair));
       if (earlier.isPresent()) {
         return Check.pass(
             NAME, sentence(from, to, earlier.get()) + " earlier: " + earlier.get().at() + ".");
       }
-      diskBytes = source.diskBytes();
+      scenery = scenery(source);
     } catch (IOException | Qmp.QmpException | HyperFreshException e) {
       return unknown(String.valueOf(e.getMessage()));
     }
     begins.accept("rehearsing with a twin on " + from.name() + " and scratch memory");
-    return switch (new Rehearsal(guest, from, to, diskBytes).run()) {
+    return switch (new Rehearsal(guest, from, to, identity, scenery).run()) {
       case Rehearsal.Outcome.Passed done -> {
         Success success =
             new Success(Instant.now().truncatedTo(ChronoUnit.SECONDS), done.millis(), done.note());
@@ -115,6 +128,16 @@ final class Rehearsals implements Rehearser {
       }
       case Rehearsal.Outcome.Impossible impossible -> unknown(impossible.reason());
     };
+  }
+
+  private static Rehearsal.Scenery scenery(QemuInstance source) throws IOException {
+    Optional<AdoptedMachine> adopted = source.launch().adopted();
+    return adopted.isPresent()
+        ? new Rehearsal.Scenery(
+            List.of(),
+            new AdoptedWords(adopted.get().words())
+                .standIns(source.launch().spec().name(), source.openImages()))
+        : new Rehearsal.Scenery(source.diskBytes(), List.of());
   }
 
   static Check unknown(String reason) {
@@ -142,6 +165,20 @@ final class Rehearsals implements Rehearser {
       throw new IOException(release.binary() + " cannot be read", e);
     }
     String sum = sums.computeIfAbsent(state, read -> QemuReleases.sha256(read.file()));
-    return new Build(sum, release.arguments(), release.libraries());
+    return new Build(sum, release.arguments(), release.libraries(), firmware(release));
+  }
+
+  private static List<FileState> firmware(QemuRelease release) throws IOException {
+    List<Path> folders = new ArrayList<>(release.firmware());
+    release.bootRoms().ifPresent(folders::add);
+    List<FileState> states = new ArrayList<>();
+    for (Path folder : folders) {
+      try (Stream<Path> files = Files.list(folder)) {
+        for (Path file : files.filter(Files::isRegularFile).sorted().toList()) {
+          states.add(FileState.of(file));
+        }
+      }
+    }
+    return states;
   }
 }

@@ -6,6 +6,7 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ObjectNode;
 
 /// What stands behind one option of a QEMU's command line: `key=value` pairs with commas between
 /// them or, for some options, the same as JSON. Nested JSON is read as QEMU's dotted keys, so that
@@ -148,6 +149,24 @@ record Suboptions(Map<String, String> values, boolean json) {
     Map<String, String> copy = new LinkedHashMap<>(values);
     copy.remove(key);
     return new Suboptions(copy, json);
+  }
+
+  /// As [#text], or as JSON where `original`, from which these were read, is JSON: QEMU makes no
+  /// devices in the same order from both. Only values on the first level may be other ones than
+  /// those of `original`, and they are texts.
+  String like(String original) {
+    if (!json) {
+      return text();
+    }
+    ObjectNode root = (ObjectNode) QmpMessage.JSON.readTree(original);
+    values.forEach((key, value) -> {
+      JsonNode old = root.get(key);
+      if (!key.contains(".")
+          && (old == null || (old.isString() && !old.asString().equals(value)))) {
+        root.put(key, value);
+      }
+    });
+    return QmpMessage.JSON.writeValueAsString(root);
   }
 
   /// The pairs with commas between them.

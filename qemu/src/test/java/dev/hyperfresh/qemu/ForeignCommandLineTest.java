@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
@@ -36,6 +37,9 @@ class ForeignCommandLineTest {
           "-object",
           "memory-backend-memfd,id=ram,size=512M,share=on");
 
+  private static final MachineIdentity IDENTITY =
+      new MachineIdentity(Map.of(), List.of(), List.of(), "", Map.of());
+
   private static LiveMachine live(Set<String> devices, int nameless, List<String> files) {
     return live("7.2.22", devices, nameless, files);
   }
@@ -53,6 +57,8 @@ class ForeignCommandLineTest {
         new TreeSet<>(files),
         devices,
         nameless,
+        IDENTITY,
+        List.of(),
         List.of());
   }
 
@@ -489,6 +495,79 @@ class ForeignCommandLineTest {
     assertThat(read("-device", "virtio-rng-pci," + keys).reasons()).isNotEmpty();
     assertThat(String.join("\n", read("-device", distinct.toString()).reasons()))
         .contains("more than 200 keys");
+  }
+
+  @Test
+  void whatIsNotAsBeforeIsSaid() {
+    ForeignCommandLine line =
+        read("-chardev", "ringbuf,id=log", "-chardev", "pty,id=term", "-serial", "pty");
+    assertThat(line.reasons()).isEmpty();
+    assertThat(line.remarks())
+        .satisfiesExactly(
+            log -> assertThat(log).contains("ring buffer log (ringbuf) begins empty"),
+            term -> assertThat(term).contains("terminal term (pty) gets another name"),
+            serial -> assertThat(serial).contains("serial terminal (pty)"));
+    assertThat(read("-chardev", "null,id=n").remarks()).isEmpty();
+  }
+
+  private static LiveMachine with(MachineIdentity.Device... nameless) {
+    LiveMachine live = live(Set.of(), nameless.length, List.of());
+    return new LiveMachine(
+        live.version(),
+        live.machine(),
+        live.defaultCpu(),
+        live.accelerator(),
+        live.vcpus(),
+        live.memoryBytes(),
+        live.images(),
+        live.files(),
+        live.devices(),
+        live.namelessDevices(),
+        new MachineIdentity(Map.of(), List.of(nameless), List.of(), "", Map.of()),
+        List.of(),
+        List.of());
+  }
+
+  @Test
+  void whatQemuMadeUpIsWrittenDown() {
+    var generation = new MachineIdentity.Device("vmgenid", Map.of("guid", "a11e"));
+    var card = new MachineIdentity.Device("e1000", Map.of("mac", "52:54:00:12:34:56"));
+    assertThat(
+            joined(
+                read(
+                    with(generation, card),
+                    "-device",
+                    "{\"driver\":\"e1000\",\"addr\":\"4\",\"x\":{\"y\":1}}",
+                    "-device",
+                    "vmgenid,guid=auto")))
+        .contains("-device driver=vmgenid,guid=a11e")
+        .contains("{\"driver\":\"e1000\",\"addr\":\"4\",\"x\":{\"y\":1},")
+        .contains("\"mac\":\"52:54:00:12:34:56\"}");
+    // What it was told is kept as it was written.
+    assertThat(joined(read(with(card), "-device", "e1000,mac=52:54:00:12:34:56,addr=4")))
+        .contains("-device e1000,mac=52:54:00:12:34:56,addr=4");
+    for (String device : List.of("vmgenid", "vmgenid,guid=auto", "e1000")) {
+      assertThat(read(live(Set.of(), 1, List.of()), "-device", device).reasons())
+          .as(device)
+          .singleElement()
+          .asString()
+          .contains("QEMU made up its");
+    }
+  }
+
+  @Test
+  void theFileOfABootRomIsRefusedWhereverItIsGiven() {
+    for (String global :
+        List.of("e1000.romfile=/x.rom", "driver=e1000,property=romfile,value=/x.rom")) {
+      assertThat(read("-global", global).reasons())
+          .as(global)
+          .singleElement()
+          .asString()
+          .contains("boot ROM");
+    }
+    assertThat(
+            joined(read("-global", "e1000.romfile=", "-global", "kvm-pit.lost_tick_policy=slew")))
+        .contains("-global e1000.romfile= -global kvm-pit");
   }
 
   /// The page lists what the code does; with `-Dhyperfresh.docs.write=true` it is written.

@@ -18,8 +18,12 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
 
 /// A QEMU that a test starts by itself, as a user without HyperFresh does. It has a second control
 /// socket, over which the test reads what it reports.
@@ -63,18 +67,40 @@ final class OwnQemu implements AutoCloseable {
             release.libraries().stream().map(Path::toString).collect(Collectors.joining(":")));
     Process process = builder.start();
     try {
-      Workshop.await("a control socket", PATIENCE, () -> Files.exists(watch) || !process.isAlive());
-      if (!process.isAlive()) {
+      // The socket is there a moment before it listens.
+      AtomicReference<@Nullable SocketChannel> connected = new AtomicReference<>();
+      Workshop.await(
+          "a control socket",
+          PATIENCE,
+          () -> {
+            connected.set(connect(watch));
+            return connected.get() != null || !process.isAlive();
+          });
+      SocketChannel witness = connected.get();
+      if (witness == null) {
         throw new AssertionError(Files.readString(folder.resolve("own-qemu.log")));
       }
-      SocketChannel witness = SocketChannel.open(StandardProtocolFamily.UNIX);
-      witness.connect(UnixDomainSocketAddress.of(watch));
       OwnQemu own = new OwnQemu(process, qmp, witness);
       own.say("qmp_capabilities");
       return own;
     } catch (IOException | AssertionError e) {
       process.destroyForcibly();
       throw e;
+    }
+  }
+
+  private static @Nullable SocketChannel connect(Path socket) {
+    try {
+      SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX);
+      try {
+        channel.connect(UnixDomainSocketAddress.of(socket));
+        return channel;
+      } catch (IOException e) {
+        channel.close();
+        return null;
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
@@ -94,6 +120,16 @@ final class OwnQemu implements AutoCloseable {
           List<String> all = List.copyOf(events);
           return all.subList(before, all.size()).stream().anyMatch(l -> l.contains("\"return\""));
         });
+  }
+
+  /// Gives a command over the second control socket and returns what it is answered.
+  JsonNode ask(String command, String arguments) throws IOException {
+    say(command, arguments);
+    return List.copyOf(events).reversed().stream()
+        .filter(line -> line.contains("\"return\""))
+        .findFirst()
+        .map(line -> JsonMapper.shared().readTree(line).path("return"))
+        .orElseThrow();
   }
 
   private void read() {

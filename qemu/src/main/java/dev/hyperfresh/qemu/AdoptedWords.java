@@ -1,0 +1,220 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Check;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/// The command line of the later instances of a guest that was adopted, as [ForeignCommandLine]
+/// made it, read again.
+///
+/// @param words options and their values
+record AdoptedWords(List<String> words) {
+  static final String CHECK = "identity";
+
+  /// What a stand-in of a drive keeps: how the guest sees it, and not what is behind it.
+  private static final Set<String> SEEN =
+      Set.of(
+          "if",
+          "id",
+          "index",
+          "bus",
+          "unit",
+          "media",
+          "readonly",
+          "read-only",
+          "werror",
+          "rerror",
+          "node-name",
+          "cache",
+          "cache.writeback");
+
+  private static final Set<String> WITHOUT_OTHER_END = Set.of("null", "ringbuf", "vc");
+
+  /// An image that a running QEMU has open.
+  ///
+  /// @param node the name of its block node
+  /// @param driver of that node, such as `qcow2`
+  /// @param bytes how many the guest sees
+  record OpenImage(String node, String driver, Path file, long bytes) {}
+
+  AdoptedWords {
+    words = List.copyOf(words);
+  }
+
+  /// Whether later instances get what the running one, `live`, made up for itself when it started.
+  ///
+  /// @param name the release that runs
+  Check identity(String name, MachineIdentity live) {
+    List<Suboptions> devices = values("-device").stream().map(v -> parse(v, "driver")).toList();
+    List<Optional<MachineIdentity.Device>> found = live.of(devices, virtioDrives());
+    List<String> faults = new ArrayList<>();
+    for (int i = 0; i < devices.size(); i++) {
+      Suboptions device = devices.get(i);
+      String key =
+          MachineIdentity.MADE_UP.getOrDefault(MachineIdentity.plain(device.get("driver", "")), "");
+      String next = device.get(key, "");
+      found
+          .get(i)
+          .map(is -> is.properties().getOrDefault(key, ""))
+          .filter(is -> !is.isEmpty() && differs(key, is, next))
+          .ifPresent(is ->
+              faults.add(
+                  "The "
+                      + key
+                      + " of its "
+                      + device.get("driver", "")
+                      + " is "
+                      + is
+                      + " and would be "
+                      + (next.isEmpty() ? "another one" : next)
+                      + "."));
+    }
+    return faults.isEmpty()
+        ? Check.pass(CHECK, "The guest keeps the identity that its machine has on " + name + ".")
+        : Check.fail(
+            CHECK,
+            String.join(" ", faults),
+            "Start the guest anew with that value on its command line, and adopt it then.");
+  }
+
+  /// A generation id that is not given is another one each time; what QEMU counts where it is not
+  /// given is looked at in the rehearsal.
+  private static boolean differs(String key, String is, String next) {
+    return next.isEmpty() ? key.equals("guid") : !is.equalsIgnoreCase(next);
+  }
+
+  /// The same machine for a rehearsal, with nothing of the guest behind its devices.
+  ///
+  /// @param guest its name
+  /// @param images those that the running instance has open
+  /// @throws IOException when the size of an image is not known
+  List<String> standIns(String guest, List<OpenImage> images) throws IOException {
+    List<String> line = new ArrayList<>();
+    for (int i = 0; i < words.size(); i++) {
+      String word = words.get(i);
+      ForeignOption option = ForeignOption.of(word);
+      line.add(word);
+      if (option == null || !option.hasValue() || i + 1 == words.size()) {
+        continue;
+      }
+      String value = words.get(++i);
+      line.add(
+          switch (option) {
+            case NAME -> "guest=" + guest + "-rehearsal,debug-threads=on";
+            case CHARDEV -> chardev(value);
+            case SERIAL -> value.equals("pty") ? "null" : value;
+            case BLOCKDEV -> node(value, images);
+            case DRIVE -> drive(value, images);
+            default -> value;
+          });
+    }
+    return line;
+  }
+
+  private static String chardev(String value) {
+    Suboptions chardev = parse(value, "backend");
+    String id = chardev.get("id", "");
+    if (id.equals(ForeignCommandLine.OUR_QMP)) {
+      return "socket,id=" + id + ",fd=" + Descriptors.QMP;
+    }
+    return WITHOUT_OTHER_END.contains(chardev.get("backend", ""))
+        ? value
+        : "null,id=" + id.replace(",", ",,");
+  }
+
+  private static String node(String value, List<OpenImage> images) throws IOException {
+    Suboptions node = parse(value, "driver");
+    if (node.get("driver", "").startsWith("null-")) {
+      return value;
+    }
+    String name = node.get("node-name", "");
+    long bytes =
+        images.stream()
+            .filter(image -> image.node().equals(name))
+            .mapToLong(OpenImage::bytes)
+            .findFirst()
+            .orElseThrow(
+                () -> new IOException("the size of the block node " + name + " is unknown"));
+    return QmpMessage.JSON.writeValueAsString(
+        Map.of(
+            "driver",
+            "null-co",
+            "node-name",
+            name,
+            "read-only",
+            node.isOn("read-only"),
+            "read-zeroes",
+            true,
+            "size",
+            bytes));
+  }
+
+  private static String drive(String value, List<OpenImage> images) throws IOException {
+    Suboptions drive = parse(value, "file");
+    Optional<String> file = drive.get("file").or(() -> drive.get("file.filename"));
+    if (file.isEmpty()) {
+      return value;
+    }
+    String format = drive.get("format").or(() -> drive.get("driver")).orElse("raw");
+    long bytes =
+        images.stream()
+            .filter(image -> image.driver().equals(format))
+            .filter(image -> image.file().equals(Path.of(file.get())))
+            .mapToLong(OpenImage::bytes)
+            .findFirst()
+            .orElseThrow(() -> new IOException("the size of " + file.get() + " is unknown"));
+    Map<String, String> seen = new LinkedHashMap<>(drive.values());
+    seen.keySet().retainAll(SEEN);
+    seen.put("driver", "null-co");
+    seen.put("read-zeroes", "on");
+    seen.put("size", Long.toString(bytes));
+    return new Suboptions(seen, false).text();
+  }
+
+  /// The same words with cards that are connected to nothing.
+  static List<String> unconnected(List<String> words) {
+    List<String> line = new ArrayList<>(words);
+    for (int i = 0; i + 1 < line.size(); i++) {
+      if (line.get(i).equals("-netdev")) {
+        String id = parse(line.get(i + 1), "type").get("id", "");
+        line.set(i + 1, "hubport,id=" + id.replace(",", ",,") + ",hubid=" + i);
+      }
+    }
+    return line;
+  }
+
+  private int virtioDrives() {
+    return (int)
+        values("-drive").stream()
+            .filter(value -> parse(value, "file").get("if", "").equals("virtio"))
+            .count();
+  }
+
+  private List<String> values(String wanted) {
+    List<String> values = new ArrayList<>();
+    for (int i = 0; i + 1 < words.size(); i++) {
+      ForeignOption option = ForeignOption.of(words.get(i));
+      if (option != null && option.hasValue()) {
+        i++;
+        if (option.word().equals(wanted)) {
+          values.add(words.get(i));
+        }
+      }
+    }
+    return values;
+  }
+
+  private static Suboptions parse(String value, String implied) {
+    try {
+      return Suboptions.parse(value, implied);
+    } catch (Suboptions.MalformedException e) {
+      throw new IllegalStateException("these words were made here", e);
+    }
+  }
+}
