@@ -79,6 +79,9 @@ class RecoveryTest {
   void aTargetThatRunsTheGuestIsKept(String fate) throws Exception {
     int source = dieWhileReplacing(fate, "qemu-10.0");
     int target = targetOf(source);
+    Path log = workspace.files("web1").resolve("hypervisor-2.log");
+    // A daemon that comes before that undoes what was ordered, which is right as well.
+    Workshop.await("that the target runs", START, () -> Workshop.contains(log, "(running)"));
     try (TestGuest guest = TestGuest.beatingIn(target, Workshop.BOOT)) {
       recover();
 
