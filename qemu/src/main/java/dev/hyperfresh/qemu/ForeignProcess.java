@@ -20,6 +20,7 @@ import java.util.stream.Stream;
 /// A process that something else started, as proc(5) shows it.
 record ForeignProcess(int pid) {
   private static final int TICKS_PER_SECOND = 100;
+
   /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
   private static final int MAX_ENVIRONMENT = 6 << 20;
 

@@ -29,8 +29,8 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 import tools.jackson.databind.JsonNode;
 
 /// Peers that flood a daemon of the product's size while a guest beside them moves: an agent and a
-/// control channel as sockets that say whatever they like, a console and a hypervisor's log as files
-/// that grow. The guest and its replacement are real.
+/// control channel as sockets that say whatever they like, a console and a hypervisor's log as
+/// files that grow. The guest and its replacement are real.
 @Tag("slow")
 class FloodTest {
   private static final long HEAP_BYTES = 512L << 20;
@@ -64,8 +64,7 @@ class FloodTest {
     serve(hostile.qmp(), greeting(), FloodTest::yes, event(), controlBytes);
     serve(hostile.agent(), "", FloodTest::hello, ends(), agentBytes);
     Process hardware = started(List.of("sleep", "600"));
-    Process daemon =
-        started(FloodedDaemon.command(workspace.state(), sockets, hardware.pid()));
+    Process daemon = started(FloodedDaemon.command(workspace.state(), sockets, hardware.pid()));
     BufferedReader said = daemon.inputReader();
     assertThat(said.readLine()).startsWith(MortalDaemon.SERVING);
 
@@ -74,8 +73,7 @@ class FloodTest {
     flood("hypervisor-1.log");
     JsonNode moved = run("replace", "web1", "--to", "qemu-10.0", "--json").succeeds().json();
     assertThat(moved.path("outcome").asString()).isEqualTo("committed");
-    Workshop.await(
-        "more than the heap could hold", PATIENCE, () -> agentBytes.get() > HEAP_BYTES);
+    Workshop.await("more than the heap could hold", PATIENCE, () -> agentBytes.get() > HEAP_BYTES);
     Workshop.await("a control channel that flooded", PATIENCE, () -> controlBytes.get() > 64 << 20);
 
     assertThat(daemon.isAlive()).isTrue();

@@ -54,8 +54,7 @@ final class FloodedDaemon {
         new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
       while (in.readLine() != null) {
         System.gc();
-        System.out.println(
-            ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
+        System.out.println(ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
       }
     }
     hostile.letGo();
