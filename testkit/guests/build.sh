@@ -1,6 +1,7 @@
 #!/bin/bash
-# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/ring3.elf and sweep.elf. See README.md.
-# Needs gcc, binutils, libc6-dev and a static busybox; no root and no network. The same inputs give
+# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent, which is more of its initrd,
+# OUT/ring3.elf and sweep.elf. See README.md. Needs gcc, binutils, libc6-dev and a static busybox; no
+# root and no network. Libraries that the agent's folder lacks are this host's. The same inputs give
 # the same bytes.
 set -euo pipefail
 export LC_ALL=C
@@ -16,7 +17,7 @@ archive=$here/archive.sh
 # Loaded by /init in the order of this list, each after what it depends on. virtio_mmio is for
 # microvm; button and evdev turn the ACPI power button into a power-off; crc32c_generic is what ext4
 # asks the kernel for by name and does not list as a dependency.
-wanted=(virtio_pci virtio_mmio virtio_net virtio_blk button evdev crc32c_generic ext4)
+wanted=(virtio_pci virtio_mmio virtio_net virtio_blk virtio_console button evdev crc32c_generic ext4)
 
 fail() {
     echo "build.sh: $*" >&2
@@ -35,6 +36,19 @@ build_guest() {
         -Wl,--build-id=none -o "$work/guest" "$here/linux/guest.c"
 }
 
+# library NAME: where it lies, in the agent's folder or else on this host.
+library() {
+    local place
+    for place in "$agent_deb"/{usr/lib,lib}/x86_64-linux-gnu /usr/lib/x86_64-linux-gnu \
+        /lib/x86_64-linux-gnu /usr/lib64 /lib64; do
+        if [[ -e $place/$1 ]]; then
+            printf '%s' "$place/$1"
+            return
+        fi
+    done
+    fail "$1, which the guest agent needs, is neither in $agent_deb nor on this host"
+}
+
 unpack_xz() { "$work/busybox" unxz -c "$1"; }
 
 write_archive() {
@@ -50,10 +64,23 @@ write_archive() {
     end_archive
 }
 
-(($# == 3)) || fail "usage: build.sh OUT KERNEL_DEB_DIR BUSYBOX_BINARY"
+# What follows the initrd in a guest that runs the agent.
+write_agent() {
+    local name
+    for name in lib64 sbin usr usr/lib usr/lib/x86_64-linux-gnu usr/sbin; do folder "$name"; done
+    # The agent sets the hardware's clock by it.
+    link sbin/hwclock ../bin/busybox
+    file usr/sbin/qemu-ga 0100755 "$agent_deb/usr/sbin/qemu-ga"
+    archive_libraries
+    end_archive
+}
+
+(($# == 4)) || fail "usage: build.sh OUT KERNEL_DEB_DIR BUSYBOX_BINARY AGENT_DEB_DIR"
 [[ -d $2 ]] || fail "$2 is not a folder, give one with an unpacked linux-image package"
 [[ -f $3 && -x $3 ]] || fail "$3 is not a program, give a static busybox"
+[[ -x $4/usr/sbin/qemu-ga ]] || fail "$4 has no agent, give a folder with qemu-guest-agent unpacked"
 kernel_deb=$(cd -- "$2" && pwd)
+agent_deb=$(cd -- "$4" && pwd)
 for tool in gcc ld objcopy readelf strip; do
     command -v "$tool" >/dev/null || fail "$tool is missing, install gcc and binutils"
 done
@@ -79,7 +106,9 @@ build_ring3 ring3
 build_ring3 sweep -Wa,--defsym,SWEEP_MIB=1008
 build_guest
 write_archive >"$work/initrd"
+add_libraries "$agent_deb/usr/sbin/qemu-ga"
+write_agent >"$work/agent"
 cp "$vmlinuz" "$work/vmlinuz"
-results=("$work/vmlinuz" "$work/initrd" "$work/ring3.elf" "$work/sweep.elf")
+results=("$work/vmlinuz" "$work/initrd" "$work/agent" "$work/ring3.elf" "$work/sweep.elf")
 chmod 0644 "${results[@]}"
 mv -f "${results[@]}" "$out"

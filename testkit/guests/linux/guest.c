@@ -38,7 +38,7 @@
 #define MIB (1024u * 1024u)
 #define SECOND 1000000000ull
 #define HEARTBEAT_FILE "/run/heartbeat"
-#define HEARTBEAT_VERSION 2u
+#define HEARTBEAT_VERSION 3u
 #define DEFAULT_PERIOD_US 250
 #define REGION_BYTES (4 * MIB)
 #define REGION_WORDS (REGION_BYTES / sizeof(uint64_t))
@@ -82,9 +82,10 @@ struct heartbeat {
     word file_sequence;
     word file_errors;
     word file_mismatches;
+    word wall_offset_ns;
 };
 
-_Static_assert(sizeof(struct heartbeat) == 18 * sizeof(uint64_t), "the page layout is a contract");
+_Static_assert(sizeof(struct heartbeat) == 19 * sizeof(uint64_t), "the page layout is a contract");
 
 /* The magic words must stand nowhere in RAM but in the heartbeat page, so the binary has them only
    as halves of an XOR, and volatile keeps the compiler from joining them. */
@@ -266,6 +267,7 @@ static void run_first(void) {
 static uint64_t beat(uint64_t last) {
     uint64_t now = clock_ns(CLOCK_MONOTONIC);
     if (now - last > get(&page->largest_gap_ns)) set(&page->largest_gap_ns, now - last);
+    set(&page->wall_offset_ns, clock_ns(CLOCK_REALTIME) - now);
     set(&page->beat_ns, now);
     add(&page->beats, 1);
     return now;
@@ -566,7 +568,8 @@ static void status(void) {
     static const char *const names[] = {
         "version", "beats", "beat_ns", "largest_gap_ns", "region_expected", "region_computed",
         "region_passes", "region_mismatches", "disk_sequence", "disk_errors", "echo_connections",
-        "echo_bytes", "boot_id", "file_sequence", "file_errors", "file_mismatches"};
+        "echo_bytes", "boot_id", "file_sequence", "file_errors", "file_mismatches",
+        "wall_offset_ns"};
     map_heartbeat();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         printf("%s %llu\n", names[i], (unsigned long long)get(&page->version + i));

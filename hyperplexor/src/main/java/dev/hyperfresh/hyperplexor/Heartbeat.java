@@ -11,7 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalLong;
 
-/// The page in which a guest that wants to be measured counts its own beats; the layout, version 2,
+/// The page in which a guest that wants to be measured counts its own beats; the layout, version 3,
 /// stands in `testkit/guests/README.md`. The guest is not trusted: whatever it writes there can
 /// only spoil its own measurement.
 public final class Heartbeat {

@@ -25,9 +25,10 @@ import java.util.stream.Stream;
 ///
 /// @param kernel a Debian cloud kernel
 /// @param initrd the Linux guest's whole user space
+/// @param agent what is put after the initrd of a guest that runs qemu-guest-agent
 /// @param ring3 the guest that leaves ring 0 at once, for KVMs that emulate ring 0 slowly
 /// @param sweep the same, which writes to 992 MiB of its memory; needs 1 GiB
-public record GuestImages(Path kernel, Path initrd, Path ring3, Path sweep) {
+public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path sweep) {
   private static final List<String> SOURCES =
       List.of(
           "build.sh",
@@ -51,6 +52,7 @@ public record GuestImages(Path kernel, Path initrd, Path ring3, Path sweep) {
     return new GuestImages(
         home.resolve("vmlinuz"),
         home.resolve("initrd"),
+        home.resolve("agent"),
         home.resolve("ring3.elf"),
         home.resolve("sweep.elf"));
   }
@@ -61,7 +63,8 @@ public record GuestImages(Path kernel, Path initrd, Path ring3, Path sweep) {
       Files.createDirectories(cache);
       Path work = Files.createTempDirectory(cache, ".guests-");
       try {
-        progress.accept("fetching a Debian kernel and busybox for the test guests");
+        progress.accept(
+            "fetching a Debian kernel, busybox and qemu-guest-agent for the test guests");
         packages.unpack(
             Suite.STABLE,
             List.of("linux-image-cloud-amd64"),
@@ -70,6 +73,8 @@ public record GuestImages(Path kernel, Path initrd, Path ring3, Path sweep) {
             progress);
         packages.unpack(
             Suite.STABLE, List.of("busybox-static"), false, work.resolve("busybox"), progress);
+        packages.unpack(
+            Suite.STABLE, List.of("qemu-guest-agent"), true, work.resolve("agent"), progress);
         progress.accept("building the test guests from source");
         extractSources(work.resolve("src"));
         run(work);
@@ -102,7 +107,8 @@ public record GuestImages(Path kernel, Path initrd, Path ring3, Path sweep) {
                 work.resolve("src/build.sh").toString(),
                 work.resolve("out").toString(),
                 work.resolve("kernel").toString(),
-                work.resolve("busybox/bin/busybox").toString())
+                work.resolve("busybox/bin/busybox").toString(),
+                work.resolve("agent").toString())
             .redirectErrorStream(true)
             .redirectOutput(log.toFile())
             .start();

@@ -144,6 +144,16 @@ final class TestGuest implements AutoCloseable {
     return word(page, 17);
   }
 
+  /// The guest's monotonic clock at its last beat, nanoseconds.
+  long beatNanos() {
+    return word(page, 4);
+  }
+
+  /// How far the guest's wall clock was ahead of its monotonic one at its last beat, nanoseconds.
+  long wallOffsetNanos() {
+    return word(page, 18);
+  }
+
   /// How much of the memory has pages behind it.
   long populatedBytes() {
     return memory.populatedBytes();

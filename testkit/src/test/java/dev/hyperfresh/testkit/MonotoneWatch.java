@@ -2,7 +2,7 @@ package dev.hyperfresh.testkit;
 
 import java.time.Duration;
 
-/// Reads a guest's counter all the time, and remembers when it went back.
+/// Reads a guest's counter and its monotonic clock all the time, and remembers when one went back.
 final class MonotoneWatch implements AutoCloseable {
   private final TestGuest guest;
   private final Thread thread;
@@ -22,6 +22,7 @@ final class MonotoneWatch implements AutoCloseable {
 
   private void watch() {
     long last = guest.counter();
+    long lastBeat = guest.beatNanos();
     while (!done) {
       Workshop.pause(Duration.ofMillis(1));
       long next = guest.counter();
@@ -29,10 +30,15 @@ final class MonotoneWatch implements AutoCloseable {
         wentBack = "from " + last + " to " + next;
       }
       last = next;
+      long beat = guest.beatNanos();
+      if (beat < lastBeat) {
+        wentBack = "the clock from " + lastBeat + " to " + beat;
+      }
+      lastBeat = beat;
     }
   }
 
-  /// From where to where the counter went back, or empty.
+  /// From where to where the counter or the clock went back, or empty.
   String wentBack() {
     return wentBack;
   }
