@@ -55,6 +55,8 @@ final class GuestCommand {
         "    - bridge: br0",
         "      mac: 52:54:00:12:34:56  # default: made from the guest's name",
         "      tap: web1-0             # default: likewise",
+        "  agent: false                # true: a channel to an agent in the guest",
+        "  clock: keep                 # step: the agent sets the wall clock after a replacement",
         "",
         "Example:",
         "  hyperfresh guest create -f web1.yaml"

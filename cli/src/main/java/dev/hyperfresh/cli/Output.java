@@ -90,6 +90,20 @@ public final class Output {
     System.out.printf("  %-8s %-" + width + "s  %s%n", verdict, check, text);
   }
 
+  /// The guest's clocks lose the blackout, which stands above; more is only to be said when the
+  /// wall clock was to be set.
+  private static void clock(JsonNode r) {
+    if (r.has("clock_stepped_ms")) {
+      System.out.printf(
+          Locale.ROOT,
+          "  wall clock   %8.2f ms   put forward by the guest's agent%n",
+          r.path("clock_stepped_ms").asDouble());
+    }
+    if (r.has("clock_remark")) {
+      System.out.println("  wall clock   " + r.path("clock_remark").asString());
+    }
+  }
+
   /// Prints a replacement for a person.
   public static void replacement(JsonNode r) {
     System.out.printf(
@@ -133,6 +147,7 @@ public final class Output {
           r.path("guest_gap_ms").asDouble(),
           r.path("noise_floor_ms").asDouble());
     }
+    clock(r);
     if (r.has("slowdown_percent")) {
       System.out.printf(
           Locale.ROOT,

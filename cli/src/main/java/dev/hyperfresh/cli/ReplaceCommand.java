@@ -116,6 +116,13 @@ final class ReplaceCommand implements Callable<Integer> {
   private boolean noRehearsal;
 
   @Option(
+      names = "--step-clock",
+      description =
+          "Have the guest's agent set the guest's wall clock to the host's afterwards. A spec with"
+              + " clock: step asks for it always.")
+  private boolean stepClock;
+
+  @Option(
       names = "--max-blackout",
       paramLabel = "MS",
       defaultValue = "1000",
@@ -174,7 +181,7 @@ final class ReplaceCommand implements Callable<Integer> {
     JsonNode plan =
         client.work(
             "/v1/guests/" + guests.getFirst() + "/plan",
-            Map.of("to", to, "rehearse", !noRehearsal),
+            Map.of("to", to, "rehearse", !noRehearsal, "step_clock", stepClock),
             Output::progress);
     boolean possible = plan.path("possible").asBoolean();
     if (options.json()) {
@@ -189,7 +196,15 @@ final class ReplaceCommand implements Callable<Integer> {
     JsonNode record =
         client.work(
             "/v1/guests/" + guests.getFirst() + "/replacements",
-            Map.of("to", to, "max_blackout_ms", maxBlackout, "rehearse", !noRehearsal),
+            Map.of(
+                "to",
+                to,
+                "max_blackout_ms",
+                maxBlackout,
+                "rehearse",
+                !noRehearsal,
+                "step_clock",
+                stepClock),
             Output::progress);
     if (options.json()) {
       Output.json(record);
@@ -275,6 +290,7 @@ final class ReplaceCommand implements Callable<Integer> {
     order.put("soak_ms", canary == 0 ? 0 : soakTime().toMillis());
     order.put("max_blackout_ms", maxBlackout);
     order.put("rehearse", !noRehearsal);
+    order.put("step_clock", stepClock);
     return order;
   }
 

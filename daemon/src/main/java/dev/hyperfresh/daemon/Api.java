@@ -322,7 +322,14 @@ final class Api implements AutoCloseable {
   private Object plan(Job job) {
     Release to = daemon.machines().whereToRun(job.text("to"));
     List<Check> checks =
-        daemon.hyperplexor().plan(job.name(), to, job.flag("rehearse", true), job.progress());
+        daemon
+            .hyperplexor()
+            .plan(
+                job.name(),
+                to,
+                job.flag("rehearse", true),
+                job.flag("step_clock", false),
+                job.progress());
     return Map.of(
         "guest", job.name(),
         "to", to.name(),
@@ -337,7 +344,12 @@ final class Api implements AutoCloseable {
     }
     return Views.replacement(
         daemon.replace(
-            job.name(), job.text("to"), maxBlackout, job.flag("rehearse", true), job.progress()));
+            job.name(),
+            job.text("to"),
+            maxBlackout,
+            job.flag("rehearse", true),
+            job.flag("step_clock", false),
+            job.progress()));
   }
 
   private Object rollOut(Job job) {

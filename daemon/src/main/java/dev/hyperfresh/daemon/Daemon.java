@@ -310,23 +310,34 @@ public final class Daemon implements AutoCloseable {
   /// Replaces, after a rehearsal, and records.
   public ReplacementRecord replace(
       String guest, String release, Duration maxBlackout, Progress progress) {
-    return replace(guest, release, maxBlackout, true, progress);
+    return replace(guest, release, maxBlackout, true, false, progress);
   }
 
   /// Replaces and records.
   ///
   /// @param rehearse whether the move is first tried out beside the guest
+  /// @param stepClock as in [Hyperplexor#replace]
   public ReplacementRecord replace(
-      String guest, String release, Duration maxBlackout, boolean rehearse, Progress progress) {
-    return replace(guest, machines.whereToRun(release), maxBlackout, rehearse, progress);
+      String guest,
+      String release,
+      Duration maxBlackout,
+      boolean rehearse,
+      boolean stepClock,
+      Progress progress) {
+    return replace(guest, machines.whereToRun(release), maxBlackout, rehearse, stepClock, progress);
   }
 
   private ReplacementRecord replace(
-      String guest, Release release, Duration maxBlackout, boolean rehearse, Progress progress) {
+      String guest,
+      Release release,
+      Duration maxBlackout,
+      boolean rehearse,
+      boolean stepClock,
+      Progress progress) {
     // A newer daemon must find the record in the history.
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       ReplacementRecord record =
-          hyperplexor.replace(guest, release, maxBlackout, rehearse, progress);
+          hyperplexor.replace(guest, release, maxBlackout, rehearse, stepClock, progress);
       keep(record);
       ReplacementJfr.write(record);
       return record;
@@ -347,7 +358,7 @@ public final class Daemon implements AutoCloseable {
     return hyperplexor.rollOut(
         order,
         (guest, maxBlackout, progress) ->
-            replace(guest, order.to(), maxBlackout, order.rehearse(), progress),
+            replace(guest, order.to(), maxBlackout, order.rehearse(), order.stepClock(), progress),
         audience);
   }
 

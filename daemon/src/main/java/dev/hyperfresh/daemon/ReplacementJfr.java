@@ -34,6 +34,9 @@ final class ReplacementJfr extends Event {
   @Label("Rest of the blackout (microseconds)")
   long loadMicros;
 
+  @Label("Lost by the guest's clocks (microseconds)")
+  long clockLostMicros;
+
   @Label("State bytes")
   long stateBytes;
 
@@ -46,6 +49,7 @@ final class ReplacementJfr extends Event {
     event.blackoutMicros = Math.round(record.blackoutMs().orElse(0) * 1000);
     event.saveMicros = Math.round(record.phases().saveMs().orElse(0) * 1000);
     event.loadMicros = Math.round(record.phases().loadMs().orElse(0) * 1000);
+    event.clockLostMicros = Math.round(record.clocks().lostMs().orElse(0) * 1000);
     event.stateBytes = record.stateBytes();
     event.commit();
   }

@@ -10,7 +10,7 @@ import java.util.function.Function;
 import tools.jackson.databind.JsonNode;
 
 /// The request for a rollout, read from its JSON: `guests` or `all`, `to`, and if given `from`,
-/// `parallel`, `canary`, `soak_ms`, `max_blackout_ms` and `rehearse`.
+/// `parallel`, `canary`, `soak_ms`, `max_blackout_ms`, `rehearse` and `step_clock`.
 final class RolloutOrder {
   private RolloutOrder() {}
 
@@ -30,7 +30,8 @@ final class RolloutOrder {
         body.path("canary").asInt(0),
         Duration.ofMillis(body.path("soak_ms").asLong(0)),
         Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)),
-        body.path("rehearse").asBoolean(true));
+        body.path("rehearse").asBoolean(true),
+        body.path("step_clock").asBoolean(false));
   }
 
   /// The order for the guests of a machine, to another one; `parallel` and so on are those of the
@@ -44,7 +45,8 @@ final class RolloutOrder {
         body.path("canary").asInt(0),
         Duration.ofMillis(body.path("soak_ms").asLong(0)),
         Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)),
-        body.path("rehearse").asBoolean(true));
+        body.path("rehearse").asBoolean(true),
+        body.path("step_clock").asBoolean(false));
   }
 
   static String to(JsonNode body) {

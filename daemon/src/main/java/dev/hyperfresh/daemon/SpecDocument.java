@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
@@ -47,7 +48,9 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           "initrd",
           "cmdline",
           "disks",
-          "nics");
+          "nics",
+          "agent",
+          "clock");
   private static final Set<String> DISK_KEYS = Set.of("path", "format", "readonly");
   private static final Set<String> NIC_KEYS = Set.of("tap", "bridge", "mac");
 
@@ -112,7 +115,9 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
               choice(AcceleratorWish.values(), root, "accelerator", AcceleratorWish.AUTO),
               boot(),
               disks(),
-              nics(name));
+              nics(name),
+              flag(root, "agent"),
+              choice(ClockPolicy.values(), root, "clock", ClockPolicy.KEEP));
       faults.addAll(spec.faults());
       if (!faults.isEmpty()) {
         throw Problem.SPEC_INVALID.because(String.join("; ", faults) + ".");

@@ -49,6 +49,10 @@ public final class Views {
     json.put("cpu", spec.cpu());
     json.put("disks", spec.disks().stream().map(disk -> disk.path().toString()).toList());
     json.put("nics", spec.nics().stream().map(Views::nic).toList());
+    json.put("agent", spec.agent());
+    json.put("clock", spec.clock().label());
+    json.put("clock_lost_ms_total", rounded(view.clockLoss().micros() / 1e3));
+    json.put("clock_unmeasured", view.clockLoss().unmeasured());
     json.put("pid", view.pid());
     json.put("confinement", view.confinement());
     json.put("generation", view.generation());
@@ -76,6 +80,11 @@ public final class Views {
     json.put("accelerator", record.accelerator());
     json.put("started_at", record.startedAt().toString());
     put(json, "blackout_ms", record.blackoutMs());
+    put(json, "clock_lost_ms", record.clocks().lostMs());
+    put(json, "clock_stepped_ms", record.clocks().steppedMs());
+    if (!record.clocks().remark().isEmpty()) {
+      json.put("clock_remark", record.clocks().remark());
+    }
     put(json, "guest_gap_ms", record.guestGapMs());
     put(json, "noise_floor_ms", record.noiseFloorMs());
     json.put("heartbeat_went_back", record.heartbeatWentBack());

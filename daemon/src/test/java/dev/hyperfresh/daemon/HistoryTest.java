@@ -34,6 +34,8 @@ class HistoryTest {
       assertThat(read)
           .isEqualTo(Api.JSON.readTree(Api.JSON.writeValueAsString(Views.replacement(record))));
       assertThat(read.path("blackout_ms").asDouble()).isEqualTo(5.25);
+      assertThat(read.path("clock_lost_ms").asDouble()).isEqualTo(5.25);
+      assertThat(read.has("clock_stepped_ms")).isFalse();
       assertThat(read.path("save_ms").asDouble()).isEqualTo(1.25);
       assertThat(read.path("load_ms").asDouble()).isEqualTo(4);
       assertThat(read.has("problem")).isFalse();
@@ -172,6 +174,8 @@ class HistoryTest {
         outcome,
         committed ? "" : "HF-REPLACE-003",
         committed ? "" : "refused",
-        new ReplacementRecord.Parts(Map.of("qemu", "7.2.22"), Map.of("qemu", "10.0.2")));
+        new ReplacementRecord.Parts(Map.of("qemu", "7.2.22"), Map.of("qemu", "10.0.2")),
+        new ReplacementRecord.Clocks(
+            OptionalDouble.of(committed ? 5.25 : 0), OptionalDouble.empty(), ""));
   }
 }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.hyperfresh.hypervisor.GuestSpec;
@@ -48,6 +49,8 @@ class SpecDocumentTest {
               - tap: web1-0
                 bridge: br0
                 mac: 52:54:00:12:34:56
+            agent: true
+            clock: step
             """);
 
     assertThat(document.release()).contains("qemu-7.2");
@@ -68,7 +71,9 @@ class SpecDocumentTest {
                 List.of(
                     new Disk(Path.of("/srv/specs/disk.qcow2"), Disk.Format.QCOW2, true),
                     new Disk(Path.of("/srv/shared/data.raw"), Disk.Format.RAW, false)),
-                List.of(new Nic("web1-0", Optional.of("br0"), "52:54:00:12:34:56"))));
+                List.of(new Nic("web1-0", Optional.of("br0"), "52:54:00:12:34:56")),
+                true,
+                GuestSpec.ClockPolicy.STEP));
   }
 
   @Test
@@ -88,6 +93,15 @@ class SpecDocumentTest {
                 Optional.of(new KernelBoot(BASE.resolve("vmlinuz"), Optional.empty(), "")),
                 List.of(),
                 List.of()));
+  }
+
+  @Test
+  void aClockThatIsSetNeedsAnAgent() {
+    assertThatThrownBy(() -> parse(SMALL + "clock: step"))
+        .hasMessageContaining("clock: step needs a guest agent that sets it; add agent: true");
+    assertThatThrownBy(() -> parse(SMALL + "agent: maybe\nclock: slew"))
+        .hasMessageContaining("agent: is neither true nor false")
+        .hasMessageContaining("clock: 'slew' is none of keep, step");
   }
 
   @Test

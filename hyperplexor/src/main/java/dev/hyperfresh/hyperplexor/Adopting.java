@@ -52,6 +52,7 @@ final class Adopting {
             sockets,
             Instant.now(),
             AS_STARTED,
+            ClockLoss.NONE,
             changed);
     try {
       guest.call(() -> {

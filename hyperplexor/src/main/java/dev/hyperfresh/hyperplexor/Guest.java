@@ -2,8 +2,11 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.ClockStep;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
@@ -21,6 +24,8 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
@@ -63,6 +68,11 @@ final class Guest implements Movable {
   private final BlockingQueue<InstanceEvent> mailbox = new LinkedBlockingQueue<>();
   private final ExecutorService thread;
   private final Consumer<Guest> changed;
+  private ClockLoss clockLoss;
+
+  /// When the vCPUs stopped that stand now, if they do.
+  private OptionalLong stoppedMicros = OptionalLong.empty();
+
   private final AtomicBoolean replacing = new AtomicBoolean();
   private final Hosting hosting;
 
@@ -95,6 +105,7 @@ final class Guest implements Movable {
         sockets,
         createdAt,
         confinement,
+        ClockLoss.NONE,
         changed);
   }
 
@@ -109,6 +120,7 @@ final class Guest implements Movable {
       Path sockets,
       Instant createdAt,
       Confinement confinement,
+      ClockLoss clockLoss,
       Consumer<Guest> changed) {
     this.spec = spec;
     this.hypervisor = hypervisor;
@@ -120,6 +132,7 @@ final class Guest implements Movable {
     this.sockets = sockets;
     this.createdAt = createdAt;
     this.confinement = confinement;
+    this.clockLoss = clockLoss;
     this.changed = changed;
     this.pulse = new Pulse(memory);
     this.thread =
@@ -146,8 +159,19 @@ final class Guest implements Movable {
               GuestFile.Tenant.of(running),
               waiting.map(GuestFile.Tenant::of),
               doubt,
-              adopted)
+              adopted,
+              clockLoss)
           .write(files);
+    }
+
+    @Override
+    public void stood(InstanceEvent event) {
+      switch (event) {
+        case InstanceEvent.Stopped stop ->
+            Guest.this.stood(OptionalLong.of(stop.atMicros()), OptionalLong.empty());
+        case InstanceEvent.Resumed resumed -> stoodUntil(resumed.atMicros());
+        default -> {}
+      }
     }
 
     @Override
@@ -271,7 +295,8 @@ final class Guest implements Movable {
             GuestFile.Tenant.expected(generation, release),
             Optional.empty(),
             Optional.empty(),
-            adopted)
+            adopted,
+            clockLoss)
         .write(files);
     hosting.adopt(hypervisor.start(launch));
     writeDown(Optional.empty());
@@ -351,6 +376,7 @@ final class Guest implements Movable {
       Release to,
       Duration maxBlackout,
       Preflight.Rehearsing rehearsing,
+      boolean stepClock,
       Surroundings world,
       Progress progress) {
     if (!replacing.compareAndSet(false, true)) {
@@ -358,19 +384,62 @@ final class Guest implements Movable {
     }
     return call(() -> {
       try {
-        return new Replacement(
-                id,
-                this,
-                to,
-                maxBlackout,
-                world,
-                new Preflight(this, to, rehearsing, progress)::require,
-                progress)
-            .run();
+        ReplacementRecord record =
+            new Replacement(
+                    id,
+                    this,
+                    to,
+                    maxBlackout,
+                    world,
+                    new Preflight(this, to, rehearsing, progress)::require,
+                    progress)
+                .run();
+        return record.committed() && steps(stepClock)
+            ? record.with(stepClock(record.clocks(), progress))
+            : record;
       } finally {
         replacing.set(false);
       }
     });
+  }
+
+  /// Whether the wall clock is set after a replacement for which that was `asked` or not.
+  private boolean steps(boolean asked) {
+    return asked || spec.clock() == ClockPolicy.STEP;
+  }
+
+  /// The guest runs on its new hypervisor, whatever comes of this.
+  private ReplacementRecord.Clocks stepClock(ReplacementRecord.Clocks clocks, Progress progress) {
+    try {
+      ClockStep step = running().stepClock();
+      Contained.run(
+          "telling of the clock of " + spec.name(),
+          () ->
+              progress.step(
+                  "Clock",
+                  String.format(
+                      Locale.ROOT, "the wall clock was put forward by %.1f ms", step.millis())));
+      return new ReplacementRecord.Clocks(
+          clocks.lostMs(), OptionalDouble.of(step.millis()), step.remark());
+    } catch (HyperFreshException e) {
+      return new ReplacementRecord.Clocks(clocks.lostMs(), OptionalDouble.empty(), e.detail());
+    }
+  }
+
+  /// Guest's thread: what can be said before a replacement of setting the wall clock after it;
+  /// empty when that is not to be done.
+  Optional<Check> clockCheck(boolean asked) {
+    if (!steps(asked)) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        running().hasAgent()
+            ? Check.pass(
+                "wall clock", "There is a channel to an agent in the guest that can set it.")
+            : Check.unknown(
+                "wall clock",
+                "It cannot be set after the move: there is no channel to an agent in the guest.",
+                "Move without --step-clock, or create the guest anew with agent: true."));
   }
 
   @Override
@@ -403,6 +472,19 @@ final class Guest implements Movable {
           "Guest " + spec.name() + " is " + view.state().name().toLowerCase(Locale.ROOT) + ".");
     }
     return current;
+  }
+
+  @Override
+  public void stood(OptionalLong stopped, OptionalLong resumed) {
+    if (resumed.isEmpty()) {
+      stoppedMicros = stopped;
+      return;
+    }
+    clockLoss =
+        stopped.isPresent()
+            ? clockLoss.plus(resumed.getAsLong() - stopped.getAsLong())
+            : clockLoss.plusUnmeasured();
+    stoppedMicros = OptionalLong.empty();
   }
 
   @Override
@@ -463,7 +545,8 @@ final class Guest implements Movable {
             : Optional.of(current.console()).filter(path -> !path.toString().isEmpty()),
         files,
         current == null ? "" : current.confinement(),
-        adopted.isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED);
+        adopted.isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
+        clockLoss);
   }
 
   /// A hypervisor that floods is its own guest's misfortune and not the daemon's: what comes beyond
@@ -488,6 +571,14 @@ final class Guest implements Movable {
   private void settle() {
     settling.set(false);
     hosting.settle();
+  }
+
+  /// A RESUME whose STOP nobody saw was counted when its instance was taken over.
+  private void stoodUntil(OptionalLong resumedMicros) {
+    if (stoppedMicros.isPresent() && resumedMicros.isPresent()) {
+      stood(stoppedMicros, resumedMicros);
+      Contained.run("writing down " + spec.name(), () -> writeDown(Optional.empty()));
+    }
   }
 
   /// Guest's thread: asks the guest to power off, and ends its instance if it cannot hear or does

@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
@@ -43,6 +44,7 @@ import java.util.Properties;
 /// @param doubt why the guest must not be continued but by an explicit resume: somebody may have
 ///   run it since its process stopped it
 /// @param adopted how to build the machine again, when something else built it at first
+/// @param clockLoss how far the guest's clocks have fallen behind
 record GuestFile(
     GuestSpec spec,
     AcceleratorChoice accelerator,
@@ -51,7 +53,8 @@ record GuestFile(
     Tenant running,
     Optional<Tenant> waiting,
     Optional<String> doubt,
-    Optional<AdoptedMachine> adopted) {
+    Optional<AdoptedMachine> adopted,
+    ClockLoss clockLoss) {
   private static final String NAME = "guest.properties";
 
   /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
@@ -178,10 +181,20 @@ record GuestFile(
               process(p, "running"),
               find(p, "waiting.pid").map(_ -> process(p, "waiting")),
               find(p, "doubt"),
-              AdoptedProperties.read(p)));
+              AdoptedProperties.read(p),
+              // Files that an older daemon wrote have none.
+              new ClockLoss(
+                  Long.parseLong(find(p, "clock.lost.micros").orElse("0")),
+                  Integer.parseInt(find(p, "clock.unmeasured").orElse("0")))));
     } catch (IOException | RuntimeException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
     }
+  }
+
+  /// The same, when the guest may have stood still for a time that nobody measured.
+  GuestFile afterUnseenStop() {
+    return new GuestFile(
+        spec, accelerator, createdAt, user, running, waiting, adopted, clockLoss.plusUnmeasured());
   }
 
   private Properties properties() {
@@ -195,6 +208,8 @@ record GuestFile(
     waiting.ifPresent(process -> put(p, "waiting", process));
     doubt.ifPresent(why -> p.setProperty("doubt", why));
     adopted.ifPresent(machine -> AdoptedProperties.put(p, machine));
+    p.setProperty("clock.lost.micros", Long.toString(clockLoss.micros()));
+    p.setProperty("clock.unmeasured", Integer.toString(clockLoss.unmeasured()));
     return p;
   }
 
@@ -222,6 +237,8 @@ record GuestFile(
     p.setProperty("machine", spec.machine());
     p.setProperty("cpu", spec.cpu());
     p.setProperty("wish", spec.accelerator().name());
+    p.setProperty("agent", Boolean.toString(spec.agent()));
+    p.setProperty("clock", spec.clock().name());
     spec.boot()
         .ifPresent(boot -> {
           p.setProperty("kernel", boot.kernel().toString());
@@ -258,7 +275,9 @@ record GuestFile(
         AcceleratorWish.valueOf(get(p, "wish")),
         boot,
         disks(p),
-        nics(p));
+        nics(p),
+        Boolean.parseBoolean(find(p, "agent").orElse("false")),
+        ClockPolicy.valueOf(find(p, "clock").orElse(ClockPolicy.KEEP.name())));
   }
 
   private static List<Disk> disks(Properties p) {

@@ -17,6 +17,7 @@ import java.util.Optional;
 /// @param files the folder with its console log, pinned boot files and hypervisor logs
 /// @param confinement whose rights its process has and what bounds it, for people
 /// @param origin who started it
+/// @param clockLoss how far its clocks have fallen behind
 public record GuestView(
     GuestSpec spec,
     State state,
@@ -30,7 +31,8 @@ public record GuestView(
     Optional<Path> console,
     Path files,
     String confinement,
-    Origin origin) {
+    Origin origin,
+    ClockLoss clockLoss) {
 
   /// Who started the guest.
   public enum Origin {

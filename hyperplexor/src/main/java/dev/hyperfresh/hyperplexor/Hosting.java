@@ -41,6 +41,9 @@ final class Hosting {
     /// @throws HyperFreshException [Problem#DAEMON_STATE]
     void write(Instance running, Optional<Instance> waiting, Optional<String> doubt);
 
+    /// The guest's vCPUs stopped or went on, outside of a replacement.
+    default void stood(InstanceEvent event) {}
+
     /// No process has the guest any more.
     void gone();
 
@@ -137,10 +140,18 @@ final class Hosting {
             current.generation(),
             waiting.map(w -> OptionalInt.of(w.generation())).orElse(OptionalInt.empty()),
             doubt());
-    if (!written.equals(Optional.of(next))) {
-      written = Optional.empty();
-      home.write(current, waiting, doubt());
-      written = Optional.of(next);
+    written = Optional.empty();
+    home.write(current, waiting, doubt());
+    written = Optional.of(next);
+  }
+
+  /// As [#write] with nobody waiting, unless that is on disk.
+  private void writeIfChanged() {
+    Instance current = instance;
+    if (current != null
+        && !written.equals(
+            Optional.of(new Written(current.generation(), OptionalInt.empty(), doubt())))) {
+      write(Optional.empty());
     }
   }
 
@@ -159,7 +170,7 @@ final class Hosting {
   /// A replacement is over and the instance runs the guest, unless that ended meanwhile.
   void goOn() {
     standing = new Standing.No();
-    Contained.run("writing down " + home.name(), () -> write(Optional.empty()));
+    Contained.run("writing down " + home.name(), this::writeIfChanged);
     settle();
     showIfRunning();
   }
@@ -325,6 +336,7 @@ final class Hosting {
       unblock(event, current);
       return false;
     }
+    home.stood(event);
     switch (event) {
       case InstanceEvent.Ended ended -> release(poweredOff ? OFF : ended.reason());
       case InstanceEvent.PoweredOff _ -> {

@@ -407,15 +407,30 @@ public final class Hyperplexor implements AutoCloseable {
   /// Looks, without touching guest `name`, at everything that decides whether it can move to `to`.
   ///
   /// @param rehearse whether the move is tried out beside the guest, which is then done anew
+  /// @param stepClock as in [#replace]
   /// @throws HyperFreshException [Problem#GUEST_STATE] when the guest does not run
-  public List<Check> plan(String name, Release to, boolean rehearse, Progress progress) {
+  public List<Check> plan(
+      String name, Release to, boolean rehearse, boolean stepClock, Progress progress) {
     return plan(
-        name, to, rehearse ? Preflight.Rehearsing.ANEW : Preflight.Rehearsing.LEFT_OUT, progress);
+        name,
+        to,
+        rehearse ? Preflight.Rehearsing.ANEW : Preflight.Rehearsing.LEFT_OUT,
+        stepClock,
+        progress);
   }
 
-  List<Check> plan(String name, Release to, Preflight.Rehearsing rehearsing, Progress progress) {
+  List<Check> plan(
+      String name,
+      Release to,
+      Preflight.Rehearsing rehearsing,
+      boolean stepClock,
+      Progress progress) {
     Guest guest = guest(name);
-    return guest.call(() -> new Preflight(guest, to, rehearsing, progress).checks());
+    return guest.call(() -> {
+      List<Check> checks = new Preflight(guest, to, rehearsing, progress).checks();
+      guest.clockCheck(stepClock).ifPresent(checks::add);
+      return checks;
+    });
   }
 
   /// Moves guest `name` to `to`, after a rehearsal. Returns also when it was rolled back; the
@@ -426,15 +441,23 @@ public final class Hyperplexor implements AutoCloseable {
   ///   [Problem#GUEST_STATE], [Problem#API_REQUEST]; the guest was not touched
   public ReplacementRecord replace(
       String name, Release to, Duration maxBlackout, Progress progress) {
-    return replace(name, to, maxBlackout, true, progress);
+    return replace(name, to, maxBlackout, true, false, progress);
   }
 
   /// As [#replace(String, Release, Duration, Progress)].
   ///
   /// @param rehearse whether the move is first tried out beside the guest, unless that was passed
   ///   earlier
+  /// @param stepClock whether the guest's agent is asked after the commit to set the guest's wall
+  ///   clock to the host's; it is in any case when the guest's spec says so. What comes of it
+  ///   stands in the record, and changes nothing else.
   public ReplacementRecord replace(
-      String name, Release to, Duration maxBlackout, boolean rehearse, Progress progress) {
+      String name,
+      Release to,
+      Duration maxBlackout,
+      boolean rehearse,
+      boolean stepClock,
+      Progress progress) {
     Guest guest = guest(name);
     if (maxBlackout.compareTo(MIN_BLACKOUT) < 0 || maxBlackout.compareTo(MAX_BLACKOUT) > 0) {
       throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
@@ -444,7 +467,13 @@ public final class Hyperplexor implements AutoCloseable {
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
     try (Work _ = begin()) {
       return guest.replace(
-          id, to, maxBlackout, rehearsing, new Surroundings.OfHost(journal, gate), progress);
+          id,
+          to,
+          maxBlackout,
+          rehearsing,
+          stepClock,
+          new Surroundings.OfHost(journal, gate),
+          progress);
     }
   }
 

@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Queue;
 import org.jspecify.annotations.Nullable;
 
@@ -54,6 +55,13 @@ interface Movable {
 
   /// Begins to watch the guest's heartbeat, if it has one.
   Optional<Pulse.Watch> observe();
+
+  /// The guest's vCPUs stood still, and its clocks with them. Both times by the host's wall clock,
+  /// microseconds since 1970.
+  ///
+  /// @param stoppedMicros empty when nobody told when they stopped
+  /// @param resumedMicros empty when they still stand
+  void stood(OptionalLong stoppedMicros, OptionalLong resumedMicros);
 
   /// Writes down, for the next daemon, who runs the guest and who waits to.
   void writeDown(Optional<Instance> waiting);

@@ -237,7 +237,8 @@ final class Recovery implements AutoCloseable {
           file.running().found(processes.getFirst().pid()),
           Optional.empty(),
           Optional.empty(),
-          file.adopted());
+          file.adopted(),
+          file.clockLoss());
     }
 
     /// A target that was not written down yet has got nothing, and a source that is not any more
@@ -296,7 +297,12 @@ final class Recovery implements AutoCloseable {
       switch (verdict) {
         case Verdict.Ended _ -> ended(file);
         case Verdict.Kept kept -> {
-          boolean doubtful = take(survivors, kept, file.doubt().filter(_ -> !kept.finishes()));
+          boolean stood = kept.finishes() || kept.targetIsGone();
+          boolean doubtful =
+              take(
+                  stood ? survivors.afterUnseenStop() : survivors,
+                  kept,
+                  file.doubt().filter(_ -> !kept.finishes()));
           finish(file, kept, doubtful ? Problem.REPLACE_DOUBT : Problem.DAEMON_DIED);
         }
       }
@@ -436,7 +442,8 @@ final class Recovery implements AutoCloseable {
           outcome,
           problem,
           BY_NEXT,
-          ReplacementRecord.Parts.UNKNOWN);
+          ReplacementRecord.Parts.UNKNOWN,
+          ReplacementRecord.Clocks.UNKNOWN);
     }
 
     private GuestView view(GuestFile file, String detail) {
@@ -454,7 +461,8 @@ final class Recovery implements AutoCloseable {
           Optional.empty(),
           files,
           "not known yet",
-          file.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED);
+          file.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
+          file.clockLoss());
     }
   }
 }

@@ -50,6 +50,10 @@ final class Replacement {
   /// How long a target is waited for that alone can still run the guest, its source being gone.
   private static final long ONLY_HOPE_NANOS = 60_000_000_000L;
 
+  /// Between a report of the hypervisor and its note of the same; they are some lines of code
+  /// apart.
+  private static final long NOTED_MICROS = 1_000_000;
+
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
 
   private final Movable guest;
@@ -86,6 +90,7 @@ final class Replacement {
   private OptionalLong sentMicros = OptionalLong.empty();
   private OptionalDouble saveMs = OptionalDouble.empty();
   private OptionalDouble loadMs = OptionalDouble.empty();
+  private OptionalDouble clockLostMs = OptionalDouble.of(0);
 
   /// @param plan looks at everything before anything is touched, and throws when it would go wrong
   Replacement(
@@ -422,6 +427,7 @@ final class Replacement {
       ReplacementState end = rollBack(reason, frozen);
       if (ordered && end instanceof RolledBack) {
         rollBackMs = OptionalDouble.of(millisSince(decided));
+        stoodOnSource();
       }
       cleanUp(frozen);
       progress.step(name(end), inWords(end));
@@ -439,6 +445,65 @@ final class Replacement {
       case REPLACE_STANDS -> "the guest stands with " + source.release().name();
       default -> "the guest stays with " + source.release().name();
     };
+  }
+
+  /// The source stopped the guest, unless it was given up before, and ran it again, unless that is
+  /// still to come. What it reported of this is used up here.
+  private void stoodOnSource() {
+    OptionalLong resumedMicros = OptionalLong.empty();
+    for (InstanceEvent event : guest.mailbox()) {
+      if (event.generation() != source.generation()) {
+        continue;
+      }
+      if (event instanceof InstanceEvent.Stopped stop) {
+        stoppedMicros = OptionalLong.of(stop.atMicros());
+      } else if (event instanceof InstanceEvent.Resumed resumed) {
+        resumedMicros = resumed.atMicros();
+      }
+    }
+    guest
+        .mailbox()
+        .removeIf(event ->
+            event.generation() == source.generation()
+                && (event instanceof InstanceEvent.Stopped
+                    || event instanceof InstanceEvent.Resumed));
+    if (stoppedMicros.isPresent()) {
+      stood(source, resumedMicros);
+    }
+  }
+
+  /// The guest's clocks stood until they went on in `now`, unless they still stand. They stop a
+  /// moment before the source reports STOP, and go on a moment after RESUME was reported; where the
+  /// hypervisors noted these moments, they count.
+  private void stood(Instance now, OptionalLong resumedMicros) {
+    OptionalLong from =
+        near(
+            stoppedMicros,
+            Contained.get(
+                "asking when the clocks of " + id + " stopped",
+                source::clocksStoppedMicros,
+                OptionalLong.empty()));
+    OptionalLong until =
+        near(
+            resumedMicros,
+            Contained.get(
+                "asking when the clocks of " + id + " went on",
+                now::clocksStartedMicros,
+                OptionalLong.empty()));
+    clockLostMs =
+        from.isPresent() && until.isPresent()
+            ? OptionalDouble.of(Math.max(0, until.getAsLong() - from.getAsLong()) / 1e3)
+            : OptionalDouble.empty();
+    guest.stood(from, until);
+  }
+
+  /// What was noted, unless it was of another stop than the one reported.
+  private static OptionalLong near(OptionalLong reported, OptionalLong noted) {
+    return reported.isPresent()
+            && noted.isPresent()
+            && Math.abs(noted.getAsLong() - reported.getAsLong()) < NOTED_MICROS
+        ? noted
+        : reported;
   }
 
   /// None of this is worth a moment in which the guest stands still, so it comes after it goes on.
@@ -599,8 +664,10 @@ final class Replacement {
     long beats = watch.map(Pulse.Watch::beats).orElse(0L);
     long stateBytes = Contained.get("counting the state of " + id, now::stateBytes, 0L);
     Contained.run("writing the commit of " + id, () -> write(committed));
-    Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
     awaitStopped();
+    stood(now, committed.resumedMicros());
+    // Whoever runs the guest and what its clocks have lost by that are written down at once.
+    Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
     handOverMs = stoppedMicros.isPresent() ? (stoppedMicros.getAsLong() - orderedMicros) / 1e3 : 0;
     progress.step("Committed", "the guest runs on " + to.name());
     long begin = world.nanos();
@@ -757,7 +824,10 @@ final class Replacement {
         outcome,
         problem,
         detail,
-        new ReplacementRecord.Parts(source.release().parts(), to.parts()));
+        new ReplacementRecord.Parts(source.release().parts(), to.parts()),
+        outcome.equals("failed")
+            ? ReplacementRecord.Clocks.UNKNOWN
+            : ReplacementRecord.Clocks.lost(clockLostMs));
   }
 
   private static OptionalDouble millis(Optional<Long> nanos) {

@@ -24,6 +24,7 @@ import java.util.OptionalLong;
 /// @param problem the catalogue's code when it was not committed, else empty
 /// @param detail what happened when it was not committed, else empty
 /// @param parts what both sides are made of
+/// @param clocks what became of the guest's clocks
 public record ReplacementRecord(
     String id,
     String guest,
@@ -44,7 +45,25 @@ public record ReplacementRecord(
     String outcome,
     String problem,
     String detail,
-    Parts parts) {
+    Parts parts,
+    Clocks clocks) {
+
+  /// The guest's clocks over a replacement. `docs/TIME.md` says which they are.
+  ///
+  /// @param lostMs how long the guest's clocks stood: from when the source stopped them, a moment
+  ///   before STOP, until they went on, a moment after RESUME, in the target or, after a roll-back,
+  ///   in the source; empty when one of the two is not known
+  /// @param steppedMs how far the guest's agent then put the wall clock forward; empty when it was
+  ///   not asked to, or did not
+  /// @param remark why the wall clock was not set although that was asked for, or how well; or
+  ///   empty
+  public record Clocks(OptionalDouble lostMs, OptionalDouble steppedMs, String remark) {
+    static final Clocks UNKNOWN = lost(OptionalDouble.empty());
+
+    static Clocks lost(OptionalDouble millis) {
+      return new Clocks(millis, OptionalDouble.empty(), "");
+    }
+  }
 
   /// What the source and the target are made of, as [dev.hyperfresh.hypervisor.Release#parts].
   public record Parts(Map<String, String> from, Map<String, String> to) {
@@ -84,6 +103,32 @@ public record ReplacementRecord(
   /// @param pageFaults of the new hypervisor, empty when they could not be counted
   public record Aftermath(OptionalDouble slowdownPercent, OptionalLong pageFaults) {
     static final Aftermath UNKNOWN = new Aftermath(OptionalDouble.empty(), OptionalLong.empty());
+  }
+
+  /// The same, with what became of the clocks after the replacement.
+  ReplacementRecord with(Clocks clocksNow) {
+    return new ReplacementRecord(
+        id,
+        guest,
+        kind,
+        from,
+        to,
+        accelerator,
+        startedAt,
+        blackoutMs,
+        guestGapMs,
+        noiseFloorMs,
+        heartbeatWentBack,
+        aftermath,
+        ramBytesCopied,
+        stateBytes,
+        phases,
+        totalMs,
+        outcome,
+        problem,
+        detail,
+        parts,
+        clocksNow);
   }
 
   /// Whether the guest runs on the new release.

@@ -56,6 +56,7 @@ public final class Rollout {
   /// @param soak how long the first ones are watched, at most [#MAX_SOAK]
   /// @param maxBlackout as in [Hyperplexor#replace]
   /// @param rehearse as in [Hyperplexor#replace]
+  /// @param stepClock as in [Hyperplexor#replace]
   public record Order(
       List<String> names,
       Release to,
@@ -64,7 +65,8 @@ public final class Rollout {
       int canary,
       Duration soak,
       Duration maxBlackout,
-      boolean rehearse) {
+      boolean rehearse,
+      boolean stepClock) {
     /// Copies the names.
     ///
     /// @throws HyperFreshException [Problem#API_REQUEST] with all that is out of range
@@ -271,6 +273,7 @@ public final class Rollout {
         guest,
         order.to(),
         order.rehearse() ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT,
+        order.stepClock(),
         (state, text) -> {
           var _ = audience.told(guest, state, text);
         });

@@ -142,7 +142,13 @@ record Survivors(
         sockets,
         file.createdAt(),
         confinement,
+        file.clockLoss(),
         changed);
+  }
+
+  /// The same, when the guest may have stood still while no daemon was there to measure it.
+  Survivors afterUnseenStop() {
+    return new Survivors(hypervisor, file.afterUnseenStop(), files, sockets, confinement, releases);
   }
 
   int lastGeneration() {

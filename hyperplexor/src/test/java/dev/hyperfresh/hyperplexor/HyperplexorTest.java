@@ -53,7 +53,7 @@ class HyperplexorTest {
     GuestView made = hyperplexor.create(stage.spec("web1"), Stage.OLD, Progress.NONE);
     assertThat(made.state()).isEqualTo(GuestView.State.RUNNING);
     assertThat(hyperplexor.list()).containsExactly(made);
-    assertThat(hyperplexor.plan("web1", Stage.NEW, true, Progress.NONE))
+    assertThat(hyperplexor.plan("web1", Stage.NEW, true, false, Progress.NONE))
         .isNotEmpty()
         .noneMatch(Check::failed);
     ReplacementRecord record = hyperplexor.replace("web1", Stage.NEW, LONG, Progress.NONE);

@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
@@ -70,6 +71,7 @@ class ReplacementTest {
     assertThat(record.to()).isEqualTo(Stage.NEW.name());
     assertThat(record.accelerator()).isEqualTo("tcg");
     assertThat(record.blackoutMs()).hasValue(4.5);
+    assertThat(record.clocks().lostMs()).hasValue(4.5);
     assertThat(record.phases().saveMs()).hasValue(3.0);
     assertThat(record.phases().loadMs()).hasValue(1.5);
     assertThat(record.ramBytesCopied()).hasValue(0);
@@ -99,6 +101,74 @@ class ReplacementTest {
     assertThat(stage.views.stream().map(GuestView::state))
         .containsExactly(
             GuestView.State.RUNNING, GuestView.State.REPLACING, GuestView.State.RUNNING);
+  }
+
+  @Test
+  void theClocksLoseWhatTheHypervisorsNoted() {
+    stage.handingOver();
+    stage.on(
+        "2.stateBytes",
+        target -> {
+          stage.actor(1).clocksStopped = OptionalLong.of(4_999_700);
+          target.clocksStarted = OptionalLong.of(5_004_900);
+        });
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.blackoutMs()).hasValue(4.5);
+    assertThat(record.clocks().lostMs()).hasValue(5.2);
+    assertLost(5_200);
+  }
+
+  @Test
+  void whatWasNotedOfAnotherStopDoesNotCount() {
+    stage.handingOver();
+    stage.on("2.stateBytes", _ -> stage.actor(1).clocksStopped = OptionalLong.of(1_000_000));
+
+    assertThat(replace(LONG).clocks().lostMs()).hasValue(4.5);
+    assertLost(4_500);
+  }
+
+  @Test
+  void aRollBackCostsTheClocksToo() {
+    stage
+        .on(
+            "1.handOver",
+            source -> {
+              source.tell(new InstanceEvent.Stopped(1, 5_000_000));
+              source.tell(new InstanceEvent.HandOverFailed(1, "no room"));
+            })
+        .on("1.takeBack", source -> source.tell(new InstanceEvent.Resumed(1, 5_020_000)));
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.clocks().lostMs()).hasValue(20.0);
+    assertLost(20_000);
+  }
+
+  @Test
+  void aGuestThatNeverStoodLosesNothing() {
+    stage.on("1.handOver", source -> source.tell(new InstanceEvent.HandOverFailed(1, "no room")));
+
+    assertThat(replace(LONG).clocks().lostMs()).hasValue(0);
+    assertLost(0);
+  }
+
+  @Test
+  void aStopOutsideOfAReplacementCostsThemToo() {
+    actorOne().tell(new InstanceEvent.Stopped(1, 1_000_000));
+    actorOne().tell(new InstanceEvent.Resumed(1, 3_500_000));
+    guest.call(() -> true);
+
+    assertLost(2_500_000);
+  }
+
+  /// By the guest, and by what the next daemon reads.
+  private void assertLost(long micros) {
+    assertThat(guest.view().clockLoss()).isEqualTo(new ClockLoss(micros, 0));
+    assertThat(GuestFile.read(folder).orElseThrow().clockLoss())
+        .isEqualTo(new ClockLoss(micros, 0));
   }
 
   @Test

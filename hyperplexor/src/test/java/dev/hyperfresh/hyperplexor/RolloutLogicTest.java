@@ -55,7 +55,7 @@ class RolloutLogicTest {
 
   private static Rollout.Order order(int parallel, int canary, Duration soak, String... names) {
     return new Rollout.Order(
-        List.of(names), Stage.NEW, Optional.empty(), parallel, canary, soak, LONG, true);
+        List.of(names), Stage.NEW, Optional.empty(), parallel, canary, soak, LONG, true, false);
   }
 
   private static Rollout.Order one(String... names) {
@@ -188,7 +188,15 @@ class RolloutLogicTest {
     hyperplexor.create(stage.spec("b"), other, Progress.NONE);
     Rollout.Order fromOld =
         new Rollout.Order(
-            List.of(), Stage.NEW, Optional.of(Stage.OLD.name()), 1, 0, Duration.ZERO, LONG, true);
+            List.of(),
+            Stage.NEW,
+            Optional.of(Stage.OLD.name()),
+            1,
+            0,
+            Duration.ZERO,
+            LONG,
+            true,
+            false);
 
     assertThat(outcomes(rollOut(fromOld))).containsExactly("a committed");
     assertThat(outcomes(rollOut(fromOld))).containsExactly("a there");

@@ -176,6 +176,10 @@ final class SimulatedWorld implements Surroundings {
   /// The state of the guest's vCPUs counts up with each process that ran it.
   private int epoch = 1;
 
+  /// When the vCPUs stopped last on a source, and ran first on a target.
+  private long stoppedMicros;
+
+  private long resumedMicros;
   private boolean stateWasLost;
   private boolean guestIsOff;
 
@@ -543,7 +547,8 @@ final class SimulatedWorld implements Surroundings {
         tenant(running),
         waiting.map(SimulatedWorld::tenant),
         defect == Defect.DOUBT_FORGOTTEN ? Optional.empty() : doubt,
-        Optional.empty());
+        Optional.empty(),
+        ClockLoss.NONE);
   }
 
   private static GuestFile.Tenant tenant(Instance instance) {
@@ -891,6 +896,16 @@ final class SimulatedWorld implements Surroundings {
     @Override
     public void writeDown(Optional<Instance> waiting) {
       hosting.write(waiting);
+    }
+
+    @Override
+    public void stood(OptionalLong stopped, OptionalLong resumed) {
+      if (stopped.isPresent()
+          && resumed.isPresent()
+          && resumed.getAsLong() == resumedMicros
+          && stopped.getAsLong() != stoppedMicros) {
+        throw broken("the clocks are said to have stopped at " + stopped);
+      }
     }
 
     @Override
@@ -1281,7 +1296,8 @@ final class SimulatedWorld implements Surroundings {
       boolean live = state.isLive();
       state = RunState.SENDING;
       if (live) {
-        tell(new InstanceEvent.Stopped(generation(), now / MICRO));
+        stoppedMicros = now / MICRO;
+        tell(new InstanceEvent.Stopped(generation(), stoppedMicros));
       }
       soon(latency(), () -> send(order, target));
     }
@@ -1325,7 +1341,8 @@ final class SimulatedWorld implements Surroundings {
       if (!controlLost) {
         expecting = false;
       }
-      tell(new InstanceEvent.Resumed(generation(), now / MICRO));
+      resumedMicros = now / MICRO;
+      tell(new InstanceEvent.Resumed(generation(), resumedMicros));
     }
 
     @Override

@@ -226,6 +226,8 @@ final class Stage implements Hypervisor, AutoCloseable {
     volatile boolean alive;
     volatile boolean closed;
     volatile RunState runState = RunState.RUNNING;
+    volatile OptionalLong clocksStopped = OptionalLong.empty();
+    volatile OptionalLong clocksStarted = OptionalLong.empty();
 
     private Actor(Launch launch) {
       this.launch = launch;
@@ -340,6 +342,16 @@ final class Stage implements Hypervisor, AutoCloseable {
     @Override
     public boolean sharesMemory() {
       return sharing;
+    }
+
+    @Override
+    public OptionalLong clocksStoppedMicros() {
+      return clocksStopped;
+    }
+
+    @Override
+    public OptionalLong clocksStartedMicros() {
+      return clocksStarted;
     }
 
     @Override

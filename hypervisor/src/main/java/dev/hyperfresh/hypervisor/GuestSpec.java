@@ -19,6 +19,9 @@ import java.util.regex.Pattern;
 /// @param boot kernel to start, or empty to boot from the first disk
 /// @param disks in the order in which the guest sees them
 /// @param nics in the order in which the guest sees them
+/// @param agent whether the guest has a channel to an agent in it, a port called
+///   `org.qemu.guest_agent.0`
+/// @param clock what becomes of the guest's wall clock after a replacement
 public record GuestSpec(
     String name,
     int vcpus,
@@ -28,7 +31,9 @@ public record GuestSpec(
     AcceleratorWish accelerator,
     Optional<KernelBoot> boot,
     List<Disk> disks,
-    List<Nic> nics) {
+    List<Nic> nics,
+    boolean agent,
+    ClockPolicy clock) {
 
   /// The smallest memory a guest may have.
   public static final long MIN_MEMORY_BYTES = 16L << 20;
@@ -44,6 +49,44 @@ public record GuestSpec(
   public GuestSpec {
     disks = List.copyOf(disks);
     nics = List.copyOf(nics);
+  }
+
+  /// A guest without a channel to an agent, whose wall clock is left to itself.
+  public GuestSpec(
+      String name,
+      int vcpus,
+      long memoryBytes,
+      String machine,
+      String cpu,
+      AcceleratorWish accelerator,
+      Optional<KernelBoot> boot,
+      List<Disk> disks,
+      List<Nic> nics) {
+    this(
+        name,
+        vcpus,
+        memoryBytes,
+        machine,
+        cpu,
+        accelerator,
+        boot,
+        disks,
+        nics,
+        false,
+        ClockPolicy.KEEP);
+  }
+
+  /// What becomes of the guest's wall clock after a replacement.
+  public enum ClockPolicy {
+    /// It stays behind by the blackout, for the guest's own time service to catch up.
+    KEEP,
+    /// The guest's agent is asked to set it to the host's, after the commit.
+    STEP;
+
+    /// The word in a spec.
+    public String label() {
+      return name().toLowerCase(Locale.ROOT);
+    }
   }
 
   /// What a spec may ask of the accelerator.
@@ -118,6 +161,10 @@ public record GuestSpec(
             faults,
             isPrintable(kernel.commandLine()),
             "cmdline: must be printable ASCII of at most 2000 characters"));
+    require(
+        faults,
+        agent || clock == ClockPolicy.KEEP,
+        "clock: step needs a guest agent that sets it; add agent: true");
     require(faults, disks.size() <= 16, "disks: " + disks.size() + " are more than 16");
     require(faults, nics.size() <= 8, "nics: " + nics.size() + " are more than 8");
     nics.forEach(nic -> nicFaults(faults, nic));

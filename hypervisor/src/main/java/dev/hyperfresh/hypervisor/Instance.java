@@ -151,6 +151,33 @@ public interface Instance extends AutoCloseable {
   /// Whether the process is gone, reported or not.
   boolean ended();
 
+  /// When the guest's clocks stopped here last, by the host's wall clock in microseconds: before
+  /// [InstanceEvent.Stopped], which waits for the vCPUs; empty when that was not noted.
+  default OptionalLong clocksStoppedMicros() {
+    return OptionalLong.empty();
+  }
+
+  /// When the guest's clocks went on here last, after [InstanceEvent.Resumed]; as
+  /// [#clocksStoppedMicros].
+  default OptionalLong clocksStartedMicros() {
+    return OptionalLong.empty();
+  }
+
+  /// Whether there is a channel to an agent in the guest. Whether one listens there is another
+  /// question.
+  default boolean hasAgent() {
+    return false;
+  }
+
+  /// Asks the agent in the guest to set the guest's wall clock to the host's, and never back. For a
+  /// guest that runs; takes some milliseconds, and some seconds when nobody answers.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when there is no agent, or it does not
+  ///   answer, refuses, or says that the guest's clock is ahead of the host's
+  default ClockStep stepClock() {
+    throw Problem.GUEST_STATE.because("There is no channel to an agent in the guest.");
+  }
+
   /// Asks the guest to power itself off.
   ///
   /// @throws HyperFreshException [Problem#GUEST_STATE] when it cannot be asked

@@ -27,6 +27,9 @@ sealed interface Backends {
   /// The arguments that make the character device of the serial console.
   List<String> console();
 
+  /// The character device of the channel to an agent in the guest.
+  String agent();
+
   /// The arguments that make the block node of a disk.
   List<String> disk(int index);
 
@@ -83,6 +86,12 @@ sealed interface Backends {
     @Override
     public List<String> console() {
       return List.of("-chardev", "pipe,id=console,path=" + inside.console());
+    }
+
+    /// Connected to nothing: the guest keeps the device when it moves in and out.
+    @Override
+    public String agent() {
+      return "null,id=agent";
     }
 
     @Override
@@ -146,6 +155,11 @@ sealed interface Backends {
     }
 
     @Override
+    public String agent() {
+      return "socket,id=agent,fd=" + Descriptors.AGENT + ",server=on,wait=off";
+    }
+
+    @Override
     public List<String> disk(int index) {
       return images.arguments(index);
     }
@@ -180,6 +194,11 @@ sealed interface Backends {
     @Override
     public List<String> console() {
       return List.of("-chardev", "null,id=console");
+    }
+
+    @Override
+    public String agent() {
+      return "null,id=agent";
     }
 
     @Override

@@ -108,10 +108,23 @@ final class CommandLine {
               + spec.nics().get(i).mac()
               + ",romfile=");
     }
+    if (spec.agent()) {
+      agent(line, backends);
+    }
     if (waiting) {
       add(line, "-incoming", "defer");
     }
     return line;
+  }
+
+  /// Under the name by which qemu-guest-agent looks for its port.
+  private static void agent(List<String> line, Backends backends) {
+    add(line, "-chardev", backends.agent());
+    add(line, "-device", "virtio-serial-pci,id=ports,max_ports=2");
+    add(
+        line,
+        "-device",
+        "virtserialport,bus=ports.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0");
   }
 
   private static void kernel(List<String> line, GuestSpec.KernelBoot boot, Backends backends) {

@@ -3,6 +3,9 @@ package dev.hyperfresh.qemu;
 /// Under which number a process of QEMU finds each of its descriptors. The next daemon takes them
 /// back by these numbers, so they are the same for every release and stay the same.
 final class Descriptors {
+  /// Of the channel to the agent in the guest, if it has one.
+  static final int AGENT = 9;
+
   static final int MEMORY = 10;
   static final int QMP = 11;
   static final int CONSOLE = 12;

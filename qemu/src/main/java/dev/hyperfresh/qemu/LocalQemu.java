@@ -12,28 +12,37 @@ import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.stream.Stream;
 
 /// A QEMU that is a process of this host.
 final class LocalQemu implements QemuProcess {
   private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
+  private static final int LOG_BYTES = 64 * 1024;
 
   private final HostProcess process;
   private final Launch launch;
   private final Path qmpSocket;
   private final Path console;
+  private final Optional<Path> agent;
 
   /// Takes over `process` and its sockets.
-  LocalQemu(HostProcess process, Launch launch, Path qmpSocket, Path console) {
+  LocalQemu(
+      HostProcess process, Launch launch, Path qmpSocket, Path console, Optional<Path> agent) {
     this.process = process;
     this.launch = launch;
     this.qmpSocket = qmpSocket;
     this.console = console;
+    this.agent = agent;
   }
 
   @Override
@@ -119,6 +128,11 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
+  public Optional<Path> agent() {
+    return agent;
+  }
+
+  @Override
   public List<Check> diskChecks() {
     return new DiskChecks(
             launch.spec().disks(),
@@ -138,11 +152,28 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
+  public String log() {
+    ByteBuffer end = ByteBuffer.allocate(LOG_BYTES);
+    try (FileChannel log =
+        FileChannel.open(Qemu.log(launch.files(), launch.generation()), StandardOpenOption.READ)) {
+      log.position(Math.max(0, log.size() - LOG_BYTES));
+      while (end.hasRemaining() && log.read(end) >= 0) {
+        // A file may give less than it has.
+      }
+      return StandardCharsets.ISO_8859_1.decode(end.flip()).toString();
+    } catch (IOException e) {
+      // That of an adopted guest is elsewhere.
+      return "";
+    }
+  }
+
+  @Override
   public void close() {
     boolean foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
     // Reaps the process if it has ended; if it lives, it goes on without us.
     if (awaitEnd(Duration.ZERO) && !foreign) {
       Qemu.removeSockets(qmpSocket, console);
+      agent.ifPresent(Qemu::removeSockets);
     }
     process.close();
   }

@@ -207,9 +207,11 @@ public final class Qemu implements Hypervisor {
       return connect(launch, process, qmp, console);
     } catch (DiskImages.DiskChanged e) {
       removeSockets(qmp, console);
+      agent(launch).ifPresent(Qemu::removeSockets);
       throw problem.because(String.valueOf(e.getMessage()), e);
     } catch (IOException | LinuxException | Qmp.QmpException e) {
       removeSockets(qmp, console);
+      agent(launch).ifPresent(Qemu::removeSockets);
       throw problem.because(
           release.name() + " did not start: " + lastLines(log, String.valueOf(e.getMessage())), e);
     }
@@ -218,6 +220,7 @@ public final class Qemu implements Hypervisor {
   private static ChildProcess spawn(
       Launch launch, QemuRelease release, boolean waiting, Path qmp, Path console, Path log) {
     QemuUser user = QemuUser.of(launch);
+    Optional<UnixSocket> agentListener = agent(launch).map(Qemu::listen);
     try (UnixSocket qmpListener = listen(qmp);
         UnixSocket consoleListener = listen(console);
         HandedFiles files = HandedFiles.open(launch)) {
@@ -228,6 +231,7 @@ public final class Qemu implements Hypervisor {
       for (int i = 0; i < launch.nicQueues().size(); i++) {
         descriptors.put(Descriptors.FIRST_NIC + i, launch.nicQueues().get(i));
       }
+      agentListener.ifPresent(listener -> descriptors.put(Descriptors.AGENT, listener.fd()));
       ChildProcess process =
           ChildProcess.spawn(
               new ChildProcess.Request(
@@ -238,6 +242,8 @@ public final class Qemu implements Hypervisor {
                   true));
       enter(launch, process.pid());
       return process;
+    } finally {
+      agentListener.ifPresent(UnixSocket::close);
     }
   }
 
@@ -264,7 +270,7 @@ public final class Qemu implements Hypervisor {
   private Instance instance(Launch launch, HostProcess process, Path qmp, Path console) {
     return new QemuInstance(
         launch,
-        new LocalQemu(process, launch, qmp, console),
+        new LocalQemu(process, launch, qmp, console, agent(launch)),
         UnixSocket.connect(qmp, Qmp.PATIENCE),
         Qmp.Channel.OWN,
         console,
@@ -340,6 +346,11 @@ public final class Qemu implements Hypervisor {
 
   private static Path socket(Launch launch, String ending) {
     return launch.sockets().resolve(launch.spec().name() + "." + launch.generation() + ending);
+  }
+
+  /// Where the channel to an agent in the guest is, if it has one.
+  private static Optional<Path> agent(Launch launch) {
+    return launch.spec().agent() ? Optional.of(socket(launch, ".agt")) : Optional.empty();
   }
 
   /// Removes the sockets of a process that is gone; nobody could connect to them any more.

@@ -2,6 +2,7 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.ClockStep;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
@@ -613,6 +614,26 @@ final class QemuInstance implements Instance {
   @Override
   public boolean ended() {
     return process.awaitEnd(Duration.ZERO);
+  }
+
+  @Override
+  public OptionalLong clocksStoppedMicros() {
+    return RunStates.clocksStopped(process.log());
+  }
+
+  @Override
+  public OptionalLong clocksStartedMicros() {
+    return RunStates.clocksStarted(process.log());
+  }
+
+  @Override
+  public boolean hasAgent() {
+    return process.agent().isPresent();
+  }
+
+  @Override
+  public ClockStep stepClock() {
+    return process.agent().map(GuestAgent::stepClock).orElseGet(Instance.super::stepClock);
   }
 
   @Override

@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.UnixSocket;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
@@ -93,6 +94,11 @@ public interface QemuProcess extends AutoCloseable {
   /// As [dev.hyperfresh.hypervisor.Instance#sharesMemory], of a process that lives.
   boolean sharesMemory(MemFd memory);
 
+  /// The unix socket of the channel to an agent in the guest, if there is one.
+  default Optional<Path> agent() {
+    return Optional.empty();
+  }
+
   /// What the host says of the guest's disks.
   List<Check> diskChecks();
 
@@ -106,6 +112,11 @@ public interface QemuProcess extends AutoCloseable {
 
   /// As [dev.hyperfresh.hypervisor.Instance#lastWords].
   String lastWords();
+
+  /// The last 64 KiB of what the process printed; empty where that is not at hand.
+  default String log() {
+    return "";
+  }
 
   /// Lets go of the process; it goes on if it lives.
   @Override

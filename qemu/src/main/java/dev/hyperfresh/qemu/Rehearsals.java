@@ -51,6 +51,7 @@ final class Rehearsals implements Rehearser {
       boolean initrd,
       List<Boolean> readOnlyDisks,
       int nics,
+      boolean agent,
       List<String> adopted) {
     static Shape of(Launch guest) {
       GuestSpec spec = guest.spec();
@@ -63,6 +64,7 @@ final class Rehearsals implements Rehearser {
           spec.boot().flatMap(GuestSpec.KernelBoot::initrd).isPresent(),
           spec.disks().stream().map(GuestSpec.Disk::readOnly).toList(),
           spec.nics().size(),
+          spec.agent(),
           guest.adopted().map(AdoptedMachine::words).orElse(List.of()));
     }
   }

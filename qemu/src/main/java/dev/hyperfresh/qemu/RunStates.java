@@ -4,6 +4,10 @@ import dev.hyperfresh.hypervisor.RunState;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /// QEMU's run states: their names, and what its log says of them, one line of the trace event for
 /// each change: such as `runstate_set current_run_state 7 (inmigrate) new_state 9 (running)`. QEMU
@@ -44,14 +48,21 @@ final class RunStates {
 
   private RunStates() {}
 
+  /// What QEMU puts before a trace event: its number and the time, seconds and microseconds.
+  private static final Pattern TIME = Pattern.compile("[0-9]{1,10}@([0-9]{1,12})\\.([0-9]{6}):.*");
+
+  /// What it puts before a sentence of its own.
+  private static final Pattern DATE = Pattern.compile("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z ");
+
   /// What `status` of `query-status` means.
   static RunState of(String status) {
     return NAMES.getOrDefault(status, RunState.UNKNOWN);
   }
 
-  /// The options that have a process write its log.
+  /// The options that have a process write its log, with times.
   static List<String> arguments() {
-    return List.of("-trace", "enable=" + CHANGE, "-trace", "enable=" + START);
+    return List.of(
+        "-msg", "timestamp=on", "-trace", "enable=" + CHANGE, "-trace", "enable=" + START);
   }
 
   /// Whether a process with that log has run its guest.
@@ -61,16 +72,46 @@ final class RunStates {
     List<String> traced = log.lines().filter(RunStates::isTrace).toList();
     return traced.isEmpty()
         ? Optional.empty()
-        : Optional.of(
-            traced.stream()
-                .filter(RunStates::isChange)
-                .map(String::stripTrailing)
-                .anyMatch(line -> LIVE.stream().anyMatch(line::endsWith)));
+        : Optional.of(traced.stream().anyMatch(line -> isChange(line) && entersLive(line)));
   }
 
-  /// Those of the lines in which the process said something of its own.
+  /// When the guest's clocks stopped last: QEMU leaves the state `running`, stops the clocks and
+  /// then waits for the vCPUs, and reports STOP when these stand.
+  ///
+  /// @return microseconds since 1970 by its own clock, empty when that was not logged
+  static OptionalLong clocksStopped(String log) {
+    return last(log, line -> LEAVES.matcher(line).find() && !entersLive(line));
+  }
+
+  /// When the guest's clocks went on last: QEMU reports RESUME, starts the clocks and then enters
+  /// the state `running`.
+  ///
+  /// @return as [#clocksStopped]
+  static OptionalLong clocksStarted(String log) {
+    return last(log, RunStates::entersLive);
+  }
+
+  private static boolean entersLive(String line) {
+    String end = line.stripTrailing();
+    return LIVE.stream().anyMatch(end::endsWith);
+  }
+
+  private static OptionalLong last(String log, Predicate<String> kind) {
+    return log.lines()
+        .filter(line -> isChange(line) && kind.test(line))
+        .map(TIME::matcher)
+        .filter(Matcher::matches)
+        .mapToLong(
+            time -> Long.parseLong(time.group(1)) * 1_000_000 + Long.parseLong(time.group(2)))
+        .reduce((_, later) -> later);
+  }
+
+  /// Those of the lines in which the process said something of its own, without their times.
   static List<String> words(List<String> lines) {
-    return lines.stream().filter(line -> !isTrace(line)).toList();
+    return lines.stream()
+        .filter(line -> !isTrace(line))
+        .map(line -> DATE.matcher(line).replaceFirst(""))
+        .toList();
   }
 
   private static boolean isTrace(String line) {

@@ -63,6 +63,8 @@ class CommandLineTest {
             "none",
             "-sandbox",
             "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            "-msg",
+            "timestamp=on",
             "-trace",
             "enable=runstate_set",
             "-trace",
@@ -160,6 +162,35 @@ class CommandLineTest {
             CommandLine.ofRehearsal(launch(rich(), 0), release("7.2.22", BINARY), false, backends))
         .contains("hubport,hubid=13,id=net0", "hubport,hubid=14,id=net1")
         .noneMatch(argument -> argument.startsWith("tap"));
+  }
+
+  @Test
+  void anAgentHasAPortInTheTwinToo() {
+    GuestSpec spec =
+        new GuestSpec(
+            "web1",
+            1,
+            64L << 20,
+            "pc-q35-7.2",
+            "qemu64",
+            AcceleratorWish.TCG,
+            rich().boot(),
+            List.of(),
+            List.of(),
+            true,
+            GuestSpec.ClockPolicy.KEEP);
+    QemuRelease release = release("7.2.22", BINARY);
+    List<String> real = CommandLine.of(launch(spec, 1), release, true);
+    List<String> twin =
+        CommandLine.ofRehearsal(
+            launch(spec, 0), release, true, new Backends.OfRehearsal(List.of(), List.of(), false));
+
+    assertThat(devices(twin)).isEqualTo(devices(real));
+    assertThat(real)
+        .contains(
+            "socket,id=agent,fd=9,server=on,wait=off",
+            "virtserialport,bus=ports.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0");
+    assertThat(twin).contains("null,id=agent");
   }
 
   /// All that decides what the guest's machine is.

@@ -110,7 +110,24 @@ class RunStatesTest {
   }
 
   @Test
+  void theLastChangesTellWhenTheClocksStopped() {
+    String log = "27@100.000001:" + RUNS + "27@200.000002:" + STOPS;
+    assertThat(RunStates.clocksStarted(log)).hasValue(100_000_001);
+    assertThat(RunStates.clocksStopped(log)).hasValue(200_000_002);
+    assertThat(RunStates.clocksStarted(log + "27@300.500000:" + RUNS)).hasValue(300_500_000);
+  }
+
+  @Test
+  void whatCarriesNoTimeTellsNone() {
+    assertThat(RunStates.clocksStarted(RUNS)).isEmpty();
+    assertThat(RunStates.clocksStopped("27@200.000002:" + RUNS)).isEmpty();
+    assertThat(RunStates.clocksStopped("99999999999999@9.000000:" + STOPS)).isEmpty();
+  }
+
+  @Test
   void wordsAreWhatIsLeft() {
+    assertThat(RunStates.words(List.of("2026-11-28T20:56:46.066933Z qemu: it says no")))
+        .containsExactly("qemu: it says no");
     assertThat(RunStates.words((WAITS + "qemu: it says no\n" + RUNS).lines().toList()))
         .containsExactly("qemu: it says no");
   }

@@ -266,7 +266,8 @@ final class MachineDemoRun {
                     0,
                     Duration.ZERO,
                     MAX_BLACKOUT,
-                    true),
+                    true,
+                    false),
             (_, state, text) -> {
               if (state.equals("Prepared") && whilePreparing.isEmpty()) {
                 // Later the guests leave, and KVM forgets what it counted of them.

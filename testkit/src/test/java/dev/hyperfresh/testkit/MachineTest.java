@@ -291,7 +291,7 @@ class MachineTest {
         }
         assertThat(
                 hyperplexor
-                    .plan("web1", Workshop.release("qemu-10.0"), false, Progress.NONE)
+                    .plan("web1", Workshop.release("qemu-10.0"), false, false, Progress.NONE)
                     .stream()
                     .filter(Check::failed)
                     .map(Check::name))
@@ -416,7 +416,8 @@ class MachineTest {
                   0,
                   Duration.ZERO,
                   MAX_BLACKOUT,
-                  true),
+                  true,
+                  false),
               (guest, maxBlackout, progress) ->
                   hyperplexor.replace(guest, newer, maxBlackout, progress),
               Rollout.Audience.NONE);

@@ -311,10 +311,10 @@ class PreflightTest {
 
   @Test
   void withoutRehearsalTheRowIsUnknownAndTheReplacementGoesOn() {
-    List<Check> checks = hyperplexor.plan(GUEST, newer, false, this::step);
+    List<Check> checks = hyperplexor.plan(GUEST, newer, false, false, this::step);
     assertThat(named(checks, "rehearsal").verdict()).isEqualTo(Verdict.UNKNOWN);
     assertThat(steps).isEmpty();
-    assertThat(hyperplexor.replace(GUEST, newer, BUDGET, false, this::step).outcome())
+    assertThat(hyperplexor.replace(GUEST, newer, BUDGET, false, false, this::step).outcome())
         .isEqualTo("committed");
     assertThat(rehearsals()).isZero();
   }
@@ -413,7 +413,7 @@ class PreflightTest {
   }
 
   private List<Check> plan(QemuRelease to) {
-    return hyperplexor.plan(GUEST, to, true, this::step);
+    return hyperplexor.plan(GUEST, to, true, false, this::step);
   }
 
   private void step(String state, String text) {

@@ -167,7 +167,7 @@ class RolloutTest {
   private static Rollout.Result rollOut(Hyperplexor hyperplexor, QemuRelease to, int parallel) {
     return hyperplexor.rollOut(
         new Rollout.Order(
-            List.of(), to, Optional.empty(), parallel, 0, Duration.ZERO, BUDGET, true),
+            List.of(), to, Optional.empty(), parallel, 0, Duration.ZERO, BUDGET, true, false),
         (guest, budget, progress) -> hyperplexor.replace(guest, to, budget, progress),
         Rollout.Audience.NONE);
   }

@@ -65,6 +65,13 @@ class TakeBackTest {
       JsonNode moved = run("replace", "web1", "--to", "qemu-10.0", "--json").succeeds().json();
       assertThat(moved.path("outcome").asString()).isEqualTo("committed");
       guest.awaitBeat(START);
+      killDaemon();
+      startDaemon();
+      assertThat(show().path("clock_lost_ms_total").asDouble())
+          .as("what the clocks have lost, after another daemon's death")
+          .isEqualTo(moved.path("clock_lost_ms").asDouble())
+          .isPositive();
+      assertThat(show().path("clock_unmeasured").asInt()).isZero();
     }
   }
 
@@ -104,6 +111,8 @@ class TakeBackTest {
       startDaemon();
       assertThat(workspace.hypervisors()).hasSize(1);
       assertThat(pid()).isEqualTo(source);
+      // Nobody was there to see whether the guest stood.
+      assertThat(show().path("clock_unmeasured").asInt()).isEqualTo(1);
       guest.awaitBeat(START);
       JsonNode moved = run("replace", "web1", "--to", "qemu-10.0", "--json").succeeds().json();
       assertThat(moved.path("outcome").asString()).isEqualTo("committed");
