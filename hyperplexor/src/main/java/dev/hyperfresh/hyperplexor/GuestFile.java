@@ -194,7 +194,15 @@ record GuestFile(
   /// The same, when the guest may have stood still for a time that nobody measured.
   GuestFile afterUnseenStop() {
     return new GuestFile(
-        spec, accelerator, createdAt, user, running, waiting, adopted, clockLoss.plusUnmeasured());
+        spec,
+        accelerator,
+        createdAt,
+        user,
+        running,
+        waiting,
+        doubt,
+        adopted,
+        clockLoss.plusUnmeasured());
   }
 
   private Properties properties() {

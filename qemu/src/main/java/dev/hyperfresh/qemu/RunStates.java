@@ -80,7 +80,7 @@ final class RunStates {
   ///
   /// @return microseconds since 1970 by its own clock, empty when that was not logged
   static OptionalLong clocksStopped(String log) {
-    return last(log, line -> LEAVES.matcher(line).find() && !entersLive(line));
+    return last(log, line -> leavesLive(line) && !entersLive(line));
   }
 
   /// When the guest's clocks went on last: QEMU reports RESUME, starts the clocks and then enters
@@ -89,6 +89,10 @@ final class RunStates {
   /// @return as [#clocksStopped]
   static OptionalLong clocksStarted(String log) {
     return last(log, RunStates::entersLive);
+  }
+
+  private static boolean leavesLive(String line) {
+    return LIVE.stream().anyMatch(state -> line.contains(state + " new_state "));
   }
 
   private static boolean entersLive(String line) {

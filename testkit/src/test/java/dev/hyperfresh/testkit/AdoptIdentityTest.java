@@ -233,7 +233,7 @@ class AdoptIdentityTest {
   }
 
   private static Check named(Hyperplexor hyperplexor, String name) {
-    return hyperplexor.plan("mine", NEW, true, Progress.NONE).stream()
+    return hyperplexor.plan("mine", NEW, true, false, Progress.NONE).stream()
         .filter(check -> check.name().equals(name))
         .findFirst()
         .orElseThrow(() -> new AssertionError("there is no row " + name));

@@ -33,8 +33,8 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 class GuestTimeTest {
   private static final int MOVES = 6;
 
-  /// How far a record may be from what the guest's clock really lost. They were 0.03 to 0.15 ms apart
-  /// on a host on which up to 25 tasks wanted each core.
+  /// How far a record may be from what the guest's clock really lost. They were 0.03 to 0.15 ms
+  /// apart on a host on which up to 25 tasks wanted each core.
   private static final double TOLERANCE_MS = 1;
 
   /// How far the wall clock may be from the host's when the agent has set it and nothing is

@@ -132,7 +132,7 @@ class RunStateTest {
   }
 
   private List<Check> failures(Release to) {
-    return hyperplexor.plan("web1", to, false, Progress.NONE).stream()
+    return hyperplexor.plan("web1", to, false, false, Progress.NONE).stream()
         .filter(Check::failed)
         .toList();
   }
