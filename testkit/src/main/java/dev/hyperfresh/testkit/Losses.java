@@ -77,7 +77,7 @@ final class Losses implements AutoCloseable {
       if (os.ended()) {
         String what = "OS " + os.name();
         Path files = daemon.config().state().resolve("os").resolve(os.name());
-        now.put(what, remembered(what, () -> what + ended(VirtualMachine.lastWords(files))));
+        now.put(what, remembered(what, () -> ended(what, "", VirtualMachine.lastWords(files))));
       }
     }
     for (GuestView guest : daemon.hyperplexor().list()) {
@@ -98,21 +98,24 @@ final class Losses implements AutoCloseable {
             Locale.ROOT, "After %.1f s %s", (Clock.monotonicNanos() - begin) / 1e9, sentence.get());
   }
 
-  private static String ended(String lastWords) {
-    return " ended by itself." + (lastWords.isEmpty() ? " It left no word." : lastWords);
+  private static String ended(String what, String detail, String lastWords) {
+    return what
+        + " ended by itself"
+        + (detail.isEmpty() ? "." : ": " + detail + ".")
+        + (lastWords.isEmpty() ? " It left no word." : lastWords);
   }
 
   /// That a machine has ended, with the last that it said.
   static String ended(Machine machine) {
-    return "machine " + machine.name() + ended(VirtualMachine.lastWords(machine.files()));
+    return ended("machine " + machine.name(), "", VirtualMachine.lastWords(machine.files()));
   }
 
   /// That a guest has ended, with what is known of it.
   static String ended(GuestView guest) {
-    String detail = guest.detail().isEmpty() ? "" : " " + guest.detail();
-    return "guest "
-        + guest.spec().name()
-        + ended(detail + last(log(guest.files()), " Its hypervisor said: "));
+    return ended(
+        "guest " + guest.spec().name(),
+        guest.detail(),
+        last(log(guest.files()), " Its hypervisor said: "));
   }
 
   /// The log of a guest's last hypervisor on this host, if it had one here.
@@ -194,6 +197,7 @@ final class Losses implements AutoCloseable {
       if (all().isEmpty()) {
         throw e;
       }
+      keep();
       add("Then this failed: " + (e instanceof HyperFreshException h ? h.detail() : message(e)));
     }
     keep();
@@ -212,7 +216,7 @@ final class Losses implements AutoCloseable {
   /// What was lost until now.
   synchronized List<String> all() {
     look();
-    return Stream.concat(ended.values().stream(), said.stream()).distinct().toList();
+    return Stream.concat(said.stream(), ended.values().stream()).distinct().toList();
   }
 
   /// Fails when anything was lost.

@@ -125,7 +125,7 @@ final class MachineSoakRun {
     String result = "well";
     if (loss.isPresent()) {
       died.add("Boot " + number + ": " + loss.get());
-      result = "DIED: " + loss.get();
+      result = "FAILED: " + loss.get();
     } else {
       survived.incrementAndGet();
       rounds.add(millis);
@@ -298,7 +298,7 @@ final class MachineSoakRun {
         say(sample.toString());
       }
     }
-    died.forEach(sentence -> say("DIED: " + sentence));
+    died.forEach(sentence -> say("FAILED: " + sentence));
   }
 
   private synchronized Map<String, Object> json() {
