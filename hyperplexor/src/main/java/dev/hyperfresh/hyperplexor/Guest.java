@@ -36,6 +36,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.Lock;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -377,6 +378,7 @@ final class Guest implements Movable {
       Duration maxBlackout,
       Preflight.Rehearsing rehearsing,
       boolean stepClock,
+      Lock turn,
       Surroundings world,
       Progress progress) {
     if (!replacing.compareAndSet(false, true)) {
@@ -391,7 +393,7 @@ final class Guest implements Movable {
                     to,
                     maxBlackout,
                     world,
-                    new Preflight(this, to, rehearsing, progress)::require,
+                    new Preflight(this, to, rehearsing, turn, progress)::require,
                     progress)
                 .run();
         return record.committed() && steps(stepClock)
@@ -426,14 +428,14 @@ final class Guest implements Movable {
     }
   }
 
-  /// Guest's thread: what can be said before a replacement of setting the wall clock after it;
-  /// empty when that is not to be done.
-  Optional<Check> clockCheck(boolean asked) {
+  /// Any thread: what can be said before a replacement of setting the wall clock after it; empty
+  /// when that is not to be done.
+  Optional<Check> clockCheck(Instance running, boolean asked) {
     if (!steps(asked)) {
       return Optional.empty();
     }
     return Optional.of(
-        running().hasAgent()
+        running.hasAgent()
             ? Check.pass(
                 "wall clock", "There is a channel to an agent in the guest that can set it.")
             : Check.unknown(

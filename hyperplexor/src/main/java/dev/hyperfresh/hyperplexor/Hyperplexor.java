@@ -34,6 +34,8 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -60,6 +62,11 @@ public final class Hyperplexor implements AutoCloseable {
   private final SwitchGate gate;
   private final Recovery recovery;
   private final Traffic traffic = new Traffic();
+  private final Plans plans = new Plans();
+
+  /// Held by a replacement while it rehearses.
+  private final Lock rehearsal = new ReentrantLock(true);
+
   private final Consumer<GuestView> changed;
   private final Map<String, Guest> guests = new ConcurrentHashMap<>();
 
@@ -383,6 +390,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Lets go of every guest, which goes on; the next daemon on this directory takes it back.
   public void letGo() {
+    plans.close();
     recovery.close();
     guests.values().forEach(guest -> Contained.run("letting go of a guest", guest::letGo));
     guests.clear();
@@ -405,10 +413,15 @@ public final class Hyperplexor implements AutoCloseable {
   }
 
   /// Looks, without touching guest `name`, at everything that decides whether it can move to `to`.
+  /// Whoever changes the guest meanwhile does not wait for it: the dry run is then given up, as it
+  /// is when the calling thread is interrupted. One of a guest is under way at a time, and 4 of
+  /// all.
   ///
   /// @param rehearse whether the move is tried out beside the guest, which is then done anew
   /// @param stepClock as in [#replace]
-  /// @throws HyperFreshException [Problem#GUEST_STATE] when the guest does not run
+  /// @param progress told on a thread of the dry run's own
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when the guest does
+  ///   not run; [Problem#PLAN_BUSY]; [Problem#PLAN_GIVEN_UP]; [Problem#DAEMON_UPGRADING]
   public List<Check> plan(
       String name, Release to, boolean rehearse, boolean stepClock, Progress progress) {
     return plan(
@@ -426,11 +439,31 @@ public final class Hyperplexor implements AutoCloseable {
       boolean stepClock,
       Progress progress) {
     Guest guest = guest(name);
-    return guest.call(() -> {
-      List<Check> checks = new Preflight(guest, to, rehearsing, progress).checks();
-      guest.clockCheck(stepClock).ifPresent(checks::add);
-      return checks;
-    });
+    Preflight preflight = new Preflight(guest, to, rehearsing, plans.rehearsing(), progress);
+    return plans.run(
+        name,
+        () -> {
+          Preflight.Seen seen = guest.call(preflight::seen);
+          List<Check> checks = new ArrayList<>(preflight.checks(seen));
+          guest.clockCheck(seen.running(), stepClock).ifPresent(checks::add);
+          return checks;
+        });
+  }
+
+  /// The same for whoever is about to move the guest: it waits for no dry run.
+  private List<Check> look(
+      String name, Release to, Preflight.Rehearsing rehearsing, Progress progress) {
+    Guest guest = guest(name);
+    Preflight preflight = new Preflight(guest, to, rehearsing, rehearsal, progress);
+    try (Work _ = plans.giveWay(name)) {
+      return guest.call(preflight::checks);
+    }
+  }
+
+  /// Gives up the dry runs that are under way and takes no more, as [#letGo] and [#close] do; they
+  /// have ended when this returns.
+  public void endPlans() {
+    plans.close();
   }
 
   /// Moves guest `name` to `to`, after a rehearsal. Returns also when it was rolled back; the
@@ -465,13 +498,15 @@ public final class Hyperplexor implements AutoCloseable {
     String id = Long.toString(lastId.incrementAndGet(), 36);
     Preflight.Rehearsing rehearsing =
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
-    try (Work _ = begin()) {
+    try (Work _ = begin();
+        Work _ = plans.giveWay(name)) {
       return guest.replace(
           id,
           to,
           maxBlackout,
           rehearsing,
           stepClock,
+          rehearsal,
           new Surroundings.OfHost(journal, gate),
           progress);
     }
@@ -495,12 +530,18 @@ public final class Hyperplexor implements AutoCloseable {
   ///
   /// @return false when that did not end within `limit`; work is taken again then
   public boolean halt(Duration limit) {
-    return traffic.halt(limit);
+    plans.close();
+    boolean halted = traffic.halt(limit);
+    if (!halted) {
+      plans.reopen();
+    }
+    return halted;
   }
 
   /// Takes work again after [#halt].
   public void goOn() {
     traffic.goOn();
+    plans.reopen();
   }
 
   /// What this object holds of each guest that runs, by name; it keeps owning it. Only after
@@ -526,7 +567,7 @@ public final class Hyperplexor implements AutoCloseable {
       throw Problem.ROLLOUT_BUSY.because("It must end before another one begins.");
     }
     try {
-      return new Rollout(this, mover, order, audience).run();
+      return new Rollout(this, this::look, mover, order, audience).run();
     } finally {
       rollingOut.set(false);
     }
@@ -534,9 +575,10 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// What [#rollOut] would do now; touches nothing.
   ///
-  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#API_REQUEST]
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#API_REQUEST];
+  ///   [Problem#PLAN_GIVEN_UP] when the calling thread is interrupted
   public Rollout.Result planRollout(Rollout.Order order) {
-    return new Rollout(this, Rollout.Mover.NONE, order, Rollout.Audience.NONE).plan();
+    return new Rollout(this, this::plan, Rollout.Mover.NONE, order, Rollout.Audience.NONE).plan();
   }
 
   /// Whether the guest carries a heartbeat that beats now.
@@ -552,7 +594,8 @@ public final class Hyperplexor implements AutoCloseable {
   ///   [Problem#REPLACE_STANDS] when it still does not go on
   public GuestView resume(String name) {
     Guest guest = guest(name);
-    try (Work _ = begin()) {
+    try (Work _ = begin();
+        Work _ = plans.giveWay(name)) {
       return guest.call(() -> {
         guest.resume();
         return guest.view();
@@ -563,7 +606,8 @@ public final class Hyperplexor implements AutoCloseable {
   /// Powers the guest off and ends its hypervisor; after `patience` without its consent.
   public GuestView stop(String name, Duration patience) {
     Guest guest = guest(name);
-    try (Work _ = begin()) {
+    try (Work _ = begin();
+        Work _ = plans.giveWay(name)) {
       return guest.call(() -> {
         guest.stop(patience);
         return guest.view();
@@ -578,7 +622,8 @@ public final class Hyperplexor implements AutoCloseable {
   ///   again
   public void delete(String name) {
     Guest guest = guest(name);
-    try (Work _ = begin()) {
+    try (Work _ = begin();
+        Work _ = plans.giveWay(name)) {
       delete(name, guest);
     }
   }
@@ -613,6 +658,7 @@ public final class Hyperplexor implements AutoCloseable {
   @Override
   public void close() {
     List<String> failures = new ArrayList<>();
+    plans.close();
     recovery.close();
     for (Guest guest : guests.values()) {
       attempt(

@@ -12,12 +12,15 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.locks.Lock;
 
 /// Everything that can be known of a replacement before anything of the guest is touched, as one
-/// list, with a rehearsal at its end. For the guest's thread.
+/// list, with a rehearsal at its end. For the guest's thread, but for [#checks(Seen)].
 ///
 /// @param rehearsing whether, and how
-record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progress) {
+/// @param turn held during the rehearsal: several at once would slow each other down, and guests of
+///   one shape that move together share a single one
+record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Progress progress) {
   private static final String REHEARSAL = "rehearsal";
 
   /// What is done about the rehearsal.
@@ -34,11 +37,30 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
     progress = Contained.progress(progress);
   }
 
+  /// What the guest's thread alone may look at. That takes no time.
+  ///
+  /// @param running the instance that runs the guest
+  /// @param hindrance as [Hosting#hindrance]
+  /// @param ports whether another hypervisor can have a queue of each
+  record Seen(Instance running, Optional<String> hindrance, List<Check> ports) {}
+
+  /// Guest's thread.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the guest does not run
+  Seen seen() {
+    return new Seen(guest.running(), guest.hindrance(), guest.endpoints().checks());
+  }
+
   /// Looks at everything; what fails does not keep the rest from being looked at.
   ///
   /// @throws HyperFreshException [Problem#GUEST_STATE] when the guest does not run
   List<Check> checks() {
-    Instance running = guest.running();
+    return checks(seen());
+  }
+
+  /// The same from any thread. Ends early when that thread is interrupted.
+  List<Check> checks(Seen seen) {
+    Instance running = seen.running();
     List<Check> checks = new ArrayList<>();
     if (guest.hypervisor().runs(to)) {
       checks.addAll(guest.hypervisor().checks(guest.spec(), to, guest.accelerator().accelerator()));
@@ -52,10 +74,10 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
     if (!running.release().kind().equals(to.kind())) {
       checks.addAll(crossing());
     }
-    checks.add(runState(running));
+    checks.add(runState(running, seen.hindrance()));
     checks.addAll(running.checks());
     checks.add(sharing(running));
-    checks.addAll(guest.endpoints().checks());
+    checks.addAll(seen.ports());
     checks.addAll(HostChecks.now(running.pid(), guest.files()));
     checks.add(rehearsal(running, checks.stream().anyMatch(Check::failed)));
     return checks;
@@ -107,8 +129,7 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
     return checks;
   }
 
-  private Check runState(Instance running) {
-    Optional<String> hindrance = guest.hindrance();
+  private Check runState(Instance running, Optional<String> hindrance) {
     if (hindrance.isPresent()) {
       return Check.fail(
           "run state",
@@ -151,8 +172,18 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Progress progre
               + " MiB available",
           "Free memory on the host to have it rehearsed.");
     }
-    return running.rehearse(
-        to, rehearsing == Rehearsing.ANEW, what -> progress.step("Preflight", what));
+    try {
+      turn.lockInterruptibly();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return notRehearsed("it was given up", "Look again.");
+    }
+    try {
+      return running.rehearse(
+          to, rehearsing == Rehearsing.ANEW, what -> progress.step("Preflight", what));
+    } finally {
+      turn.unlock();
+    }
   }
 
   private static Check notRehearsed(String why, String remedy) {

@@ -40,6 +40,7 @@ public final class Rollout {
   private static final int BEAT_LOOKS = 10;
 
   private final Hyperplexor hyperplexor;
+  private final Look look;
   private final Mover mover;
   private final Order order;
   private final Audience audience;
@@ -208,8 +209,15 @@ public final class Rollout {
     }
   }
 
-  Rollout(Hyperplexor hyperplexor, Mover mover, Order order, Audience audience) {
+  /// Looks at one guest, as [Hyperplexor#plan] does.
+  @FunctionalInterface
+  interface Look {
+    List<Check> at(String guest, Release to, Preflight.Rehearsing rehearsing, Progress progress);
+  }
+
+  Rollout(Hyperplexor hyperplexor, Look look, Mover mover, Order order, Audience audience) {
     this.hyperplexor = hyperplexor;
+    this.look = look;
     this.mover = mover;
     this.order = order;
     this.audience = audience;
@@ -257,8 +265,11 @@ public final class Rollout {
       return failed.isEmpty()
           ? Entry.of(view, Outcome.MOVABLE)
           : Entry.leftAlone(view, Problem.REPLACE_OBSTACLES.because(Preflight.sentences(failed)));
-    } catch (HyperFreshException gone) {
-      return Entry.leftAlone(view, gone);
+    } catch (HyperFreshException kept) {
+      if (Thread.currentThread().isInterrupted()) {
+        throw kept;
+      }
+      return Entry.leftAlone(view, kept);
     }
   }
 
@@ -269,7 +280,7 @@ public final class Rollout {
 
   /// Guests of one shape share a rehearsal.
   private List<Check> checks(String guest) {
-    return hyperplexor.plan(
+    return look.at(
         guest,
         order.to(),
         order.rehearse() ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT,

@@ -12,6 +12,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.ReentrantLock;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -120,7 +121,11 @@ class PreflightTest {
     List<Check> checks =
         guest.call(() ->
             new Preflight(
-                    guest, new Stage.Build("other-1", "machine"), Rehearsing.ONCE, Progress.NONE)
+                    guest,
+                    new Stage.Build("other-1", "machine"),
+                    Rehearsing.ONCE,
+                    new ReentrantLock(),
+                    Progress.NONE)
                 .checks());
 
     assertThat(named(checks, "release"))
@@ -144,7 +149,11 @@ class PreflightTest {
 
   private Preflight preflight(Rehearsing rehearsing) {
     return new Preflight(
-        guest, Stage.NEW, rehearsing, (state, text) -> steps.add(state + " " + text));
+        guest,
+        Stage.NEW,
+        rehearsing,
+        new ReentrantLock(),
+        (state, text) -> steps.add(state + " " + text));
   }
 
   private static Check last(List<Check> checks) {

@@ -21,6 +21,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -1052,7 +1053,13 @@ class ReplacementTest {
   private ReplacementRecord replace(Duration maxBlackout) {
     return replace(
         maxBlackout,
-        new Preflight(guest, Stage.NEW, Preflight.Rehearsing.LEFT_OUT, progress)::require);
+        new Preflight(
+                guest,
+                Stage.NEW,
+                Preflight.Rehearsing.LEFT_OUT,
+                new ReentrantLock(),
+                progress)
+            ::require);
   }
 
   /// As if the plan had been passed a moment ago.

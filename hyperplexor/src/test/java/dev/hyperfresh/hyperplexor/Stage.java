@@ -59,6 +59,9 @@ final class Stage implements Hypervisor, AutoCloseable {
   /// What the logs say of run states.
   volatile Optional<Boolean> ran = Optional.empty();
 
+  /// What happens during a rehearsal.
+  volatile Consumer<Actor> rehearsing = _ -> {};
+
   volatile Check rehearsal = Check.pass("rehearsal", "It went well.");
 
   /// What happens on a call of an instance, by `generation.call`.
@@ -331,6 +334,7 @@ final class Stage implements Hypervisor, AutoCloseable {
     public Check rehearse(Release to, boolean anew, Consumer<String> begins) {
       calls.add(generation() + ".rehearse " + to.name() + (anew ? " anew" : ""));
       begins.accept("rehearsing");
+      rehearsing.accept(this);
       return rehearsal;
     }
 

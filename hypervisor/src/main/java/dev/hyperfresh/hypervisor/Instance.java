@@ -11,7 +11,9 @@ import java.util.function.Consumer;
 ///
 /// The calls of a replacement, in order: [#expect] and [#connect] while the guest runs, then
 /// [#handOver], which is the only one inside the blackout and does nothing but write one prepared
-/// message. One thread at a time may call an instance; events arrive on a thread of its own.
+/// message. One thread at a time may call an instance, but what a dry run asks may be asked by any
+/// thread meanwhile: [#release], [#pid], [#checks], [#sharesMemory] and [#rehearse]. Events arrive
+/// on a thread of its own.
 ///
 /// Whatever goes wrong, also when the process has died, a call throws nothing but
 /// [HyperFreshException].
@@ -101,7 +103,8 @@ public interface Instance extends AutoCloseable {
   /// a twin of its machine on the release it runs on, never started and with memory, disks and
   /// cards that are not the guest's, hands over to a target on `to`. Fails when the target rejects
   /// what it gets, or does not take it within a bounded time. Leaves nothing behind, whatever comes
-  /// of it.
+  /// of it. An interrupt of the calling thread ends it early, and the answer then says nothing of
+  /// the target. Several may be under way at once.
   ///
   /// @param anew whether to do so also when the same pair of releases passed earlier with a machine
   ///   of this shape, which is otherwise answered from memory

@@ -180,6 +180,21 @@ public enum Problem {
       409,
       "The guest powered itself off while it was being moved.",
       "The guest is stopped, as it asked to be. Nothing is wrong with either hypervisor."),
+  /// A dry run is under way that this one would have to wait for.
+  PLAN_BUSY(
+      "HF-PLAN-001",
+      3,
+      409,
+      "A dry run is not possible now.",
+      "Try again in some seconds. There is one dry run of a guest at a time, and a small number of"
+          + " all guests and of a user; none while the guest is being changed."),
+  /// The dry run was given up.
+  PLAN_GIVEN_UP(
+      "HF-PLAN-002",
+      3,
+      409,
+      "The dry run was given up.",
+      "A dry run gives way to whoever changes the guest. Try again when that is over."),
   /// A rollout is under way.
   ROLLOUT_BUSY(
       "HF-ROLLOUT-001",
@@ -296,6 +311,28 @@ public enum Problem {
       "This user's role does not allow the request.",
       "Ask an administrator of the host for the role named; the file `roles` in the daemon's"
           + " directory gives roles to users and groups."),
+  /// The path has another spelling than the one that it may have.
+  API_PATH(
+      "HF-API-003",
+      2,
+      400,
+      "The path of the request is not spelled as a path of this API.",
+      "A path is made of `/` and of segments of letters, digits and `-`, `.`, `_`, `~` and `+`, without"
+          + " escapes; no name needs another character."),
+  /// No route has such a path.
+  API_UNKNOWN(
+      "HF-API-004",
+      2,
+      404,
+      "The API has nothing under this path.",
+      "Use the same version of the command and the daemon."),
+  /// There are routes of that path, with other methods.
+  API_METHOD(
+      "HF-API-005",
+      2,
+      405,
+      "This path of the API does not know the method.",
+      "The header `Allow` of the answer lists the methods that it knows."),
   /// A machine did not boot, or its agent is silent.
   MACHINE_START(
       "HF-MACHINE-001",

@@ -173,14 +173,27 @@ public final class Fd implements AutoCloseable {
     return pollReadable(saturatedNanos(timeout));
   }
 
+  /// Waits until the other end is closed in both directions, whether there is data or not: of a
+  /// socket whose other end sends no more and still receives, this is not said (`POLLHUP`).
+  ///
+  /// @param timeout how long to wait; zero or less only looks
+  /// @return whether that happened in time
+  public boolean awaitHangUp(Duration timeout) {
+    return poll(saturatedNanos(timeout), 0);
+  }
+
   /// Like [#pollReadable(Duration)], in nanoseconds and without an allocation.
   boolean pollReadable(long timeoutNanos) {
+    return poll(timeoutNanos, Constants.POLLIN);
+  }
+
+  private boolean poll(long timeoutNanos, int events) {
     long start = System.nanoTime();
     int held = acquire();
     try {
       int ready;
       do {
-        ready = pollOnce(held, timeoutNanos - (System.nanoTime() - start));
+        ready = pollOnce(held, events, timeoutNanos - (System.nanoTime() - start));
       } while (ready == -Constants.EINTR);
       return check(ready, "ppoll", label) > 0;
     } finally {
@@ -226,14 +239,14 @@ public final class Fd implements AutoCloseable {
     }
   }
 
-  private static int pollOnce(int number, long nanos) {
+  private static int pollOnce(int number, int events, long nanos) {
     MemorySegment arguments = Scratch.mine().arguments();
     MemorySegment timeout = arguments.asSlice(Pollfd.TYPE.bytes(), Timespec.TYPE.bytes());
     long left = Math.max(0, nanos);
     Timespec.tv_sec.set(timeout, left / NANOS_PER_SECOND);
     Timespec.tv_nsec.set(timeout, left % NANOS_PER_SECOND);
     Pollfd.fd.set(arguments, number);
-    Pollfd.events.set(arguments, Constants.POLLIN);
+    Pollfd.events.set(arguments, events);
     Pollfd.revents.set(arguments, 0);
     int ready = FileCalls.ppoll(arguments, 1, timeout);
     if (ready > 0 && (Pollfd.revents.get(arguments) & Constants.POLLNVAL) != 0) {

@@ -221,6 +221,18 @@ public final class UnixSocket implements AutoCloseable {
     timeout(Constants.SO_RCVTIMEO, "SO_RCVTIMEO", timeout);
   }
 
+  /// Limits how long [#send] waits while the other end takes nothing, before it throws `EAGAIN`
+  /// (`SO_SNDTIMEO`). It counts anew for every 64 KiB.
+  ///
+  /// @param timeout rounded up to microseconds; zero waits for ever
+  /// @throws IllegalArgumentException when it is negative
+  public void sendTimeout(Duration timeout) {
+    if (timeout.isNegative()) {
+      throw new IllegalArgumentException("a timeout cannot be negative: " + timeout);
+    }
+    timeout(Constants.SO_SNDTIMEO, "SO_SNDTIMEO", timeout);
+  }
+
   private void timeout(int option, String label, Duration timeout) {
     Duration rounded = timeout.plusNanos(999);
     MemorySegment value = Scratch.mine().arguments();

@@ -119,11 +119,14 @@ final class Rehearsal {
     this.scenery = scenery;
   }
 
-  /// Rehearses once.
+  /// Rehearses once. An interrupt ends it as [Outcome.Impossible]; both processes are killed then.
   Outcome run() {
     try {
       return rehearse();
     } catch (Trouble e) {
+      if (Thread.currentThread().isInterrupted()) {
+        return new Outcome.Impossible("it was given up");
+      }
       return blame(e.side, String.valueOf(e.getMessage()));
     } catch (LinuxException | IOException e) {
       return new Outcome.Impossible("this host does not allow it: " + e.getMessage());
@@ -165,7 +168,7 @@ final class Rehearsal {
           new Outcome.Passed(
               (Clock.monotonicNanos() - start) / 1_000_000,
               connected ? "" : " whose cards were connected to nothing");
-      case String other -> blame(target, "the migration " + other);
+      case String other -> throw new Trouble(target, "the migration " + other);
     };
   }
 

@@ -15,16 +15,16 @@ import java.nio.file.attribute.FileTime;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /// The rehearsals that were passed, so that a chain of replacements pays for one. What failed is
-/// never remembered: the cause may be gone. Thread-safe; one is held at a time, since several would
-/// slow each other down, and guests of one shape that move together then share a single one.
+/// never remembered: the cause may be gone. Thread-safe; whoever asks sees to it that guests of one
+/// shape that move together ask one after the other, and so share a single one.
 final class Rehearsals implements Rehearser {
   private static final String NAME = "rehearsal";
 
@@ -79,13 +79,13 @@ final class Rehearsals implements Rehearser {
 
   private record Success(Instant at, long millis, String note) {}
 
-  private final Map<Pair, Success> passed = new HashMap<>();
+  private final Map<Pair, Success> passed = new ConcurrentHashMap<>();
 
   /// Reading a whole binary takes as long as a third of a rehearsal.
-  private final Map<FileState, String> sums = new HashMap<>();
+  private final Map<FileState, String> sums = new ConcurrentHashMap<>();
 
   @Override
-  public synchronized Check rehearse(
+  public Check rehearse(
       QemuInstance source, Release release, boolean anew, Consumer<String> begins) {
     if (!(release instanceof QemuRelease to)) {
       return NONE.rehearse(source, release, anew, begins);
