@@ -1,5 +1,11 @@
 package dev.hyperfresh.daemon;
 
+import static dev.hyperfresh.daemon.Route.changing;
+import static dev.hyperfresh.daemon.Route.reading;
+import static io.helidon.http.Method.DELETE;
+import static io.helidon.http.Method.GET;
+import static io.helidon.http.Method.POST;
+
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
@@ -14,14 +20,24 @@ import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import io.helidon.common.buffers.DataReader;
+import io.helidon.common.socket.SocketWriterException;
+import io.helidon.http.DirectHandler;
 import io.helidon.http.HeaderValues;
 import io.helidon.http.HttpException;
+import io.helidon.http.RequestException;
+import io.helidon.http.ServerResponseHeaders;
+import io.helidon.http.Status;
 import io.helidon.webserver.CloseConnectionException;
 import io.helidon.webserver.WebServer;
-import io.helidon.webserver.http.FilterChain;
+import io.helidon.webserver.http.DirectHandlers;
+import io.helidon.webserver.http.Handler;
 import io.helidon.webserver.http.HttpRouting;
+import io.helidon.webserver.http.RoutingRequest;
+import io.helidon.webserver.http.RoutingResponse;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
+import io.helidon.webserver.http1.Http1Config;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
@@ -34,16 +50,24 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Phaser;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import tools.jackson.core.JacksonException;
+import tools.jackson.core.StreamReadConstraints;
+import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.json.JsonFactory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
@@ -55,28 +79,73 @@ import tools.jackson.databind.json.JsonMapper;
 final class Api implements AutoCloseable {
   static final ObjectMapper JSON = JsonMapper.builder().build();
 
+  /// For what clients send: flat objects of a handful of fields, of which one may hold a document.
+  private static final ObjectMapper REQUESTS =
+      JsonMapper.builder(
+              JsonFactory.builder()
+                  .streamReadConstraints(
+                      StreamReadConstraints.builder()
+                          .maxNestingDepth(8)
+                          .maxTokenCount(4096)
+                          .maxNameLength(64)
+                          .maxNumberLength(32)
+                          .build())
+                  .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                  .build())
+          .build();
+
   private static final Logger LOG = LoggerFactory.getLogger(Api.class);
   private static final int MAX_BODY_BYTES = 2 * SpecDocument.MAX_BYTES;
   private static final int MAX_HISTORY = 1000;
+
+  /// Of a request's first line. Its path has at most [Routes#MOST_PATH] characters.
+  private static final int MAX_LINE_BYTES = 2048;
+
+  /// Of all header lines of a request.
+  private static final int MAX_HEADER_BYTES = 8192;
+
+  /// The longest that a guest or container may be waited for.
+  private static final int MAX_PATIENCE_SECONDS = 3600;
+
+  /// Dry runs of a user that are under way at a time.
+  private static final int MOST_PLANS = 2;
 
   /// How long requests that are being answered may take to their end when the daemon ends.
   private static final Duration LAST_ANSWERS = Duration.ofSeconds(1);
 
   private final Daemon daemon;
+  private final Routes routes;
+
+  /// How many dry runs of a user are under way.
+  private final Map<Integer, Integer> planning = new ConcurrentHashMap<>();
 
   /// Requests that are being answered, and this object until it is closed.
   private final Phaser answers = new Phaser(1);
 
   private @Nullable WebServer server;
-  private @Nullable Gateway gateway;
+  private volatile @Nullable Gateway gateway;
 
   Api(Daemon daemon) {
+    this(daemon, UnaryOperator.identity());
+  }
+
+  /// @param staged what stands in for each route
+  Api(Daemon daemon, UnaryOperator<Route> staged) {
     this.daemon = daemon;
+    this.routes = new Routes(table().stream().map(staged).toList());
+  }
+
+  Routes routes() {
+    return routes;
   }
 
   /// Serves clients on `socket`, through a web server of their own on `inner`, whose folder must be
   /// closed to others.
   void serve(Path socket, Path inner, Roles roles) {
+    serve(socket, inner, roles, Gateway.Patience.ORDINARY);
+  }
+
+  void serve(Path socket, Path inner, Roles roles, Gateway.Patience patience) {
     try {
       Files.deleteIfExists(inner);
     } catch (IOException e) {
@@ -87,19 +156,31 @@ final class Api implements AutoCloseable {
             .bindAddress(UnixDomainSocketAddress.of(inner))
             .enableProxyProtocol(true)
             .maxPayloadSize(MAX_BODY_BYTES)
+            .addProtocol(
+                Http1Config.builder()
+                    .maxPrologueLength(MAX_LINE_BYTES)
+                    .maxHeadersSize(MAX_HEADER_BYTES)
+                    // [Routes#requireCanonical] is stricter.
+                    .validatePath(false)
+                    .validatePrologue(false)
+                    .build())
+            .directHandlers(malformed())
             .shutdownHook(false)
             .routing(this::routes)
             .build()
             .start();
-    gateway = Gateway.open(socket, inner, roles);
+    Gateway opened = Gateway.open(socket, inner, roles, patience);
+    gateway = opened;
+    opened.start();
   }
 
   @Override
   public void close() {
-    if (gateway != null) {
-      gateway.refuse();
+    Gateway opened = gateway;
+    if (opened != null) {
+      opened.refuse();
       awaitAnswers();
-      gateway.close();
+      opened.close();
     }
     if (server != null) {
       server.stop();
@@ -120,13 +201,80 @@ final class Api implements AutoCloseable {
     }
   }
 
-  private void answering(FilterChain chain) {
+  /// Every answer is given here, refusals too: the server itself would write those that end a
+  /// connection into the log, for whoever likes to fill it.
+  private void answer(Warden warden, RoutingRequest request, RoutingResponse response) {
+    Caller caller = Warden.caller(request);
     answers.register();
     try {
-      chain.proceed();
+      answer(warden, caller, request, response);
+      // The end of what was streamed.
+      response.commit();
+      closeIfAsked(request);
     } finally {
+      gateway().answered(caller.connection());
       answers.arriveAndDeregister();
     }
+  }
+
+  private void answer(
+      Warden warden, Caller caller, ServerRequest request, ServerResponse response) {
+    try {
+      warden.pass(caller, request, response);
+    } catch (HyperFreshException e) {
+      problem(request, response, e);
+    }
+  }
+
+  private Gateway gateway() {
+    return Objects.requireNonNull(gateway, "nobody asks before there is a gateway");
+  }
+
+  /// Does what is worth doing only for a client that waits for it: when it goes away, the thread is
+  /// interrupted.
+  private <T> T whileAwaited(Caller client, Supplier<T> work) {
+    Thread worker = Thread.currentThread();
+    try (Gateway.Watch _ = gateway().watch(client.connection(), worker::interrupt)) {
+      return work.get();
+    } finally {
+      var _ = Thread.interrupted();
+    }
+  }
+
+  /// As [#whileAwaited], for a dry run.
+  ///
+  /// @throws HyperFreshException [Problem#PLAN_BUSY]
+  <T> T planned(Caller client, Supplier<T> plan) {
+    try {
+      if (planning.merge(client.uid(), 1, Integer::sum) > MOST_PLANS) {
+        throw Problem.PLAN_BUSY.because(MOST_PLANS + " of this user are under way.");
+      }
+      return whileAwaited(client, plan);
+    } finally {
+      planning.computeIfPresent(client.uid(), (_, count) -> count > 1 ? count - 1 : null);
+    }
+  }
+
+  /// What is no request of HTTP has no sender and no route; it is answered all the same.
+  private static DirectHandlers malformed() {
+    DirectHandlers.Builder handlers = DirectHandlers.builder();
+    for (DirectHandler.EventType type : DirectHandler.EventType.values()) {
+      handlers.addHandler(type, (_, _, _, headers, message) -> malformed(headers, message));
+    }
+    return handlers.build();
+  }
+
+  private static DirectHandler.TransportResponse malformed(
+      ServerResponseHeaders headers, @Nullable String message) {
+    String detail = message == null ? "It is no request of HTTP." : message;
+    Object problem = Views.problem(Problem.API_REQUEST.because(detail));
+    return DirectHandler.TransportResponse.builder()
+        .status(Status.create(Problem.API_REQUEST.httpStatus()))
+        .headers(headers)
+        .header(HeaderValues.create("Content-Type", "application/problem+json"))
+        .keepAlive(false)
+        .entity(JSON.writeValueAsBytes(problem))
+        .build();
   }
 
   /// The server tells the client that it closes the connection, and leaves it open for minutes: a
@@ -138,143 +286,157 @@ final class Api implements AutoCloseable {
   }
 
   private void routes(HttpRouting.Builder routes) {
-    Warden warden = new Warden(daemon.audit());
-    routes
-        .addFilter((chain, _, _) -> answering(chain))
-        .addFilter((chain, request, _) -> {
-          chain.proceed();
-          closeIfAsked(request);
-        })
-        .addFilter((chain, request, _) -> warden.filter(chain, request))
-        .error(HyperFreshException.class, Api::problem)
-        .error(
-            HttpException.class,
-            (request, response, e) ->
-                problem(
-                    request,
-                    response,
-                    Problem.API_REQUEST.because(String.valueOf(e.getMessage()), e)))
-        .error(
-            RuntimeException.class,
-            (request, response, e) -> problem(request, response, internal(e)))
-        .get("/v1/guests", (_, response) -> send(response, guests()))
-        .post("/v1/guests", (request, response) -> work(request, response, this::create))
-        .get("/v1/guests/{name}", (request, response) -> send(response, guest(name(request))))
-        .delete(
-            "/v1/guests/{name}",
-            (request, response) -> {
-              daemon.hyperplexor().delete(name(request));
-              send(response, Map.of("deleted", name(request)));
-            })
-        .post(
-            "/v1/guests/{name}/resume",
-            (request, response) ->
-                send(response, Views.guest(daemon.hyperplexor().resume(name(request)))))
-        .post(
-            "/v1/guests/{name}/adopt", (request, response) -> work(request, response, this::adopt))
-        .post("/v1/guests/{name}/stop", (request, response) -> work(request, response, this::stop))
-        .post("/v1/guests/{name}/plan", (request, response) -> work(request, response, this::plan))
-        .post(
-            "/v1/guests/{name}/replacements",
-            (request, response) -> work(request, response, this::replace))
-        .post("/v1/rollouts", (request, response) -> work(request, response, this::rollOut))
-        .post(
-            "/v1/rollouts/plan",
-            (request, response) ->
-                send(
-                    response,
-                    Views.rollout(
-                        daemon
-                            .hyperplexor()
-                            .planRollout(
-                                RolloutOrder.read(body(request), daemon.machines()::whereToRun)))))
-        .get("/v1/machines", (_, response) -> send(response, machines()))
-        .post("/v1/machines", (request, response) -> work(request, response, this::createMachine))
-        .get(
-            "/v1/machines/{name}",
-            (request, response) ->
-                send(response, daemon.machines().view(daemon.machines().get(name(request)))))
-        .delete(
-            "/v1/machines/{name}",
-            (request, response) -> {
-              daemon.machines().delete(name(request));
-              send(response, Map.of("deleted", name(request)));
-            })
-        .post(
-            "/v1/machines/{name}/replacements",
-            (request, response) -> work(request, response, this::replaceMachine))
-        .get("/v1/os", (_, response) -> send(response, systems()))
-        .post("/v1/os", (request, response) -> work(request, response, this::createOs))
-        .get(
-            "/v1/os/{name}",
-            (request, response) ->
-                send(response, os(daemon.systems().systems().get(name(request)))))
-        .delete(
-            "/v1/os/{name}",
-            (request, response) -> {
-              daemon.systems().delete(name(request));
-              send(response, Map.of("deleted", name(request)));
-            })
-        .post(
-            "/v1/os/{name}/replacements",
-            (request, response) -> work(request, response, this::replaceOs))
-        .get("/v1/containers", (_, response) -> send(response, containers()))
-        .post("/v1/containers", (request, response) -> work(request, response, this::runContainer))
-        .get(
-            "/v1/containers/{name}",
-            (request, response) ->
-                send(
-                    response, Views.container(daemon.systems().systems().container(name(request)))))
-        .get(
-            "/v1/containers/{name}/log",
-            (request, response) ->
-                send(response, Map.of("log", daemon.systems().systems().log(name(request)))))
-        .post(
-            "/v1/containers/{name}/exec",
-            (request, response) -> work(request, response, this::execute))
-        .post(
-            "/v1/containers/{name}/stop",
-            (request, response) -> work(request, response, this::stopContainer))
-        .post(
-            "/v1/containers/{name}/relocations",
-            (request, response) -> work(request, response, this::relocate))
-        .get("/v1/history", (request, response) -> send(response, history(request)))
-        .get(
-            "/v1/audit",
-            (request, response) -> {
-              warden.require(request, Role.ADMIN);
-              send(response, audit(request));
-            })
-        .get("/v1/releases", (_, response) -> send(response, releases()))
-        .post("/v1/releases", (request, response) -> work(request, response, this::addRelease))
-        .get("/v1/releases/{name}", (request, response) -> send(response, release(name(request))))
-        .post(
-            "/v1/releases/{name}/verify",
-            (request, response) -> send(response, verified(name(request))))
-        .delete(
-            "/v1/releases/{name}",
-            (request, response) -> {
-              daemon.removeRelease(name(request));
-              send(response, Map.of("removed", name(request)));
-            });
+    Warden warden = new Warden(daemon.audit(), this.routes);
+    routes.addFilter((_, request, response) -> answer(warden, request, response));
   }
 
-  /// What a request asks for: its path's name, its body, and where to tell of progress.
-  private record Job(String name, JsonNode body, Progress progress, Rollout.Audience audience) {
+  /// All that can be asked for, who may, and what is written down of it. What a role may is decided
+  /// here alone.
+  private List<Route> table() {
+    return Stream.of(
+            guestRoutes(),
+            rolloutRoutes(),
+            machineRoutes(),
+            osRoutes(),
+            containerRoutes(),
+            recordRoutes(),
+            releaseRoutes())
+        .flatMap(List::stream)
+        .toList();
+  }
+
+  private List<Route> guestRoutes() {
+    return List.of(
+        reading(GET, "/v1/guests", Role.VIEWER, sending(_ -> guests())),
+        changing(POST, "/v1/guests", Role.ADMIN, working(this::create)),
+        reading(GET, "/v1/guests/{name}", Role.VIEWER, sending(request -> guest(name(request)))),
+        changing(
+            DELETE,
+            "/v1/guests/{name}",
+            Role.ADMIN,
+            sending(request -> done("deleted", request, daemon.hyperplexor()::delete))),
+        changing(
+            POST,
+            "/v1/guests/{name}/resume",
+            Role.OPERATOR,
+            sending(request -> Views.guest(daemon.hyperplexor().resume(name(request))))),
+        changing(POST, "/v1/guests/{name}/adopt", Role.ADMIN, working(this::adopt)),
+        changing(POST, "/v1/guests/{name}/stop", Role.OPERATOR, working(this::stop)),
+        reading(POST, "/v1/guests/{name}/plan", Role.VIEWER, working(this::plan)),
+        changing(POST, "/v1/guests/{name}/replacements", Role.OPERATOR, working(this::replace)));
+  }
+
+  private List<Route> rolloutRoutes() {
+    return List.of(
+        changing(POST, "/v1/rollouts", Role.OPERATOR, working(this::rollOut)),
+        reading(
+            POST,
+            "/v1/rollouts/plan",
+            Role.VIEWER,
+            (request, response) -> send(response, planRollout(request))));
+  }
+
+  private List<Route> machineRoutes() {
+    return List.of(
+        reading(GET, "/v1/machines", Role.VIEWER, sending(_ -> machines())),
+        changing(POST, "/v1/machines", Role.ADMIN, working(this::createMachine)),
+        reading(
+            GET,
+            "/v1/machines/{name}",
+            Role.VIEWER,
+            sending(request -> daemon.machines().view(daemon.machines().get(name(request))))),
+        changing(
+            DELETE,
+            "/v1/machines/{name}",
+            Role.ADMIN,
+            sending(request -> done("deleted", request, daemon.machines()::delete))),
+        changing(
+            POST,
+            "/v1/machines/{name}/replacements",
+            Role.OPERATOR,
+            working(this::replaceMachine)));
+  }
+
+  private List<Route> osRoutes() {
+    return List.of(
+        reading(GET, "/v1/os", Role.VIEWER, sending(_ -> systems())),
+        changing(POST, "/v1/os", Role.ADMIN, working(this::createOs)),
+        reading(
+            GET,
+            "/v1/os/{name}",
+            Role.VIEWER,
+            sending(request -> os(daemon.systems().systems().get(name(request))))),
+        changing(
+            DELETE,
+            "/v1/os/{name}",
+            Role.ADMIN,
+            sending(request -> done("deleted", request, daemon.systems()::delete))),
+        changing(POST, "/v1/os/{name}/replacements", Role.OPERATOR, working(this::replaceOs)));
+  }
+
+  private List<Route> containerRoutes() {
+    return List.of(
+        reading(GET, "/v1/containers", Role.VIEWER, sending(_ -> containers())),
+        changing(POST, "/v1/containers", Role.ADMIN, working(this::runContainer)),
+        reading(
+            GET,
+            "/v1/containers/{name}",
+            Role.VIEWER,
+            sending(
+                request -> Views.container(daemon.systems().systems().container(name(request))))),
+        // What a container writes may be anybody's secret.
+        reading(
+            GET,
+            "/v1/containers/{name}/log",
+            Role.OPERATOR,
+            sending(request -> Map.of("log", daemon.systems().systems().log(name(request))))),
+        changing(POST, "/v1/containers/{name}/exec", Role.ADMIN, working(this::execute)),
+        changing(POST, "/v1/containers/{name}/stop", Role.OPERATOR, working(this::stopContainer)),
+        changing(
+            POST, "/v1/containers/{name}/relocations", Role.OPERATOR, working(this::relocate)));
+  }
+
+  private List<Route> recordRoutes() {
+    return List.of(
+        reading(GET, "/v1/history", Role.VIEWER, sending(this::history)),
+        reading(GET, "/v1/audit", Role.ADMIN, sending(this::audit)));
+  }
+
+  private List<Route> releaseRoutes() {
+    return List.of(
+        reading(GET, "/v1/releases", Role.VIEWER, sending(_ -> releases())),
+        changing(POST, "/v1/releases", Role.ADMIN, working(this::addRelease)),
+        reading(
+            GET, "/v1/releases/{name}", Role.VIEWER, sending(request -> release(name(request)))),
+        changing(
+            POST,
+            "/v1/releases/{name}/verify",
+            Role.ADMIN,
+            sending(request -> verified(name(request)))),
+        changing(
+            DELETE,
+            "/v1/releases/{name}",
+            Role.ADMIN,
+            sending(request -> done("removed", request, daemon::removeRelease))));
+  }
+
+  /// What a request asks for: who, its path's name, its body, and where to tell of progress.
+  private record Job(
+      Caller client, String name, JsonNode body, Progress progress, Rollout.Audience audience) {
+    Fields fields() {
+      return new Fields(body);
+    }
+
     String text(String field) {
-      String value = body.path(field).asString("");
-      if (value.isEmpty()) {
-        throw Problem.API_REQUEST.because("The request lacks '" + field + "'.");
-      }
-      return value;
+      return fields().text(field);
     }
 
     boolean flag(String field, boolean otherwise) {
-      JsonNode value = body.path(field);
-      if (!value.isMissingNode() && !value.isBoolean()) {
-        throw Problem.API_REQUEST.because("'" + field + "' is not true or false.");
-      }
-      return value.asBoolean(otherwise);
+      return fields().flag(field, otherwise);
+    }
+
+    int number(String field, int otherwise, int least, int most) {
+      return fields().number(field, otherwise, least, most);
     }
   }
 
@@ -294,9 +456,9 @@ final class Api implements AutoCloseable {
   }
 
   private Object adopt(Job job) {
-    int pid = job.body().path("pid").asInt(0);
-    if (pid < 2) {
-      throw Problem.API_REQUEST.because("'pid' is not the number of a process.");
+    int pid = job.number("pid", 0, 2, Integer.MAX_VALUE);
+    if (pid == 0) {
+      throw Problem.API_REQUEST.because("The request lacks 'pid'.");
     }
     Optional<Path> console =
         job.body().has("console") ? Optional.of(path(job.text("console"))) : Optional.empty();
@@ -314,22 +476,26 @@ final class Api implements AutoCloseable {
   }
 
   private Object stop(Job job) {
-    Duration patience = Duration.ofSeconds(job.body().path("patience_s").asInt(0));
+    Duration patience = Duration.ofSeconds(job.number("patience_s", 0, 0, MAX_PATIENCE_SECONDS));
     job.progress().step("stop", "asking the guest to power off");
     return Views.guest(daemon.hyperplexor().stop(job.name(), patience));
   }
 
   private Object plan(Job job) {
     Release to = daemon.machines().whereToRun(job.text("to"));
+    boolean rehearse = job.flag("rehearse", true);
     List<Check> checks =
-        daemon
-            .hyperplexor()
-            .plan(
-                job.name(),
-                to,
-                job.flag("rehearse", true),
-                job.flag("step_clock", false),
-                job.progress());
+        planned(
+            job.client(),
+            () ->
+                daemon
+                    .hyperplexor()
+                    .plan(
+                        job.name(),
+                        to,
+                        rehearse,
+                        job.flag("step_clock", false),
+                        job.progress()));
     return Map.of(
         "guest", job.name(),
         "to", to.name(),
@@ -338,10 +504,7 @@ final class Api implements AutoCloseable {
   }
 
   private Object replace(Job job) {
-    Duration maxBlackout = Duration.ofMillis(job.body().path("max_blackout_ms").asLong(1000));
-    if (maxBlackout.toMillis() < 1 || maxBlackout.toMillis() > 60_000) {
-      throw Problem.API_REQUEST.because("max_blackout_ms is not between 1 and 60000.");
-    }
+    Duration maxBlackout = Duration.ofMillis(job.number("max_blackout_ms", 1000, 1, 60_000));
     return Views.replacement(
         daemon.replace(
             job.name(),
@@ -356,6 +519,12 @@ final class Api implements AutoCloseable {
     return Views.rollout(
         daemon.rollOut(
             RolloutOrder.read(job.body(), daemon.machines()::whereToRun), job.audience()));
+  }
+
+  private Object planRollout(ServerRequest request) {
+    Rollout.Order order = RolloutOrder.read(body(request), daemon.machines()::whereToRun);
+    return Views.rollout(
+        planned(Warden.caller(request), () -> daemon.hyperplexor().planRollout(order)));
   }
 
   private Object history(ServerRequest request) {
@@ -416,11 +585,10 @@ final class Api implements AutoCloseable {
   }
 
   private Object createMachine(Job job) {
-    JsonNode body = job.body();
-    long mebibytes = body.path("memory_mib").asLong(MachineSettings.DEFAULT_MEMORY_BYTES >> 20);
-    if (mebibytes < 0 || mebibytes > Long.MAX_VALUE >> 20) {
-      throw Problem.API_REQUEST.because("'memory_mib' is out of range.");
-    }
+    long mebibytes =
+        job.fields()
+            .number(
+                "memory_mib", MachineSettings.DEFAULT_MEMORY_BYTES >> 20, 0, Long.MAX_VALUE >> 20);
     return daemon
         .machines()
         .view(
@@ -429,7 +597,7 @@ final class Api implements AutoCloseable {
                 .create(
                     job.text("name"),
                     job.text("release"),
-                    body.path("vcpus").asInt(1),
+                    job.number("vcpus", 1, 0, 1024),
                     mebibytes << 20,
                     job.progress()));
   }
@@ -467,18 +635,16 @@ final class Api implements AutoCloseable {
   }
 
   private Object createOs(Job job) {
-    JsonNode body = job.body();
-    long mebibytes = body.path("memory_mib").asLong(OsSettings.DEFAULT_MEMORY_BYTES >> 20);
-    if (mebibytes < 0 || mebibytes > Long.MAX_VALUE >> 20) {
-      throw Problem.API_REQUEST.because("'memory_mib' is out of range.");
-    }
+    long mebibytes =
+        job.fields()
+            .number("memory_mib", OsSettings.DEFAULT_MEMORY_BYTES >> 20, 0, Long.MAX_VALUE >> 20);
     return os(
         daemon
             .systems()
             .create(
                 job.text("name"),
                 job.text("release"),
-                body.path("vcpus").asInt(1),
+                job.number("vcpus", 1, 0, 1024),
                 mebibytes << 20,
                 job.progress()));
   }
@@ -488,7 +654,10 @@ final class Api implements AutoCloseable {
         daemon
             .systems()
             .replace(
-                job.name(), job.text("to"), job.body().path("parallel").asInt(2), job.progress());
+                job.name(),
+                job.text("to"),
+                job.number("parallel", 2, Integer.MIN_VALUE, Integer.MAX_VALUE),
+                job.progress());
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("old", job.name());
     json.put("old_retired", replaced.retired());
@@ -504,12 +673,12 @@ final class Api implements AutoCloseable {
   }
 
   private Object runContainer(Job job) {
-    JsonNode body = job.body();
     Optional<ContainerSpec.Network> network =
-        optional(body, "address")
+        job.fields()
+            .optional("address")
             .map(address ->
                 new ContainerSpec.Network(
-                    address, optional(body, "gateway"), optional(body, "bridge")));
+                    address, job.fields().optional("gateway"), job.fields().optional("bridge")));
     return Views.container(
         daemon
             .systems()
@@ -517,10 +686,6 @@ final class Api implements AutoCloseable {
                 new ContainerSpec(job.text("name"), path(job.text("bundle")), network),
                 job.text("os"),
                 job.progress()));
-  }
-
-  private static Optional<String> optional(JsonNode body, String field) {
-    return Optional.of(body.path(field).asString("")).filter(text -> !text.isEmpty());
   }
 
   private Object execute(Job job) {
@@ -531,10 +696,7 @@ final class Api implements AutoCloseable {
   }
 
   private Object stopContainer(Job job) {
-    int seconds = job.body().path("patience_s").asInt(10);
-    if (seconds < 0 || seconds > 3600) {
-      throw Problem.API_REQUEST.because("'patience_s' is not between 0 and 3600.");
-    }
+    int seconds = job.number("patience_s", 10, 0, MAX_PATIENCE_SECONDS);
     job.progress().step("stop", "asking " + job.name() + " to end");
     daemon.systems().stop(job.name(), Duration.ofSeconds(seconds));
     return Map.of("stopped", job.name());
@@ -592,15 +754,17 @@ final class Api implements AutoCloseable {
   }
 
   private static String name(ServerRequest request) {
-    return request.path().pathParameters().get("name");
+    return Warden.match(request).name();
   }
 
-  private static JsonNode body(ServerRequest request) {
+  private JsonNode body(ServerRequest request) {
     if (!request.content().hasEntity()) {
       throw Problem.API_REQUEST.because("The request has no body.");
     }
     try {
-      JsonNode body = JSON.readTree(request.content().as(byte[].class));
+      byte[] bytes = request.content().as(byte[].class);
+      gateway().asked(Warden.caller(request).connection());
+      JsonNode body = REQUESTS.readTree(bytes);
       if (body != null && body.isObject()) {
         return body;
       }
@@ -615,24 +779,61 @@ final class Api implements AutoCloseable {
     response.send(JSON.writeValueAsBytes(json));
   }
 
-  private static void problem(
-      ServerRequest request, ServerResponse response, HyperFreshException e) {
-    Warden.failed(request, e);
+  private void problem(ServerRequest request, ServerResponse response, HyperFreshException e) {
     response.status(e.problem().httpStatus());
+    if (e.problem() == Problem.API_METHOD) {
+      response.header("Allow", routes.allowed(request.prologue().uriPath().rawPath()));
+    }
     response.header("Content-Type", "application/problem+json");
     response.send(JSON.writeValueAsBytes(Views.problem(e)));
-    closeIfAsked(request);
   }
 
-  private static HyperFreshException internal(RuntimeException e) {
-    LOG.error("a request failed", e);
-    return Problem.INTERNAL.because(String.valueOf(e.getMessage()), e);
+  /// What went wrong, in the catalogue's words.
+  ///
+  /// @throws CloseConnectionException when it is that the client has gone
+  static HyperFreshException known(RuntimeException e) {
+    return switch (e) {
+      case HyperFreshException known -> known;
+      case HttpException refused ->
+          Problem.API_REQUEST.because(String.valueOf(refused.getMessage()), refused);
+      case RequestException refused ->
+          Problem.API_REQUEST.because(String.valueOf(refused.getMessage()), refused);
+      case CloseConnectionException gone -> throw gone;
+      case UncheckedIOException gone -> throw gone(gone);
+      case SocketWriterException gone -> throw gone(gone);
+      case DataReader.InsufficientDataAvailableException gone -> throw gone(gone);
+      default -> {
+        LOG.error("a request failed", e);
+        yield Problem.INTERNAL.because(String.valueOf(e.getMessage()), e);
+      }
+    };
+  }
+
+  private static CloseConnectionException gone(RuntimeException e) {
+    return new CloseConnectionException("the client has gone", e);
+  }
+
+  /// Answers with what `what` gives, which reads no body.
+  Handler sending(Function<ServerRequest, Object> what) {
+    return (request, response) -> {
+      gateway().asked(Warden.caller(request).connection());
+      send(response, what.apply(request));
+    };
+  }
+
+  private static Object done(String word, ServerRequest request, Consumer<String> deed) {
+    deed.accept(name(request));
+    return Map.of(word, name(request));
+  }
+
+  /// Answers with what `job` says, as it comes.
+  private Handler working(Function<Job, Object> job) {
+    return (request, response) -> work(request, response, job);
   }
 
   /// Runs `job` and streams what it says. The body is read before the answer begins.
-  private static void work(
-      ServerRequest request, ServerResponse response, Function<Job, Object> job) {
-    String name = request.path().pathParameters().first("name").orElse("");
+  private void work(ServerRequest request, ServerResponse response, Function<Job, Object> job) {
+    String name = name(request);
     JsonNode body = body(request);
     response.header("Content-Type", "application/x-ndjson");
     try (OutputStream out = response.outputStream()) {
@@ -644,13 +845,11 @@ final class Api implements AutoCloseable {
           (guest, state, text) ->
               line(out, Map.of("progress", Map.of("guest", guest, "state", state, "text", text)));
       try {
-        Object result = job.apply(new Job(name, body, progress, audience));
+        Object result = job.apply(new Job(Warden.caller(request), name, body, progress, audience));
         Warden.made(request, result);
         var _ = line(out, Map.of("result", result));
-      } catch (HyperFreshException e) {
-        failed(request, out, e);
       } catch (RuntimeException e) {
-        failed(request, out, internal(e));
+        failed(request, out, known(e));
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -678,7 +877,7 @@ final class Api implements AutoCloseable {
       out.write(bytes);
       out.flush();
       return true;
-    } catch (IOException | UncheckedIOException e) {
+    } catch (IOException | UncheckedIOException | SocketWriterException e) {
       LOG.debug("the client has gone", e);
       return false;
     }

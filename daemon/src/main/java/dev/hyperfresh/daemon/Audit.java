@@ -46,8 +46,14 @@ final class Audit implements AutoCloseable {
       String outcome,
       String detail) {
     boolean refused() {
-      return outcome.equals(Problem.API_ROLE.code());
+      return isRefusal(outcome);
     }
+  }
+
+  /// Whether an outcome is that of a request that reached no handler because of who sent it or how
+  /// its path was spelled.
+  static boolean isRefusal(String outcome) {
+    return outcome.equals(Problem.API_ROLE.code()) || outcome.equals(Problem.API_PATH.code());
   }
 
   private final Connection connection;

@@ -13,7 +13,8 @@ import java.util.Optional;
 /// it puts before the first byte of the client's; the server's socket is for the daemon alone.
 ///
 /// @param role empty when the user has none
-record Caller(int pid, int uid, Optional<Role> role) {
+/// @param connection its number, as [Gateway] counts them
+record Caller(int pid, int uid, Optional<Role> role, long connection) {
   private static final byte[] SIGNATURE = {
     0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a
   };
@@ -27,14 +28,18 @@ record Caller(int pid, int uid, Optional<Role> role) {
   /// The first type that the protocol leaves to its users.
   static final int TLV_TYPE = 0xe0;
 
-  static Caller of(Credentials peer, List<Integer> groups, Roles roles) {
-    return new Caller(peer.pid(), peer.uid(), roles.of(peer.uid(), peer.gid(), groups));
+  static Caller of(Credentials peer, List<Integer> groups, Roles roles, long connection) {
+    return new Caller(peer.pid(), peer.uid(), roles.of(peer.uid(), peer.gid(), groups), connection);
   }
 
   byte[] header() {
     byte[] value =
-        "%d %s %s"
-            .formatted(pid, Integer.toUnsignedString(uid), role.map(Role::label).orElse("none"))
+        "%d %s %s %d"
+            .formatted(
+                pid,
+                Integer.toUnsignedString(uid),
+                role.map(Role::label).orElse("none"),
+                connection)
             .getBytes(StandardCharsets.US_ASCII);
     ByteBuffer header =
         ByteBuffer.allocate(SIGNATURE.length + 4 + ADDRESS_BYTES + 3 + value.length);
@@ -51,7 +56,8 @@ record Caller(int pid, int uid, Optional<Role> role) {
     return new Caller(
         Integer.parseInt(words.get(0)),
         Integer.parseUnsignedInt(words.get(1)),
-        Role.labelled(words.get(2)));
+        Role.labelled(words.get(2)),
+        Long.parseLong(words.get(3)));
   }
 
   boolean may(Role needed) {

@@ -484,6 +484,7 @@ public final class Daemon implements AutoCloseable {
       return;
     }
     upgrades.ifPresent(UpgradeServer::close);
+    hyperplexor.endPlans();
     api.close();
     logs.ifPresent(LogTrimmer::close);
     try {

@@ -8,11 +8,14 @@ import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -22,14 +25,26 @@ import org.slf4j.LoggerFactory;
 ///
 /// Descriptors that a client sends along are dropped by the kernel, since bytes are read as of a
 /// file. Each connection has two threads, so their number is bounded for each user and in all; root
-/// and the daemon's own user always get one more.
+/// and the daemon's own user always get one more. A client that is slow to ask or to read loses its
+/// connection, so that none holds its threads for ever.
 final class Gateway implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Gateway.class);
   private static final int MOST = 512;
   private static final int MOST_OF_A_USER = 128;
   private static final int MOST_OF_A_STRANGER = 8;
   private static final int CHUNK_BYTES = 16 << 10;
+  private static final Duration FOR_EVER = Duration.ofSeconds(Long.MAX_VALUE);
   private static final long RETRY_NANOS = 10_000_000;
+
+  /// How long a client may take.
+  ///
+  /// @param asking from its connection, or its last answer, to the end of its next request; up to
+  ///   twice as long when a request was answered before
+  /// @param reading until it has taken something of an answer for which there is no more room
+  record Patience(Duration asking, Duration reading) {
+    /// More than any client needs that works.
+    static final Patience ORDINARY = new Patience(Duration.ofSeconds(30), Duration.ofSeconds(10));
+  }
 
   /// How long a client may take to read the last of its answer.
   private static final long CARRY_NANOS = 500_000_000;
@@ -39,33 +54,42 @@ final class Gateway implements AutoCloseable {
   private final UnixSocket listener;
   private final Path server;
   private final Roles roles;
+  private final Patience patience;
+  private final AtomicLong lastNumber = new AtomicLong();
   private final Map<Integer, Integer> connectionsOf = new ConcurrentHashMap<>();
   private final AtomicInteger connections = new AtomicInteger();
-  private final Set<Connection> open = ConcurrentHashMap.newKeySet();
+
+  /// By their numbers.
+  private final Map<Long, Connection> open = new ConcurrentHashMap<>();
+
   private final Thread thread;
   private volatile boolean closing;
 
-  private Gateway(UnixSocket listener, Path server, Roles roles) {
+  private Gateway(UnixSocket listener, Path server, Roles roles, Patience patience) {
+    this.patience = patience;
     this.listener = listener;
     this.server = server;
     this.roles = roles;
     this.thread = Thread.ofPlatform().name("hf-api").daemon().unstarted(this::accept);
   }
 
-  /// Listens on `socket` for the web server that listens on `server`.
+  /// Listens on `socket` for the web server that listens on `server`; clients wait until [#start].
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
-  static Gateway open(Path socket, Path server, Roles roles) {
+  static Gateway open(Path socket, Path server, Roles roles, Patience patience) {
     try {
       Files.deleteIfExists(socket);
       // Who may connect is not who may ask: that is decided by who they are.
-      Gateway gateway =
-          new Gateway(UnixSocket.listen(socket, roles.nameOthers() ? 0666 : 0600), server, roles);
-      gateway.thread.start();
-      return gateway;
+      return new Gateway(
+          UnixSocket.listen(socket, roles.nameOthers() ? 0666 : 0600), server, roles, patience);
     } catch (IOException | LinuxException e) {
       throw Problem.DAEMON_STATE.because(socket + ": " + e.getMessage(), e);
     }
+  }
+
+  /// Accepts clients from now on.
+  void start() {
+    thread.start();
   }
 
   private void accept() {
@@ -84,7 +108,8 @@ final class Gateway implements AutoCloseable {
 
   private void admit(UnixSocket client) {
     try {
-      Caller caller = Caller.of(client.peer(), client.peerGroups(), roles);
+      Caller caller =
+          Caller.of(client.peer(), client.peerGroups(), roles, lastNumber.incrementAndGet());
       if (!enter(caller)) {
         client.close();
         return;
@@ -99,13 +124,14 @@ final class Gateway implements AutoCloseable {
   private void begin(Caller caller, UnixSocket client) {
     UnixSocket inner;
     try {
+      client.sendTimeout(patience.reading());
       inner = UnixSocket.connect(server);
     } catch (LinuxException e) {
       leave(caller);
       throw e;
     }
     Connection connection = new Connection(caller, client, inner);
-    open.add(connection);
+    open.put(caller.connection(), connection);
     connection.start();
   }
 
@@ -132,6 +158,11 @@ final class Gateway implements AutoCloseable {
     private final UnixSocket client;
     private final UnixSocket inner;
     private final AtomicInteger ended = new AtomicInteger();
+    private final Set<Runnable> watches = new HashSet<>();
+    private boolean gone;
+
+    /// Since when a request is awaited, by the system's clock; 0 while one is served.
+    private volatile long askedSince = System.nanoTime();
 
     Connection(Caller caller, UnixSocket client, UnixSocket inner) {
       this.caller = caller;
@@ -154,17 +185,66 @@ final class Gateway implements AutoCloseable {
         if (ended.incrementAndGet() == 2) {
           client.close();
           inner.close();
-          open.remove(this);
+          open.remove(caller.connection());
+          gone();
           leave(caller);
         }
       }
     }
 
-    /// A client that sends no more still waits for the answer.
+    /// A client that sends no more still waits for the answer, unless it receives no more either.
     private void requests() {
       inner.send(caller.header());
-      copy(client, inner);
+      byte[] chunk = new byte[CHUNK_BYTES];
+      for (int got = ask(chunk); got >= 0; got = ask(chunk)) {
+        inner.send(got == chunk.length ? chunk : Arrays.copyOf(chunk, got));
+      }
       inner.shutdownOutput();
+      client.fd().awaitHangUp(FOR_EVER);
+      gone();
+    }
+
+    /// The next bytes of a request.
+    ///
+    /// @return their number, or -1 when none come any more
+    private int ask(byte[] chunk) {
+      Duration left = left();
+      while (!client.fd().pollReadable(left)) {
+        left = left();
+      }
+      return client.fd().read(chunk, 0, chunk.length);
+    }
+
+    private Duration left() {
+      long since = askedSince;
+      if (since == 0) {
+        return patience.asking();
+      }
+      Duration left = patience.asking().minusNanos(System.nanoTime() - since);
+      if (!left.isPositive()) {
+        throw new IllegalStateException("the client takes too long for its request");
+      }
+      return left;
+    }
+
+    /// Whoever watches hears of it once.
+    private synchronized void gone() {
+      gone = true;
+      watches.forEach(Runnable::run);
+      watches.clear();
+    }
+
+    private synchronized Watch watch(Runnable left) {
+      if (gone) {
+        left.run();
+      } else {
+        watches.add(left);
+      }
+      return () -> unwatch(left);
+    }
+
+    private synchronized void unwatch(Runnable left) {
+      watches.remove(left);
     }
 
     private void answers() {
@@ -201,6 +281,39 @@ final class Gateway implements AutoCloseable {
     }
   }
 
+  /// One look-out for a client's end.
+  interface Watch extends AutoCloseable {
+    /// What was to be called is not called any more when this returns.
+    @Override
+    void close();
+  }
+
+  /// Calls `left`, once, when the client of a connection has gone. It must not block.
+  Watch watch(long connection, Runnable left) {
+    Connection found = open.get(connection);
+    if (found == null) {
+      left.run();
+      return () -> {};
+    }
+    return found.watch(left);
+  }
+
+  /// The request of a connection has come to its end, and is served from now on.
+  void asked(long connection) {
+    Connection found = open.get(connection);
+    if (found != null) {
+      found.askedSince = 0;
+    }
+  }
+
+  /// A connection has been answered, and its client may ask again.
+  void answered(long connection) {
+    Connection found = open.get(connection);
+    if (found != null) {
+      found.askedSince = System.nanoTime() | 1;
+    }
+  }
+
   /// Takes no new clients. Those that are connected are served on until [#close].
   void refuse() {
     closing = true;
@@ -217,11 +330,11 @@ final class Gateway implements AutoCloseable {
   /// [#refuse] first.
   @Override
   public void close() {
-    open.forEach(Connection::endAfterAnswers);
+    open.values().forEach(Connection::endAfterAnswers);
     long deadline = System.nanoTime() + CARRY_NANOS;
     while (!open.isEmpty() && System.nanoTime() < deadline) {
       LockSupport.parkNanos(LOOK_NANOS);
     }
-    open.forEach(Connection::end);
+    open.values().forEach(Connection::end);
   }
 }

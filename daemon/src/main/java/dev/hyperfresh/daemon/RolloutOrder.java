@@ -17,44 +17,50 @@ final class RolloutOrder {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#API_REQUEST],
   ///   [Problem#RELEASE_UNKNOWN]
   static Rollout.Order read(JsonNode body, Function<String, Release> releases) {
+    Fields fields = new Fields(body);
     List<String> names = body.path("guests").valueStream().map(n -> n.asString("")).toList();
-    boolean all = body.path("all").asBoolean(false);
+    boolean all = fields.flag("all", false);
     if (all != names.isEmpty()) {
       throw Problem.API_REQUEST.because("The request needs either 'guests' or 'all'.");
     }
     return new Rollout.Order(
         names,
         releases.apply(to(body)),
-        text(body, "from").map(from -> releases.apply(from).name()),
-        body.path("parallel").asInt(1),
-        body.path("canary").asInt(0),
-        Duration.ofMillis(body.path("soak_ms").asLong(0)),
-        Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)),
-        body.path("rehearse").asBoolean(true),
-        body.path("step_clock").asBoolean(false));
+        fields.optional("from").map(from -> releases.apply(from).name()),
+        number(fields, "parallel", 1),
+        number(fields, "canary", 0),
+        millis(fields, "soak_ms", 0),
+        millis(fields, "max_blackout_ms", 1000),
+        fields.flag("rehearse", true),
+        fields.flag("step_clock", false));
   }
 
   /// The order for the guests of a machine, to another one; `parallel` and so on are those of the
   /// request.
   static Rollout.Order of(JsonNode body, MachineRoom.Target target) {
+    Fields fields = new Fields(body);
     return new Rollout.Order(
         target.guests(),
         target.machine(),
         Optional.empty(),
-        body.path("parallel").asInt(1),
-        body.path("canary").asInt(0),
-        Duration.ofMillis(body.path("soak_ms").asLong(0)),
-        Duration.ofMillis(body.path("max_blackout_ms").asLong(1000)),
-        body.path("rehearse").asBoolean(true),
-        body.path("step_clock").asBoolean(false));
+        number(fields, "parallel", 1),
+        number(fields, "canary", 0),
+        millis(fields, "soak_ms", 0),
+        millis(fields, "max_blackout_ms", 1000),
+        fields.flag("rehearse", true),
+        fields.flag("step_clock", false));
   }
 
   static String to(JsonNode body) {
-    return text(body, "to")
-        .orElseThrow(() -> Problem.API_REQUEST.because("The request lacks 'to'."));
+    return new Fields(body).text("to");
   }
 
-  private static Optional<String> text(JsonNode body, String field) {
-    return Optional.of(body.path(field).asString("")).filter(value -> !value.isEmpty());
+  /// [Rollout.Order] says what is out of range, and tells of all that is.
+  private static int number(Fields fields, String field, int otherwise) {
+    return fields.number(field, otherwise, Integer.MIN_VALUE, Integer.MAX_VALUE);
+  }
+
+  private static Duration millis(Fields fields, String field, long otherwise) {
+    return Duration.ofMillis(fields.number(field, otherwise, Long.MIN_VALUE, Long.MAX_VALUE));
   }
 }

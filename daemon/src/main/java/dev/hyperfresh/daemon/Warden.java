@@ -2,48 +2,44 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import io.helidon.http.HttpPrologue;
 import io.helidon.webserver.ProxyProtocolV2Data;
-import io.helidon.webserver.http.FilterChain;
-import io.helidon.webserver.http.RoutingRequest;
 import io.helidon.webserver.http.ServerRequest;
+import io.helidon.webserver.http.ServerResponse;
 import java.time.Instant;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Stands before every route: lets a request through when its sender's role allows it, and writes
-/// into the audit what changed something or was refused.
+/// Stands before every route: finds the one that is asked for, lets the request through to it when
+/// its sender's role allows it, and writes into the audit what changed something or was refused.
 final class Warden {
   private static final Logger LOG = LoggerFactory.getLogger(Warden.class);
   private static final int MOST_NAMES = 1024;
 
   /// The number that no user has.
-  private static final Caller NOBODY = new Caller(0, -1, Optional.empty());
+  private static final Caller NOBODY = new Caller(0, -1, Optional.empty(), 0);
 
-  private static final Pattern NAMED = Pattern.compile("/v1/[a-z]+/([^/]+)(/.*)?");
   private static final String OK = "ok";
 
   private final Audit audit;
+  private final Routes routes;
   private final Map<Integer, String> names = new ConcurrentHashMap<>();
 
-  Warden(Audit audit) {
+  Warden(Audit audit, Routes routes) {
     this.audit = audit;
+    this.routes = routes;
   }
 
   /// How a request ended. Its route may have begun to answer by then, so it is noted where it
   /// happens.
   private static final class Note {
-    private volatile String object;
+    private volatile String object = "";
+    private volatile boolean audited;
     private volatile String outcome = OK;
     private volatile String detail = "";
-
-    Note(String object) {
-      this.object = object;
-    }
   }
 
   /// The request ended with `problem`.
@@ -64,35 +60,65 @@ final class Warden {
     }
   }
 
-  void filter(FilterChain chain, RoutingRequest request) {
+  /// Has the route answer that `caller` asks for.
+  ///
+  /// @throws HyperFreshException [Problem#API_PATH], [Problem#API_UNKNOWN], [Problem#API_METHOD],
+  ///   [Problem#API_ROLE] before any handler was reached; and what the handler throws
+  void pass(Caller caller, ServerRequest request, ServerResponse response) {
     long start = System.nanoTime();
     Instant at = Instant.now();
     String method = request.prologue().method().text();
-    String path = request.prologue().uriPath().rawPath();
-    Caller caller = caller(request);
-    Matcher named = NAMED.matcher(path);
-    Note note = new Note(named.matches() ? named.group(1) : "");
+    String path = sentPath(request.prologue());
+    Note note = new Note();
     request.context().register(note);
-    request.context().register(caller);
-    Role needed = Role.needed(method, path);
     try {
-      require(caller, needed);
-      chain.proceed();
-    } catch (HyperFreshException e) {
-      failed(request, e);
-      throw e;
+      Routes.Match match = find(caller, method, path);
+      note.object = match.name();
+      note.audited = match.route().audited();
+      require(caller, match.route().role());
+      request.context().register(match);
+      answer(match.route(), request, response);
+    } catch (RuntimeException e) {
+      HyperFreshException known = Api.known(e);
+      failed(request, known);
+      throw known;
     } finally {
-      if (note.outcome.equals(Problem.API_ROLE.code()) || Role.changes(method, path)) {
+      if (note.audited || Audit.isRefusal(note.outcome)) {
         write(caller, note, at, (System.nanoTime() - start) / 1e6, method + " " + path);
       }
     }
   }
 
-  /// For a route that must not depend on how its path was spelled.
-  ///
-  /// @throws HyperFreshException [Problem#API_ROLE]
-  void require(ServerRequest request, Role needed) {
-    require(request.context().get(Caller.class).orElse(NOBODY), needed);
+  private static void answer(Route route, ServerRequest request, ServerResponse response) {
+    try {
+      route.handler().handle(request, response);
+    } catch (RuntimeException e) {
+      throw e;
+    } catch (Exception e) {
+      throw new IllegalStateException("no handler throws this", e);
+    }
+  }
+
+  /// What stands before the query, as it was sent.
+  private static String sentPath(HttpPrologue prologue) {
+    String path = prologue.uriPath().rawPath();
+    return prologue.fragment().hasValue() ? path + "#" + prologue.fragment().rawValue() : path;
+  }
+
+  /// The route that is asked for. Whoever has no role is not told which there are.
+  private Routes.Match find(Caller caller, String method, String path) {
+    Routes.requireCanonical(path);
+    try {
+      return routes.find(method, path);
+    } catch (HyperFreshException none) {
+      require(caller, Role.VIEWER);
+      throw none;
+    }
+  }
+
+  /// The route that answers `request`.
+  static Routes.Match match(ServerRequest request) {
+    return request.context().get(Routes.Match.class).orElseThrow();
   }
 
   private void require(Caller caller, Role needed) {
@@ -114,8 +140,8 @@ final class Warden {
             + ".");
   }
 
-  /// Without the gateway's word the sender is nobody.
-  private static Caller caller(ServerRequest request) {
+  /// Who sent `request`: without the gateway's word, nobody.
+  static Caller caller(ServerRequest request) {
     return request
         .proxyProtocolData()
         .filter(ProxyProtocolV2Data.class::isInstance)

@@ -124,6 +124,25 @@ class AccessTest {
   }
 
   @ParameterizedTest
+  @CsvSource({
+    "GET,/v1/containers/x/%6cog",
+    "GET,/v1//containers/x/log",
+    "GET,/v1/./containers/x/log",
+    "GET,/v1/containers/x/log;a=b",
+    "GET,/v1/containers;a=b/x/log",
+    "DELETE,/v1/guests/./plan",
+    "DELETE,/v1/guests/;/plan"
+  })
+  void whatIsSpelledOtherwiseIsRefusedWhole(String method, String path) throws Exception {
+    String answer = as(VIEWER, VIEWER, CLIENT, request(method, path));
+
+    assertThat(answer).startsWith("HTTP/1.1 400 ").contains("HF-API-003");
+    List<JsonNode> actions =
+        root.get("/v1/audit?limit=9").json().path("actions").valueStream().toList();
+    assertThat(find(actions, method + " " + path).path("uid").asInt()).isEqualTo(VIEWER);
+  }
+
+  @ParameterizedTest
   @ValueSource(
       strings = {
         "/v1/%61udit",
@@ -163,7 +182,7 @@ class AccessTest {
   @Test
   void aClientCannotSayWhoItIs() throws Exception {
     StringBuilder forged = new StringBuilder();
-    for (byte b : new Caller(1, 0, java.util.Optional.of(Role.ADMIN)).header()) {
+    for (byte b : new Caller(1, 0, java.util.Optional.of(Role.ADMIN), 0).header()) {
       forged.append("\\x%02x".formatted(b));
     }
     for (String header : List.of(forged.toString(), "PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n")) {
@@ -195,6 +214,16 @@ class AccessTest {
     assertThat(answers).isBetween(1, 8);
     assertThat(root.get("/v1/guests").status()).isEqualTo(200);
     assertThat(as(VIEWER, VIEWER, CLIENT, request("GET", "/v1/guests"))).contains(" 200 ");
+  }
+
+  @Test
+  void aUserHolds128Connections() throws Exception {
+    String request = "GET /v1/guests HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    int answers = Integer.parseInt(as(VIEWER, VIEWER, CROWD, request, "140"));
+
+    assertThat(answers).isBetween(100, 128);
+    assertThat(root.get("/v1/guests").status()).isEqualTo(200);
   }
 
   @Test

@@ -10,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -117,5 +118,68 @@ class ApiLimitsTest {
 
     assertThat(answer.status()).isIn(0, 400, 413);
     assertThat(api.get("/v1/guests").status()).isEqualTo(200);
+  }
+
+  @Test
+  void aBodyOf128KiBIsReadAndALongerOneIsNot() throws Exception {
+    String start = "{\"document\": \"";
+    String end = "\", \"base\": \"/\"}";
+    int fill = (128 << 10) - start.length() - end.length();
+
+    assertThat(api.post("/v1/guests", start + "#".repeat(fill) + end).lastLine().toString())
+        .contains("HF-SPEC-001");
+    assertThat(api.post("/v1/guests", start + "#".repeat(fill + 1) + end).status())
+        .isNotEqualTo(200);
+  }
+
+  @Test
+  void aFirstLineOf2KiBIsReadAndALongerOneIsNot() throws Exception {
+    String path = "/v1/guests?a=";
+    int fill = 2048 - "GET  HTTP/1.1".length() - path.length();
+
+    assertThat(api.get(path + "x".repeat(fill - 2)).status()).isEqualTo(200);
+    assertThat(api.get(path + "x".repeat(fill + 2)).status()).isEqualTo(400);
+    assertThat(api.get("/v1/guests").status()).isEqualTo(200);
+  }
+
+  @Test
+  void headersOf8KiBAreReadAndLongerOnesAreNot() throws Exception {
+    String head = RawHttp.head("GET", "/v1/guests");
+
+    assertThat(api.send(head + "X-Fill: " + "x".repeat(8000) + "\r\n\r\n").status()).isEqualTo(200);
+    for (String more : List.of("X-Fill: " + "x".repeat(8300) + "\r\n", "A: b\r\n".repeat(1500))) {
+      RawHttp.Answer answer = api.send(head + more + "\r\n");
+      assertThat(answer.status()).isEqualTo(400);
+      assertThat(answer.json().path("code").asString()).isEqualTo(Problem.API_REQUEST.code());
+    }
+    assertThat(api.get("/v1/guests").status()).isEqualTo(200);
+  }
+
+  /// What fits into the bytes and would grow in memory, or be read in two ways.
+  @Test
+  void aBodyThatIsMoreThanAFlatObjectIsRefused() throws Exception {
+    for (String body :
+        List.of(
+            "{\"a\":".repeat(9) + "1" + "}".repeat(9),
+            "{\"a\":[" + "1,".repeat(5000) + "1]}",
+            "{\"" + "a".repeat(100) + "\": 1}",
+            "{\"a\": " + "1".repeat(100) + "}",
+            "{\"to\": \"a\", \"to\": \"b\"}")) {
+      RawHttp.Answer answer = api.post("/v1/guests/nobody/stop", body);
+      assertThat(answer.status()).as(body.substring(0, 20)).isEqualTo(400);
+      assertThat(answer.json().path("code").asString()).isEqualTo(Problem.API_REQUEST.code());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"-1", "3601", "99999999999", "1e99", "1.5", "true", "\"10\"", "[]", "{}", "null"})
+  void aNumberOutOfRangeIsRefused(String number) throws Exception {
+    for (String path : List.of("/v1/guests/nobody/stop", "/v1/containers/nobody/stop")) {
+      RawHttp.Answer answer = api.post(path, "{\"patience_s\": " + number + "}");
+      assertThat(answer.lastLine().path("problem").path("code").asString())
+          .as(answer.body())
+          .isEqualTo(Problem.API_REQUEST.code());
+    }
   }
 }

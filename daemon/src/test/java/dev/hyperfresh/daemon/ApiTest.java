@@ -101,16 +101,16 @@ class ApiTest {
     "DELETE,/v1/releases/none,HF-RELEASE-001",
     "GET,/v1/machines/none,HF-MACHINE-002",
     "DELETE,/v1/machines/none,HF-MACHINE-002",
-    "DELETE,/v1/machines,HF-API-001",
+    "DELETE,/v1/machines,HF-API-005",
     "GET,/v1/history?limit=many,HF-API-001",
-    "GET,/,HF-API-001",
-    "GET,/v1,HF-API-001",
-    "GET,/v2/guests,HF-API-001",
-    "GET,/v1/guests/a/b,HF-API-001",
-    "PUT,/v1/guests,HF-API-001",
-    "PATCH,/v1/guests/nobody,HF-API-001",
-    "DELETE,/v1/guests,HF-API-001",
-    "POST,/v1/history,HF-API-001"
+    "GET,/,HF-API-004",
+    "GET,/v1,HF-API-004",
+    "GET,/v2/guests,HF-API-004",
+    "GET,/v1/guests/a/b,HF-API-004",
+    "PUT,/v1/guests,HF-API-005",
+    "PATCH,/v1/guests/nobody,HF-API-005",
+    "DELETE,/v1/guests,HF-API-005",
+    "POST,/v1/history,HF-API-005"
   })
   void aRequestThatCannotBeServedIsAProblem(String method, String path, String code)
       throws Exception {
@@ -177,7 +177,7 @@ class ApiTest {
           List.of(api.get("/v1/" + kind + "/" + name), api.delete("/v1/" + kind + "/" + name))) {
         assertThat(answer.status()).isIn(400, 404);
         assertThat(answer.json().path("code").asString())
-            .isIn("HF-API-001", "HF-GUEST-002", "HF-RELEASE-001", "HF-MACHINE-002");
+            .isIn("HF-API-003", "HF-GUEST-002", "HF-RELEASE-001", "HF-MACHINE-002");
       }
     }
     assertThat(tree()).isEqualTo(before);

@@ -16,7 +16,12 @@ import tools.jackson.databind.JsonNode;
 
 /// HTTP written by hand on the daemon's socket, so that a test can also say what no client library
 /// would. One connection a request.
-record RawHttp(Path socket) {
+///
+/// @param greeting what goes before each request
+record RawHttp(Path socket, byte[] greeting) {
+  RawHttp(Path socket) {
+    this(socket, new byte[0]);
+  }
 
   /// What came back; header names in lower case.
   record Answer(int status, Map<String, String> headers, String body) {
@@ -63,6 +68,7 @@ record RawHttp(Path socket) {
       channel.connect(UnixDomainSocketAddress.of(socket));
       ByteBuffer bytes = ByteBuffer.wrap(request.getBytes(StandardCharsets.UTF_8));
       try {
+        channel.write(ByteBuffer.wrap(greeting));
         while (bytes.hasRemaining()) {
           channel.write(bytes);
         }

@@ -28,6 +28,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
@@ -237,6 +238,41 @@ class PreflightTest {
     assertThat(Duration.ofNanos(System.nanoTime() - begin)).isLessThan(Duration.ofSeconds(25));
     untouched();
     neverPaused();
+  }
+
+  @Test
+  void aDryRunThatHangsEndsAtOnceWhenItsGuestIsStopped() throws Exception {
+    QemuRelease deaf = releases.script("qemu-96.0.0", newer, HANGS);
+    CompletableFuture<List<Check>> dryRun = new CompletableFuture<>();
+    Thread client =
+        Thread.ofPlatform()
+            .start(() -> {
+              try {
+                dryRun.complete(plan(deaf));
+              } catch (HyperFreshException e) {
+                dryRun.completeExceptionally(e);
+              }
+            });
+    Workshop.await(
+        "twin and target",
+        Duration.ofSeconds(30),
+        () -> workspace.processes(GUEST + "-rehearsal").size() == 2);
+
+    long begin = System.nanoTime();
+    hyperplexor.stop(GUEST, Duration.ZERO);
+    Duration stopped = Duration.ofNanos(System.nanoTime() - begin);
+    join(client);
+    Duration ended = Duration.ofNanos(System.nanoTime() - begin);
+
+    Workshop.say("stop " + stopped.toMillis() + " ms, dry run over " + ended.toMillis() + " ms");
+    assertThat(stopped).isLessThan(Duration.ofSeconds(5));
+    assertThat(ended).isLessThan(Duration.ofSeconds(5));
+    assertThat(workspace.processes(GUEST + "-rehearsal")).isEmpty();
+    assertThatThrownBy(dryRun::join)
+        .cause()
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> assertThat(e.problem()).isEqualTo(Problem.PLAN_GIVEN_UP));
   }
 
   @Test

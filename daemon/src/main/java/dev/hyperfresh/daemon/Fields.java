@@ -1,0 +1,49 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hypervisor.Problem;
+import java.util.Optional;
+import tools.jackson.databind.JsonNode;
+
+/// The fields of a request's body. One that is there and not what it should be is a fault, and
+/// never taken for one that is missing.
+record Fields(JsonNode body) {
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#API_REQUEST] when there is none
+  String text(String field) {
+    return optional(field)
+        .orElseThrow(() -> Problem.API_REQUEST.because("The request lacks '" + field + "'."));
+  }
+
+  /// A text, unless it is missing or empty.
+  Optional<String> optional(String field) {
+    JsonNode value = body.path(field);
+    if (!value.isMissingNode() && !value.isNull() && !value.isString()) {
+      throw Problem.API_REQUEST.because("'" + field + "' is not a text.");
+    }
+    return Optional.of(value.asString("")).filter(text -> !text.isEmpty());
+  }
+
+  boolean flag(String field, boolean otherwise) {
+    JsonNode value = body.path(field);
+    if (!value.isMissingNode() && !value.isBoolean()) {
+      throw Problem.API_REQUEST.because("'" + field + "' is not true or false.");
+    }
+    return value.asBoolean(otherwise);
+  }
+
+  int number(String field, int otherwise, int least, int most) {
+    return (int) number(field, (long) otherwise, least, most);
+  }
+
+  long number(String field, long otherwise, long least, long most) {
+    JsonNode value = body.path(field);
+    if (value.isMissingNode()) {
+      return otherwise;
+    }
+    boolean whole = value.isIntegralNumber() && value.canConvertToLong();
+    if (!whole || value.longValue() < least || value.longValue() > most) {
+      throw Problem.API_REQUEST.because(
+          "'" + field + "' is not a whole number between " + least + " and " + most + ".");
+    }
+    return value.longValue();
+  }
+}
