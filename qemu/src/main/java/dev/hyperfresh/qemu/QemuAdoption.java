@@ -118,7 +118,7 @@ final class QemuAdoption {
   /// What speaks against the process and can be seen without an answer of it: its owner learns of
   /// that at once and not when the socket is free.
   private String besides() throws IOException {
-    checkUser();
+    var _ = checkUser();
     reasons.addAll(ForeignCommandLine.options(process.arguments()));
     return reasons.isEmpty()
         ? ""
@@ -132,12 +132,15 @@ final class QemuAdoption {
             process.arguments(), process.folder(), request.files(), request.name(), live);
     reasons.addAll(line.reasons());
     remarks.addAll(line.remarks());
-    checkUser();
+    boolean ours = checkUser();
     checkFiles(line);
     checkConfiguration(line);
+    // The program of another user is not run with the rights of this one.
     ForeignFirmware firmware =
-        ForeignFirmware.of(process, line.firmware(), request.files().resolve("firmware.log"));
-    Map<Path, Path> roms = roms(firmware, live);
+        ours
+            ? ForeignFirmware.of(process, line.firmware(), request.files().resolve("firmware.log"))
+            : new ForeignFirmware(process.folder(), List.of());
+    Map<Path, Path> roms = ours ? roms(firmware, live) : Map.of();
     Optional<Integer> memory = memory(live);
     List<Nic> nics = nics(pidFd, line.cards());
     GuestSpec spec = spec(live, line, nics);
@@ -172,9 +175,10 @@ final class QemuAdoption {
   }
 
   /// A new process of another user would have other rights than the guest's owner meant.
-  private void checkUser() throws IOException {
+  private boolean checkUser() throws IOException {
     int uid = process.uid();
-    if (uid != Host.effectiveUid()) {
+    boolean ours = uid == Host.effectiveUid();
+    if (!ours) {
       reasons.add(
           "It runs as user "
               + uid
@@ -182,6 +186,7 @@ final class QemuAdoption {
               + Host.effectiveUid()
               + "; run the daemon as that user, with a --state directory of its own.");
     }
+    return ours;
   }
 
   private void checkFiles(ForeignCommandLine line) throws IOException {
