@@ -490,12 +490,7 @@ final class Api implements AutoCloseable {
             () ->
                 daemon
                     .hyperplexor()
-                    .plan(
-                        job.name(),
-                        to,
-                        rehearse,
-                        job.flag("step_clock", false),
-                        job.progress()));
+                    .plan(job.name(), to, rehearse, job.flag("step_clock", false), job.progress()));
     return Map.of(
         "guest", job.name(),
         "to", to.name(),

@@ -16,11 +16,19 @@ import tools.jackson.databind.JsonNode;
 
 /// HTTP written by hand on the daemon's socket, so that a test can also say what no client library
 /// would. One connection a request.
-///
-/// @param greeting what goes before each request
-record RawHttp(Path socket, byte[] greeting) {
+final class RawHttp {
+  private final Path socket;
+
+  /// What goes before each request.
+  private final byte[] greeting;
+
   RawHttp(Path socket) {
     this(socket, new byte[0]);
+  }
+
+  RawHttp(Path socket, byte[] greeting) {
+    this.socket = socket;
+    this.greeting = greeting.clone();
   }
 
   /// What came back; header names in lower case.
@@ -66,6 +74,7 @@ record RawHttp(Path socket, byte[] greeting) {
   Answer send(String request) throws IOException {
     try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
       channel.connect(UnixDomainSocketAddress.of(socket));
+
       ByteBuffer bytes = ByteBuffer.wrap(request.getBytes(StandardCharsets.UTF_8));
       try {
         channel.write(ByteBuffer.wrap(greeting));

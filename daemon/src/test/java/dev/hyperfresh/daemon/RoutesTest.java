@@ -276,7 +276,7 @@ class RoutesTest {
     REACHED.set("");
     RawHttp.Answer answer =
         as(sender).send(RawHttp.head(method, path) + "Content-Length: 2\r\n\r\n{}");
-    assertThat(!REACHED.get().isEmpty()).as(method + " " + path).isEqualTo(reaches);
+    assertThat(!String.valueOf(REACHED.get()).isEmpty()).as(method + " " + path).isEqualTo(reaches);
     return answer;
   }
 
@@ -303,7 +303,7 @@ class RoutesTest {
     while (rows.size() < count && System.nanoTime() < deadline) {
       rows =
           daemon.audit().read(Integer.MAX_VALUE).stream()
-              .filter(row -> (long) row.get("uid") >= firstUid)
+              .filter(row -> row.get("uid") instanceof Long uid && uid >= firstUid)
               .map(row -> row.get("uid") + " " + row.get("what") + " " + row.get("outcome"))
               .toList();
     }

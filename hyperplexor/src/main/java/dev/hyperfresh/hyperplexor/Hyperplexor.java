@@ -440,23 +440,27 @@ public final class Hyperplexor implements AutoCloseable {
       Progress progress) {
     Guest guest = guest(name);
     Preflight preflight = new Preflight(guest, to, rehearsing, plans.rehearsing(), progress);
-    return plans.run(
-        name,
-        () -> {
-          Preflight.Seen seen = guest.call(preflight::seen);
-          List<Check> checks = new ArrayList<>(preflight.checks(seen));
-          guest.clockCheck(seen.running(), stepClock).ifPresent(checks::add);
-          return checks;
-        });
+    return plans.run(name, () -> checks(guest, preflight, guest.call(preflight::seen), stepClock));
+  }
+
+  private static List<Check> checks(
+      Guest guest, Preflight preflight, Preflight.Seen seen, boolean stepClock) {
+    List<Check> checks = new ArrayList<>(preflight.checks(seen));
+    guest.clockCheck(seen.running(), stepClock).ifPresent(checks::add);
+    return checks;
   }
 
   /// The same for whoever is about to move the guest: it waits for no dry run.
   private List<Check> look(
-      String name, Release to, Preflight.Rehearsing rehearsing, Progress progress) {
+      String name,
+      Release to,
+      Preflight.Rehearsing rehearsing,
+      boolean stepClock,
+      Progress progress) {
     Guest guest = guest(name);
     Preflight preflight = new Preflight(guest, to, rehearsing, rehearsal, progress);
     try (Work _ = plans.giveWay(name)) {
-      return guest.call(preflight::checks);
+      return guest.call(() -> checks(guest, preflight, preflight.seen(), stepClock));
     }
   }
 

@@ -212,7 +212,12 @@ public final class Rollout {
   /// Looks at one guest, as [Hyperplexor#plan] does.
   @FunctionalInterface
   interface Look {
-    List<Check> at(String guest, Release to, Preflight.Rehearsing rehearsing, Progress progress);
+    List<Check> at(
+        String guest,
+        Release to,
+        Preflight.Rehearsing rehearsing,
+        boolean stepClock,
+        Progress progress);
   }
 
   Rollout(Hyperplexor hyperplexor, Look look, Mover mover, Order order, Audience audience) {

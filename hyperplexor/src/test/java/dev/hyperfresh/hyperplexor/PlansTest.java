@@ -101,7 +101,7 @@ class PlansTest {
   }
 
   private Client plan(String guest) {
-    return client(() -> hyperplexor.plan(guest, Stage.NEW, true, Progress.NONE));
+    return client(() -> hyperplexor.plan(guest, Stage.NEW, true, false, Progress.NONE));
   }
 
   /// A dry run that hangs in its rehearsal.
@@ -112,7 +112,7 @@ class PlansTest {
   }
 
   private void assertBusy(String guest, String why) {
-    assertThatThrownBy(() -> hyperplexor.plan(guest, Stage.NEW, true, Progress.NONE))
+    assertThatThrownBy(() -> hyperplexor.plan(guest, Stage.NEW, true, false, Progress.NONE))
         .isInstanceOfSatisfying(
             HyperFreshException.class,
             refused -> {
@@ -185,7 +185,7 @@ class PlansTest {
   private List<Check> awaitPlan(String guest) {
     while (true) {
       try {
-        return hyperplexor.plan(guest, Stage.NEW, true, Progress.NONE);
+        return hyperplexor.plan(guest, Stage.NEW, true, false, Progress.NONE);
       } catch (HyperFreshException e) {
         assertThat(e.problem()).isEqualTo(Problem.PLAN_BUSY);
         Thread.onSpinWait();
@@ -283,6 +283,6 @@ class PlansTest {
 
   private static Rollout.Order order() {
     return new Rollout.Order(
-        List.of(), Stage.NEW, Optional.empty(), 1, 0, Duration.ZERO, LONG, true);
+        List.of(), Stage.NEW, Optional.empty(), 1, 0, Duration.ZERO, LONG, true, false);
   }
 }

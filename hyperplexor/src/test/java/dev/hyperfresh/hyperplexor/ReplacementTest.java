@@ -1054,11 +1054,7 @@ class ReplacementTest {
     return replace(
         maxBlackout,
         new Preflight(
-                guest,
-                Stage.NEW,
-                Preflight.Rehearsing.LEFT_OUT,
-                new ReentrantLock(),
-                progress)
+                guest, Stage.NEW, Preflight.Rehearsing.LEFT_OUT, new ReentrantLock(), progress)
             ::require);
   }
 

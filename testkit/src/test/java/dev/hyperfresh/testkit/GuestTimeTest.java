@@ -173,7 +173,7 @@ class GuestTimeTest {
       socket.receiveTimeout(PATIENCE);
       assertThat(socket.receive(new byte[4096], new ArrayList<>())).isPositive();
     }
-    assertThat(Behind.of(guest).wall()).isGreaterThan(SET_BACK.toMillis());
+    assertThat(Behind.of(guest).wall()).isGreaterThan((double) SET_BACK.toMillis());
   }
 
   private static ReplacementRecord move(
