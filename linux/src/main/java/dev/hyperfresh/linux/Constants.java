@@ -120,8 +120,14 @@ final class Constants {
   // sched.h
   static final int SCHED_OTHER = 0;
   static final int SCHED_FIFO = 1;
+  static final int SCHED_RR = 2;
+  static final int SCHED_BATCH = 3;
+  static final int SCHED_IDLE = 5;
   static final int SCHED_RESET_ON_FORK = 0x40000000;
   static final int CLONE_NEWNET = 0x40000000;
+
+  // sys/resource.h
+  static final int PRIO_PROCESS = 0;
 
   // sys/prctl.h
   static final int PR_SET_TIMERSLACK = 29;

@@ -7,6 +7,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -44,6 +45,26 @@ public final class Host {
     return stat.isPresent()
         ? OptionalLong.of(Long.parseLong(stat.get()[22 - 3]))
         : OptionalLong.empty();
+  }
+
+  /// Names this boot of the host: no other boot of any host has the same
+  /// (`/proc/sys/kernel/random/boot_id`).
+  public static String bootId() {
+    try {
+      return Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip();
+    } catch (IOException unreadable) {
+      throw new UncheckedIOException("cannot read the boot's name", unreadable);
+    }
+  }
+
+  /// How long the host has been up.
+  public static Duration upTime() {
+    try {
+      String seconds = Files.readString(Path.of("/proc/uptime")).split(" ", 2)[0];
+      return Duration.ofMillis((long) (Double.parseDouble(seconds) * 1000));
+    } catch (IOException unreadable) {
+      throw new UncheckedIOException("cannot read /proc/uptime", unreadable);
+    }
   }
 
   /// How many page faults a process has had, minor and major ones: fields 10 and 12 of

@@ -5,7 +5,10 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.function.IntConsumer;
 import java.util.stream.Stream;
 
 /// The threads of a process as proc(5) shows them.
@@ -21,6 +24,44 @@ public final class ProcessThreads {
       return threads.stream().allMatch(ProcessThreads::isStopped);
     } catch (IOException | UncheckedIOException e) {
       return !Files.exists(tasks);
+    }
+  }
+
+  /// The kernel's numbers of the threads that process `pid` has now; none when there is no such
+  /// process.
+  public static int[] of(int pid) {
+    try (Stream<Path> tasks = Files.list(Path.of("/proc", Integer.toString(pid), "task"))) {
+      return tasks.mapToInt(task -> Integer.parseInt(String.valueOf(task.getFileName()))).toArray();
+    } catch (IOException | UncheckedIOException e) {
+      return new int[0];
+    }
+  }
+
+  /// The name of a thread, at most 15 characters; empty when there is no such thread.
+  static String name(int pid, int tid) {
+    try {
+      return Files.readString(
+              Path.of("/proc", Integer.toString(pid), "task", Integer.toString(tid), "comm"),
+              StandardCharsets.ISO_8859_1)
+          .strip();
+    } catch (IOException gone) {
+      return "";
+    }
+  }
+
+  /// Does something to every thread that process `pid` has or gets meanwhile: ends when no new one
+  /// has appeared.
+  static void forEach(int pid, IntConsumer step) {
+    Set<Integer> done = new HashSet<>();
+    boolean more = true;
+    while (more) {
+      more = false;
+      for (int thread : of(pid)) {
+        if (done.add(thread)) {
+          step.accept(thread);
+          more = true;
+        }
+      }
     }
   }
 

@@ -77,6 +77,8 @@ enum Symbol {
   SYSCALL_BPF("long syscall(long, ...)", "int, void *, unsigned int"),
   CLOCK_GETTIME("int clock_gettime(clockid_t, struct timespec *)"),
   SCHED_SETSCHEDULER("int sched_setscheduler(pid_t, int, const struct sched_param *)"),
+  SCHED_SETAFFINITY("int sched_setaffinity(pid_t, size_t, const cpu_set_t *)"),
+  SETPRIORITY("int setpriority(__priority_which_t, id_t, int)"),
   PRCTL("int prctl(int, ...)", "unsigned long"),
   GETTID("pid_t gettid(void)"),
   GETEUID("uid_t geteuid(void)"),
@@ -126,7 +128,7 @@ enum Symbol {
     return switch (type) {
       case "short" -> ValueLayout.JAVA_SHORT;
       case "int", "unsigned int", "mode_t", "pid_t", "uid_t", "id_t" -> ValueLayout.JAVA_INT;
-      case "idtype_t", "clockid_t", "socklen_t" -> ValueLayout.JAVA_INT;
+      case "idtype_t", "clockid_t", "socklen_t", "__priority_which_t" -> ValueLayout.JAVA_INT;
       case "long", "unsigned long", "size_t", "ssize_t", "off_t", "nfds_t" -> ValueLayout.JAVA_LONG;
       default -> throw new IllegalStateException("no layout for the C type " + type);
     };

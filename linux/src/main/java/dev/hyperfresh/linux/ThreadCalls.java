@@ -10,6 +10,8 @@ final class ThreadCalls {
 
   private static final MethodHandle CLOCK_GETTIME = Symbol.CLOCK_GETTIME.link();
   private static final MethodHandle SCHED_SETSCHEDULER = Symbol.SCHED_SETSCHEDULER.link();
+  private static final MethodHandle SCHED_SETAFFINITY = Symbol.SCHED_SETAFFINITY.link();
+  private static final MethodHandle SETPRIORITY = Symbol.SETPRIORITY.link();
   private static final MethodHandle PRCTL = Symbol.PRCTL.link();
   private static final MethodHandle GETTID = Symbol.GETTID.link();
   private static final MethodHandle GETEUID = Symbol.GETEUID.link();
@@ -29,6 +31,24 @@ final class ThreadCalls {
     try {
       return Errno.result(
           (int) SCHED_SETSCHEDULER.invokeExact(errno, tid, policy, parameters), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int schedSetaffinity(int tid, long bytes, MemorySegment cores) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) SCHED_SETAFFINITY.invokeExact(errno, tid, bytes, cores), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int setpriority(int which, int who, int nice) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) SETPRIORITY.invokeExact(errno, which, who, nice), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

@@ -26,6 +26,7 @@ class HeaderAuditTest {
           "fcntl.h",
           "poll.h",
           "sched.h",
+          "sys/resource.h",
           "signal.h",
           "spawn.h",
           "stddef.h",
