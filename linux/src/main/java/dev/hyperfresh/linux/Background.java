@@ -11,6 +11,10 @@ import java.util.concurrent.TimeUnit;
 ///
 /// Does nothing where this process could not give it back.
 public final class Background implements AutoCloseable {
+  /// The name of a system property that leaves processes what they have when it is `false`, so that
+  /// what the background is worth can be measured.
+  public static final String SWITCH = "hyperfresh.background";
+
   private final int pid;
   private final Optional<CpuPriority> before;
   private final CountDownLatch closed = new CountDownLatch(1);
@@ -25,8 +29,8 @@ public final class Background implements AutoCloseable {
   ///
   /// @param limit after which it ends by itself
   public static Background of(int pid, Duration limit) {
-    Background background =
-        new Background(pid, CpuPriority.mayRaise() ? CpuPriority.of(pid) : Optional.empty());
+    boolean wanted = !"false".equals(System.getProperty(SWITCH)) && CpuPriority.mayRaise();
+    Background background = new Background(pid, wanted ? CpuPriority.of(pid) : Optional.empty());
     if (background.before.isPresent()) {
       CpuPriority.background(pid);
       Thread.ofVirtual().name("hf-background").start(() -> background.endAfter(limit));

@@ -9,7 +9,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.BitSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -84,6 +86,39 @@ public record CpuPriority(int policy, int realTime, int nice, BitSet cores, Opti
               session(pid)));
     } catch (IOException gone) {
       return Optional.empty();
+    }
+  }
+
+  /// What the threads of a process have, by their names: those of a hypervisor that are a guest's
+  /// processors may have cores of their own.
+  ///
+  /// @param main what the main thread has, and every thread of another process whose name is not
+  ///   here
+  public record OfThreads(CpuPriority main, Map<String, CpuPriority> named) {
+    /// Copies the map.
+    public OfThreads {
+      named = Map.copyOf(named);
+    }
+
+    /// What the threads of process `pid` have now.
+    ///
+    /// @return empty when there is no such process
+    public static Optional<OfThreads> of(int pid) {
+      Map<String, CpuPriority> named = new HashMap<>();
+      for (int thread : ProcessThreads.of(pid)) {
+        CpuPriority.ofThread(pid, thread)
+            .ifPresent(priority -> named.put(ProcessThreads.name(pid, thread), priority));
+      }
+      return CpuPriority.of(pid).map(main -> new OfThreads(main, named));
+    }
+
+    /// As [CpuPriority#giveTo].
+    public void giveTo(int pid) {
+      ProcessThreads.forEach(
+          pid,
+          thread ->
+              named.getOrDefault(ProcessThreads.name(pid, thread), main).giveToThread(thread));
+      main.session.ifPresent(nice -> niceSession(pid, nice));
     }
   }
 

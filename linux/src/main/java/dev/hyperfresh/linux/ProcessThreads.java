@@ -38,7 +38,7 @@ public final class ProcessThreads {
   }
 
   /// The name of a thread, at most 15 characters; empty when there is no such thread.
-  static String name(int pid, int tid) {
+  public static String name(int pid, int tid) {
     try {
       return Files.readString(
               Path.of("/proc", Integer.toString(pid), "task", Integer.toString(tid), "comm"),
