@@ -1,11 +1,9 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.linux.CpuPriority;
+import dev.hyperfresh.linux.ProcessThreads;
 import dev.hyperfresh.linux.Scheduling;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.stream.Stream;
+import java.util.Optional;
 
 /// Real-time priority for both hypervisors, for the time of a switch alone. On a host whose cores
 /// are all busy they otherwise wait for a slice of the scheduler, which is longer than all that the
@@ -15,36 +13,38 @@ import java.util.stream.Stream;
 /// Of the source only the main thread and the one that it starts to send the state get it: a vCPU
 /// that spins would keep the others from the core that they need to stop it.
 ///
+/// The target gets what the source has before that, and keeps it, thread for thread: nice value,
+/// policy and cores that somebody has set stay the guest's.
+///
 /// Does nothing where this process may not give priority.
 final class SwitchPriority implements Surroundings.Priority {
   private static final int LOWEST = 1;
 
   private final int source;
+  private final int target;
   private final int[] threads;
+  private final Optional<CpuPriority.OfThreads> own;
 
-  private SwitchPriority(int source, int[] threads) {
+  private SwitchPriority(
+      int source, int target, int[] threads, Optional<CpuPriority.OfThreads> own) {
     this.source = source;
+    this.target = target;
     this.threads = threads;
+    this.own = own;
   }
 
-  /// For every thread that process `target` has now; those it starts later are ordinary ones.
+  /// For every thread that process `target` has now; those it starts later are ordinary ones. Makes
+  /// them what those of `source` are.
   static SwitchPriority of(int source, int target) {
-    try (Stream<Path> tasks = Files.list(Path.of("/proc", Integer.toString(target), "task"))) {
-      return new SwitchPriority(
-          source,
-          tasks.mapToInt(task -> Integer.parseInt(String.valueOf(task.getFileName()))).toArray());
-    } catch (IOException | UncheckedIOException e) {
-      // The process is gone, which its own events tell better.
-      return new SwitchPriority(source, new int[0]);
-    }
+    Optional<CpuPriority.OfThreads> own = CpuPriority.OfThreads.of(source);
+    own.ifPresent(priority -> priority.giveTo(target));
+    return new SwitchPriority(source, target, ProcessThreads.of(target), own);
   }
 
-  /// Makes every thread of process `pid` an ordinary one: what [#lower] does, for a daemon that did
-  /// not live to do it.
+  /// Takes the priority of a switch from every thread of process `pid`: what [#lower] does, for a
+  /// daemon that did not live to do it.
   static void giveBack(int pid) {
-    for (int thread : of(pid, pid).threads) {
-      Scheduling.normal(thread);
-    }
+    Scheduling.giveBack(pid, LOWEST);
   }
 
   @Override
@@ -56,11 +56,12 @@ final class SwitchPriority implements Surroundings.Priority {
     Scheduling.realTimeInherited(source, LOWEST);
   }
 
+  /// The source has started threads meanwhile that have its priority: all of them count.
   @Override
   public void lower() {
-    for (int thread : threads) {
-      Scheduling.normal(thread);
-    }
-    Scheduling.normal(source);
+    giveBack(source);
+    giveBack(target);
+    // What the target started in the meantime has nothing of it.
+    own.ifPresent(priority -> priority.giveTo(target));
   }
 }

@@ -81,6 +81,11 @@ public interface Hypervisor {
     return List.of();
   }
 
+  /// Ends what an earlier daemon left of rehearsals of the guests whose folders are in `guests`. No
+  /// rehearsal of them may be under way in this daemon. A hypervisor that wraps another must pass
+  /// this on.
+  default void endRehearsals(Path guests) {}
+
   /// An instance that an earlier daemon started.
   ///
   /// @param kind as in [Release#kind]; empty when it was not written down, which means the kind of

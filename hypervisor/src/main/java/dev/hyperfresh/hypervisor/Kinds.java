@@ -88,6 +88,11 @@ public final class Kinds implements Hypervisor {
     return kinds.values().stream().flatMap(kind -> kind.survivors(guests).stream()).toList();
   }
 
+  @Override
+  public void endRehearsals(Path guests) {
+    kinds.values().forEach(kind -> kind.endRehearsals(guests));
+  }
+
   private Hypervisor of(Survivor instance) {
     return kinds.getOrDefault(instance.kind(), first);
   }

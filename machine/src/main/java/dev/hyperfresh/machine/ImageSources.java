@@ -1,5 +1,6 @@
 package dev.hyperfresh.machine;
 
+import dev.hyperfresh.linux.Scheduling;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -65,6 +66,7 @@ public record ImageSources(List<String> files) {
   private static void run(List<String> command, Path log) throws IOException {
     Process build =
         new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
+    Scheduling.nice((int) build.pid(), Scheduling.BEHIND_GUESTS);
     try {
       if (!build.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS) || build.exitValue() != 0) {
         build.destroyForcibly();

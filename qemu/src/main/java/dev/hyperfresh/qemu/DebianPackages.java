@@ -3,6 +3,7 @@ package dev.hyperfresh.qemu;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static java.util.Objects.requireNonNull;
 
+import dev.hyperfresh.linux.Scheduling;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -512,6 +513,7 @@ public final class DebianPackages {
     Process process;
     try {
       process = builder.start();
+      Scheduling.nice((int) process.pid(), Scheduling.BEHIND_GUESTS);
     } catch (IOException e) {
       throw new PackagesException(
           PackagesException.Kind.NO_APT,

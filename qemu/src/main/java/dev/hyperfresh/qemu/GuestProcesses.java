@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -14,6 +15,10 @@ import java.util.stream.Stream;
 /// The QEMUs of a state directory, found in `/proc` by what they hold.
 final class GuestProcesses {
   private static final int STANDARD_OUTPUT = 1;
+
+  /// How the log of a process of a [Rehearsal] begins.
+  static final String REHEARSAL = "rehearsal-";
+
   private static final Pattern LOG = Pattern.compile(".*/hypervisor-([0-9]{1,9})\\.log");
   private static final Pattern NUMBER = Pattern.compile("[0-9]+");
 
@@ -23,15 +28,43 @@ final class GuestProcesses {
   /// of a hypervisor of a guest in `guests`: no other program does both. Those of users whose
   /// processes this one may not look into are not seen.
   static List<Hypervisor.Survivor> under(Path guests) {
+    return all(process -> of(process, guests));
+  }
+
+  /// The processes that print into the log of a rehearsal of a guest in `guests`.
+  static List<Integer> rehearsing(Path guests) {
+    return all(process -> {
+      try {
+        Path log = held(process, STANDARD_OUTPUT);
+        return isOfRehearsal(log, guests) ? Optional.of(number(process)) : Optional.empty();
+      } catch (IOException e) {
+        return Optional.empty();
+      }
+    });
+  }
+
+  /// Whether `log` is that of a process of a rehearsal of a guest in `guests`.
+  static boolean isOfRehearsal(Path log, Path guests) {
+    Path files = log.getParent();
+    return files != null
+        && guests.equals(files.getParent())
+        && String.valueOf(log.getFileName()).startsWith(REHEARSAL);
+  }
+
+  private static <T> List<T> all(Function<Path, Optional<T>> wanted) {
     try (Stream<Path> processes = Files.list(Path.of("/proc"))) {
       return processes
           .filter(process -> NUMBER.matcher(String.valueOf(process.getFileName())).matches())
-          .flatMap(process -> of(process, guests).stream())
+          .flatMap(process -> wanted.apply(process).stream())
           .toList();
     } catch (IOException | UncheckedIOException e) {
       // Without /proc nothing can be found, and nothing works anyway.
       return List.of();
     }
+  }
+
+  private static int number(Path process) {
+    return Integer.parseInt(String.valueOf(process.getFileName()));
   }
 
   private static Optional<Hypervisor.Survivor> of(Path process, Path guests) {
@@ -46,10 +79,7 @@ final class GuestProcesses {
               && held(process, Descriptors.MEMORY).toString().startsWith("/")
           ? Optional.of(
               new Hypervisor.Survivor(
-                  Qemu.KIND,
-                  Integer.parseInt(String.valueOf(process.getFileName())),
-                  files,
-                  Integer.parseInt(name.group(1))))
+                  Qemu.KIND, number(process), files, Integer.parseInt(name.group(1))))
           : Optional.empty();
     } catch (IOException e) {
       // It has ended meanwhile, has no such descriptor, or is not ours.

@@ -11,11 +11,13 @@ import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
 import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -32,12 +34,17 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /// The `process` kind of hypervisor: each guest in a QEMU process of its own. Remembers nothing but
 /// the rehearsals that were passed.
 public final class Qemu implements Hypervisor {
   /// The name of this kind.
   public static final String KIND = "process";
+
+  /// How long a target may wait for everybody else while it starts: several times what it takes on
+  /// a host with a free core.
+  private static final Duration START_IN_BACKGROUND = Duration.ofSeconds(1);
 
   static final String PINNED_KERNEL = "kernel";
   static final String PINNED_INITRD = "initrd";
@@ -204,7 +211,9 @@ public final class Qemu implements Hypervisor {
       // A guest of the same name may have left one.
       Files.deleteIfExists(log);
       ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
-      return connect(launch, process, qmp, console);
+      return waiting
+          ? connectInBackground(launch, process, qmp, console)
+          : connect(launch, process, qmp, console);
     } catch (DiskImages.DiskChanged e) {
       removeSockets(qmp, console);
       agent(launch).ifPresent(Qemu::removeSockets);
@@ -253,6 +262,13 @@ public final class Qemu implements Hypervisor {
       launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
     } catch (UncheckedIOException e) {
       LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no bounds", e);
+    }
+  }
+
+  /// The guest runs meanwhile, and the start of a second hypervisor is not to cost it anything.
+  private Instance connectInBackground(Launch launch, ChildProcess child, Path qmp, Path console) {
+    try (Background _ = Background.of(child.pid(), START_IN_BACKGROUND)) {
+      return connect(launch, child, qmp, console);
     }
   }
 
@@ -338,6 +354,25 @@ public final class Qemu implements Hypervisor {
   @Override
   public List<Survivor> survivors(Path guests) {
     return GuestProcesses.under(guests);
+  }
+
+  /// A rehearsal ends with the daemon that began it; one whose process could not ask the kernel for
+  /// that in time is ended here.
+  @Override
+  public void endRehearsals(Path guests) {
+    for (int pid : GuestProcesses.rehearsing(guests)) {
+      try (PidFd process = PidFd.open(pid)) {
+        process.signal(Signals.KILL);
+      } catch (LinuxException gone) {
+        LOG.log(System.Logger.Level.DEBUG, "rehearsal " + pid + " has ended", gone);
+      }
+    }
+    try (Stream<Path> logs =
+        Files.find(guests, 2, (file, _) -> GuestProcesses.isOfRehearsal(file, guests))) {
+      logs.forEach(Qemu::removeSockets);
+    } catch (IOException | UncheckedIOException e) {
+      LOG.log(System.Logger.Level.DEBUG, guests + " cannot be looked through", e);
+    }
   }
 
   static Path log(Path files, int generation) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
@@ -14,6 +15,9 @@ import tools.jackson.databind.JsonNode;
 
 /// Asks a QEMU binary what it is and can do, by running it without a machine.
 final class QemuProbe {
+  /// Guests run meanwhile; on a host without a free core it goes on as an ordinary process.
+  private static final Duration IN_BACKGROUND = Duration.ofSeconds(2);
+
   private static final Duration LIMIT = Duration.ofSeconds(20);
   private static final int QMP_FD = 10;
 
@@ -40,7 +44,8 @@ final class QemuProbe {
             new ChildProcess.Request(
                 command, candidate.environment(), Map.of(QMP_FD, pair.right().fd()), log, true))) {
       pair.right().close();
-      try (Qmp qmp = Qmp.open(pair.left(), "probe", new Transcript(), new Deaf(), LIMIT)) {
+      try (Background _ = Background.of(process.pid(), IN_BACKGROUND);
+          Qmp qmp = Qmp.open(pair.left(), "probe", new Transcript(), new Deaf(), LIMIT)) {
         return answer(qmp);
       } finally {
         process.kill();

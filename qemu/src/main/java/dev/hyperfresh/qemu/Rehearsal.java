@@ -3,11 +3,13 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.ParentDeath;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.linux.UnixSocket;
@@ -45,6 +47,10 @@ final class Rehearsal {
   /// eight processes wanted each core.
   static final Duration LIMIT = Duration.ofSeconds(20);
 
+  /// How long twin and target wait for everybody else: what is left of [#LIMIT] is enough for them
+  /// as ordinary processes.
+  static final Duration IN_BACKGROUND = Duration.ofSeconds(5);
+
   private static final System.Logger LOG = System.getLogger(Rehearsal.class.getName());
 
   /// As in earnest: more than the state.
@@ -53,10 +59,6 @@ final class Rehearsal {
   private static final String CHANNEL = "hf-channel";
   private static final int MOST_DIFFERENCES = 3;
   private static final Duration LAST_WORDS = Duration.ofSeconds(1);
-
-  /// Of util-linux: has the kernel end a process when the one that started it dies, so that a
-  /// killed daemon leaves none of these.
-  private static final Path WITH_PARENT = Path.of("/usr/bin/setpriv");
 
   /// How it ended.
   sealed interface Outcome {
@@ -190,7 +192,7 @@ final class Rehearsal {
   private Side start(
       QemuRelease release, boolean waiting, MemFd scratch, List<Fd> taps, Backends.OfRehearsal how)
       throws IOException {
-    Path log = Files.createTempFile(guest.files(), "rehearsal-", ".log");
+    Path log = Files.createTempFile(guest.files(), GuestProcesses.REHEARSAL, ".log");
     owned(log, () -> Qemu.removeSockets(log));
     int nics = guest.spec().nics().size();
     List<Fd> own =
@@ -209,13 +211,11 @@ final class Rehearsal {
             new Confinement(guest.confinement().user(), Optional.empty(), ""),
             _ -> {},
             guest.adopted().map(machine -> standIn(machine, !taps.isEmpty())));
-    List<String> command = new ArrayList<>();
-    if (Files.isExecutable(WITH_PARENT)) {
-      command.addAll(List.of(WITH_PARENT.toString(), "--pdeathsig", "KILL", "--"));
-    }
-    command.addAll(CommandLine.ofRehearsal(launch, release, waiting, how));
+    List<String> command = ParentDeath.ends(CommandLine.ofRehearsal(launch, release, waiting, how));
     Side side = spawn(command, launch, log);
     owned(side, side::close);
+    Background background = Background.of(side.process.pid(), IN_BACKGROUND);
+    owned(background, background::close);
     return side;
   }
 

@@ -7,6 +7,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
@@ -361,6 +362,7 @@ public final class Systems implements AutoCloseable {
                 home.resolve("rootfs").toString())
             .redirectErrorStream(true)
             .start();
+    Scheduling.nice((int) copy.pid(), Scheduling.BEHIND_GUESTS);
     try {
       if (!copy.waitFor(COPY_LIMIT.toSeconds(), TimeUnit.SECONDS) || copy.exitValue() != 0) {
         copy.destroyForcibly();
