@@ -57,6 +57,7 @@ public final class Views {
     json.put("confinement", view.confinement());
     json.put("generation", view.generation());
     json.put("created_at", view.createdAt().toString());
+    json.put("stopped_at", view.stoppedAt().map(Object::toString).orElse(""));
     json.put("console", view.console().map(Object::toString).orElse(""));
     json.put("files", view.files().toString());
     return json;

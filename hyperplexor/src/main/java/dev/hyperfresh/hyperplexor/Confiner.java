@@ -117,14 +117,26 @@ final class Confiner {
     return Cgroup.at(cgroups, Path.of("hyperfresh", guest + "." + user));
   }
 
-  /// The guest is gone: gives back what was its own.
-  void release(String guest, Confinement confinement) {
-    confinement
-        .cgroup()
+  /// No process of the guest is left: gives back what was its own, unless somebody else has it by
+  /// now. May be called again.
+  ///
+  /// @param files the guest's folder, which may be gone
+  void release(String guest, Path files, OptionalInt user) {
+    if (user.isEmpty() || !isFreeOr(user.getAsInt(), files)) {
+      return;
+    }
+    cgroup(guest, user.getAsInt())
         .ifPresent(cgroup -> Contained.run("removing cgroup " + cgroup, cgroup::remove));
-    if (confinement.user().isPresent()) {
-      Path file = file(confinement.user().getAsInt());
-      Contained.run("giving back the user of " + guest, () -> delete(file));
+    Path file = file(user.getAsInt());
+    Contained.run("giving back the user of " + guest, () -> delete(file));
+  }
+
+  private boolean isFreeOr(int user, Path files) {
+    try {
+      return !Files.exists(file(user)) || Files.readString(file(user)).equals(files.toString());
+    } catch (IOException e) {
+      // It is being given back, or cannot be read: then it is not this guest's to give.
+      return false;
     }
   }
 

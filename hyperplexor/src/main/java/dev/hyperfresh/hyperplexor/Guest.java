@@ -82,6 +82,7 @@ final class Guest implements Movable {
 
   private int generation;
   private boolean deleted;
+  private @Nullable Instant stoppedAt;
   private volatile GuestView view;
 
   Guest(
@@ -175,9 +176,13 @@ final class Guest implements Movable {
       }
     }
 
+    /// It stays listed under the next daemon too.
     @Override
-    public void gone() {
-      GuestFile.remove(files);
+    public void gone(String why) {
+      Instant now = Instant.now();
+      stoppedAt = now;
+      GuestFile.read(files)
+          .ifPresent(file -> file.stopped(new GuestFile.Stopped(now, why)).write(files));
     }
 
     @Override
@@ -262,14 +267,22 @@ final class Guest implements Movable {
     return view;
   }
 
-  /// Runs `work` on the guest's thread and waits for it.
+  /// Runs `work` on the guest's thread and waits for it, also when the caller is interrupted: who
+  /// goes on while the work does could remove what it needs. The interrupt is kept.
   ///
   /// @throws HyperFreshException what `work` threw, or [Problem#GUEST_UNKNOWN] when the guest is
   ///   gone
   <T> T call(Callable<T> work) {
+    boolean interrupted = false;
     try {
       Future<T> result = thread.submit(work);
-      return result.get();
+      while (true) {
+        try {
+          return result.get();
+        } catch (InterruptedException e) {
+          interrupted = true;
+        }
+      }
     } catch (RejectedExecutionException e) {
       throw Problem.GUEST_UNKNOWN.because("Guest " + spec.name() + " was deleted.", e);
     } catch (ExecutionException e) {
@@ -277,9 +290,10 @@ final class Guest implements Movable {
         throw known;
       }
       throw Problem.INTERNAL.because(String.valueOf(e.getCause()), e);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw Problem.INTERNAL.because("Interrupted while waiting for guest " + spec.name() + ".", e);
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
     }
   }
 
@@ -542,6 +556,7 @@ final class Guest implements Movable {
         generation,
         accelerator,
         createdAt,
+        Optional.ofNullable(stoppedAt),
         current == null
             ? Optional.empty()
             : Optional.of(current.console()).filter(path -> !path.toString().isEmpty()),

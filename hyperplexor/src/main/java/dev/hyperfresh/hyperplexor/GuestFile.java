@@ -20,6 +20,7 @@ import dev.hyperfresh.linux.PidFd;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -27,6 +28,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
@@ -45,6 +47,7 @@ import java.util.Properties;
 ///   run it since its process stopped it
 /// @param adopted how to build the machine again, when something else built it at first
 /// @param clockLoss how far the guest's clocks have fallen behind
+/// @param stopped since when no process runs it, if none does; [#running] is the last one then
 record GuestFile(
     GuestSpec spec,
     AcceleratorChoice accelerator,
@@ -54,21 +57,69 @@ record GuestFile(
     Optional<Tenant> waiting,
     Optional<String> doubt,
     Optional<AdoptedMachine> adopted,
-    ClockLoss clockLoss) {
+    ClockLoss clockLoss,
+    Optional<Stopped> stopped) {
   private static final String NAME = "guest.properties";
+
+  /// Of a guest that a process runs or is about to.
+  GuestFile(
+      GuestSpec spec,
+      AcceleratorChoice accelerator,
+      Instant createdAt,
+      OptionalInt user,
+      Tenant running,
+      Optional<Tenant> waiting,
+      Optional<String> doubt,
+      Optional<AdoptedMachine> adopted,
+      ClockLoss clockLoss) {
+    this(
+        spec,
+        accelerator,
+        createdAt,
+        user,
+        running,
+        waiting,
+        doubt,
+        adopted,
+        clockLoss,
+        Optional.empty());
+  }
+
+  /// The same guest when its last process is gone.
+  GuestFile stopped(Stopped end) {
+    return new GuestFile(
+        spec,
+        accelerator,
+        createdAt,
+        user,
+        running,
+        Optional.empty(),
+        Optional.empty(),
+        adopted,
+        clockLoss,
+        Optional.of(end));
+  }
+
+  /// How a guest came to its end.
+  ///
+  /// @param at when that was noticed
+  /// @param why as half a sentence
+  record Stopped(Instant at, String why) {}
 
   /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
   ///
   /// @param pid may be that of a process which serves other guests as well
   /// @param start as [Host#processStart] has it
+  /// @param boot as [Host#bootId] has it: process numbers and start times begin anew with each
   /// @param kind of the release; empty in files that an older daemon wrote
-  record Tenant(int pid, long start, int generation, String release, String kind) {
+  record Tenant(int pid, long start, String boot, int generation, String release, String kind) {
 
     /// The process of `instance`.
     static Tenant of(Instance instance) {
       return new Tenant(
           instance.pid(),
           Host.processStart(instance.pid()).orElse(0),
+          Host.bootId(),
           instance.generation(),
           instance.release().name(),
           instance.release().kind());
@@ -76,12 +127,13 @@ record GuestFile(
 
     /// A process that is about to be started: nobody knows its number yet.
     static Tenant expected(int generation, Release release) {
-      return new Tenant(0, 0, generation, release.name(), release.kind());
+      return new Tenant(0, 0, Host.bootId(), generation, release.name(), release.kind());
     }
 
     /// The one that was expected, now that its process is known.
     Tenant found(int number) {
-      return new Tenant(number, Host.processStart(number).orElse(0), generation, release, kind);
+      return new Tenant(
+          number, Host.processStart(number).orElse(0), Host.bootId(), generation, release, kind);
     }
 
     /// The instance that it is, of the guest whose folder is `files`.
@@ -95,7 +147,9 @@ record GuestFile(
 
     /// Whether that very process still runs; one that waits to be reaped does not.
     boolean processLives() {
-      if (isExpected() || Host.processStart(pid).orElse(-1) != start) {
+      if (isExpected()
+          || !boot.equals(Host.bootId())
+          || Host.processStart(pid).orElse(-1) != start) {
         return false;
       }
       try (PidFd process = PidFd.open(pid)) {
@@ -178,14 +232,16 @@ record GuestFile(
                   .map(Integer::parseInt)
                   .map(OptionalInt::of)
                   .orElse(OptionalInt.empty()),
-              process(p, "running"),
-              find(p, "waiting.pid").map(_ -> process(p, "waiting")),
+              process(p, "running", path),
+              find(p, "waiting.pid").map(_ -> process(p, "waiting", path)),
               find(p, "doubt"),
               AdoptedProperties.read(p),
               // Files that an older daemon wrote have none.
               new ClockLoss(
                   Long.parseLong(find(p, "clock.lost.micros").orElse("0")),
-                  Integer.parseInt(find(p, "clock.unmeasured").orElse("0")))));
+                  Integer.parseInt(find(p, "clock.unmeasured").orElse("0"))),
+              find(p, "stopped.at")
+                  .map(at -> new Stopped(Instant.parse(at), get(p, "stopped.why")))));
     } catch (IOException | RuntimeException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
     }
@@ -218,24 +274,41 @@ record GuestFile(
     adopted.ifPresent(machine -> AdoptedProperties.put(p, machine));
     p.setProperty("clock.lost.micros", Long.toString(clockLoss.micros()));
     p.setProperty("clock.unmeasured", Integer.toString(clockLoss.unmeasured()));
+    stopped.ifPresent(end -> {
+      p.setProperty("stopped.at", end.at().toString());
+      p.setProperty("stopped.why", end.why());
+    });
     return p;
   }
 
   private static void put(Properties p, String key, Tenant process) {
     p.setProperty(key + ".pid", Integer.toString(process.pid()));
     p.setProperty(key + ".start", Long.toString(process.start()));
+    p.setProperty(key + ".boot", process.boot());
     p.setProperty(key + ".generation", Integer.toString(process.generation()));
     p.setProperty(key + ".release", process.release());
     p.setProperty(key + ".kind", process.kind());
   }
 
-  private static Tenant process(Properties p, String key) {
+  private static Tenant process(Properties p, String key, Path file) {
     return new Tenant(
         Integer.parseInt(get(p, key + ".pid")),
         Long.parseLong(get(p, key + ".start")),
+        find(p, key + ".boot").orElseGet(() -> bootOf(file)),
         Integer.parseInt(get(p, key + ".generation")),
         get(p, key + ".release"),
         find(p, key + ".kind").orElse(""));
+  }
+
+  /// An older daemon did not write the boot down. A file that is older than this boot speaks of an
+  /// earlier one, whose processes are gone.
+  private static String bootOf(Path file) {
+    try {
+      Duration age = Duration.between(Files.getLastModifiedTime(file).toInstant(), Instant.now());
+      return age.compareTo(Host.upTime()) < 0 ? Host.bootId() : "";
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private void putSpec(Properties p) {

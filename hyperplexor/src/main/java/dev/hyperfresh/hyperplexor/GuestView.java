@@ -13,6 +13,7 @@ import java.util.Optional;
 /// @param release the release that runs it, or empty when none does
 /// @param pid the hypervisor's process, 0 when there is none
 /// @param generation how many instances it has had
+/// @param stoppedAt since when no instance runs it, as far as is known; empty while one does
 /// @param console the unix socket of the serial console
 /// @param files the folder with its console log, pinned boot files and hypervisor logs
 /// @param confinement whose rights its process has and what bounds it, for people
@@ -28,6 +29,7 @@ public record GuestView(
     int generation,
     AcceleratorChoice accelerator,
     Instant createdAt,
+    Optional<Instant> stoppedAt,
     Optional<Path> console,
     Path files,
     String confinement,

@@ -45,7 +45,9 @@ final class Hosting {
     default void stood(InstanceEvent event) {}
 
     /// No process has the guest any more.
-    void gone();
+    ///
+    /// @param why as half a sentence
+    void gone(String why);
 
     /// As [dev.hyperfresh.hypervisor.Hypervisor#hasRun].
     Optional<Boolean> hasRun(int generation);
@@ -442,7 +444,7 @@ final class Hosting {
     }
     instance = null;
     standing = new Standing.No();
-    Contained.run("forgetting the process of " + home.name(), home::gone);
+    Contained.run("writing down the end of " + home.name(), () -> home.gone(detail));
     home.publish(GuestView.State.STOPPED, detail);
   }
 }

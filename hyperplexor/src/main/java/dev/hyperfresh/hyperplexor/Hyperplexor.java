@@ -53,6 +53,11 @@ public final class Hyperplexor implements AutoCloseable {
   // linux/stat.h S_ISVTX
   private static final int STICKY = 01000;
 
+  /// How long work on guests may take when all is let go: a guest that is being made or moved.
+  private static final Duration LAST_WORK = Duration.ofSeconds(30);
+
+  private static final System.Logger LOG = System.getLogger(Hyperplexor.class.getName());
+
   private final Path directory;
   private final Path sockets;
   private final Hypervisor hypervisor;
@@ -69,6 +74,10 @@ public final class Hyperplexor implements AutoCloseable {
 
   private final Consumer<GuestView> changed;
   private final Map<String, Guest> guests = new ConcurrentHashMap<>();
+
+  /// Guests of earlier daemons that no process runs any more; they are listed until they are
+  /// deleted.
+  private final Map<String, GuestView> stopped = new ConcurrentHashMap<>();
 
   /// Names in use, from before a guest's folder is made until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
@@ -99,8 +108,26 @@ public final class Hyperplexor implements AutoCloseable {
             hypervisor,
             journal,
             confiner,
-            new Recovery.Owner(names::add, names::remove, this::welcome),
-            guest -> changed.accept(guest.view()));
+            new Recovery.Owner(
+                names::add, names::remove, this::welcome, view -> stopped.put(name(view), view)),
+            this::changed);
+  }
+
+  private static String name(GuestView view) {
+    return view.spec().name();
+  }
+
+  /// Guest's thread. A guest that no process runs needs no user and no control group.
+  private void changed(Guest guest) {
+    GuestView view = guest.view();
+    if (view.state() == GuestView.State.STOPPED) {
+      giveBack(guest);
+    }
+    changed.accept(view);
+  }
+
+  private void giveBack(Guest guest) {
+    confiner.release(guest.spec().name(), guest.files(), guest.confinement().user());
   }
 
   /// Lets others pass through the directory, on the way to something in it that is open to them.
@@ -204,13 +231,7 @@ public final class Hyperplexor implements AutoCloseable {
     progress.step("adopt", "taking it over on " + release.name());
     Guest guest =
         Adopting.guest(
-            found,
-            request.pid(),
-            release,
-            hypervisor,
-            request.files(),
-            sockets,
-            g -> changed.accept(g.view()));
+            found, request.pid(), release, hypervisor, request.files(), sockets, this::changed);
     guests.put(request.name(), guest);
     return guest.view();
   }
@@ -244,7 +265,7 @@ public final class Hyperplexor implements AutoCloseable {
     } catch (RuntimeException e) {
       Guest failed = guests.remove(spec.name());
       if (failed != null) {
-        confiner.release(spec.name(), failed.confinement());
+        giveBack(failed);
       }
       Contained.run("removing " + files, () -> deleteFolder(files));
       throw e;
@@ -330,7 +351,7 @@ public final class Hyperplexor implements AutoCloseable {
           sockets,
           Instant.now(),
           confiner.confine(spec, files),
-          guest -> changed.accept(guest.view()));
+          this::changed);
     } catch (LinuxException e) {
       memories.forEach(MemFd::close);
       taps.forEach(Tap::close);
@@ -391,16 +412,30 @@ public final class Hyperplexor implements AutoCloseable {
   /// Lets go of every guest, which goes on; the next daemon on this directory takes it back.
   public void letGo() {
     plans.close();
+    awaitWork();
     recovery.close();
     guests.values().forEach(guest -> Contained.run("letting go of a guest", guest::letGo));
     guests.clear();
+    stopped.clear();
     names.clear();
     journal.close();
   }
 
+  /// What is being made or moved comes to its end first, so that nothing is left half done; nothing
+  /// else begins.
+  private void awaitWork() {
+    if (!traffic.halt(LAST_WORK)) {
+      LOG.log(System.Logger.Level.DEBUG, "not all work on guests has ended");
+    }
+  }
+
   /// All guests, by name.
   public List<GuestView> list() {
-    return Stream.concat(guests.values().stream().map(Guest::view), recovery.views().stream())
+    return Stream.of(
+            guests.values().stream().map(Guest::view),
+            recovery.views().stream(),
+            stopped.values().stream())
+        .flatMap(views -> views)
         .sorted(Comparator.comparing(view -> view.spec().name()))
         .toList();
   }
@@ -409,7 +444,10 @@ public final class Hyperplexor implements AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]
   public GuestView show(String name) {
-    return recovery.view(name).orElseGet(() -> guest(name).view());
+    return recovery
+        .view(name)
+        .or(() -> Optional.ofNullable(stopped.get(name)))
+        .orElseGet(() -> guest(name).view());
   }
 
   /// Looks, without touching guest `name`, at everything that decides whether it can move to `to`.
@@ -607,8 +645,13 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
-  /// Powers the guest off and ends its hypervisor; after `patience` without its consent.
+  /// Powers the guest off and ends its hypervisor; after `patience` without its consent. Does
+  /// nothing to one that is stopped.
   public GuestView stop(String name, Duration patience) {
+    GuestView already = stopped.get(name);
+    if (already != null) {
+      return already;
+    }
     Guest guest = guest(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
@@ -625,6 +668,11 @@ public final class Hyperplexor implements AutoCloseable {
   ///   [Problem#DAEMON_STATE] when the process or the folder cannot be removed: it may be tried
   ///   again
   public void delete(String name) {
+    GuestView already = stopped.get(name);
+    if (already != null) {
+      forget(already);
+      return;
+    }
     Guest guest = guest(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
@@ -632,11 +680,20 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
+  private void forget(GuestView ended) {
+    try (Work _ = begin()) {
+      deleteFolder(ended.files());
+      if (stopped.remove(name(ended), ended)) {
+        names.remove(name(ended));
+      }
+    }
+  }
+
   private void delete(String name, Guest guest) {
     synchronized (guest) {
       guest.delete();
       deleteFolder(guest.files());
-      confiner.release(name, guest.confinement());
+      giveBack(guest);
       if (guests.remove(name, guest)) {
         names.remove(name);
       }
@@ -648,6 +705,9 @@ public final class Hyperplexor implements AutoCloseable {
     if (guest == null && recovery.view(name).isPresent()) {
       throw Problem.GUEST_STATE.because(
           "Guest " + name + " is being taken back: " + recovery.view(name).get().detail());
+    }
+    if (stopped.containsKey(name)) {
+      throw Problem.GUEST_STATE.because("Guest " + name + " is stopped.");
     }
     if (guest == null) {
       throw Problem.GUEST_UNKNOWN.because("No guest is called '" + name + "'.");
@@ -663,6 +723,7 @@ public final class Hyperplexor implements AutoCloseable {
   public void close() {
     List<String> failures = new ArrayList<>();
     plans.close();
+    awaitWork();
     recovery.close();
     for (Guest guest : guests.values()) {
       attempt(
@@ -670,10 +731,11 @@ public final class Hyperplexor implements AutoCloseable {
           "Guest " + guest.spec().name(),
           () -> {
             guest.delete();
-            confiner.release(guest.spec().name(), guest.confinement());
+            giveBack(guest);
           });
     }
     guests.clear();
+    stopped.clear();
     names.clear();
     attempt(failures, "The journal", journal::close);
     if (!failures.isEmpty()) {

@@ -38,6 +38,7 @@ final class Recovery implements AutoCloseable {
   /// How soon a hypervisor that refused is asked again, unless it ends before.
   private static final Duration AGAIN = Duration.ofSeconds(1);
 
+  private static final String WITHOUT_DAEMON = "ended while no daemon ran";
   private static final String BY_NEXT = "by the next daemon";
 
   private final Path directory;
@@ -58,7 +59,12 @@ final class Recovery implements AutoCloseable {
   /// @param reserve takes a name
   /// @param free gives it back
   /// @param welcome takes a guest
-  record Owner(Consumer<String> reserve, Consumer<String> free, Predicate<Guest> welcome) {}
+  /// @param stopped takes what is known of a guest that no process runs any more
+  record Owner(
+      Consumer<String> reserve,
+      Consumer<String> free,
+      Predicate<Guest> welcome,
+      Consumer<GuestView> stopped) {}
 
   Recovery(
       Path directory,
@@ -86,6 +92,7 @@ final class Recovery implements AutoCloseable {
       Consumer<ReplacementRecord> ended) {
     unfinished = unfinished();
     held.putAll(handedOver);
+    hypervisor.endRehearsals(directory.resolve("guests"));
     Map<Path, List<Hypervisor.Survivor>> processes =
         hypervisor.survivors(directory.resolve("guests")).stream()
             .collect(Collectors.groupingBy(Hypervisor.Survivor::files));
@@ -187,6 +194,10 @@ final class Recovery implements AutoCloseable {
       owner.reserve().accept(name);
       GuestFile file = known(written.get(), processes);
       endStrays(file, processes);
+      if (file.stopped().isPresent()) {
+        keepStopped(file);
+        return;
+      }
       views.put(name, view(file, "asking its hypervisor"));
       boolean done = false;
       while (!done && !closed) {
@@ -245,7 +256,7 @@ final class Recovery implements AutoCloseable {
     /// has nothing left: neither is the authority.
     private void endStrays(GuestFile file, List<Hypervisor.Survivor> processes) {
       for (Hypervisor.Survivor process : processes) {
-        if (!isOf(file.running(), process)
+        if ((file.stopped().isPresent() || !isOf(file.running(), process))
             && file.waiting().filter(tenant -> isOf(tenant, process)).isEmpty()) {
           String what = "generation " + process.generation() + " in process " + process.pid();
           told.accept("Guest " + name + ": " + what + " was left over and is ended.");
@@ -370,17 +381,25 @@ final class Recovery implements AutoCloseable {
 
     private void ended(GuestFile file) {
       removeSockets(0);
-      confiner.release(name, confinement(file));
       if (file.running().isExpected()) {
+        confiner.release(name, files, file.user());
         Hyperplexor.deleteFolder(files);
         told.accept("Guest " + name + " was never started.");
+        owner.free().accept(name);
       } else {
-        GuestFile.remove(files);
-        told.accept("Guest " + name + " ended while no daemon ran; its logs are in " + files + ".");
+        GuestFile end = file.stopped(new GuestFile.Stopped(Instant.now(), WITHOUT_DAEMON));
+        end.write(files);
+        keepStopped(end);
+        told.accept("Guest " + name + " " + WITHOUT_DAEMON + "; its logs are in " + files + ".");
       }
       views.remove(name);
-      owner.free().accept(name);
       close(file, "Failed", "failed", Problem.REPLACE_LOST.code());
+    }
+
+    /// A daemon that died at the guest's end may not have given back what was the guest's own.
+    private void keepStopped(GuestFile file) {
+      confiner.release(name, files, file.user());
+      owner.stopped().accept(stopped(file, file.stopped().orElseThrow()));
     }
 
     /// Ends the replacement that was under way, if there was one.
@@ -459,10 +478,34 @@ final class Recovery implements AutoCloseable {
           file.accelerator(),
           file.createdAt(),
           Optional.empty(),
+          Optional.empty(),
           files,
           "not known yet",
-          file.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
+          origin(file),
           file.clockLoss());
+    }
+
+    private GuestView stopped(GuestFile file, GuestFile.Stopped end) {
+      return new GuestView(
+          file.spec(),
+          GuestView.State.STOPPED,
+          end.why(),
+          hypervisor.kind(),
+          "",
+          0,
+          file.running().generation(),
+          file.accelerator(),
+          file.createdAt(),
+          Optional.of(end.at()),
+          Optional.empty(),
+          files,
+          "",
+          origin(file),
+          file.clockLoss());
+    }
+
+    private static GuestView.Origin origin(GuestFile file) {
+      return file.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED;
     }
   }
 }

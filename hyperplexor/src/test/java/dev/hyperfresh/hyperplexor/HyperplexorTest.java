@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import static dev.hyperfresh.hyperplexor.Progress.NONE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -9,16 +10,22 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -50,13 +57,13 @@ class HyperplexorTest {
   void aGuestIsMadeMovedAndDeleted() {
     stage.handingOver();
 
-    GuestView made = hyperplexor.create(stage.spec("web1"), Stage.OLD, Progress.NONE);
+    GuestView made = hyperplexor.create(stage.spec("web1"), Stage.OLD, NONE);
     assertThat(made.state()).isEqualTo(GuestView.State.RUNNING);
     assertThat(hyperplexor.list()).containsExactly(made);
-    assertThat(hyperplexor.plan("web1", Stage.NEW, true, false, Progress.NONE))
+    assertThat(hyperplexor.plan("web1", Stage.NEW, true, false, NONE))
         .isNotEmpty()
         .noneMatch(Check::failed);
-    ReplacementRecord record = hyperplexor.replace("web1", Stage.NEW, LONG, Progress.NONE);
+    ReplacementRecord record = hyperplexor.replace("web1", Stage.NEW, LONG, NONE);
     assertThat(record.outcome()).isEqualTo("committed");
     assertThat(hyperplexor.show("web1").release()).isEqualTo(Stage.NEW.name());
     hyperplexor.delete("web1");
@@ -116,7 +123,7 @@ class HyperplexorTest {
 
   @Test
   void whatLiesInTheStateDirectoryIsTheUsersAlone() throws Exception {
-    hyperplexor.create(stage.spec("web1"), Stage.OLD, Progress.NONE);
+    hyperplexor.create(stage.spec("web1"), Stage.OLD, NONE);
     // Passing through is what a hypervisor with a user of its own needs to get to its release.
     assertThat(mode("")).isEqualTo(Confiner.ofThisHost().givesUsers() ? "rwx--x--x" : "rwx------");
     assertThat(mode("run")).isEqualTo("rwx------");
@@ -148,13 +155,12 @@ class HyperplexorTest {
   void aGuestThatDoesNotStartLeavesNothingBehind() {
     stage.failing("1.start", Problem.GUEST_START.because("It says no."));
 
-    assertProblem(
-        Problem.GUEST_START, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE));
+    assertProblem(Problem.GUEST_START, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, NONE));
 
     assertThat(hyperplexor.list()).isEmpty();
     assertThat(folder.resolve("state/guests/g")).doesNotExist();
     stage.on("1.start", _ -> {});
-    assertThat(hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE).state())
+    assertThat(hyperplexor.create(stage.spec("g"), Stage.OLD, NONE).state())
         .isEqualTo(GuestView.State.RUNNING);
   }
 
@@ -173,7 +179,7 @@ class HyperplexorTest {
             spec.disks(),
             List.of(new GuestSpec.Nic("lo", Optional.empty(), "52:54:00:00:00:01")));
 
-    assertThatThrownBy(() -> hyperplexor.create(wired, Stage.OLD, Progress.NONE))
+    assertThatThrownBy(() -> hyperplexor.create(wired, Stage.OLD, NONE))
         .isInstanceOf(HyperFreshException.class)
         .hasMessageContaining("Tap lo cannot be made");
 
@@ -197,7 +203,7 @@ class HyperplexorTest {
             spec.disks(),
             spec.nics());
 
-    assertThatThrownBy(() -> hyperplexor.create(faulty, Stage.OLD, Progress.NONE))
+    assertThatThrownBy(() -> hyperplexor.create(faulty, Stage.OLD, NONE))
         .isInstanceOf(HyperFreshException.class)
         .hasMessageContaining("name: ")
         .hasMessageContaining("vcpus: ");
@@ -208,10 +214,9 @@ class HyperplexorTest {
 
   @Test
   void namesAreTakenOnce() {
-    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
 
-    assertProblem(
-        Problem.GUEST_EXISTS, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE));
+    assertProblem(Problem.GUEST_EXISTS, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, NONE));
     assertProblem(Problem.GUEST_UNKNOWN, () -> hyperplexor.show("h"));
     assertProblem(Problem.GUEST_UNKNOWN, () -> hyperplexor.delete("h"));
     assertThat(hyperplexor.show("g").state()).isEqualTo(GuestView.State.RUNNING);
@@ -229,14 +234,12 @@ class HyperplexorTest {
               preparing.countDown();
               await(goOn);
             });
-    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
     CompletableFuture<ReplacementRecord> first =
-        CompletableFuture.supplyAsync(
-            () -> hyperplexor.replace("g", Stage.NEW, LONG, Progress.NONE));
+        CompletableFuture.supplyAsync(() -> hyperplexor.replace("g", Stage.NEW, LONG, NONE));
     await(preparing);
 
-    assertProblem(
-        Problem.REPLACE_BUSY, () -> hyperplexor.replace("g", Stage.NEW, LONG, Progress.NONE));
+    assertProblem(Problem.REPLACE_BUSY, () -> hyperplexor.replace("g", Stage.NEW, LONG, NONE));
     goOn.countDown();
 
     assertThat(first.get(5, TimeUnit.SECONDS).outcome()).isEqualTo("committed");
@@ -254,7 +257,7 @@ class HyperplexorTest {
               preparing.countDown();
               await(goOn);
             });
-    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
     CompletableFuture<String> replacement = CompletableFuture.supplyAsync(this::outcome);
     await(preparing);
     CompletableFuture<?> deletion = CompletableFuture.runAsync(() -> hyperplexor.delete("g"));
@@ -268,7 +271,7 @@ class HyperplexorTest {
 
   @Test
   void aGuestThatEndsByItselfIsStopped() throws Exception {
-    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
 
     stage.actor(1).die("powered off");
     settled("g");
@@ -280,7 +283,7 @@ class HyperplexorTest {
 
   @Test
   void aGuestIsAskedToPowerOffBeforeItIsEnded() {
-    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
     stage.on("1.powerOff", actor -> actor.die("powered off"));
 
     assertThat(hyperplexor.stop("g", LONG).state()).isEqualTo(GuestView.State.STOPPED);
@@ -290,7 +293,7 @@ class HyperplexorTest {
 
   @Test
   void aGuestThatCannotBeAskedIsEndedAllTheSame() {
-    hyperplexor.create(stage.spec("g"), Stage.OLD, Progress.NONE);
+    hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
     stage.failing("1.powerOff", Problem.GUEST_STATE.because("It does not listen."));
 
     assertThat(hyperplexor.stop("g", LONG).state()).isEqualTo(GuestView.State.STOPPED);
@@ -298,10 +301,109 @@ class HyperplexorTest {
   }
 
   @Test
+  void aGuestThatIsBeingMadeIsMadeToTheEndWhenItsMakerIsInterrupted() throws Exception {
+    CountDownLatch starting = new CountDownLatch(1);
+    CountDownLatch goOn = new CountDownLatch(1);
+    stage.on(
+        "1.start",
+        _ -> {
+          starting.countDown();
+          await(goOn);
+        });
+    CompletableFuture<GuestView> made = new CompletableFuture<>();
+    Thread maker =
+        Thread.ofPlatform()
+            .start(() -> made.complete(hyperplexor.create(stage.spec("g"), Stage.OLD, NONE)));
+    await(starting);
+    // As when the daemon is told to end: whoever serves a request is interrupted, and all is let
+    // go.
+    maker.interrupt();
+    CompletableFuture<?> end = CompletableFuture.runAsync(hyperplexor::letGo);
+    assertThat(maker.join(Duration.ofMillis(300))).isFalse();
+    assertThat(folder.resolve("state/guests/g/guest.properties")).exists();
+    goOn.countDown();
+
+    assertThat(made.get(10, TimeUnit.SECONDS).state()).isEqualTo(GuestView.State.RUNNING);
+    end.get(10, TimeUnit.SECONDS);
+    assertThat(folder.resolve("state/guests/g/guest.properties")).exists();
+    assertThat(stage.actor(1).alive).isTrue();
+  }
+
+  @Test
+  void aStoppedGuestStaysListedUnderTheNextDaemonUntilItIsDeleted() {
+    GuestView made = hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
+    assertThat(usersOf(made)).hasSize(Confiner.ofThisHost().givesUsers() ? 1 : 0);
+    stage.on("1.powerOff", actor -> actor.die("powered off"));
+    GuestView stopped = hyperplexor.stop("g", LONG);
+    assertThat(stopped.stoppedAt()).isPresent();
+    assertThat(usersOf(made)).isEmpty();
+
+    nextDaemon();
+
+    GuestView found = hyperplexor.show("g");
+    assertThat(hyperplexor.list()).containsExactly(found);
+    assertThat(found.state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(found.detail()).isEqualTo(stopped.detail());
+    assertThat(found.stoppedAt()).isEqualTo(stopped.stoppedAt());
+    assertThat(found.createdAt()).isEqualTo(made.createdAt());
+    assertThat(hyperplexor.stop("g", LONG)).isEqualTo(found);
+    assertProblem(Problem.GUEST_EXISTS, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, NONE));
+    assertProblem(Problem.GUEST_STATE, () -> hyperplexor.replace("g", Stage.NEW, LONG, NONE));
+    hyperplexor.delete("g");
+    assertThat(hyperplexor.list()).isEmpty();
+    assertThat(made.files()).doesNotExist();
+    assertThat(hyperplexor.create(stage.spec("g"), Stage.OLD, NONE).state())
+        .isEqualTo(GuestView.State.RUNNING);
+  }
+
+  @Test
+  void aGuestThatEndedWhileNoDaemonRanStaysListedToo() {
+    GuestView made = hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
+    assertThat(nextDaemon()).singleElement().asString().contains("ended while no daemon ran");
+    GuestView found = hyperplexor.show("g");
+    assertThat(found.state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(found.detail()).isEqualTo("ended while no daemon ran");
+    assertThat(usersOf(made)).isEmpty();
+
+    assertThat(nextDaemon()).as("told once").isEmpty();
+    assertThat(hyperplexor.list()).containsExactly(found);
+  }
+
+  /// What the next daemon on the same directory tells.
+  private List<String> nextDaemon() {
+    List<String> told = Collections.synchronizedList(new ArrayList<>());
+    hyperplexor.letGo();
+    hyperplexor = new Hyperplexor(folder.resolve("state"), stage, NO_KVM, stage.views::add);
+    hyperplexor.takeBack(_ -> Stage.OLD, Map.of(), LONG, told::add, _ -> {});
+    return told;
+  }
+
+  /// The users that a guest of this host has.
+  private static List<Path> usersOf(GuestView guest) {
+    Path users = Path.of("/run/hyperfresh/users");
+    if (!Files.isDirectory(users)) {
+      return List.of();
+    }
+    try (Stream<Path> all = Files.list(users)) {
+      return all.filter(user -> holds(user, guest.files().toString())).toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static boolean holds(Path user, String text) {
+    try {
+      return Files.readString(user).equals(text);
+    } catch (IOException gone) {
+      return false;
+    }
+  }
+
+  @Test
   void oneGuestThatCannotBeDeletedDoesNotKeepTheOthersRunning() {
     Hyperplexor other = new Hyperplexor(folder.resolve("other"), stage, NO_KVM, _ -> {});
     for (String name : new String[] {"a", "b", "c"}) {
-      other.create(stage.spec(name), Stage.OLD, Progress.NONE);
+      other.create(stage.spec(name), Stage.OLD, NONE);
     }
     boolean[] thrown = {false};
     stage.on(
@@ -323,7 +425,7 @@ class HyperplexorTest {
 
   private String outcome() {
     try {
-      return hyperplexor.replace("g", Stage.NEW, LONG, Progress.NONE).outcome();
+      return hyperplexor.replace("g", Stage.NEW, LONG, NONE).outcome();
     } catch (HyperFreshException e) {
       return e.problem().code();
     }

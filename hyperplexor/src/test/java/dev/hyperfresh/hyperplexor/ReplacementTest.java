@@ -1108,7 +1108,7 @@ class ReplacementTest {
     assertMailboxEmpty();
     assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
     assertThat(guest.view().release()).isEqualTo(release.name());
-    assertThat(guest.view().pid()).isEqualTo(1000 + generation);
+    assertThat(guest.view().pid()).isEqualTo(1_000_000_000 + generation);
     assertThat(stage.actor(generation).alive).isTrue();
     assertThat(guest.call(guest::running).generation()).isEqualTo(generation);
     assertThat(stage.actors.stream().filter(actor -> actor.alive).count()).isEqualTo(1);

@@ -782,7 +782,7 @@ final class SimulatedWorld implements Surroundings {
     }
 
     @Override
-    public void gone() {
+    public void gone(String why) {
       step("write down that it is gone");
       if (processes.stream().anyMatch(Actor::isLive)) {
         throw broken("the guest is forgotten, and a process has it");

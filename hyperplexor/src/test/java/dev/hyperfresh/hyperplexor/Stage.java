@@ -273,9 +273,10 @@ final class Stage implements Hypervisor, AutoCloseable {
       return launch.release();
     }
 
+    /// Above what the kernel gives to any process: a switch would change one that has the number.
     @Override
     public int pid() {
-      return 1000 + generation();
+      return 1_000_000_000 + generation();
     }
 
     @Override

@@ -1,0 +1,69 @@
+package dev.hyperfresh.hyperplexor;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.linux.Host;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.Instant;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class GuestFileTest {
+  @TempDir Path folder;
+
+  @Test
+  void aProcessOfAnotherBootIsAnotherProcess() {
+    GuestFile.Tenant here = here();
+    GuestFile.Tenant before =
+        new GuestFile.Tenant(here.pid(), here.start(), "earlier", 1, here.release(), "process");
+    assertThat(here.processLives()).isTrue();
+    assertThat(before.processLives()).isFalse();
+  }
+
+  @Test
+  void aFileWithoutABootIsOfThisOneUnlessItIsOlder() throws IOException {
+    GuestFile written = file();
+    written.write(folder);
+    assertThat(GuestFile.read(folder)).contains(written);
+    Path path = folder.resolve("guest.properties");
+    Files.write(
+        path, Files.readAllLines(path).stream().filter(line -> !line.contains(".boot=")).toList());
+    assertThat(GuestFile.read(folder)).contains(written);
+
+    Instant booted = Instant.now().minus(Host.upTime());
+    Files.setLastModifiedTime(path, FileTime.from(booted.minusSeconds(1)));
+    assertThat(GuestFile.read(folder).orElseThrow().running().processLives()).isFalse();
+  }
+
+  @Test
+  void theEndOfAGuestIsWrittenDown() {
+    GuestFile.Stopped end = new GuestFile.Stopped(Instant.parse("2026-11-01T12:00:00Z"), "why not");
+    file().stopped(end).write(folder);
+    GuestFile read = GuestFile.read(folder).orElseThrow();
+    assertThat(read.stopped()).contains(end);
+    assertThat(read.waiting()).isEmpty();
+  }
+
+  private GuestFile file() {
+    return new GuestFile(
+        new Stage(folder).spec("g"),
+        new AcceleratorChoice(Accelerator.TCG, "a test"),
+        Instant.parse("2026-11-01T11:00:00Z"),
+        OptionalInt.of(2_000_000_007),
+        here(),
+        Optional.of(here()),
+        Optional.empty());
+  }
+
+  /// This process.
+  private static GuestFile.Tenant here() {
+    return GuestFile.Tenant.expected(1, Stage.OLD).found((int) ProcessHandle.current().pid());
+  }
+}
