@@ -450,9 +450,7 @@ final class Api implements AutoCloseable {
 
   private Object create(Job job) {
     SpecDocument document = SpecDocument.parse(job.text("document"), path(job.text("base")));
-    GuestView view =
-        daemon.hyperplexor().create(document.spec(), daemon.releaseFor(document), job.progress());
-    return Views.guest(view);
+    return Views.guest(daemon.create(document, job.progress()));
   }
 
   private Object adopt(Job job) {
@@ -484,13 +482,11 @@ final class Api implements AutoCloseable {
   private Object plan(Job job) {
     Release to = daemon.machines().whereToRun(job.text("to"));
     boolean rehearse = job.flag("rehearse", true);
+    boolean stepClock = job.flag("step_clock", false);
     List<Check> checks =
         planned(
             job.client(),
-            () ->
-                daemon
-                    .hyperplexor()
-                    .plan(job.name(), to, rehearse, job.flag("step_clock", false), job.progress()));
+            () -> daemon.plan(job.name(), to, rehearse, stepClock, job.progress()));
     return Map.of(
         "guest", job.name(),
         "to", to.name(),

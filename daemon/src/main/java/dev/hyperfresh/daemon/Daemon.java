@@ -8,12 +8,14 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.WarmUp;
 import dev.hyperfresh.machine.MachineKind;
 import dev.hyperfresh.machine.MachineRelease;
@@ -65,6 +67,7 @@ public final class Daemon implements AutoCloseable {
   private final DaemonConfig config;
   private final FileChannel lockFile;
   private final QemuReleases releases;
+  private final ReleaseLeases leases = new ReleaseLeases();
   private final Hyperplexor hyperplexor;
   private final MachineRoom machines;
   private final OsRoom systems;
@@ -107,6 +110,7 @@ public final class Daemon implements AutoCloseable {
             inhabited,
             new MachineReleases(config.releases(), new DebianPackages(config.packages())),
             releases,
+            leases,
             hyperplexor,
             kvm);
     this.systems =
@@ -114,6 +118,7 @@ public final class Daemon implements AutoCloseable {
             new Systems(config.state(), config.state().resolve("run")),
             new OsReleases(config.releases(), new DebianPackages(config.packages())),
             releases,
+            leases,
             hyperplexor,
             kvm.verdict() == KvmProbe.Verdict.USABLE
                 ? new AcceleratorChoice(Accelerator.KVM, "KVM")
@@ -183,6 +188,7 @@ public final class Daemon implements AutoCloseable {
 
   /// What takes time and needs nothing of the state directory.
   private static KvmProbe.Result prepare() {
+    Scheduling.niceCompilers(Scheduling.BEHIND_GUESTS);
     WarmUp.run();
     Qemu.warmUp();
     return KvmProbe.probe(Path.of("/dev/kvm"));
@@ -288,6 +294,28 @@ public final class Daemon implements AutoCloseable {
     return audit;
   }
 
+  /// Makes a guest and starts it where [#releaseFor] says.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException as [Hyperplexor#create]
+  public GuestView create(SpecDocument document, Progress progress) {
+    try (ReleaseLeases.Lease<Release> lease =
+        leases.hold(() -> releaseFor(document), Release::name)) {
+      return hyperplexor.create(document.spec(), lease.release(), progress);
+    }
+  }
+
+  /// Looks at what decides whether a guest can move; see [Hyperplexor#plan].
+  List<Check> plan(
+      String guest, Release to, boolean rehearse, boolean stepClock, Progress progress) {
+    try (ReleaseLeases.Lease<Release> lease = holdToRun(to.name())) {
+      return hyperplexor.plan(guest, lease.release(), rehearse, stepClock, progress);
+    }
+  }
+
+  private ReleaseLeases.Lease<Release> holdToRun(String name) {
+    return leases.hold(() -> machines.whereToRun(name), Release::name);
+  }
+
   /// Where a new guest starts: the release or the machine that its document names, else the newest
   /// that knows its machine type.
   ///
@@ -324,20 +352,12 @@ public final class Daemon implements AutoCloseable {
       boolean rehearse,
       boolean stepClock,
       Progress progress) {
-    return replace(guest, machines.whereToRun(release), maxBlackout, rehearse, stepClock, progress);
-  }
-
-  private ReplacementRecord replace(
-      String guest,
-      Release release,
-      Duration maxBlackout,
-      boolean rehearse,
-      boolean stepClock,
-      Progress progress) {
     // A newer daemon must find the record in the history.
-    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+    try (Hyperplexor.Work _ = hyperplexor.begin();
+        ReleaseLeases.Lease<Release> lease = holdToRun(release)) {
       ReplacementRecord record =
-          hyperplexor.replace(guest, release, maxBlackout, rehearse, stepClock, progress);
+          hyperplexor.replace(
+              guest, lease.release(), maxBlackout, rehearse, stepClock, progress);
       keep(record);
       ReplacementJfr.write(record);
       return record;
@@ -358,23 +378,26 @@ public final class Daemon implements AutoCloseable {
     return hyperplexor.rollOut(
         order,
         (guest, maxBlackout, progress) ->
-            replace(guest, order.to(), maxBlackout, order.rehearse(), order.stepClock(), progress),
+            replace(
+                guest, order.to().name(), maxBlackout, order.rehearse(), order.stepClock(), progress),
         audience);
   }
 
-  /// Removes a release that runs no guest and no machine.
+  /// Removes a release that runs no guest and no machine, and on which nothing is being started.
   ///
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_IN_USE]
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_IN_USE],
+  ///   [Problem#RELEASE_UNKNOWN]
   public void removeRelease(String name) {
     if (isOfMachines(name)) {
-      machines.removeRelease(name);
-      return;
+      leases.remove(() -> machines.releases().get(name).name(), machines::removeRelease);
+    } else if (isOfSystems(name)) {
+      leases.remove(() -> systems.releases().get(name).name(), systems::removeRelease);
+    } else {
+      leases.remove(() -> releases.get(name).name(), this::removeProcesses);
     }
-    if (isOfSystems(name)) {
-      systems.removeRelease(name);
-      return;
-    }
-    String full = releases.get(name).name();
+  }
+
+  private void removeProcesses(String full) {
     List<String> users =
         hyperplexor.list().stream()
             .filter(view -> view.release().equals(full))

@@ -35,6 +35,7 @@ public final class MachineRoom {
   private final Machines machines;
   private final MachineReleases releases;
   private final QemuReleases processes;
+  private final ReleaseLeases leases;
   private final Hyperplexor hyperplexor;
   private final AcceleratorChoice accelerator;
 
@@ -42,11 +43,13 @@ public final class MachineRoom {
       Machines machines,
       MachineReleases releases,
       QemuReleases processes,
+      ReleaseLeases leases,
       Hyperplexor hyperplexor,
       KvmProbe.Result kvm) {
     this.machines = machines;
     this.releases = releases;
     this.processes = processes;
+    this.leases = leases;
     this.hyperplexor = hyperplexor;
     this.accelerator = accelerator(kvm);
   }
@@ -145,8 +148,21 @@ public final class MachineRoom {
       throw Problem.SPEC_INVALID.because(
           "name: '" + name + "' begins like a release; a machine stands where a release stands");
     }
-    QemuRelease hardware = hardware();
-    MachineRelease inside = releases.get(release);
+    try (ReleaseLeases.Lease<QemuRelease> hardware =
+            leases.hold(this::hardware, QemuRelease::name);
+        ReleaseLeases.Lease<MachineRelease> inside =
+            leases.hold(() -> releases.get(release), MachineRelease::name)) {
+      return boot(name, inside.release(), hardware.release(), vcpus, memoryBytes, progress);
+    }
+  }
+
+  private Machine boot(
+      String name,
+      MachineRelease inside,
+      QemuRelease hardware,
+      int vcpus,
+      long memoryBytes,
+      Progress progress) {
     progress.step(
         "create",
         "booting "

@@ -28,6 +28,7 @@ public final class OsRoom {
   private final Systems systems;
   private final OsReleases releases;
   private final QemuReleases processes;
+  private final ReleaseLeases leases;
   private final Hyperplexor hyperplexor;
   private final AcceleratorChoice accelerator;
 
@@ -35,11 +36,13 @@ public final class OsRoom {
       Systems systems,
       OsReleases releases,
       QemuReleases processes,
+      ReleaseLeases leases,
       Hyperplexor hyperplexor,
       AcceleratorChoice accelerator) {
     this.systems = systems;
     this.releases = releases;
     this.processes = processes;
+    this.leases = leases;
     this.hyperplexor = hyperplexor;
     this.accelerator = accelerator;
   }
@@ -70,17 +73,30 @@ public final class OsRoom {
   ///   [Problem#RELEASE_UNKNOWN], [Problem#SPEC_INVALID], [Problem#SPEC_MEMORY]
   public OsVm create(String name, String release, int vcpus, long memoryBytes, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
-      return boot(name, releases.get(release), vcpus, memoryBytes, progress);
+      return boot(name, release, vcpus, memoryBytes, progress);
     }
   }
 
-  private OsVm boot(
-      String name, OsRelease release, int vcpus, long memoryBytes, Progress progress) {
+  private OsVm boot(String name, String release, int vcpus, long memoryBytes, Progress progress) {
     if (name.startsWith(OsRelease.KIND + "-")) {
       throw Problem.SPEC_INVALID.because(
           "name: '" + name + "' begins like a release; an OS stands where a release stands");
     }
-    QemuRelease hardware = hardware();
+    try (ReleaseLeases.Lease<QemuRelease> hardware =
+            leases.hold(this::hardware, QemuRelease::name);
+        ReleaseLeases.Lease<OsRelease> inside =
+            leases.hold(() -> releases.get(release), OsRelease::name)) {
+      return boot(name, inside.release(), hardware.release(), vcpus, memoryBytes, progress);
+    }
+  }
+
+  private OsVm boot(
+      String name,
+      OsRelease release,
+      QemuRelease hardware,
+      int vcpus,
+      long memoryBytes,
+      Progress progress) {
     progress.step(
         "create",
         "booting "
@@ -179,11 +195,10 @@ public final class OsRoom {
   }
 
   private OsVm successor(OsVm old, String release, Progress progress) {
-    OsRelease next = releases.get(release);
     OsSettings settings = old.settings();
     String name = Successor.of(old.name(), taken -> systems.find(taken).isPresent());
     progress.step("create", name + " is to follow " + old.name());
-    return boot(name, next, settings.vcpus(), settings.memoryBytes(), progress);
+    return boot(name, release, settings.vcpus(), settings.memoryBytes(), progress);
   }
 
   /// Removes a release that no OS runs.
