@@ -20,7 +20,6 @@ import dev.hyperfresh.linux.PidFd;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
-import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -28,7 +27,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
@@ -290,25 +288,15 @@ record GuestFile(
     p.setProperty(key + ".kind", process.kind());
   }
 
+  /// An older daemon did not write the boot down.
   private static Tenant process(Properties p, String key, Path file) {
     return new Tenant(
         Integer.parseInt(get(p, key + ".pid")),
         Long.parseLong(get(p, key + ".start")),
-        find(p, key + ".boot").orElseGet(() -> bootOf(file)),
+        find(p, key + ".boot").or(() -> Host.bootOf(file)).orElse(""),
         Integer.parseInt(get(p, key + ".generation")),
         get(p, key + ".release"),
         find(p, key + ".kind").orElse(""));
-  }
-
-  /// An older daemon did not write the boot down. A file that is older than this boot speaks of an
-  /// earlier one, whose processes are gone.
-  private static String bootOf(Path file) {
-    try {
-      Duration age = Duration.between(Files.getLastModifiedTime(file).toInstant(), Instant.now());
-      return age.compareTo(Host.upTime()) < 0 ? Host.bootId() : "";
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
   }
 
   private void putSpec(Properties p) {

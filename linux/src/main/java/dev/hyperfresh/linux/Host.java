@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -57,13 +58,20 @@ public final class Host {
     }
   }
 
-  /// How long the host has been up.
-  public static Duration upTime() {
+  /// The boot in which a file was last written, as [#bootId] has it.
+  ///
+  /// @return empty when that was an earlier one than this
+  public static Optional<String> bootOf(Path file) {
     try {
+      // Seconds since the host started; then those in which it did nothing.
       String seconds = Files.readString(Path.of("/proc/uptime")).split(" ", 2)[0];
-      return Duration.ofMillis((long) (Double.parseDouble(seconds) * 1000));
+      Duration up = Duration.ofMillis((long) (Double.parseDouble(seconds) * 1000));
+      Instant written = Files.getLastModifiedTime(file).toInstant();
+      return Duration.between(written, Instant.now()).compareTo(up) < 0
+          ? Optional.of(bootId())
+          : Optional.empty();
     } catch (IOException unreadable) {
-      throw new UncheckedIOException("cannot read /proc/uptime", unreadable);
+      throw new UncheckedIOException("cannot tell when " + file + " was written", unreadable);
     }
   }
 

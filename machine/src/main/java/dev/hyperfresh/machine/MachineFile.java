@@ -29,6 +29,7 @@ import java.util.zip.CRC32;
 ///
 /// @param pid the process on this host that is its hardware
 /// @param start as [Host#processStart] has it
+/// @param boot as [Host#bootId] has it: process numbers and start times begin anew with each
 /// @param booted whether it ever could take guests
 /// @param halted whether a daemon has stopped it, or was about to
 /// @param lastPlace the number of the last place that was made
@@ -36,6 +37,7 @@ import java.util.zip.CRC32;
 record MachineFile(
     int pid,
     long start,
+    String boot,
     boolean booted,
     boolean halted,
     String release,
@@ -97,6 +99,7 @@ record MachineFile(
     return new MachineFile(
         pid,
         Host.processStart(pid).orElse(0),
+        Host.bootId(),
         false,
         false,
         settings.release().name(),
@@ -113,6 +116,7 @@ record MachineFile(
     return new MachineFile(
         pid,
         start,
+        boot,
         true,
         halted,
         release,
@@ -129,6 +133,7 @@ record MachineFile(
     return new MachineFile(
         pid,
         start,
+        boot,
         booted,
         now,
         release,
@@ -145,6 +150,7 @@ record MachineFile(
     return new MachineFile(
         pid,
         start,
+        boot,
         booted,
         halted,
         release,
@@ -159,7 +165,7 @@ record MachineFile(
 
   /// Whether the very process that is written down still runs.
   boolean lives() {
-    if (Host.processStart(pid).orElse(-1) != start) {
+    if (!boot.equals(Host.bootId()) || Host.processStart(pid).orElse(-1) != start) {
       return false;
     }
     try (PidFd process = PidFd.open(pid)) {
@@ -219,7 +225,8 @@ record MachineFile(
     try {
       return Optional.of(
           parse(
-              new String(BoundedFile.read(path, BoundedFile.STATE_BYTES), StandardCharsets.UTF_8)));
+              new String(BoundedFile.read(path, BoundedFile.STATE_BYTES), StandardCharsets.UTF_8),
+              Host.bootOf(path).orElse("")));
     } catch (IOException | RuntimeException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
     }
@@ -229,6 +236,7 @@ record MachineFile(
     Properties p = new Properties();
     p.setProperty("pid", Integer.toString(pid));
     p.setProperty("start", Long.toString(start));
+    p.setProperty("boot", boot);
     p.setProperty("booted", Boolean.toString(booted));
     p.setProperty("halted", Boolean.toString(halted));
     p.setProperty("release", release);
@@ -265,7 +273,8 @@ record MachineFile(
     return Long.toHexString(sum.getValue());
   }
 
-  private static MachineFile parse(String text) throws IOException {
+  /// @param written the boot in which the text was written, which an older daemon left out
+  private static MachineFile parse(String text, String written) throws IOException {
     int at = text.lastIndexOf(SUM);
     if (at < 0 || !text.substring(at).equals(SUM + sum(text.substring(0, at)) + "\n")) {
       throw new IllegalArgumentException("it is damaged: its sum is not right");
@@ -279,6 +288,7 @@ record MachineFile(
     return new MachineFile(
         number(p, "pid"),
         Long.parseLong(get(p, "start")),
+        p.getProperty("boot", written),
         flag(p, "booted"),
         flag(p, "halted"),
         get(p, "release"),

@@ -54,6 +54,13 @@ class MachineFileTest {
     }
   }
 
+  @Test
+  void aProcessOfAnotherBootIsAnotherProcess() throws IOException {
+    MachineFile here = of(process(), true);
+    assertThat(here.lives()).isTrue();
+    assertThat(file(here.pid(), here.start(), "earlier", true).lives()).isFalse();
+  }
+
   private Process process() throws IOException {
     Process process = new ProcessBuilder("sleep", "600").start();
     processes.add(process);
@@ -61,10 +68,15 @@ class MachineFileTest {
   }
 
   private static MachineFile file(int pid, long start, boolean booted) {
+    return file(pid, start, Host.bootId(), booted);
+  }
+
+  private static MachineFile file(int pid, long start, String boot, boolean booted) {
     Entry half = Entry.about("p7", Path.of("/state/guests/über web"), 3, true, 2, 1);
     return new MachineFile(
         pid,
         start,
+        boot,
         booted,
         true,
         "machine-6.12.95+qemu-10.0.2",

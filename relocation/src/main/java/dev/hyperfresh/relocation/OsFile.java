@@ -28,16 +28,20 @@ record OsFile(
   ///
   /// @param pid 0 when there is none yet
   /// @param start as [Host#processStart] has it
-  record Identity(int pid, long start) {
-    static final Identity NONE = new Identity(0, 0);
+  /// @param boot as [Host#bootId] has it: process numbers and start times begin anew with each;
+  ///   empty in files that an older daemon wrote
+  record Identity(int pid, long start, Optional<String> boot) {
+    static final Identity NONE = new Identity(0, 0, Optional.empty());
 
     static Identity of(int pid) {
-      return new Identity(pid, Host.processStart(pid).orElse(0));
+      return new Identity(pid, Host.processStart(pid).orElse(0), Optional.of(Host.bootId()));
     }
 
     /// Whether this very process is there.
     boolean lives() {
-      return pid > 0 && Host.processStart(pid).orElse(-1) == start;
+      return pid > 0
+          && boot.filter(written -> !written.equals(Host.bootId())).isEmpty()
+          && Host.processStart(pid).orElse(-1) == start;
     }
   }
 

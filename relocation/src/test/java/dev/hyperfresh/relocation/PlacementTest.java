@@ -57,11 +57,13 @@ class PlacementTest {
   }
 
   @Test
-  void aProcessIsKnownByItsNumberAndItsStart() {
+  void aProcessIsKnownByItsNumberAndItsStart() throws IOException {
     int self = (int) ProcessHandle.current().pid();
     OsFile.Identity me = OsFile.Identity.of(self);
     assertThat(me.lives()).isTrue();
-    assertThat(new OsFile.Identity(self, me.start() + 1).lives()).isFalse();
+    assertThat(new OsFile.Identity(self, me.start() + 1, me.boot()).lives()).isFalse();
+    assertThat(new OsFile.Identity(self, me.start(), Optional.of("earlier")).lives()).isFalse();
+    assertThat(new OsFile.Identity(self, me.start(), Optional.empty()).lives()).isTrue();
     assertThat(OsFile.Identity.NONE.lives()).isFalse();
     OsFile file =
         new OsFile(
@@ -76,6 +78,11 @@ class PlacementTest {
             5.5);
     file.write(folder);
     assertThat(OsFile.read(folder)).contains(file);
+    // As an older daemon wrote it.
+    Path path = folder.resolve("os.json");
+    Files.writeString(path, Files.readString(path).replaceAll(",\"boot\":(\"[^\"]*\"|null)", ""));
+    assertThat(OsFile.read(folder).orElseThrow().hardwareProcess())
+        .isEqualTo(new OsFile.Identity(self, me.start(), Optional.empty()));
     OsFile.remove(folder);
     assertThat(OsFile.read(folder)).isEmpty();
   }
