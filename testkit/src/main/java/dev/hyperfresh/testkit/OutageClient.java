@@ -9,6 +9,8 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 
@@ -26,6 +28,7 @@ final class OutageClient implements AutoCloseable {
   private final OutputStream out;
   private final Object turn = new Object();
   private final AtomicLong longestNanos = new AtomicLong();
+  private final List<Double> waitsMs = new ArrayList<>();
   private final Thread asker;
   private volatile String fault = "";
   private volatile String kernel = "";
@@ -66,13 +69,26 @@ final class OutageClient implements AutoCloseable {
     while (!done && fault.isEmpty()) {
       long begin = System.nanoTime();
       String answer = ask("ping");
-      longestNanos.accumulateAndGet(System.nanoTime() - begin, Math::max);
+      long waited = System.nanoTime() - begin;
+      longestNanos.accumulateAndGet(waited, Math::max);
+      keep(waited / 1e6);
       String[] words = answer.split(" ");
       if (words.length == 4) {
         kernel = words[3];
       }
       LockSupport.parkNanos(PAUSE_NANOS);
     }
+  }
+
+  private synchronized void keep(double millis) {
+    waitsMs.add(millis);
+  }
+
+  /// How long each answer since the last call took, milliseconds.
+  synchronized List<Double> takeWaitsMs() {
+    List<Double> taken = List.copyOf(waitsMs);
+    waitsMs.clear();
+    return taken;
   }
 
   private String ask(String question) {

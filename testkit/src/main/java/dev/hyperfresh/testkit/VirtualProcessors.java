@@ -1,9 +1,12 @@
 package dev.hyperfresh.testkit;
 
+import dev.hyperfresh.linux.CpuPriority;
+import dev.hyperfresh.linux.ProcessThreads;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -22,24 +25,19 @@ final class VirtualProcessors {
     }
   }
 
-  /// The names of all threads of process `pid` that have a real-time priority.
-  static List<String> realTimeThreads(int pid) {
-    try (Stream<Path> threads = Files.list(Path.of("/proc", Integer.toString(pid), "task"))) {
-      return threads
-          .filter(VirtualProcessors::isRealTime)
-          .map(thread -> read(thread.resolve("comm")).strip())
-          .sorted()
-          .toList();
-    } catch (IOException | UncheckedIOException e) {
-      return List.of();
-    }
-  }
-
-  /// Field 41 of proc_pid_stat(5) is the scheduling policy, 0 for an ordinary one.
-  private static boolean isRealTime(Path thread) {
-    String stat = read(thread.resolve("stat"));
-    String[] fields = stat.substring(stat.lastIndexOf(')') + 1).strip().split(" ");
-    return fields.length > 41 - 3 && !fields[41 - 3].equals("0");
+  /// The names of all threads of process `pid` that have another policy or nice value than what
+  /// this process starts: a real-time priority, or a place behind others.
+  static List<String> extraordinaryThreads(int pid) {
+    int self = (int) ProcessHandle.current().pid();
+    CpuPriority ours = CpuPriority.of(self).orElseThrow();
+    return Arrays.stream(ProcessThreads.of(pid))
+        .filter(thread ->
+            CpuPriority.ofThread(pid, thread)
+                .filter(now -> now.policy() != ours.policy() || now.nice() != ours.nice())
+                .isPresent())
+        .mapToObj(thread -> ProcessThreads.name(pid, thread))
+        .sorted()
+        .toList();
   }
 
   /// QEMU calls them `CPU 0/TCG` or `CPU 0/KVM`.

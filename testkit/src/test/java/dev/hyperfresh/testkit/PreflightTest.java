@@ -14,6 +14,7 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.CpuPriority;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -25,6 +26,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -233,11 +235,31 @@ class PreflightTest {
   @Test
   void aTargetThatHangsIsFoundInTime() throws IOException {
     QemuRelease deaf = releases.script("qemu-96.0.0", newer, HANGS);
+    List<String> seen = Collections.synchronizedList(new ArrayList<>());
+    Thread watcher =
+        onRehearsal(
+            "",
+            twin -> {
+              awaitExtraordinary(twin, CpuPriority.mayRaise());
+              awaitExtraordinary(twin, false);
+              seen.add("behind all others, and then not any more");
+            });
     long begin = System.nanoTime();
     refused(deaf, "within 20 s");
     assertThat(Duration.ofNanos(System.nanoTime() - begin)).isLessThan(Duration.ofSeconds(25));
+    join(watcher);
+    assertThat(seen).as("the twin's priority").hasSize(1);
     untouched();
     neverPaused();
+  }
+
+  /// A rehearsal must come to its end on a busy host too.
+  private static void awaitExtraordinary(ProcessHandle process, boolean wanted) {
+    int pid = (int) process.pid();
+    Workshop.await(
+        "a twin that is " + (wanted ? "" : "not ") + "in the background",
+        Duration.ofSeconds(10),
+        () -> VirtualProcessors.extraordinaryThreads(pid).isEmpty() != wanted);
   }
 
   @Test

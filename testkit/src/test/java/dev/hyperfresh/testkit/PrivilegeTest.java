@@ -295,7 +295,7 @@ class PrivilegeTest {
   }
 
   @Test
-  void whatIsDeletedGivesBackItsUserAndItsGroup() throws Exception {
+  void whatIsStoppedGivesBackItsUserAndItsGroup() throws Exception {
     GuestView gone =
         daemon
             .hyperplexor()
@@ -305,7 +305,7 @@ class PrivilegeTest {
     Optional<Cgroup> cgroup = Cgroup.at(Cgroup.MOUNTED, Path.of("hyperfresh", "gone." + user));
     assertThat(taken).hasContent(gone.files().toString());
 
-    daemon.hyperplexor().delete("gone");
+    daemon.hyperplexor().stop("gone", Duration.ZERO);
 
     assertThat(taken).doesNotExist();
     cgroup.ifPresent(group ->
@@ -314,6 +314,8 @@ class PrivilegeTest {
                     .map(Cgroup.MOUNTED::resolve)
                     .map(root -> root.resolve(group.name())))
             .noneMatch(Files::exists));
+    daemon.hyperplexor().delete("gone");
+    assertThat(gone.files()).doesNotExist();
   }
 
   @Test

@@ -7,7 +7,6 @@ import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -16,7 +15,6 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -332,24 +330,11 @@ class RecoveryTest {
   }
 
   /// No thread of it keeps the priority that a switch gave.
-  private void assertOneOrdinaryHypervisor() throws IOException {
+  private void assertOneOrdinaryHypervisor() {
     List<ProcessHandle> left = workspace.hypervisors();
     assertThat(left).hasSize(1);
     assertThat(workspace.sockets()).as("sockets of the hypervisor that is left").hasSize(2);
-    try (Stream<Path> threads =
-        Files.list(Path.of("/proc", Long.toString(left.getFirst().pid()), "task"))) {
-      assertThat(threads.map(RecoveryTest::policy).distinct()).containsExactly("0");
-    }
-  }
-
-  /// Field 41 of proc_pid_stat(5).
-  private static String policy(Path thread) {
-    try {
-      String stat = Files.readString(thread.resolve("stat"), StandardCharsets.ISO_8859_1);
-      return stat.substring(stat.lastIndexOf(')') + 2).split(" ")[41 - 3];
-    } catch (IOException e) {
-      throw new java.io.UncheckedIOException(e);
-    }
+    assertThat(VirtualProcessors.extraordinaryThreads((int) left.getFirst().pid())).isEmpty();
   }
 
   /// The guest is back before its replacement is written down.

@@ -113,6 +113,16 @@ class UpgradeTest {
     }
     assertMoves();
     assertThat(workspace.hypervisors()).hasSize(1);
+
+    // A guest that is stopped is not handed over, and is not forgotten either.
+    run("guest", "stop", "web1", "--patience", "0").succeeds();
+    String since = show().path("stopped_at").asString();
+    daemon(workspace.state(), "--upgrade");
+    assertThat(state()).isEqualTo("stopped");
+    assertThat(show().path("detail").asString()).isEqualTo("stopped by request");
+    assertThat(show().path("stopped_at").asString()).isEqualTo(since).isNotEmpty();
+    run("guest", "delete", "web1").succeeds();
+    assertThat(run("guest", "list", "--json").json().path("guests")).isEmpty();
   }
 
   @Test
