@@ -135,7 +135,8 @@ public final class Hyperplexor implements AutoCloseable {
     folder(directory, "rwx--x--x");
   }
 
-  /// Makes and starts a guest on `release`. When it fails, nothing is left behind.
+  /// Makes and starts a guest on `release`. When it fails, nothing is left behind but a hypervisor
+  /// that cannot be ended, whose guest is listed then.
   ///
   /// @throws HyperFreshException one of the `SPEC`, `GUEST` and `HOST` problems
   public GuestView create(GuestSpec spec, Release release, Progress progress) {
@@ -152,7 +153,7 @@ public final class Hyperplexor implements AutoCloseable {
       made = true;
       return view;
     } finally {
-      if (!made) {
+      if (!made && !guests.containsKey(spec.name())) {
         names.remove(spec.name());
       }
     }
@@ -263,13 +264,22 @@ public final class Hyperplexor implements AutoCloseable {
       start(guest, release);
       return guest.view();
     } catch (RuntimeException e) {
-      Guest failed = guests.remove(spec.name());
-      if (failed != null) {
-        giveBack(failed);
-      }
-      Contained.run("removing " + files, () -> deleteFolder(files));
+      undo(spec.name(), files);
       throw e;
     }
+  }
+
+  /// A guest whose process cannot be ended stays listed with its folder, and can be deleted later.
+  private void undo(String name, Path files) {
+    Guest failed = guests.get(name);
+    if (failed != null) {
+      if (!Contained.run("deleting " + name, failed::delete)) {
+        return;
+      }
+      guests.remove(name);
+      giveBack(failed);
+    }
+    Contained.run("removing " + files, () -> deleteFolder(files));
   }
 
   private static String starting(Release release, AcceleratorChoice accelerator) {
@@ -278,15 +288,10 @@ public final class Hyperplexor implements AutoCloseable {
   }
 
   private static void start(Guest guest, Release release) {
-    try {
-      guest.call(() -> {
-        guest.start(release);
-        return true;
-      });
-    } catch (RuntimeException e) {
-      Contained.run("deleting " + guest.spec().name(), guest::delete);
-      throw e;
-    }
+    guest.call(() -> {
+      guest.start(release);
+      return true;
+    });
   }
 
   private void check(GuestSpec spec, Release release) {

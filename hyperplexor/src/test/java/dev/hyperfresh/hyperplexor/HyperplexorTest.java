@@ -330,6 +330,26 @@ class HyperplexorTest {
   }
 
   @Test
+  void aGuestThatCannotBeUndoneKeepsItsFolderUntilItIsDeleted() {
+    HyperFreshException refused = Problem.INTERNAL.because("It stays.");
+    stage.failing("1.end", refused).failing("1.kill", refused);
+    // The process runs, and cannot be written down.
+    Path file = folder.resolve("state/guests/g/guest.properties.new");
+    stage.on("1.start", _ -> assertThat(file.toFile().mkdir()).isTrue());
+
+    assertProblem(Problem.DAEMON_STATE, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, NONE));
+
+    assertThat(stage.actor(1).alive).isTrue();
+    assertThat(file.getParent()).isDirectory();
+    assertProblem(Problem.GUEST_EXISTS, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, NONE));
+    stage.on("1.end", _ -> {}).on("1.kill", _ -> {});
+    hyperplexor.delete("g");
+    assertThat(stage.actor(1).alive).isFalse();
+    assertThat(file.getParent()).doesNotExist();
+    assertThat(hyperplexor.list()).isEmpty();
+  }
+
+  @Test
   void aStoppedGuestStaysListedUnderTheNextDaemonUntilItIsDeleted() {
     GuestView made = hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
     assertThat(usersOf(made)).hasSize(Confiner.ofThisHost().givesUsers() ? 1 : 0);

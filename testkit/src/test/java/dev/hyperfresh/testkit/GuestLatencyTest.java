@@ -112,6 +112,8 @@ class GuestLatencyTest {
           }
         }
         longest.get(way).add(worst);
+        System.out.printf(
+            Locale.ROOT, "  turn %d of %d, %s: longest %.2f ms%n", i + 1, TURNS, way, worst);
       }
     }
     for (Step step : Step.values()) {
