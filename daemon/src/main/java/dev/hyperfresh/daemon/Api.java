@@ -485,8 +485,7 @@ final class Api implements AutoCloseable {
     boolean stepClock = job.flag("step_clock", false);
     List<Check> checks =
         planned(
-            job.client(),
-            () -> daemon.plan(job.name(), to, rehearse, stepClock, job.progress()));
+            job.client(), () -> daemon.plan(job.name(), to, rehearse, stepClock, job.progress()));
     return Map.of(
         "guest", job.name(),
         "to", to.name(),

@@ -356,8 +356,7 @@ public final class Daemon implements AutoCloseable {
     try (Hyperplexor.Work _ = hyperplexor.begin();
         ReleaseLeases.Lease<Release> lease = holdToRun(release)) {
       ReplacementRecord record =
-          hyperplexor.replace(
-              guest, lease.release(), maxBlackout, rehearse, stepClock, progress);
+          hyperplexor.replace(guest, lease.release(), maxBlackout, rehearse, stepClock, progress);
       keep(record);
       ReplacementJfr.write(record);
       return record;
@@ -379,7 +378,12 @@ public final class Daemon implements AutoCloseable {
         order,
         (guest, maxBlackout, progress) ->
             replace(
-                guest, order.to().name(), maxBlackout, order.rehearse(), order.stepClock(), progress),
+                guest,
+                order.to().name(),
+                maxBlackout,
+                order.rehearse(),
+                order.stepClock(),
+                progress),
         audience);
   }
 

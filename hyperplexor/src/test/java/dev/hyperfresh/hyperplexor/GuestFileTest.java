@@ -57,7 +57,9 @@ class GuestFileTest {
         OptionalInt.of(2_000_000_007),
         here(),
         Optional.of(here()),
-        Optional.empty());
+        Optional.empty(),
+        Optional.empty(),
+        ClockLoss.NONE);
   }
 
   /// This process.

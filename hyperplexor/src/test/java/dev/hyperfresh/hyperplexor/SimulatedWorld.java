@@ -553,7 +553,7 @@ final class SimulatedWorld implements Surroundings {
 
   private static GuestFile.Tenant tenant(Instance instance) {
     return new GuestFile.Tenant(
-        instance.pid(), 1, instance.generation(), instance.release().name(), KIND);
+        instance.pid(), 1, "", instance.generation(), instance.release().name(), KIND);
   }
 
   private Actor actor(int which) {
