@@ -96,7 +96,7 @@ class GuestLatencyTest {
       all.put(way, new EnumMap<>(Step.class));
       longest.put(way, new Sample("longest wait of a turn, " + way));
       for (Step step : Step.values()) {
-        all.get(way).put(step, new Sample(step + " " + way));
+        in(all, way).put(step, new Sample(step + " " + way));
       }
     }
     // Classes are loaded and both pairs have been rehearsed.
@@ -107,18 +107,18 @@ class GuestLatencyTest {
         double worst = 0;
         for (Map.Entry<Step, List<Double>> step : turn(way, client).entrySet()) {
           for (double millis : step.getValue()) {
-            all.get(way).get(step.getKey()).add(millis);
+            in(in(all, way), step.getKey()).add(millis);
             worst = Math.max(worst, millis);
           }
         }
-        longest.get(way).add(worst);
+        in(longest, way).add(worst);
         System.out.printf(
             Locale.ROOT, "  turn %d of %d, %s: longest %.2f ms%n", i + 1, TURNS, way, worst);
       }
     }
     for (Step step : Step.values()) {
       for (Way way : Way.values()) {
-        Sample waits = all.get(way).get(step);
+        Sample waits = in(in(all, way), step);
         System.out.printf(
             Locale.ROOT,
             "  %-11s %-7s p50 %7.2f p90 %7.2f p99 %7.2f max %7.2f ms, n %d%n",
@@ -132,11 +132,11 @@ class GuestLatencyTest {
       }
     }
     longest.values().forEach(sample -> System.out.println("  " + sample));
-    assertThat(longest.get(Way.BEHIND).median())
+    assertThat(in(longest, Way.BEHIND).median())
         .as("the longest wait behind the guest, ms, against that beside it")
         .isLessThanOrEqualTo(
-            longest.get(Way.EQUAL).median()
-                + 2 * Sample.errorOfDifference(longest.get(Way.BEHIND), longest.get(Way.EQUAL)));
+            in(longest, Way.EQUAL).median()
+                + 2 * Sample.errorOfDifference(in(longest, Way.BEHIND), in(longest, Way.EQUAL)));
   }
 
   private Map<Step, List<Double>> turn(Way way, OutageClient client) throws Exception {
@@ -177,5 +177,9 @@ class GuestLatencyTest {
             .redirectOutput(workspace.state().resolve("command.log").toFile())
             .start();
     assertThat(process.waitFor()).as(String.join(" ", arguments)).isZero();
+  }
+
+  private static <K, V> V in(Map<K, V> map, K key) {
+    return Optional.ofNullable(map.get(key)).orElseThrow();
   }
 }
