@@ -1049,6 +1049,7 @@ final class SimulatedWorld implements Surroundings {
         return;
       }
       controlLost = true;
+      offUnheard |= unread.stream().anyMatch(InstanceEvent.PoweredOff.class::isInstance);
       unread.clear();
       later(random.nextLong(3 * SECOND), this::reconnect);
     }

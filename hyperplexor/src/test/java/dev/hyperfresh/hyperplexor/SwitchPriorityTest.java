@@ -132,9 +132,13 @@ class SwitchPriorityTest {
     priority.raise();
     priority.lower();
 
-    assertThat(target.threads()).extracting(CpuPriority::nice).containsExactly(0, 0, 7);
+    assertThat(target.threads())
+        .extracting(CpuPriority::nice)
+        .containsExactly(found.nice(), found.nice(), 7);
     assertThat(target.threads()).first().isEqualTo(found);
-    assertThat(source.threads()).extracting(CpuPriority::nice).containsExactly(0, 0, 7);
+    assertThat(source.threads())
+        .extracting(CpuPriority::nice)
+        .containsExactly(found.nice(), found.nice(), 7);
   }
 
   @Test
