@@ -413,14 +413,14 @@ final class Hosting {
     return standing instanceof Standing.No ? state(current) : detail();
   }
 
+  /// What does not answer shows no state; that it does not is noticed by whoever needs an answer.
   private static String state(Instance current) {
-    return Contained.get(
-        "asking how the guest stands",
-        () -> {
-          RunState state = current.runState();
-          return state == RunState.RUNNING ? "" : state.label();
-        },
-        "");
+    try {
+      RunState state = current.runState();
+      return state == RunState.RUNNING ? "" : state.label();
+    } catch (HyperFreshException unanswered) {
+      return "";
+    }
   }
 
   // ---- the end ----
