@@ -176,6 +176,11 @@ final class Guest implements Movable {
       }
     }
 
+    @Override
+    public void targetGone() {
+      endpoints.drop();
+    }
+
     /// It stays listed under the next daemon too.
     @Override
     public void gone(String why) {

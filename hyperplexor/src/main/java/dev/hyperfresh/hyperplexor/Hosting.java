@@ -44,6 +44,9 @@ final class Hosting {
     /// The guest's vCPUs stopped or went on, outside of a replacement.
     default void stood(InstanceEvent event) {}
 
+    /// A target that could not be ended has ended, and needs its ports no more.
+    default void targetGone() {}
+
     /// No process has the guest any more.
     ///
     /// @param why as half a sentence
@@ -387,6 +390,7 @@ final class Hosting {
         || event.generation() != blocked.target().generation()) {
       return;
     }
+    Contained.run("dropping the ports of a target of " + home.name(), home::targetGone);
     Contained.run("closing the target of " + home.name(), blocked.target()::close);
     Optional<Boolean> ran = home.hasRun(event.generation());
     if (ran.isPresent() && !ran.get()) {

@@ -782,6 +782,11 @@ final class SimulatedWorld implements Surroundings {
     }
 
     @Override
+    public void targetGone() {
+      ports.drop();
+    }
+
+    @Override
     public void gone(String why) {
       step("write down that it is gone");
       if (processes.stream().anyMatch(Actor::isLive)) {
