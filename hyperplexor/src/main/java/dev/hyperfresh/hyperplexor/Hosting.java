@@ -417,14 +417,19 @@ final class Hosting {
     return standing instanceof Standing.No ? state(current) : detail();
   }
 
-  /// What does not answer shows no state; that it does not is noticed by whoever needs an answer.
   private static String state(Instance current) {
-    try {
-      RunState state = current.runState();
-      return state == RunState.RUNNING ? "" : state.label();
-    } catch (HyperFreshException unanswered) {
-      return "";
-    }
+    return Contained.get(
+        "asking how the guest stands",
+        () -> {
+          try {
+            RunState state = current.runState();
+            return state == RunState.RUNNING ? "" : state.label();
+          } catch (HyperFreshException unanswered) {
+            // That it does not answer is noticed by whoever needs an answer.
+            return "";
+          }
+        },
+        "");
   }
 
   // ---- the end ----
