@@ -73,13 +73,10 @@ class RecoveryTest {
 
   /// The daemon is gone when the target resumes the guest: nobody hears it.
   @ParameterizedTest
-  @ValueSource(strings = {"after 1.handOver", "before 2.stateBytes", "before 1.end", "after 1.end"})
+  @ValueSource(strings = {"before 2.stateBytes", "before 1.end", "after 1.end"})
   void aTargetThatRunsTheGuestIsKept(String fate) throws Exception {
     int source = dieWhileReplacing(fate, "qemu-10.0");
     int target = targetOf(source);
-    Path log = workspace.files("web1").resolve("hypervisor-2.log");
-    // A daemon that comes before that undoes what was ordered, which is right as well.
-    Workshop.await("that the target runs", START, () -> Workshop.contains(log, "(running)"));
     try (TestGuest guest = TestGuest.beatingIn(target, Workshop.BOOT)) {
       recover();
 
@@ -87,6 +84,24 @@ class RecoveryTest {
       assertThat(show("web1").path("generation").asInt()).isEqualTo(2);
       assertOneOrdinaryHypervisor();
       assertHistory("committed");
+      guest.awaitBeat(START);
+      assertMovesOn();
+    }
+  }
+
+  /// QEMU may see that its client has gone before it has read the client's last order, and then
+  /// never reads it: both ends are right, and each has to be told as it is.
+  @Test
+  void aDaemonThatDiesWithItsOrderLeavesTheGuestWithOneOfThem() throws Exception {
+    int source = dieWhileReplacing("after 1.handOver", "qemu-10.0");
+    int target = targetOf(source);
+    try (TestGuest guest = TestGuest.beatingIn(target, Workshop.BOOT)) {
+      recover();
+
+      int left = pid("web1");
+      assertThat(left).isIn(source, target);
+      assertOneOrdinaryHypervisor();
+      assertHistory(left == target ? "committed" : "rolled-back");
       guest.awaitBeat(START);
       assertMovesOn();
     }
