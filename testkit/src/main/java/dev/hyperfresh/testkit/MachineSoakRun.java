@@ -47,7 +47,7 @@ final class MachineSoakRun {
   private final AtomicInteger survived = new AtomicInteger();
   private final Sample machineBoots = new Sample("boot of a machine");
   private final Sample rounds = new Sample("a machine with its guests, until all is ended");
-  private final List<String> died = new ArrayList<>();
+  private final List<String> failed = new ArrayList<>();
   private volatile boolean stopping;
   private volatile String accelerator = "";
   private volatile int vcpus;
@@ -83,9 +83,9 @@ final class MachineSoakRun {
     if (json) {
       System.out.println(JsonMapper.shared().writeValueAsString(json()));
     }
-    if (!died.isEmpty() || survived.get() < boots) {
+    if (!failed.isEmpty() || survived.get() < boots) {
       throw Problem.RUN_LOST.because(
-          survived.get() + " of " + boots + " boots went well.\n  " + String.join("\n  ", died));
+          survived.get() + " of " + boots + " boots went well.\n  " + String.join("\n  ", failed));
     }
   }
 
@@ -124,7 +124,7 @@ final class MachineSoakRun {
   private synchronized void tell(int number, double millis, Optional<String> loss) {
     String result = "well";
     if (loss.isPresent()) {
-      died.add("Boot " + number + ": " + loss.get());
+      failed.add("Boot " + number + ": " + loss.get());
       result = "FAILED: " + loss.get();
     } else {
       survived.incrementAndGet();
@@ -275,7 +275,7 @@ final class MachineSoakRun {
       }
     } catch (RuntimeException e) {
       synchronized (this) {
-        died.add(machine + " could not be ended: " + e.getMessage());
+        failed.add(machine + " could not be ended: " + e.getMessage());
       }
     }
   }
@@ -285,20 +285,18 @@ final class MachineSoakRun {
     say(
         String.format(
             Locale.ROOT,
-            "%d of %d machines lived until they were ended, with %d guests each, in %.0f s (%s, %d"
-                + " vCPU)",
+            "%d of %d machines lived until they were ended, with %d guests each, in %.0f s%s",
             survived.get(),
             boots,
             GUESTS,
             (Clock.monotonicNanos() - start) / 1e9,
-            accelerator,
-            vcpus));
+            accelerator.isEmpty() ? "" : " (" + accelerator + ", " + vcpus + " vCPU)"));
     for (Sample sample : List.of(machineBoots, rounds)) {
       if (sample.size() > 0) {
         say(sample.toString());
       }
     }
-    died.forEach(sentence -> say("FAILED: " + sentence));
+    failed.forEach(sentence -> say("FAILED: " + sentence));
   }
 
   private synchronized Map<String, Object> json() {
@@ -309,7 +307,7 @@ final class MachineSoakRun {
     json.put("parallel", parallel);
     json.put("accelerator", accelerator);
     json.put("vcpus", vcpus);
-    json.put("died", died);
+    json.put("failed", failed);
     json.put("machine_boot_ms", SoakRun.percentiles(machineBoots));
     json.put("round_ms", SoakRun.percentiles(rounds));
     json.put("seconds", (Clock.monotonicNanos() - start) / 1_000_000_000);
