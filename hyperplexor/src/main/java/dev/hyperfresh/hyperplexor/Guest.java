@@ -162,7 +162,8 @@ final class Guest implements Movable {
               waiting.map(GuestFile.Tenant::of),
               doubt,
               adopted,
-              clockLoss)
+              clockLoss,
+              generation)
           .write(files);
     }
 
@@ -316,7 +317,8 @@ final class Guest implements Movable {
             Optional.empty(),
             Optional.empty(),
             adopted,
-            clockLoss)
+            clockLoss,
+            generation)
         .write(files);
     hosting.adopt(hypervisor.start(launch));
     writeDown(Optional.empty());
@@ -444,6 +446,10 @@ final class Guest implements Movable {
           clocks.lostMs(), OptionalDouble.of(step.millis()), step.remark());
     } catch (HyperFreshException e) {
       return new ReplacementRecord.Clocks(clocks.lostMs(), OptionalDouble.empty(), e.detail());
+    } catch (RuntimeException e) {
+      // The guest has moved, whatever becomes of its clock.
+      return new ReplacementRecord.Clocks(
+          clocks.lostMs(), OptionalDouble.empty(), String.valueOf(e));
     }
   }
 
@@ -574,7 +580,8 @@ final class Guest implements Movable {
   /// A hypervisor that floods is its own guest's misfortune and not the daemon's: what comes beyond
   /// the limit is dropped, except its end.
   private void onEvent(InstanceEvent event) {
-    if (mailbox.size() >= MAILBOX_LIMIT && !(event instanceof InstanceEvent.Ended)) {
+    boolean decides = event instanceof InstanceEvent.Resumed && mailbox.size() < 2 * MAILBOX_LIMIT;
+    if (mailbox.size() >= MAILBOX_LIMIT && !decides && !(event instanceof InstanceEvent.Ended)) {
       return;
     }
     mailbox.add(event);
@@ -642,6 +649,9 @@ final class Guest implements Movable {
       InstanceEvent event;
       do {
         event = mailbox.poll(Math.max(0, deadline - System.nanoTime()), TimeUnit.NANOSECONDS);
+        if (event instanceof InstanceEvent.Ended && event.generation() != current.generation()) {
+          hosting.heard(List.of(event));
+        }
       } while (event != null
           && !(event instanceof InstanceEvent.Ended && event.generation() == current.generation()));
     } catch (InterruptedException e) {

@@ -45,6 +45,8 @@ import java.util.Properties;
 ///   run it since its process stopped it
 /// @param adopted how to build the machine again, when something else built it at first
 /// @param clockLoss how far the guest's clocks have fallen behind
+/// @param generations the highest generation that any instance of it has had: none is used again,
+///   since what an instance leaves behind is known by its generation
 /// @param stopped since when no process runs it, if none does; [#running] is the last one then
 record GuestFile(
     GuestSpec spec,
@@ -56,6 +58,7 @@ record GuestFile(
     Optional<String> doubt,
     Optional<AdoptedMachine> adopted,
     ClockLoss clockLoss,
+    int generations,
     Optional<Stopped> stopped) {
   private static final String NAME = "guest.properties";
 
@@ -69,7 +72,8 @@ record GuestFile(
       Optional<Tenant> waiting,
       Optional<String> doubt,
       Optional<AdoptedMachine> adopted,
-      ClockLoss clockLoss) {
+      ClockLoss clockLoss,
+      int generations) {
     this(
         spec,
         accelerator,
@@ -80,6 +84,7 @@ record GuestFile(
         doubt,
         adopted,
         clockLoss,
+        generations,
         Optional.empty());
   }
 
@@ -95,6 +100,7 @@ record GuestFile(
         Optional.empty(),
         adopted,
         clockLoss,
+        generations,
         Optional.of(end));
   }
 
@@ -238,6 +244,7 @@ record GuestFile(
               new ClockLoss(
                   Long.parseLong(find(p, "clock.lost.micros").orElse("0")),
                   Integer.parseInt(find(p, "clock.unmeasured").orElse("0"))),
+              Integer.parseInt(find(p, "generations").orElse("0")),
               find(p, "stopped.at")
                   .map(at -> new Stopped(Instant.parse(at), get(p, "stopped.why")))));
     } catch (IOException | RuntimeException e) {
@@ -256,7 +263,8 @@ record GuestFile(
         waiting,
         doubt,
         adopted,
-        clockLoss.plusUnmeasured());
+        clockLoss.plusUnmeasured(),
+        generations);
   }
 
   private Properties properties() {
@@ -271,6 +279,7 @@ record GuestFile(
     doubt.ifPresent(why -> p.setProperty("doubt", why));
     adopted.ifPresent(machine -> AdoptedProperties.put(p, machine));
     p.setProperty("clock.lost.micros", Long.toString(clockLoss.micros()));
+    p.setProperty("generations", Integer.toString(generations));
     p.setProperty("clock.unmeasured", Integer.toString(clockLoss.unmeasured()));
     stopped.ifPresent(end -> {
       p.setProperty("stopped.at", end.at().toString());

@@ -20,7 +20,8 @@ import org.jspecify.annotations.Nullable;
 /// - One instance has the guest. It is continued by itself only when the hand-over stopped it and
 ///   nobody else has run the guest since.
 /// - When somebody may have, the guest is in **doubt**. That is written down before anything else
-///   and survives every restart; only [#resume] clears it.
+///   and survives every restart; no daemon continues such a guest, only [#resume] does. It is over
+///   when the guest runs.
 /// - A target that could not be ended is watched, and the source waits for its end.
 /// - An instance whose process lives is never given up.
 final class Hosting {
@@ -71,7 +72,7 @@ final class Hosting {
     record Waits(String why) implements Standing {}
 
     /// A target that may have run the guest could not be ended yet.
-    record Blocked(String why, Instance target) implements Standing {}
+    record Blocked(String why) implements Standing {}
 
     /// Somebody may have run the guest since.
     record Doubt(String why) implements Standing {}
@@ -85,6 +86,10 @@ final class Hosting {
   private @Nullable Instance instance;
   private Standing standing = new Standing.No();
   private boolean poweredOff;
+
+  /// A target that could not be ended yet, whatever has become of the guest since.
+  private @Nullable Instance undead;
+
   private Optional<Written> written = Optional.empty();
 
   /// What is on disk.
@@ -107,6 +112,11 @@ final class Hosting {
   /// Why no replacement of the guest may begin, whatever its hypervisor says: it stands, and its
   /// hypervisor may still have an order of an earlier hand-over before it; or it is about to end.
   Optional<String> hindrance() {
+    Instance target = undead;
+    if (target != null) {
+      return Optional.of(
+          "has a hypervisor, process " + target.pid() + ", that could not be ended yet");
+    }
     return Optional.of(poweredOff ? "has " + OFF : detail()).filter(why -> !why.isEmpty());
   }
 
@@ -140,13 +150,14 @@ final class Hosting {
     if (current == null) {
       return;
     }
+    Optional<Instance> other = waiting.or(() -> Optional.ofNullable(undead));
     Written next =
         new Written(
             current.generation(),
-            waiting.map(w -> OptionalInt.of(w.generation())).orElse(OptionalInt.empty()),
+            other.map(w -> OptionalInt.of(w.generation())).orElse(OptionalInt.empty()),
             doubt());
     written = Optional.empty();
-    home.write(current, waiting, doubt());
+    home.write(current, other, doubt());
     written = Optional.of(next);
   }
 
@@ -185,8 +196,8 @@ final class Hosting {
   /// @param target one that may have run the guest and could not be ended, if there is one
   void stand(String why, Optional<Instance> target) {
     // What is written down stays: it names the target, and from that the next daemon decides anew.
-    standing =
-        target.isPresent() ? new Standing.Blocked(why, target.get()) : new Standing.Waits(why);
+    undead = target.orElse(null);
+    standing = target.isPresent() ? new Standing.Blocked(why) : new Standing.Waits(why);
     home.publish(GuestView.State.RUNNING, detail());
     settle();
   }
@@ -209,8 +220,7 @@ final class Hosting {
     }
     switch (asked) {
       case InstanceEvent.PoweredOff _ -> {
-        poweredOff = true;
-        Contained.run("powering off " + home.name(), current::kill);
+        poweredOff = Contained.run("powering off " + home.name(), current::kill);
         settle();
       }
       case InstanceEvent.Reset _ -> Contained.run("resetting " + home.name(), current::reset);
@@ -290,7 +300,7 @@ final class Hosting {
     }
     RunState state = current.runState();
     switch (state.resume()) {
-      case NOTHING -> {}
+      case NOTHING -> poweredOff = false;
       case WAKE -> current.wake();
       case CONTINUE -> {
         // A hand-over that is not over yet would stop the guest again.
@@ -307,9 +317,10 @@ final class Hosting {
   }
 
   private void requireUnblocked() {
-    if (standing instanceof Standing.Blocked blocked) {
+    Instance target = undead;
+    if (standing instanceof Standing.Blocked && target != null) {
       throw Problem.REPLACE_STANDS.because(
-          "Process " + blocked.target().pid() + ", which may run the guest, has not ended yet.");
+          "Process " + target.pid() + ", which may run the guest, has not ended yet.");
     }
     if (standing instanceof Standing.Doubt doubt) {
       throw Problem.REPLACE_DOUBT.because("It turned out just now: " + doubt.why() + ".");
@@ -382,16 +393,20 @@ final class Hosting {
     }
   }
 
-  /// The target for whose end the source waits is gone: what it left behind says whether it ran the
-  /// guest.
+  /// The target that could not be ended has ended. Where the source waits for that, what the target
+  /// left behind says whether it ran the guest.
   private void unblock(InstanceEvent event, Instance current) {
-    if (!(standing instanceof Standing.Blocked blocked)
+    Instance target = undead;
+    if (target == null
         || !(event instanceof InstanceEvent.Ended)
-        || event.generation() != blocked.target().generation()) {
+        || event.generation() != target.generation()) {
       return;
     }
-    Contained.run("dropping the ports of a target of " + home.name(), home::targetGone);
-    Contained.run("closing the target of " + home.name(), blocked.target()::close);
+    letGoOfUndead();
+    if (!(standing instanceof Standing.Blocked blocked)) {
+      Contained.run("writing down " + home.name(), this::writeIfChanged);
+      return;
+    }
     Optional<Boolean> ran = home.hasRun(event.generation());
     if (ran.isPresent() && !ran.get()) {
       standing = new Standing.Waits(blocked.why());
@@ -399,6 +414,15 @@ final class Hosting {
       showIfRunning();
     } else {
       stayInDoubt(ran.isPresent() ? RAN : MAY_HAVE_RUN);
+    }
+  }
+
+  private void letGoOfUndead() {
+    Instance target = undead;
+    undead = null;
+    if (target != null) {
+      Contained.run("dropping the ports of a target of " + home.name(), home::targetGone);
+      Contained.run("closing the target of " + home.name(), target::close);
     }
   }
 
@@ -453,6 +477,8 @@ final class Hosting {
     }
     instance = null;
     standing = new Standing.No();
+    // It was killed long ago, and dies when the kernel lets it.
+    letGoOfUndead();
     Contained.run("writing down the end of " + home.name(), () -> home.gone(detail));
     home.publish(GuestView.State.STOPPED, detail);
   }

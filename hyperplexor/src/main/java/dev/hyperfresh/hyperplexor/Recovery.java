@@ -22,6 +22,7 @@ import java.util.OptionalLong;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Predicate;
@@ -172,6 +173,7 @@ final class Recovery implements AutoCloseable {
     private final Function<String, Release> releases;
     private final Consumer<String> told;
     private final Consumer<ReplacementRecord> ended;
+    private Optional<Verdict.Kept> decided = Optional.empty();
 
     OneGuest(
         String name,
@@ -249,7 +251,8 @@ final class Recovery implements AutoCloseable {
           Optional.empty(),
           Optional.empty(),
           file.adopted(),
-          file.clockLoss());
+          file.clockLoss(),
+          file.generations());
     }
 
     /// A target that was not written down yet has got nothing, and a source that is not any more
@@ -274,7 +277,7 @@ final class Recovery implements AutoCloseable {
       Survivors survivors =
           new Survivors(hypervisor, file, files, sockets, confinement(file), releases);
       try {
-        settle(file, survivors, survivors.decide());
+        settle(file, survivors, verdict(survivors));
         return true;
       } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
         if (!(e instanceof HyperFreshException || e instanceof LinuxException)) {
@@ -290,6 +293,17 @@ final class Recovery implements AutoCloseable {
       }
     }
 
+    /// Decided once: a target that was found never to have run the guest, and was killed for that,
+    /// may leave nothing that would say so a second time.
+    private Verdict verdict(Survivors survivors) {
+      if (decided.isEmpty() || !survivors.lives(decided.get().authority())) {
+        Verdict verdict = survivors.decide();
+        decided = verdict instanceof Verdict.Kept kept ? Optional.of(kept) : Optional.empty();
+        return verdict;
+      }
+      return decided.get();
+    }
+
     private Confinement confinement(GuestFile file) {
       return confiner.again(file.spec(), file.user(), files);
     }
@@ -301,6 +315,8 @@ final class Recovery implements AutoCloseable {
         process.awaitExit(AGAIN);
       } catch (LinuxException gone) {
         LOG.log(System.Logger.Level.DEBUG, "process " + tenant.pid() + " is gone", gone);
+        // There is nothing to wait for, and what failed may fail again.
+        LockSupport.parkNanos(AGAIN.toNanos());
       }
     }
 
@@ -388,7 +404,8 @@ final class Recovery implements AutoCloseable {
         owner.free().accept(name);
       } else {
         GuestFile end = file.stopped(new GuestFile.Stopped(Instant.now(), WITHOUT_DAEMON));
-        end.write(files);
+        // On a full disk the next daemon finds the same.
+        Contained.run("writing down the end of " + name, () -> end.write(files));
         keepStopped(end);
         told.accept("Guest " + name + " " + WITHOUT_DAEMON + "; its logs are in " + files + ".");
       }

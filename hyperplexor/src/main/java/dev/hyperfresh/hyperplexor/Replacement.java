@@ -175,6 +175,7 @@ final class Replacement {
     return switch (state) {
       case Planned _, Prepared _, Switching _ -> giveUp(known(fault));
       case Committed committed -> {
+        guest.adopt(committed.target());
         lowerPriority();
         endSource();
         yield retired(committed, OptionalLong.empty(), 0, 0);
@@ -521,8 +522,9 @@ final class Replacement {
   }
 
   private void lowerPriority() {
-    priority.ifPresent(Surroundings.Priority::lower);
+    Optional<Surroundings.Priority> raised = priority;
     priority = Optional.empty();
+    raised.ifPresent(r -> Contained.run("lowering the priority of " + id, r::lower));
   }
 
   /// What the target printed says more than the refusal that reached us, and which of the two sides
@@ -654,11 +656,11 @@ final class Replacement {
   /// The guest runs on the target. Ends the source and collects the figures; nothing of that can
   /// change where the guest runs, so no step of it keeps the next from being done.
   private ReplacementState retire(Committed committed) {
+    Instance now = committed.target();
+    guest.adopt(now);
     lowerPriority();
     leaveGate();
     long resumed = world.nanos();
-    Instance now = committed.target();
-    guest.adopt(now);
     OptionalLong faults =
         Contained.get("counting the faults of " + id, now::pageFaults, OptionalLong.empty());
     long beats = watch.map(Pulse.Watch::beats).orElse(0L);

@@ -152,7 +152,7 @@ record Survivors(
   }
 
   int lastGeneration() {
-    return Math.max(
-        file.running().generation(), file.waiting().map(GuestFile.Tenant::generation).orElse(0));
+    int written = Math.max(file.generations(), file.running().generation());
+    return Math.max(written, file.waiting().map(GuestFile.Tenant::generation).orElse(0));
   }
 }

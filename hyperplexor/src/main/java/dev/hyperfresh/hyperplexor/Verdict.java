@@ -136,7 +136,7 @@ sealed interface Verdict {
     if (!remains.lives(source)) {
       // What the source sent is on its way; there is nobody else to go on.
       remains.await(heard, ONLY_HOPE);
-      return heard.resumed();
+      return heard.resumed() || target.runState() != RunState.AWAITING;
     }
     target.freeze();
     if (heard.resumed() || remains.hasRun(target.generation()).orElse(false)) {

@@ -59,7 +59,8 @@ class GuestFileTest {
         Optional.of(here()),
         Optional.empty(),
         Optional.empty(),
-        ClockLoss.NONE);
+        ClockLoss.NONE,
+        7);
   }
 
   /// This process.

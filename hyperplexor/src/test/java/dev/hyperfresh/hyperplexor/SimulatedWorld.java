@@ -548,7 +548,8 @@ final class SimulatedWorld implements Surroundings {
         waiting.map(SimulatedWorld::tenant),
         defect == Defect.DOUBT_FORGOTTEN ? Optional.empty() : doubt,
         Optional.empty(),
-        ClockLoss.NONE);
+        ClockLoss.NONE,
+        generation);
   }
 
   private static GuestFile.Tenant tenant(Instance instance) {

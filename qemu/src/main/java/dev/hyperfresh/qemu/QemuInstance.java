@@ -134,27 +134,25 @@ final class QemuInstance implements Instance {
     this.rehearser = rehearser;
     this.watcher = watcher;
     this.patience = patience;
-    this.qmp = open(control, channel, startLimit(patience));
+    Connection first = new Connection();
+    this.qmp = open(control, channel, first, startLimit(patience));
+    first.establish();
     // The greeting came, so the process is QEMU by now, with the rights that it keeps.
     this.confinement = process.confinement();
   }
 
-  private Qmp open(UnixSocket control, Qmp.Channel channel, Duration limit) {
-    Connection connection = new Connection();
-    Qmp opened =
-        Qmp.open(
-            control,
-            new Qmp.Use(
-                watcher,
-                new ControlWatcher.Party(launch.spec().name(), generation, process.pid()),
-                patience,
-                channel),
-            launch.spec().name() + "-" + generation,
-            transcript,
-            connection,
-            limit);
-    connection.established();
-    return opened;
+  private Qmp open(UnixSocket control, Qmp.Channel channel, Connection connection, Duration limit) {
+    return Qmp.open(
+        control,
+        new Qmp.Use(
+            watcher,
+            new ControlWatcher.Party(launch.spec().name(), generation, process.pid()),
+            patience,
+            channel),
+        launch.spec().name() + "-" + generation,
+        transcript,
+        connection,
+        limit);
   }
 
   /// One control channel of the process. What comes of its end is nobody's affair until it has been
@@ -172,6 +170,7 @@ final class QemuInstance implements Instance {
     public void ended(String reason, boolean all) {
       synchronized (this) {
         over = true;
+        notifyAll();
         if (!established) {
           return;
         }
@@ -179,12 +178,27 @@ final class QemuInstance implements Instance {
       lost(reason, all);
     }
 
+    /// From now on its end is the process's affair.
+    ///
     /// @throws Qmp.QmpException when it is over already
-    synchronized void established() {
+    synchronized void establish() {
       if (over) {
         throw new Qmp.QmpException("the control channel was lost at once");
       }
       established = true;
+    }
+
+    /// Waits for its end, so that the next channel has the peer for itself.
+    synchronized void awaitOver() {
+      long deadline = Clock.monotonicNanos() + RECONNECT_LIMIT.toNanos();
+      try {
+        for (long left = RECONNECT_LIMIT.toNanos(); !over && left > 0; ) {
+          TimeUnit.NANOSECONDS.timedWait(this, left);
+          left = deadline - Clock.monotonicNanos();
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
     }
   }
 
@@ -420,6 +434,7 @@ final class QemuInstance implements Instance {
       if (late) {
         throw new Qmp.QmpException("it is still " + askRunState().label());
       }
+      awaitChange(seen);
     }
   }
 
@@ -437,8 +452,16 @@ final class QemuInstance implements Instance {
   }
 
   private RunState askRunState() {
-    return RunStates.of(
-        qmp.execute(TAKE_BACK_LIMIT, "query-status", Map.of()).path("status").asString(""));
+    return runState(qmp);
+  }
+
+  private RunState runState(Qmp channel) {
+    RunState state =
+        RunStates.of(
+            channel.execute(TAKE_BACK_LIMIT, "query-status", Map.of()).path("status").asString(""));
+    // One that an earlier daemon had made wait.
+    expecting |= state == RunState.AWAITING;
+    return state;
   }
 
   /// A hand-over under way would stop the guest a moment later, so its end is awaited, also while
@@ -774,17 +797,9 @@ final class QemuInstance implements Instance {
     transcript.sent("# " + reason + "; the process lives, connecting again");
     while (!closing) {
       try {
-        QemuProcess.Control control = process.reconnect();
-        qmp =
-            open(
-                control.socket(),
-                control.kept() ? Qmp.Channel.FOUND : Qmp.Channel.OWN,
-                RECONNECT_LIMIT);
-        if (closing) {
-          qmp.close();
+        if (reconnected(process.reconnect())) {
+          return true;
         }
-        catchUp();
-        return true;
       } catch (LinuxException | Qmp.QmpException | QemuProcess.TroubleException e) {
         transcript.sent("# " + e.getMessage());
       }
@@ -795,13 +810,39 @@ final class QemuInstance implements Instance {
     return false;
   }
 
-  /// Asks for what was reported while nobody heard it.
-  private void catchUp() {
-    RunState state = askRunState();
+  /// Opens a channel and asks on it for what was reported while nobody heard it. One on which that
+  /// fails is ended before the next is opened: the process serves one client.
+  private boolean reconnected(QemuProcess.Control control) {
+    Connection connection = new Connection();
+    Qmp next =
+        open(
+            control.socket(),
+            control.kept() ? Qmp.Channel.FOUND : Qmp.Channel.OWN,
+            connection,
+            RECONNECT_LIMIT);
+    try {
+      catchUp(next);
+      connection.establish();
+    } catch (Qmp.QmpException e) {
+      transcript.sent("# " + e.getMessage());
+      next.close();
+      connection.awaitOver();
+      return false;
+    }
+    qmp = next;
+    if (closing) {
+      next.close();
+    }
+    events.on(new InstanceEvent.Answering(generation));
+    return true;
+  }
+
+  private void catchUp(Qmp channel) {
+    RunState state = runState(channel);
     String migration =
-        qmp.execute(TAKE_BACK_LIMIT, "query-migrate", Map.of()).path("status").asString("none");
-    heardAll = true;
-    if (expecting && state.isLive()) {
+        channel.execute(TAKE_BACK_LIMIT, "query-migrate", Map.of()).path("status").asString("none");
+    // Whoever does not wait for a guest's state any more has it and ran it, whatever it does now.
+    if (expecting && state != RunState.AWAITING) {
       expecting = false;
       events.on(new InstanceEvent.Resumed(generation, OptionalLong.empty()));
     }
@@ -811,6 +852,7 @@ final class QemuInstance implements Instance {
     if (source && List.of("failed", "cancelled").contains(migration)) {
       failed("the migration is " + migration);
     }
-    events.on(new InstanceEvent.Answering(generation));
+    // Last of all: a freeze that sees it must also see the events above.
+    heardAll = true;
   }
 }
