@@ -1070,7 +1070,7 @@ final class SimulatedWorld implements Surroundings {
       }
       trace("generation " + generation() + " is connected again");
       controlLost = false;
-      if (expecting && isLive()) {
+      if (expecting && state != RunState.AWAITING) {
         expecting = false;
         tell(new InstanceEvent.Resumed(generation(), OptionalLong.empty()));
       }
@@ -1093,7 +1093,9 @@ final class SimulatedWorld implements Surroundings {
     private void deliverOne() {
       InstanceEvents to = listener;
       if (!unread.isEmpty() && to != null) {
-        to.on(unread.remove());
+        InstanceEvent event = unread.remove();
+        expecting &= !(event instanceof InstanceEvent.Resumed);
+        to.on(event);
       }
     }
 
@@ -1345,9 +1347,6 @@ final class SimulatedWorld implements Surroundings {
       }
       hasRun = true;
       epoch = ++SimulatedWorld.this.epoch;
-      if (!controlLost) {
-        expecting = false;
-      }
       resumedMicros = now / MICRO;
       tell(new InstanceEvent.Resumed(generation(), resumedMicros));
     }
