@@ -300,7 +300,7 @@ final class Hosting {
     }
     RunState state = current.runState();
     switch (state.resume()) {
-      case NOTHING -> poweredOff = false;
+      case NOTHING -> {}
       case WAKE -> current.wake();
       case CONTINUE -> {
         // A hand-over that is not over yet would stop the guest again.

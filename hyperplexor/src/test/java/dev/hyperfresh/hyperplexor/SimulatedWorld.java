@@ -31,6 +31,7 @@ import java.util.Queue;
 import java.util.Set;
 import java.util.SplittableRandom;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /// One guest, its hypervisors, their host and the daemons that own them one after the other, in
@@ -252,8 +253,10 @@ final class SimulatedWorld implements Surroundings {
     long begin = now;
     try {
       switch (act) {
-        case REPLACE -> outcomes.add(current.map(Life::replace).orElse("no guest"));
-        case RESUME -> outcomes.add(current.map(Life::resume).orElse("no guest"));
+        case REPLACE ->
+            outcomes.add(current.map(daemon -> daemon.working(daemon::replace)).orElse("no guest"));
+        case RESUME ->
+            outcomes.add(current.map(daemon -> daemon.working(daemon::resume)).orElse("no guest"));
         case WAIT -> advance(random.nextLong(5 * SECOND));
         case RESTART -> {
           current.ifPresent(Life::end);
@@ -281,7 +284,10 @@ final class SimulatedWorld implements Surroundings {
       life = begun;
       trace("a daemon begins");
       try {
-        begun.takeBack();
+        begun.working(() -> {
+          begun.takeBack();
+          return "";
+        });
         return Optional.of(begun);
       } catch (DaemonKilled e) {
         outcomes.add("daemon killed");
@@ -610,6 +616,7 @@ final class SimulatedWorld implements Surroundings {
     private final Hosting hosting = new Hosting(this);
     private GuestView.State state = GuestView.State.STOPPED;
     private boolean recovering;
+    private boolean busy;
 
     void end() {
       offUnheard |= guestIsOff;
@@ -689,9 +696,23 @@ final class SimulatedWorld implements Surroundings {
       }
     }
 
+    /// The guest has one thread: what is reported while it works is looked at when it has ended.
     private void settleIfIdle() {
-      if (state == GuestView.State.RUNNING && !recovering) {
-        hosting.settle();
+      if (!busy && !recovering && hosting.instance() != null) {
+        working(() -> "");
+      }
+    }
+
+    private String working(Supplier<String> work) {
+      busy = true;
+      try {
+        String outcome = work.get();
+        while (!mailbox.isEmpty()) {
+          hosting.settle();
+        }
+        return outcome;
+      } finally {
+        busy = false;
       }
     }
 
