@@ -126,10 +126,15 @@ public final class Daemon implements AutoCloseable {
     this.api = new Api(this);
   }
 
-  private Map<String, Integer> generations() {
-    return hyperplexor.list().stream()
-        .filter(view -> LIVE.contains(view.state()))
-        .collect(Collectors.toMap(view -> view.spec().name(), GuestView::generation));
+  private LogTrimmer.Guests guestsThatLog() {
+    List<GuestView> live =
+        hyperplexor.list().stream().filter(view -> LIVE.contains(view.state())).toList();
+    return new LogTrimmer.Guests(
+        live.stream().collect(Collectors.toMap(view -> view.spec().name(), GuestView::generation)),
+        live.stream()
+            .filter(view -> view.state() == GuestView.State.REPLACING)
+            .map(view -> view.spec().name())
+            .collect(Collectors.toSet()));
   }
 
   private static Machines machines(DaemonConfig config) {
@@ -209,7 +214,7 @@ public final class Daemon implements AutoCloseable {
         daemon.hyperplexor.letOthersPass();
       }
       daemon.api.serve(config.socket(), config.state().resolve("run").resolve("api"), roles);
-      daemon.logs = Optional.of(LogTrimmer.start(config.state(), daemon::generations));
+      daemon.logs = Optional.of(LogTrimmer.start(config.state(), daemon::guestsThatLog));
       daemon.upgrades = Optional.of(UpgradeServer.start(config.upgradeSocket(), daemon.new Gift()));
       return daemon;
     } catch (RuntimeException e) {

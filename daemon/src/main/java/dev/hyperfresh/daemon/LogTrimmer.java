@@ -37,15 +37,27 @@ final class LogTrimmer implements AutoCloseable {
   static final int MOST_HYPERVISORS = 20;
 
   private final Path state;
-  private final Supplier<Map<String, Integer>> generations;
+  private final Supplier<Guests> guests;
   private final ScheduledExecutorService thread;
 
   /// Logs that cannot be trimmed, which is said once.
   private final Set<Path> failed = new HashSet<>();
 
-  private LogTrimmer(Path state, Supplier<Map<String, Integer>> generations) {
+  /// The guests that run now.
+  ///
+  /// @param generations how many instances each has had
+  /// @param moving those that are being moved: a hypervisor writes into its log between STOP and
+  ///   RESUME, and must not wait for a file system that is cutting it
+  record Guests(Map<String, Integer> generations, Set<String> moving) {
+    Guests {
+      generations = Map.copyOf(generations);
+      moving = Set.copyOf(moving);
+    }
+  }
+
+  private LogTrimmer(Path state, Supplier<Guests> guests) {
     this.state = state;
-    this.generations = generations;
+    this.guests = guests;
     this.thread =
         Executors.newSingleThreadScheduledExecutor(
             Thread.ofPlatform().name("hf-logs").daemon().factory());
@@ -54,9 +66,9 @@ final class LogTrimmer implements AutoCloseable {
   /// Begins at once: nobody has looked while no daemon ran.
   ///
   /// @param state the state directory
-  /// @param generations which instance runs each guest that runs
-  static LogTrimmer start(Path state, Supplier<Map<String, Integer>> generations) {
-    LogTrimmer trimmer = new LogTrimmer(state, generations);
+  /// @param guests asked before each look
+  static LogTrimmer start(Path state, Supplier<Guests> guests) {
+    LogTrimmer trimmer = new LogTrimmer(state, guests);
     var _ =
         trimmer.thread.scheduleWithFixedDelay(
             trimmer::trimAll, 0, PERIOD.toMillis(), TimeUnit.MILLISECONDS);
@@ -65,22 +77,24 @@ final class LogTrimmer implements AutoCloseable {
 
   private void trimAll() {
     try {
+      Guests now = guests.get();
       for (String folder : FOLDERS) {
-        trimEach(state.resolve(folder));
+        trimEach(state.resolve(folder), folder.equals("guests") ? now.moving() : Set.of());
       }
-      generations.get().forEach(this::forgetOld);
+      now.generations().forEach(this::forgetOld);
     } catch (IOException | RuntimeException e) {
       LOG.warn("logs are not trimmed", e);
     }
   }
 
-  private void trimEach(Path folder) throws IOException {
+  private void trimEach(Path folder, Set<String> butThese) throws IOException {
     if (!Files.isDirectory(folder)) {
       return;
     }
     try (DirectoryStream<Path> homes = Files.newDirectoryStream(folder)) {
       for (Path home : homes) {
-        if (Files.isDirectory(home, LinkOption.NOFOLLOW_LINKS)) {
+        if (Files.isDirectory(home, LinkOption.NOFOLLOW_LINKS)
+            && !butThese.contains(String.valueOf(home.getFileName()))) {
           try (DirectoryStream<Path> logs = Files.newDirectoryStream(home, "*.log")) {
             logs.forEach(this::trim);
           }

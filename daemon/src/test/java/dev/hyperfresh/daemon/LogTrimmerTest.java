@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.BeforeEach;
@@ -38,7 +39,7 @@ class LogTrimmerTest {
     Path other = Files.write(guest.resolve("disk.raw"), FLOOD);
     Path outside = Files.write(state.resolve("journal.log"), FLOOD);
     Path linked = Files.createSymbolicLink(guest.resolve("a.log"), outside);
-    try (LogTrimmer _ = LogTrimmer.start(state, Map::of)) {
+    try (LogTrimmer _ = LogTrimmer.start(state, () -> new LogTrimmer.Guests(Map.of(), Set.of()))) {
       await(() -> takes(console) && takes(machine) && takes(system));
       Files.write(console, FLOOD, StandardOpenOption.APPEND);
       await(() -> takes(console));
@@ -48,12 +49,29 @@ class LogTrimmerTest {
     assertThat(linked).isSymbolicLink();
   }
 
+  /// Its hypervisors must wait for nobody while it stands.
+  @Test
+  void theLogsOfAGuestThatIsBeingMovedAreLeftAlone() throws Exception {
+    Path console = Files.write(guest.resolve("console.log"), FLOOD);
+    Path other = Files.createDirectories(state.resolve("guests/web2")).resolve("console.log");
+    try (LogTrimmer _ =
+        LogTrimmer.start(state, () -> new LogTrimmer.Guests(Map.of(), Set.of("web1")))) {
+      for (int look = 0; look < 2; look++) {
+        Files.write(other, FLOOD, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        await(() -> takes(other));
+      }
+    }
+    assertThat(console).hasBinaryContent(FLOOD);
+  }
+
   @Test
   void logsOfHypervisorsThatAreLongGoneAreForgotten() throws Exception {
     for (int i = 1; i <= 50; i++) {
       Files.writeString(log(i), "started");
     }
-    try (LogTrimmer _ = LogTrimmer.start(state, () -> Map.of("web1", 3, "web2", 1))) {
+    try (LogTrimmer _ =
+        LogTrimmer.start(
+            state, () -> new LogTrimmer.Guests(Map.of("web1", 3, "web2", 1), Set.of()))) {
       await(() -> Files.notExists(log(1)));
     }
     assertThat(log(3)).as("it runs the guest").exists();
