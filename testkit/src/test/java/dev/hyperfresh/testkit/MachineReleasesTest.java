@@ -69,7 +69,7 @@ class MachineReleasesTest {
                 first.name(), Files.size(first.initrd()) >> 20, Files.size(first.kernel()) >> 20));
     try (var files = Files.list(first.initrd().resolveSibling(""))) {
       assertThat(files.map(file -> file.getFileName().toString()))
-          .containsExactlyInAnyOrder("machine.json", "initrd", "vmlinuz");
+          .containsExactlyInAnyOrder("files.sha256", "machine.json", "initrd", "vmlinuz");
     }
 
     assertThat(releases.list()).containsExactly(first);
