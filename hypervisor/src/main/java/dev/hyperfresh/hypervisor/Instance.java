@@ -12,8 +12,8 @@ import java.util.function.Consumer;
 /// The calls of a replacement, in order: [#expect] and [#connect] while the guest runs, then
 /// [#handOver], which is the only one inside the blackout and does nothing but write one prepared
 /// message. One thread at a time may call an instance, but what a dry run asks may be asked by any
-/// thread meanwhile: [#release], [#pid], [#checks], [#sharesMemory] and [#rehearse]. Events arrive
-/// on a thread of its own.
+/// thread meanwhile: [#release], [#pid], [#runState], [#hasAgent], [#checks], [#sharesMemory] and
+/// [#rehearse]. Events arrive on a thread of its own.
 ///
 /// Whatever goes wrong, also when the process has died, a call throws nothing but
 /// [HyperFreshException].
