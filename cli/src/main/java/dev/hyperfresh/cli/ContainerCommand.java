@@ -25,7 +25,8 @@ import tools.jackson.databind.JsonNode;
       ContainerCommand.Logs.class,
       ContainerCommand.Exec.class,
       ContainerCommand.Relocate.class,
-      ContainerCommand.Stop.class
+      ContainerCommand.Stop.class,
+      ContainerCommand.Resume.class
     },
     footer = {
       "",
@@ -302,6 +303,29 @@ final class ContainerCommand {
         Output.json(answer);
       } else {
         System.out.println(name + " is stopped and removed.");
+      }
+    }
+  }
+
+  @Command(
+      name = "resume",
+      description = {
+        "Have a container go on that stands because it may have run in an OS that is gone.",
+        "What it did there may be done once more."
+      })
+  static final class Resume implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().post("/v1/containers/" + name + "/resume", Map.of());
+      if (options.json()) {
+        Output.json(answer);
+      } else {
+        System.out.println(name + " goes on.");
       }
     }
   }

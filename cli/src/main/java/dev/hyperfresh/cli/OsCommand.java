@@ -178,11 +178,14 @@ final class OsCommand {
       footer = {
         "",
         "The new OS boots beside the old one while the containers run. A container that cannot be",
-        "moved runs on in the old OS, which then stays.",
+        "moved runs on in the old OS, which then stays. The first one that could move and did not",
+        "arrive stops the rest; the same order given again moves what is left. Containers that have",
+        "ended are left alone.",
         "",
         "Examples:",
         "  hyperfresh os replace os1 --to os-6.12            boots os1-2",
-        "  hyperfresh os replace os1 --to os2                an OS that is there already"
+        "  hyperfresh os replace os1 --to os2                an OS that is there already",
+        "  hyperfresh os replace os1 --to os2 --dry-run      what would move"
       })
   static final class Replace implements Callable<Integer> {
     @Mixin private Options options = new Options();
@@ -201,8 +204,27 @@ final class OsCommand {
         names = "--parallel",
         paramLabel = "N",
         defaultValue = "2",
-        description = "How many containers move at a time, 1 to 16 (default: ${DEFAULT-VALUE}).")
+        description = "How many containers move at a time, 1 to 64 (default: ${DEFAULT-VALUE}).")
     private int parallel;
+
+    @Option(
+        names = "--canary",
+        paramLabel = "N",
+        defaultValue = "0",
+        description = "How many move first and are watched before the rest.")
+    private int canary;
+
+    @Option(
+        names = "--soak",
+        paramLabel = "SECONDS",
+        defaultValue = "0",
+        description = "How long the first ones are watched.")
+    private long soak;
+
+    @Option(
+        names = "--dry-run",
+        description = "Say what would move to an OS that is there, and touch nothing.")
+    private boolean dryRun;
 
     @Override
     public Integer call() {
@@ -211,13 +233,58 @@ final class OsCommand {
               .client()
               .work(
                   "/v1/os/" + old + "/replacements",
-                  Map.of("to", to, "parallel", parallel),
+                  Map.of(
+                      "to",
+                      to,
+                      "parallel",
+                      parallel,
+                      "canary",
+                      canary,
+                      "soak_ms",
+                      soak * 1000,
+                      "dry_run",
+                      dryRun),
                   Output::progress);
+      return dryRun ? planned(result) : replaced(result);
+    }
+
+    private int planned(JsonNode plan) {
+      if (options.json()) {
+        Output.json(plan);
+      } else {
+        entries(plan);
+      }
+      return 0;
+    }
+
+    /// What became of each container, and why.
+    private static void entries(JsonNode rollout) {
+      rollout
+          .path("containers")
+          .forEach(entry ->
+              System.out.println(
+                  entry.path("container").asString()
+                      + ": "
+                      + entry.path("outcome").asString()
+                      + (entry.path("detail").asString().isEmpty()
+                          ? ""
+                          : ", "
+                              + entry.path("problem").asString()
+                              + " "
+                              + entry.path("detail").asString())));
+    }
+
+    private int replaced(JsonNode result) {
       boolean retired = result.path("old_retired").asBoolean();
       if (options.json()) {
         Output.json(result);
       } else {
-        result.path("relocations").forEach(ContainerCommand::print);
+        result
+            .path("containers")
+            .valueStream()
+            .filter(entry -> entry.has("relocation"))
+            .forEach(entry -> ContainerCommand.print(entry.path("relocation")));
+        entries(result);
         System.out.println(
             retired
                 ? "OS "
@@ -225,7 +292,12 @@ final class OsCommand {
                     + " is ended; its containers run in "
                     + result.path("os").asString()
                     + "."
-                : "OS " + old + " stays with the containers that did not move.");
+                : "OS "
+                    + old
+                    + " stays with the containers that did not move."
+                    + (result.path("os_withdrawn").asBoolean()
+                        ? " OS " + result.path("os").asString() + " got none and is ended."
+                        : ""));
       }
       return retired ? 0 : Problem.RELOCATE_ROLLED_BACK.exitCode();
     }

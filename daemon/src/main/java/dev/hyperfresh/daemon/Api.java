@@ -6,6 +6,7 @@ import static io.helidon.http.Method.DELETE;
 import static io.helidon.http.Method.GET;
 import static io.helidon.http.Method.POST;
 
+import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
@@ -393,6 +394,11 @@ final class Api implements AutoCloseable {
         changing(POST, "/v1/containers/{name}/exec", Role.ADMIN, working(this::execute)),
         changing(POST, "/v1/containers/{name}/stop", Role.OPERATOR, working(this::stopContainer)),
         changing(
+            POST,
+            "/v1/containers/{name}/resume",
+            Role.OPERATOR,
+            sending(request -> done("resumed", request, daemon.systems()::resume))),
+        changing(
             POST, "/v1/containers/{name}/relocations", Role.OPERATOR, working(this::relocate)));
   }
 
@@ -512,7 +518,7 @@ final class Api implements AutoCloseable {
   }
 
   private Object planRollout(ServerRequest request) {
-    Rollout.Order order = RolloutOrder.read(body(request), daemon.machines()::whereToRun);
+    GuestRollout.Order order = RolloutOrder.read(body(request), daemon.machines()::whereToRun);
     return Views.rollout(
         planned(Warden.caller(request), () -> daemon.hyperplexor().planRollout(order)));
   }
@@ -640,19 +646,18 @@ final class Api implements AutoCloseable {
   }
 
   private Object replaceOs(Job job) {
+    String to = job.text("to");
+    if (job.flag("dry_run", false)) {
+      return Views.relocations(daemon.systems().planReplace(job.name(), to));
+    }
     OsRoom.Replaced replaced =
-        daemon
-            .systems()
-            .replace(
-                job.name(),
-                job.text("to"),
-                job.number("parallel", 2, Integer.MIN_VALUE, Integer.MAX_VALUE),
-                job.progress());
+        daemon.systems().replace(job.name(), to, RolloutOrder.pace(job.fields()), job.audience());
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("old", job.name());
     json.put("old_retired", replaced.retired());
     json.put("os", replaced.target());
-    json.put("relocations", replaced.moves().stream().map(Views::relocation).toList());
+    json.put("os_withdrawn", replaced.withdrawn());
+    json.putAll(Views.relocations(replaced.rollout()));
     return json;
   }
 

@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.PrivateFile;
@@ -378,7 +379,8 @@ public final class Daemon implements AutoCloseable {
   }
 
   /// Replaces under many guests and records each.
-  public Rollout.Result rollOut(Rollout.Order order, Rollout.Audience audience) {
+  public Rollout.Result<ReplacementRecord> rollOut(
+      GuestRollout.Order order, Rollout.Audience audience) {
     return hyperplexor.rollOut(
         order,
         (guest, maxBlackout, progress) ->
@@ -444,7 +446,7 @@ public final class Daemon implements AutoCloseable {
   public MachineRoom.Replaced replaceMachine(
       String old,
       String to,
-      Function<MachineRoom.Target, Rollout.Order> order,
+      Function<MachineRoom.Target, GuestRollout.Order> order,
       Rollout.Audience audience) {
     return machines.replace(
         old,

@@ -3,6 +3,7 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
@@ -262,7 +263,10 @@ public final class MachineRoom {
   /// @param retired whether the old machine is gone
   /// @param withdrawn whether the new machine is gone, because no guest came
   public record Replaced(
-      Rollout.Result rollout, String target, boolean retired, boolean withdrawn) {}
+      Rollout.Result<ReplacementRecord> rollout,
+      String target,
+      boolean retired,
+      boolean withdrawn) {}
 
   /// What is to be moved where.
   public record Target(List<String> guests, Machine machine) {
@@ -281,7 +285,10 @@ public final class MachineRoom {
   ///   [Problem#MACHINE_START] and whatever keeps the rollout from beginning; the guests are where
   ///   they were then
   public Replaced replace(
-      String old, String to, Function<Target, Rollout.Result> order, Progress progress) {
+      String old,
+      String to,
+      Function<Target, Rollout.Result<ReplacementRecord>> order,
+      Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       Machine from = machines.get(old);
       if (from.ended()) {
@@ -292,7 +299,7 @@ public final class MachineRoom {
         throw Problem.API_REQUEST.because("A machine cannot be replaced by itself.");
       }
       Machine target = there.orElseGet(() -> successor(from, to, progress));
-      Rollout.Result result;
+      Rollout.Result<ReplacementRecord> result;
       try {
         result = rollOut(new Target(guests(old), target), order);
       } catch (RuntimeException e) {
@@ -316,9 +323,10 @@ public final class MachineRoom {
   }
 
   /// An order without names would mean every guest of the daemon.
-  private static Rollout.Result rollOut(Target what, Function<Target, Rollout.Result> order) {
+  private static Rollout.Result<ReplacementRecord> rollOut(
+      Target what, Function<Target, Rollout.Result<ReplacementRecord>> order) {
     return what.guests().isEmpty()
-        ? new Rollout.Result(what.machine(), true, Optional.empty(), List.of())
+        ? new Rollout.Result<>(what.machine().name(), true, Optional.empty(), List.of())
         : order.apply(what);
   }
 

@@ -2,12 +2,14 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerRollout;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsReleases;
@@ -147,6 +149,13 @@ public final class OsRoom {
     }
   }
 
+  /// Has a container go on that stands in doubt; see [Systems#resume].
+  public void resume(String name) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      systems.resume(name);
+    }
+  }
+
   /// Moves a container; see [Systems#relocate].
   public RelocationRecord relocate(String name, String to, Transport transport, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
@@ -156,42 +165,94 @@ public final class OsRoom {
 
   /// How an OS was replaced.
   ///
+  /// @param rollout of its containers
   /// @param target the OS to which containers were moved
   /// @param retired whether the old OS is gone
-  /// @param moves one for each container
-  public record Replaced(String target, boolean retired, List<RelocationRecord> moves) {
-    /// Copies the list.
-    public Replaced {
-      moves = List.copyOf(moves);
-    }
+  /// @param withdrawn whether the new OS is gone, because no container came
+  public record Replaced(
+      Rollout.Result<RelocationRecord> rollout,
+      String target,
+      boolean retired,
+      boolean withdrawn) {}
+
+  /// What moving all containers of an OS to another one that is there would come to. Touches
+  /// nothing.
+  ///
+  /// @throws HyperFreshException [Problem#OS_UNKNOWN]
+  public Rollout.Result<RelocationRecord> planReplace(String old, String to) {
+    return new Rollout<>(
+            new ContainerRollout(systems, old, to), Rollout.ONE_BY_ONE, Rollout.Audience.NONE)
+        .plan();
   }
 
   /// Moves all containers of an OS to another one, which is booted for it unless `to` names one,
-  /// and ends the old one when it is empty.
+  /// and ends the old one when none runs in it any more. An OS that was booted for it and got no
+  /// container is ended instead. Containers that have ended are left alone.
   ///
-  /// @param parallel how many containers at a time
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_START],
-  ///   [Problem#RELEASE_UNKNOWN]; the containers are where they were then
-  public Replaced replace(String old, String to, int parallel, Progress progress) {
+  ///   [Problem#RELEASE_UNKNOWN], [Problem#API_REQUEST]; the containers are where they were then
+  public Replaced replace(String old, String to, Rollout.Pace pace, Rollout.Audience audience) {
+    Progress progress =
+        (state, text) -> {
+          var _ = audience.told("", state, text);
+        };
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       OsVm from = systems.get(old);
       Optional<OsVm> there = systems.find(to);
       if (there.filter(from::equals).isPresent()) {
         throw Problem.API_REQUEST.because("An OS cannot be replaced by itself.");
       }
-      OsVm target = there.orElseGet(() -> successor(from, to, progress));
-      List<RelocationRecord> moves = systems.relocateAll(old, target.name(), parallel, progress);
-      boolean retired = moves.stream().allMatch(move -> move.outcome().equals("committed"));
-      if (retired) {
-        progress.step("retire", old + " is empty and is ended");
-        systems.delete(old);
-      } else if (there.isEmpty()
-          && systems.containers().stream().noneMatch(c -> c.os().equals(target))) {
-        progress.step("retire", target.name() + " got no container and is ended");
-        systems.delete(target.name());
+      if (!pace.faults().isEmpty()) {
+        throw Problem.API_REQUEST.because(String.join("; ", pace.faults()) + ".");
       }
-      return new Replaced(target.name(), retired, moves);
+      OsVm target = there.orElseGet(() -> successor(from, to, progress));
+      Rollout.Result<RelocationRecord> result;
+      try {
+        result =
+            new Rollout<>(new ContainerRollout(systems, old, target.name()), pace, audience).run();
+      } catch (RuntimeException e) {
+        if (there.isEmpty()) {
+          withdraw(target, progress);
+        }
+        throw e;
+      }
+      boolean retired = retire(from, progress);
+      return new Replaced(
+          result,
+          target.name(),
+          retired,
+          !retired && there.isEmpty() && withdraw(target, progress));
     }
+  }
+
+  private boolean retire(OsVm old, Progress progress) {
+    List<String> left = running(old);
+    if (!left.isEmpty()) {
+      progress.step("retire", old.name() + " stays, with " + String.join(", ", left));
+      return false;
+    }
+    progress.step("retire", old.name() + " is empty and is ended");
+    systems.delete(old.name());
+    return true;
+  }
+
+  private boolean withdraw(OsVm made, Progress progress) {
+    List<String> inside = running(made);
+    if (!inside.isEmpty()) {
+      progress.step("retire", made.name() + " stays, with " + String.join(", ", inside));
+      return false;
+    }
+    progress.step("retire", made.name() + " got no container and is ended");
+    systems.delete(made.name());
+    return true;
+  }
+
+  private List<String> running(OsVm os) {
+    return systems.containers().stream()
+        .filter(
+            container -> container.os().equals(os) && container.state() != Container.State.STOPPED)
+        .map(Container::name)
+        .toList();
   }
 
   private OsVm successor(OsVm old, String release, Progress progress) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
@@ -16,20 +17,18 @@ final class RolloutOrder {
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#API_REQUEST],
   ///   [Problem#RELEASE_UNKNOWN]
-  static Rollout.Order read(JsonNode body, Function<String, Release> releases) {
+  static GuestRollout.Order read(JsonNode body, Function<String, Release> releases) {
     Fields fields = new Fields(body);
     List<String> names = body.path("guests").valueStream().map(n -> n.asString("")).toList();
     boolean all = fields.flag("all", false);
     if (all != names.isEmpty()) {
       throw Problem.API_REQUEST.because("The request needs either 'guests' or 'all'.");
     }
-    return new Rollout.Order(
+    return new GuestRollout.Order(
         names,
         releases.apply(to(body)),
         fields.optional("from").map(from -> releases.apply(from).name()),
-        number(fields, "parallel", 1),
-        number(fields, "canary", 0),
-        millis(fields, "soak_ms", 0),
+        pace(fields),
         millis(fields, "max_blackout_ms", 1000),
         fields.flag("rehearse", true),
         fields.flag("step_clock", false));
@@ -37,25 +36,29 @@ final class RolloutOrder {
 
   /// The order for the guests of a machine, to another one; `parallel` and so on are those of the
   /// request.
-  static Rollout.Order of(JsonNode body, MachineRoom.Target target) {
+  static GuestRollout.Order of(JsonNode body, MachineRoom.Target target) {
     Fields fields = new Fields(body);
-    return new Rollout.Order(
+    return new GuestRollout.Order(
         target.guests(),
         target.machine(),
         Optional.empty(),
-        number(fields, "parallel", 1),
-        number(fields, "canary", 0),
-        millis(fields, "soak_ms", 0),
+        pace(fields),
         millis(fields, "max_blackout_ms", 1000),
         fields.flag("rehearse", true),
         fields.flag("step_clock", false));
+  }
+
+  /// How fast; [Rollout.Pace#faults] says what is out of range.
+  static Rollout.Pace pace(Fields fields) {
+    return new Rollout.Pace(
+        number(fields, "parallel", 1), number(fields, "canary", 0), millis(fields, "soak_ms", 0));
   }
 
   static String to(JsonNode body) {
     return new Fields(body).text("to");
   }
 
-  /// [Rollout.Order] says what is out of range, and tells of all that is.
+  /// [GuestRollout.Order] says what is out of range, and tells of all that is.
   private static int number(Fields fields, String field, int otherwise) {
     return fields.number(field, otherwise, Integer.MIN_VALUE, Integer.MAX_VALUE);
   }

@@ -113,22 +113,46 @@ public final class Views {
   }
 
   /// A rollout that is over, or the plan of one.
-  public static Map<String, Object> rollout(Rollout.Result result) {
+  public static Map<String, Object> rollout(Rollout.Result<ReplacementRecord> result) {
     Map<String, Object> json = new LinkedHashMap<>();
-    json.put("to", result.to().name());
+    json.put("to", result.to());
     json.put("stopped", result.stopped().orElse(""));
-    json.put("misses", result.misses().stream().map(Rollout.Entry::guest).toList());
-    json.put("guests", result.guests().stream().map(Views::entry).toList());
+    json.put("misses", result.misses().stream().map(Rollout.Entry::name).toList());
+    json.put("guests", result.entries().stream().map(Views::entry).toList());
     return json;
   }
 
-  private static Map<String, Object> entry(Rollout.Entry entry) {
+  /// A rollout of containers that is over, or the plan of one.
+  public static Map<String, Object> relocations(Rollout.Result<RelocationRecord> result) {
     Map<String, Object> json = new LinkedHashMap<>();
-    json.put("guest", entry.guest());
+    json.put("to", result.to());
+    json.put("stopped", result.stopped().orElse(""));
+    json.put("misses", result.misses().stream().map(Rollout.Entry::name).toList());
+    json.put("containers", result.entries().stream().map(Views::moved).toList());
+    return json;
+  }
+
+  private static Map<String, Object> moved(Rollout.Entry<RelocationRecord> entry) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("container", entry.name());
+    json.putAll(outcome(entry));
+    entry.record().ifPresent(record -> json.put("relocation", relocation(record)));
+    return json;
+  }
+
+  private static Map<String, Object> outcome(Rollout.Entry<?> entry) {
+    Map<String, Object> json = new LinkedHashMap<>();
     json.put("from", entry.from());
     json.put("outcome", entry.outcome().label());
     json.put("problem", entry.problem());
     json.put("detail", entry.detail());
+    return json;
+  }
+
+  private static Map<String, Object> entry(Rollout.Entry<ReplacementRecord> entry) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("guest", entry.name());
+    json.putAll(outcome(entry));
     entry.record().ifPresent(record -> json.put("replacement", replacement(record)));
     return json;
   }

@@ -608,13 +608,14 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param mover makes each single replacement
   /// @throws HyperFreshException [Problem#ROLLOUT_BUSY]; [Problem#GUEST_UNKNOWN] and
   ///   [Problem#API_REQUEST] before anything was touched
-  public Rollout.Result rollOut(
-      Rollout.Order order, Rollout.Mover mover, Rollout.Audience audience) {
+  public Rollout.Result<ReplacementRecord> rollOut(
+      GuestRollout.Order order, GuestRollout.Mover mover, Rollout.Audience audience) {
     if (!rollingOut.compareAndSet(false, true)) {
       throw Problem.ROLLOUT_BUSY.because("It must end before another one begins.");
     }
     try {
-      return new Rollout(this, this::look, mover, order, audience).run();
+      return new Rollout<>(new GuestRollout(this, this::look, mover, order), order.pace(), audience)
+          .run();
     } finally {
       rollingOut.set(false);
     }
@@ -624,8 +625,12 @@ public final class Hyperplexor implements AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#API_REQUEST];
   ///   [Problem#PLAN_GIVEN_UP] when the calling thread is interrupted
-  public Rollout.Result planRollout(Rollout.Order order) {
-    return new Rollout(this, this::plan, Rollout.Mover.NONE, order, Rollout.Audience.NONE).plan();
+  public Rollout.Result<ReplacementRecord> planRollout(GuestRollout.Order order) {
+    return new Rollout<>(
+            new GuestRollout(this, this::plan, GuestRollout.Mover.NONE, order),
+            order.pace(),
+            Rollout.Audience.NONE)
+        .plan();
   }
 
   /// Whether the guest carries a heartbeat that beats now.

@@ -1,9 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
-import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.Release;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -18,61 +16,41 @@ import java.util.concurrent.Future;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
-/// The replacement of many guests' hypervisors: which guests move, in which order, and when to
-/// stop. Each guest is moved by a replacement of its own, on its own thread; this class only waits
-/// for them, on virtual threads.
+/// Moves many guests, or many containers: which are moved, in which order, and when to stop. Each
+/// is moved by itself, on its own thread; this class only waits for them, on virtual threads.
 ///
-/// A guest that cannot move is left alone and keeps nobody. The first one that could and did not
-/// arrive stops the rollout: guests in flight end, no other one is started. Nothing of a rollout is
-/// remembered: what is left to do is seen from where the guests are, so the same order given again
-/// moves what is left.
-public final class Rollout {
-  /// The most guests that one rollout moves at a time.
+/// What cannot move is left alone and keeps nobody. The first one that could and did not arrive
+/// stops the rollout: those in flight end, no other one is started. Nothing of a rollout is
+/// remembered: what is left to do is seen from where they are, so the same order given again moves
+/// what is left.
+///
+/// @param <R> the record of one move
+public final class Rollout<R> {
+  /// The most that one rollout moves at a time.
   public static final int MAX_PARALLEL = 64;
 
   /// The longest time that canaries are watched.
   public static final Duration MAX_SOAK = Duration.ofHours(24);
 
+  /// One at a time, with nobody watched.
+  public static final Pace ONE_BY_ONE = new Pace(1, 0, Duration.ZERO);
+
   private static final long LOOK_NANOS = 1_000_000_000;
 
-  /// How often a heartbeat is looked for before it counts as standing still; one look that finds
-  /// none takes 0.2 s.
-  private static final int BEAT_LOOKS = 10;
-
-  private final Hyperplexor hyperplexor;
-  private final Look look;
-  private final Mover mover;
-  private final Order order;
+  private final Movers<R> movers;
+  private final Pace pace;
   private final Audience audience;
-  private final Map<String, Entry> entries = new LinkedHashMap<>();
+  private final Map<String, Entry<R>> entries = new LinkedHashMap<>();
   private volatile Optional<String> stopped = Optional.empty();
 
-  /// What is to be done.
+  /// How fast it goes.
   ///
-  /// @param names the guests, or none for all
-  /// @param to the release that they are to run on
-  /// @param from only guests that run on this release; a full name
-  /// @param parallel how many guests are moved at a time, 1 to [#MAX_PARALLEL]
-  /// @param canary how many guests are moved first and watched before the rest
+  /// @param parallel how many are moved at a time, 1 to [#MAX_PARALLEL]
+  /// @param canary how many are moved first and watched before the rest
   /// @param soak how long the first ones are watched, at most [#MAX_SOAK]
-  /// @param maxBlackout as in [Hyperplexor#replace]
-  /// @param rehearse as in [Hyperplexor#replace]
-  /// @param stepClock as in [Hyperplexor#replace]
-  public record Order(
-      List<String> names,
-      Release to,
-      Optional<String> from,
-      int parallel,
-      int canary,
-      Duration soak,
-      Duration maxBlackout,
-      boolean rehearse,
-      boolean stepClock) {
-    /// Copies the names.
-    ///
-    /// @throws HyperFreshException [Problem#API_REQUEST] with all that is out of range
-    public Order {
-      names = names.stream().distinct().toList();
+  public record Pace(int parallel, int canary, Duration soak) {
+    /// What of it is out of range; empty when nothing is.
+    public List<String> faults() {
       List<String> faults = new ArrayList<>();
       if (parallel < 1 || parallel > MAX_PARALLEL) {
         faults.add("parallel is not between 1 and " + MAX_PARALLEL);
@@ -83,27 +61,45 @@ public final class Rollout {
       if (soak.isNegative() || soak.compareTo(MAX_SOAK) > 0) {
         faults.add("soak is not between 0 and " + MAX_SOAK.toHours() + " hours");
       }
-      if (maxBlackout.compareTo(Hyperplexor.MIN_BLACKOUT) < 0
-          || maxBlackout.compareTo(Hyperplexor.MAX_BLACKOUT) > 0) {
-        faults.add("the blackout budget is not between 1 and 60000 ms");
-      }
-      if (!faults.isEmpty()) {
-        throw Problem.API_REQUEST.because(String.join("; ", faults) + ".");
-      }
+      return faults;
     }
   }
 
-  /// Makes one replacement, as [Hyperplexor#replace] does.
-  @FunctionalInterface
-  public interface Mover {
-    /// For a plan, which moves nothing.
-    Mover NONE =
-        (guest, _, _) -> {
-          throw Problem.GUEST_STATE.because("Guest " + guest + " is not to be moved.");
-        };
+  /// What a rollout moves, and how. Called by several threads.
+  ///
+  /// @param <R> the record of one move
+  public interface Movers<R> {
+    /// What one of them is: `Guest`, say.
+    String noun();
 
-    /// Returns when the replacement is over.
-    ReplacementRecord move(String guest, Duration maxBlackout, Progress progress);
+    /// The name of the place that they are to move to.
+    String to();
+
+    /// Whether they were named one by one, so that one that is left alone is a miss.
+    boolean named();
+
+    /// Everything in question, each with what it would come to: [Outcome#MOVABLE], [Outcome#THERE]
+    /// or [Outcome#LEFT_ALONE]. Touches nothing.
+    ///
+    /// @throws HyperFreshException when one was named that is not there
+    List<Entry<R>> look(Audience audience);
+
+    /// Moves one; returns also when it was not moved, and the entry says so.
+    ///
+    /// @throws HyperFreshException when there is no record of it
+    Entry<R> move(Entry<R> entry, Progress progress);
+
+    /// Whether that exception says that nothing was touched.
+    boolean isUntouched(HyperFreshException e);
+
+    /// Why one that was moved is not there any more, or nothing when it is.
+    Optional<HyperFreshException> ended(String name);
+
+    /// What is wrong with one that was moved, or empty.
+    String fault(Entry<R> entry);
+
+    /// What its move came to, in a few words.
+    String summary(R record);
   }
 
   /// Who asked for the rollout.
@@ -112,17 +108,17 @@ public final class Rollout {
     /// Listens to nothing and never leaves.
     Audience NONE = (_, _, _) -> true;
 
-    /// Told of a step of a guest, or of all when `guest` is empty; called by several threads.
+    /// Told of a step of one, or of all when `name` is empty; called by several threads.
     ///
     /// @return false when nobody listens any more
-    boolean told(String guest, String state, String text);
+    boolean told(String name, String state, String text);
   }
 
-  /// How it stands with a guest.
+  /// How it stands with one of them.
   public enum Outcome {
     /// It could move; only a plan says so.
     MOVABLE,
-    /// It runs on the release already.
+    /// It is there already.
     THERE,
     /// It was moved.
     COMMITTED,
@@ -143,62 +139,51 @@ public final class Rollout {
     }
   }
 
-  /// One guest of a rollout.
+  /// One of a rollout.
   ///
-  /// @param from the release that it ran on, or empty when it ran on none
-  /// @param record of its replacement, if there was one
+  /// @param from where it was, or empty when it was nowhere
+  /// @param record of its move, if there was one
   /// @param problem the catalogue's code of what kept it, or empty
   /// @param detail what kept it, or empty
-  public record Entry(
-      String guest,
+  public record Entry<R>(
+      String name,
       String from,
       Outcome outcome,
-      Optional<ReplacementRecord> record,
+      Optional<R> record,
       String problem,
       String detail) {
-    private static Entry of(GuestView view, Outcome outcome) {
-      return new Entry(view.spec().name(), view.release(), outcome, Optional.empty(), "", "");
+    /// One of which nothing more is to be said.
+    public static <R> Entry<R> of(String name, String from, Outcome outcome) {
+      return new Entry<>(name, from, outcome, Optional.empty(), "", "");
     }
 
-    private static Entry leftAlone(GuestView view, HyperFreshException reason) {
-      return of(view, Outcome.LEFT_ALONE).because(Outcome.LEFT_ALONE, reason);
+    /// The same with another outcome, and why.
+    public Entry<R> because(Outcome other, HyperFreshException reason) {
+      return new Entry<>(name, from, other, record, reason.problem().code(), reason.detail());
     }
 
-    private Entry because(Outcome outcome, HyperFreshException reason) {
-      return new Entry(guest, from, outcome, record, reason.problem().code(), reason.detail());
-    }
-
-    private Entry with(Outcome outcome, String detail) {
-      return new Entry(guest, from, outcome, record, problem, detail);
-    }
-
-    private static Entry of(ReplacementRecord record) {
-      Outcome outcome =
-          switch (record.outcome()) {
-            case "committed" -> Outcome.COMMITTED;
-            case "rolled-back" -> Outcome.ROLLED_BACK;
-            default -> Outcome.FAILED;
-          };
-      return new Entry(
-          record.guest(),
-          record.from(),
-          outcome,
-          Optional.of(record),
-          record.problem(),
-          record.detail());
+    private Entry<R> with(Outcome other, String why) {
+      return new Entry<>(name, from, other, record, problem, why);
     }
   }
 
   /// A rollout that is over, or a plan of one.
   ///
-  /// @param named whether the guests were named and not found
-  /// @param stopped why not all guests were moved that could be, if so
-  /// @param guests every guest in question, in the order of the rollout
-  public record Result(Release to, boolean named, Optional<String> stopped, List<Entry> guests) {
-    /// The guests that are not where they were asked to be, and should be: those that failed, and
-    /// those that were named and are left alone.
-    public List<Entry> misses() {
-      return guests.stream()
+  /// @param to where they were to move
+  /// @param named whether they were named one by one
+  /// @param stopped why not all were moved that could be, if so
+  /// @param entries every one in question, in the order of the rollout
+  public record Result<R>(
+      String to, boolean named, Optional<String> stopped, List<Entry<R>> entries) {
+    /// Copies the entries.
+    public Result {
+      entries = List.copyOf(entries);
+    }
+
+    /// Those that are not where they were asked to be, and should be: that failed, or were named
+    /// and are left alone.
+    public List<Entry<R>> misses() {
+      return entries.stream()
           .filter(entry ->
               switch (entry.outcome()) {
                 case ROLLED_BACK, SOAK_FAILED, FAILED -> true;
@@ -209,101 +194,36 @@ public final class Rollout {
     }
   }
 
-  /// Looks at one guest, as [Hyperplexor#plan] does.
-  @FunctionalInterface
-  interface Look {
-    List<Check> at(
-        String guest,
-        Release to,
-        Preflight.Rehearsing rehearsing,
-        boolean stepClock,
-        Progress progress);
-  }
-
-  Rollout(Hyperplexor hyperplexor, Look look, Mover mover, Order order, Audience audience) {
-    this.hyperplexor = hyperplexor;
-    this.look = look;
-    this.mover = mover;
-    this.order = order;
+  /// @throws HyperFreshException [Problem#API_REQUEST] when the pace is out of range
+  public Rollout(Movers<R> movers, Pace pace, Audience audience) {
+    this.movers = movers;
+    this.pace = pace;
     this.audience = audience;
+    List<String> faults = pace.faults();
+    if (!faults.isEmpty()) {
+      throw Problem.API_REQUEST.because(String.join("; ", faults) + ".");
+    }
   }
 
-  /// Looks at every guest in question and touches none.
+  /// Looks at everything in question and touches nothing.
   ///
-  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN] when one was named that is not there
-  Result plan() {
-    for (GuestView view : inQuestion()) {
-      entries.put(view.spec().name(), look(view));
-    }
+  /// @throws HyperFreshException when one was named that is not there
+  public Result<R> plan() {
+    movers.look(audience).forEach(this::put);
     return result();
   }
 
-  private List<GuestView> inQuestion() {
-    if (!order.names().isEmpty()) {
-      return order.names().stream().map(hyperplexor::show).toList();
-    }
-    String from = order.from().orElse("");
-    return hyperplexor.list().stream()
-        .filter(view -> from.isEmpty() || view.release().equals(from) || isThere(view))
-        .toList();
-  }
-
-  private boolean isThere(GuestView view) {
-    return view.release().equals(order.to().name());
-  }
-
-  private Entry look(GuestView view) {
-    if (view.state() != GuestView.State.RUNNING) {
-      Problem problem =
-          view.state() == GuestView.State.REPLACING ? Problem.REPLACE_BUSY : Problem.GUEST_STATE;
-      return Entry.leftAlone(view, problem.because("It is " + describe(view) + "."));
-    }
-    if (isThere(view)) {
-      return Entry.of(view, Outcome.THERE);
-    }
-    if (order.from().isPresent() && !order.from().get().equals(view.release())) {
-      return Entry.leftAlone(
-          view, Problem.GUEST_STATE.because("It runs on " + view.release() + "."));
-    }
-    try {
-      List<Check> failed = Preflight.failures(checks(view.spec().name()));
-      return failed.isEmpty()
-          ? Entry.of(view, Outcome.MOVABLE)
-          : Entry.leftAlone(view, Problem.REPLACE_OBSTACLES.because(Preflight.sentences(failed)));
-    } catch (HyperFreshException kept) {
-      if (Thread.currentThread().isInterrupted()) {
-        throw kept;
-      }
-      return Entry.leftAlone(view, kept);
-    }
-  }
-
-  private static String describe(GuestView view) {
-    String state = view.state().name().toLowerCase(Locale.ROOT);
-    return view.detail().isEmpty() ? state : state + " (" + view.detail() + ")";
-  }
-
-  /// Guests of one shape share a rehearsal.
-  private List<Check> checks(String guest) {
-    return look.at(
-        guest,
-        order.to(),
-        order.rehearse() ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT,
-        order.stepClock(),
-        (state, text) -> {
-          var _ = audience.told(guest, state, text);
-        });
-  }
-
   /// Moves what can be moved.
-  Result run() {
+  ///
+  /// @throws HyperFreshException as [#plan]; nothing was touched then
+  public Result<R> run() {
     var _ = plan();
     List<String> movable =
         entries.values().stream()
             .filter(entry -> entry.outcome() == Outcome.MOVABLE)
-            .map(Entry::guest)
+            .map(Entry::name)
             .toList();
-    int first = Math.min(order.canary(), movable.size());
+    int first = Math.min(pace.canary(), movable.size());
     if (first > 0) {
       List<String> canaries = movable.subList(0, first);
       moveAll(canaries);
@@ -316,41 +236,30 @@ public final class Rollout {
   }
 
   /// What could move and was not even tried stays behind because the rollout stopped.
-  private void settle(String guest) {
-    Entry entry = entry(guest);
+  private void settle(String name) {
+    Entry<R> entry = entry(name);
     if (entry.outcome() == Outcome.MOVABLE) {
       put(entry.with(Outcome.NOT_STARTED, stopped.orElse("")));
     }
   }
 
   /// A guest that was moved and has ended while others were moved did not arrive.
-  private void lookAgain(String guest) {
-    Entry entry = entry(guest);
+  private void lookAgain(String name) {
+    Entry<R> entry = entry(name);
     if (entry.outcome() == Outcome.COMMITTED) {
-      ended(guest)
+      movers
+          .ended(name)
           .ifPresent(reason -> {
             put(entry.because(Outcome.FAILED, reason));
-            var _ = audience.told(guest, "failed", reason.detail());
+            var _ = audience.told(name, "failed", reason.detail());
           });
-    }
-  }
-
-  private Optional<HyperFreshException> ended(String guest) {
-    try {
-      GuestView view = hyperplexor.show(guest);
-      return view.state() == GuestView.State.STOPPED
-          ? Optional.of(
-              Problem.REPLACE_LOST.because("It was moved, and is " + describe(view) + " now."))
-          : Optional.empty();
-    } catch (HyperFreshException deleted) {
-      return Optional.empty();
     }
   }
 
   /// Each of the threads takes the next guest when it has done with one.
   private void moveAll(List<String> guests) {
     ConcurrentLinkedQueue<String> left = new ConcurrentLinkedQueue<>(guests);
-    int threads = Math.min(order.parallel(), guests.size());
+    int threads = Math.min(pace.parallel(), guests.size());
     try (ExecutorService workers =
         Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("hf-rollout-", 1).factory())) {
       List<Future<?>> ends = new ArrayList<>();
@@ -372,64 +281,61 @@ public final class Rollout {
   }
 
   private void moveNext(ConcurrentLinkedQueue<String> left) {
-    for (String guest = left.poll(); guest != null && goesOn(guest); guest = left.poll()) {
-      move(guest);
+    for (String name = left.poll(); name != null && goesOn(name); name = left.poll()) {
+      move(name);
     }
   }
 
   /// Asked before each guest, because a client that has gone shows only when it is told something.
-  private boolean goesOn(String guest) {
+  private boolean goesOn(String name) {
     if (stopped.isPresent()) {
       return false;
     }
-    if (!audience.told(guest, "Planned", "its turn")) {
+    if (!audience.told(name, "Planned", "its turn")) {
       stop("The client has gone.");
       return false;
     }
     return true;
   }
 
-  private void move(String guest) {
+  private void move(String name) {
     try {
-      ReplacementRecord record =
-          mover.move(
-              guest,
-              order.maxBlackout(),
+      Entry<R> moved =
+          movers.move(
+              entry(name),
               (state, text) -> {
-                var _ = audience.told(guest, state, text);
+                var _ = audience.told(name, state, text);
               });
-      put(Entry.of(record));
-      if (!record.committed()) {
-        stop("Guest " + guest + ": " + record.outcome() + ".");
+      put(moved);
+      if (moved.outcome() != Outcome.COMMITTED) {
+        stop(called(name) + ": " + moved.outcome().label() + ".");
       }
-      var _ = audience.told(guest, record.outcome(), summary(record));
+      var _ =
+          audience.told(
+              name,
+              moved.outcome().label(),
+              moved.record().map(movers::summary).orElse(moved.detail()));
     } catch (HyperFreshException e) {
-      refused(guest, e);
+      refused(name, e);
     }
   }
 
-  private static String summary(ReplacementRecord record) {
-    return record.blackoutMs().isPresent()
-        ? String.format(Locale.ROOT, "blackout %.2f ms", record.blackoutMs().getAsDouble())
-        : record.problem() + " " + record.detail();
-  }
-
   /// Refused before it was touched, or a defect.
-  private void refused(String guest, HyperFreshException e) {
+  private void refused(String name, HyperFreshException e) {
     if (e.problem() == Problem.DAEMON_UPGRADING) {
       stop("A newer daemon takes over; give the same order to that one.");
       return;
     }
-    boolean untouched =
-        switch (e.problem()) {
-          case REPLACE_OBSTACLES, REPLACE_BUSY, GUEST_STATE, GUEST_UNKNOWN -> true;
-          default -> false;
-        };
-    put(entry(guest).because(untouched ? Outcome.LEFT_ALONE : Outcome.FAILED, e));
+    boolean untouched = movers.isUntouched(e);
+    put(entry(name).because(untouched ? Outcome.LEFT_ALONE : Outcome.FAILED, e));
     if (!untouched) {
-      stop("Guest " + guest + ": " + e.detail());
+      stop(called(name) + ": " + e.detail());
     }
-    var _ = audience.told(guest, untouched ? "left-alone" : "failed", e.detail());
+    var _ = audience.told(name, untouched ? "left-alone" : "failed", e.detail());
+  }
+
+  private String called(String name) {
+    return movers.noun() + " " + name;
   }
 
   private synchronized void stop(String why) {
@@ -442,12 +348,12 @@ public final class Rollout {
   /// a heartbeat before must have one all the time.
   private void soak(List<String> canaries) {
     List<String> moved =
-        canaries.stream().filter(guest -> entry(guest).outcome() == Outcome.COMMITTED).toList();
-    long end = System.nanoTime() + order.soak().toNanos();
+        canaries.stream().filter(name -> entry(name).outcome() == Outcome.COMMITTED).toList();
+    long end = System.nanoTime() + pace.soak().toNanos();
     boolean told =
         moved.isEmpty()
             || audience.told(
-                "", "soak", "watching " + moved.size() + " for " + seconds(order.soak()));
+                "", "soak", "watching " + moved.size() + " for " + seconds(pace.soak()));
     if (!told) {
       stop("The client has gone.");
     }
@@ -468,53 +374,29 @@ public final class Rollout {
     return duration.toMillis() / 1000.0 + " s";
   }
 
-  private void judge(String guest) {
-    String fault = fault(guest, hadHeartbeat(entry(guest)));
+  private void judge(String name) {
+    Entry<R> entry = entry(name);
+    String fault = movers.fault(entry);
     if (!fault.isEmpty()) {
-      put(entry(guest).with(Outcome.SOAK_FAILED, fault));
-      stop("Guest " + guest + " was moved and did not stand the watch: " + fault);
-      var _ = audience.told(guest, "soak-failed", fault);
+      put(entry.with(Outcome.SOAK_FAILED, fault));
+      stop(called(name) + " was moved and did not stand the watch: " + fault);
+      var _ = audience.told(name, "soak-failed", fault);
     }
   }
 
-  private static boolean hadHeartbeat(Entry entry) {
-    return entry.record().flatMap(r -> r.guestGapMs().stream().boxed().findFirst()).isPresent();
-  }
-
-  private String fault(String guest, boolean beating) {
-    try {
-      GuestView view = hyperplexor.show(guest);
-      if (view.state() != GuestView.State.RUNNING || !isThere(view)) {
-        return "It is " + describe(view) + " on " + view.release() + ".";
-      }
-      return beating && !beats(guest) ? "Its heartbeat stands still." : "";
-    } catch (HyperFreshException e) {
-      return e.detail();
-    }
-  }
-
-  private boolean beats(String guest) {
-    for (int look = 0; look < BEAT_LOOKS; look++) {
-      if (hyperplexor.hasHeartbeat(guest)) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  private synchronized Entry entry(String guest) {
-    @Nullable Entry entry = entries.get(guest);
+  private synchronized Entry<R> entry(String name) {
+    @Nullable Entry<R> entry = entries.get(name);
     if (entry == null) {
-      throw new IllegalArgumentException(guest + " is not a guest of this rollout");
+      throw new IllegalArgumentException(name + " is not of this rollout");
     }
     return entry;
   }
 
-  private synchronized void put(Entry entry) {
-    entries.put(entry.guest(), entry);
+  private synchronized void put(Entry<R> entry) {
+    entries.put(entry.name(), entry);
   }
 
-  private synchronized Result result() {
-    return new Result(order.to(), !order.names().isEmpty(), stopped, List.copyOf(entries.values()));
+  private synchronized Result<R> result() {
+    return new Result<>(movers.to(), movers.named(), stopped, List.copyOf(entries.values()));
   }
 }

@@ -157,7 +157,7 @@ class PlansTest {
     stage.handingAllOver();
     Client viewer = stuck("web1");
 
-    Rollout.Result result =
+    Rollout.Result<ReplacementRecord> result =
         hyperplexor.rollOut(
             order(),
             (guest, limit, progress) -> hyperplexor.replace(guest, Stage.NEW, limit, progress),
@@ -211,7 +211,7 @@ class PlansTest {
     guests("web1");
     stuck("web1");
 
-    Rollout.Entry entry = hyperplexor.planRollout(order()).guests().getFirst();
+    Rollout.Entry<ReplacementRecord> entry = hyperplexor.planRollout(order()).entries().getFirst();
 
     assertThat(entry.outcome()).isEqualTo(Rollout.Outcome.LEFT_ALONE);
     assertThat(entry.problem()).isEqualTo(Problem.PLAN_BUSY.code());
@@ -281,8 +281,14 @@ class PlansTest {
     assertThat(second.problem()).isEqualTo(Problem.PLAN_GIVEN_UP);
   }
 
-  private static Rollout.Order order() {
-    return new Rollout.Order(
-        List.of(), Stage.NEW, Optional.empty(), 1, 0, Duration.ZERO, LONG, true, false);
+  private static GuestRollout.Order order() {
+    return new GuestRollout.Order(
+        List.of(),
+        Stage.NEW,
+        Optional.empty(),
+        new Rollout.Pace(1, 0, Duration.ZERO),
+        LONG,
+        true,
+        false);
   }
 }

@@ -53,16 +53,23 @@ class RolloutLogicTest {
     }
   }
 
-  private static Rollout.Order order(int parallel, int canary, Duration soak, String... names) {
-    return new Rollout.Order(
-        List.of(names), Stage.NEW, Optional.empty(), parallel, canary, soak, LONG, true, false);
+  private static GuestRollout.Order order(
+      int parallel, int canary, Duration soak, String... names) {
+    return new GuestRollout.Order(
+        List.of(names),
+        Stage.NEW,
+        Optional.empty(),
+        new Rollout.Pace(parallel, canary, soak),
+        LONG,
+        true,
+        false);
   }
 
-  private static Rollout.Order one(String... names) {
+  private static GuestRollout.Order one(String... names) {
     return order(1, 0, Duration.ZERO, names);
   }
 
-  private Rollout.Result rollOut(Rollout.Order order) {
+  private Rollout.Result<ReplacementRecord> rollOut(GuestRollout.Order order) {
     return hyperplexor.rollOut(
         order,
         (guest, maxBlackout, progress) -> {
@@ -72,15 +79,15 @@ class RolloutLogicTest {
         (guest, state, text) -> audience.told(guest, state, text));
   }
 
-  private static List<String> outcomes(Rollout.Result result) {
-    return result.guests().stream().map(e -> e.guest() + " " + e.outcome().label()).toList();
+  private static List<String> outcomes(Rollout.Result<ReplacementRecord> result) {
+    return result.entries().stream().map(e -> e.name() + " " + e.outcome().label()).toList();
   }
 
   @Test
   void allGuestsMoveByName() {
     guests("c", "a", "b");
 
-    Rollout.Result result = rollOut(one());
+    Rollout.Result<ReplacementRecord> result = rollOut(one());
 
     assertThat(moved).containsExactly("a", "b", "c");
     assertThat(outcomes(result)).containsExactly("a committed", "b committed", "c committed");
@@ -95,7 +102,7 @@ class RolloutLogicTest {
     hyperplexor.replace("b", Stage.NEW, LONG, Progress.NONE);
     int calls = stage.calls.size();
 
-    Rollout.Result plan = hyperplexor.planRollout(one());
+    Rollout.Result<ReplacementRecord> plan = hyperplexor.planRollout(one());
 
     assertThat(outcomes(plan)).containsExactly("a movable", "b there");
     assertThat(stage.calls.subList(calls, stage.calls.size()))
@@ -115,10 +122,10 @@ class RolloutLogicTest {
           }
         });
 
-    Rollout.Result first = rollOut(one());
+    Rollout.Result<ReplacementRecord> first = rollOut(one());
     assertThat(outcomes(first)).containsExactly("a committed", "b rolled-back", "c not-started");
     assertThat(first.stopped()).hasValue("Guest b: rolled-back.");
-    assertThat(first.misses()).extracting(Rollout.Entry::guest).containsExactly("b");
+    assertThat(first.misses()).extracting(Rollout.Entry::name).containsExactly("b");
     stage.on(
         "1.handOver",
         source -> {
@@ -127,7 +134,7 @@ class RolloutLogicTest {
           stage.actor(source.guest(), next).tell(new InstanceEvent.Resumed(next, 2_000));
         });
 
-    Rollout.Result second = rollOut(one());
+    Rollout.Result<ReplacementRecord> second = rollOut(one());
     assertThat(outcomes(second)).containsExactly("a there", "b committed", "c committed");
     assertThat(outcomes(rollOut(one()))).containsExactly("a there", "b there", "c there");
   }
@@ -137,11 +144,11 @@ class RolloutLogicTest {
     guests("a", "b");
     hyperplexor.stop("a", Duration.ZERO);
 
-    Rollout.Result result = rollOut(one());
+    Rollout.Result<ReplacementRecord> result = rollOut(one());
 
     assertThat(outcomes(result)).containsExactly("a left-alone", "b committed");
-    assertThat(result.guests().getFirst().problem()).isEqualTo(Problem.GUEST_STATE.code());
-    assertThat(result.guests().getFirst().detail())
+    assertThat(result.entries().getFirst().problem()).isEqualTo(Problem.GUEST_STATE.code());
+    assertThat(result.entries().getFirst().detail())
         .isEqualTo("It is stopped (stopped by request).");
     assertThat(result.misses()).isEmpty();
     assertThat(moved).containsExactly("b");
@@ -152,10 +159,10 @@ class RolloutLogicTest {
     guests("a", "b", "c");
     hyperplexor.stop("a", Duration.ZERO);
 
-    Rollout.Result result = rollOut(one("b", "a", "b"));
+    Rollout.Result<ReplacementRecord> result = rollOut(one("b", "a", "b"));
 
     assertThat(outcomes(result)).containsExactly("b committed", "a left-alone");
-    assertThat(result.misses()).extracting(Rollout.Entry::guest).containsExactly("a");
+    assertThat(result.misses()).extracting(Rollout.Entry::name).containsExactly("a");
     assertThat(hyperplexor.show("c").release()).isEqualTo(Stage.OLD.name());
   }
 
@@ -164,10 +171,10 @@ class RolloutLogicTest {
     guests("a", "b");
     stage.checks = List.of(Check.fail("one", "One.", "Do a."));
 
-    Rollout.Result result = rollOut(one());
+    Rollout.Result<ReplacementRecord> result = rollOut(one());
 
     assertThat(outcomes(result)).containsExactly("a left-alone", "b left-alone");
-    assertThat(result.guests()).allMatch(entry -> entry.detail().equals("One. Do a."));
+    assertThat(result.entries()).allMatch(entry -> entry.detail().equals("One. Do a."));
     assertThat(moved).isEmpty();
   }
 
@@ -186,14 +193,12 @@ class RolloutLogicTest {
     Stage.Build other = new Stage.Build("scripted-1.5.0", Stage.KIND);
     guests("a");
     hyperplexor.create(stage.spec("b"), other, Progress.NONE);
-    Rollout.Order fromOld =
-        new Rollout.Order(
+    GuestRollout.Order fromOld =
+        new GuestRollout.Order(
             List.of(),
             Stage.NEW,
             Optional.of(Stage.OLD.name()),
-            1,
-            0,
-            Duration.ZERO,
+            Rollout.ONE_BY_ONE,
             LONG,
             true,
             false);
@@ -221,7 +226,7 @@ class RolloutLogicTest {
           return true;
         };
 
-    Rollout.Result result = rollOut(order(4, 1, Duration.ofMillis(50)));
+    Rollout.Result<ReplacementRecord> result = rollOut(order(4, 1, Duration.ofMillis(50)));
 
     assertThat(outcomes(result)).containsExactly("a committed", "b committed", "c committed");
     assertThat(told.indexOf("a committed")).isBetween(0, told.indexOf(" soak"));
@@ -241,12 +246,12 @@ class RolloutLogicTest {
           return true;
         };
 
-    Rollout.Result result = rollOut(order(1, 1, Duration.ofSeconds(20)));
+    Rollout.Result<ReplacementRecord> result = rollOut(order(1, 1, Duration.ofSeconds(20)));
 
     assertThat(outcomes(result)).containsExactly("a soak-failed", "b not-started");
-    assertThat(result.guests().getFirst().detail()).startsWith("It is stopped (it crashed)");
+    assertThat(result.entries().getFirst().detail()).startsWith("It is stopped (it crashed)");
     assertThat(result.stopped().orElseThrow()).contains("Guest a", "did not stand the watch");
-    assertThat(result.misses()).extracting(Rollout.Entry::guest).containsExactly("a");
+    assertThat(result.misses()).extracting(Rollout.Entry::name).containsExactly("a");
     assertThat(moved).containsExactly("a");
   }
 
@@ -264,13 +269,13 @@ class RolloutLogicTest {
           return true;
         };
 
-    Rollout.Result result = rollOut(one());
+    Rollout.Result<ReplacementRecord> result = rollOut(one());
 
     assertThat(outcomes(result)).containsExactly("a failed", "b committed");
-    Rollout.Entry lost = result.guests().getFirst();
+    Rollout.Entry<ReplacementRecord> lost = result.entries().getFirst();
     assertThat(lost.problem()).isEqualTo(Problem.REPLACE_LOST.code());
     assertThat(lost.detail()).isEqualTo("It was moved, and is stopped (it crashed) now.");
-    assertThat(result.misses()).extracting(Rollout.Entry::guest).containsExactly("a");
+    assertThat(result.misses()).extracting(Rollout.Entry::name).containsExactly("a");
   }
 
   @Test
@@ -278,7 +283,7 @@ class RolloutLogicTest {
     guests("a", "b", "c");
     audience = (guest, _, _) -> !guest.equals("b");
 
-    Rollout.Result result = rollOut(one());
+    Rollout.Result<ReplacementRecord> result = rollOut(one());
 
     assertThat(outcomes(result)).containsExactly("a committed", "b not-started", "c not-started");
     assertThat(result.stopped()).hasValue("The client has gone.");
@@ -306,7 +311,7 @@ class RolloutLogicTest {
           }
         });
 
-    Rollout.Result result = rollOut(order(2, 0, Duration.ZERO));
+    Rollout.Result<ReplacementRecord> result = rollOut(order(2, 0, Duration.ZERO));
 
     assertThat(outcomes(result)).containsExactly("a committed", "b rolled-back", "c not-started");
   }
@@ -333,9 +338,9 @@ class RolloutLogicTest {
               stage.handOverFirst(source);
             });
 
-    Rollout.Result result = rollOut(order(3, 0, Duration.ZERO));
+    Rollout.Result<ReplacementRecord> result = rollOut(order(3, 0, Duration.ZERO));
 
-    assertThat(result.guests()).allMatch(entry -> entry.outcome() == Outcome.COMMITTED);
+    assertThat(result.entries()).allMatch(entry -> entry.outcome() == Outcome.COMMITTED);
     int cores = Runtime.getRuntime().availableProcessors();
     assertThat(most.get()).isLessThanOrEqualTo(SwitchGate.forCores(cores).free());
   }
@@ -353,7 +358,7 @@ class RolloutLogicTest {
             await(goOn);
           }
         });
-    CompletableFuture<Rollout.Result> first =
+    CompletableFuture<Rollout.Result<ReplacementRecord>> first =
         CompletableFuture.supplyAsync(() -> rollOut(one("a")));
     await(preparing);
 

@@ -450,6 +450,14 @@ public enum Problem {
       500,
       "The container has ended.",
       "Start it again with `hyperfresh container run`; its files are as it left them."),
+  /// A container stands in an OS, and may have run in another one that is gone.
+  RELOCATE_DOUBT(
+      "HF-RELOCATE-004",
+      5,
+      409,
+      "The container may have run in an OS that is gone.",
+      "It stands in the OS that it was to leave. `hyperfresh container resume NAME` has it go on"
+          + " there; what it did in the other OS may then be done once more."),
   /// A demonstration or a soak lost what it was to keep, or could not see that it was kept.
   RUN_LOST(
       "HF-RUN-001",

@@ -1,20 +1,12 @@
 package dev.hyperfresh.relocation;
 
-import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.linux.Tap;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.Optional;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.stream.Stream;
 
 /// A container that runs in an OS, or did.
 public final class Container {
-  private static final System.Logger LOG = System.getLogger(Container.class.getName());
-
   /// What it does.
   public enum State {
     /// Its processes run.
@@ -99,21 +91,19 @@ public final class Container {
     pid = process;
   }
 
-  /// Writes down where it is.
+  /// What there is to be written down of it.
   ///
   /// @param move what is being done with it, if anything is
-  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
-  void place(Optional<Placement.Move> move) {
-    new Placement(spec, os.name(), pid, move).write(placements);
+  Placement placement(Optional<Placement.Move> move) {
+    return new Placement(spec, os.name(), pid, move);
   }
 
-  /// As [#place], where nothing else can be done when it fails: the next daemon asks once more.
-  void placed(Optional<Placement.Move> move) {
-    try {
-      place(move);
-    } catch (HyperFreshException e) {
-      LOG.log(System.Logger.Level.WARNING, name() + " is written down as it was", e);
-    }
+  /// Writes down where it is.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException
+  ///   [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
+  void place(Placement at) {
+    at.write(placements);
   }
 
   /// Nothing is written down of it any more.
@@ -121,38 +111,8 @@ public final class Container {
     Placement.remove(placements, name());
   }
 
-  /// What an OS that fetches its memory has fetched.
-  Path freed() {
-    return home.resolve("freed");
-  }
-
-  /// What CRIU has written down of it.
-  Path images() {
-    return home.resolve("images");
-  }
-
-  /// Whether all that CRIU has written down of it is there.
-  boolean hasImages() {
-    return Files.exists(images().resolve("state.json"));
-  }
-
-  void forgetFreed() {
-    delete(freed());
-  }
-
-  void forgetImages() {
-    // With this one gone, the others are not used.
-    delete(images().resolve("state.json"));
-    delete(images());
-  }
-
-  private static void delete(Path path) {
-    try (Stream<Path> files = Files.exists(path) ? Files.walk(path) : Stream.empty()) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(file);
-      }
-    } catch (IOException | UncheckedIOException e) {
-      LOG.log(System.Logger.Level.WARNING, path + " cannot be removed", e);
-    }
+  /// What a move writes into its folder.
+  MoveFiles files() {
+    return new MoveFiles(home);
   }
 }

@@ -4,6 +4,7 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.relocation.MoveSteps.MemoryLostException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -27,22 +28,29 @@ record Inside(OsVm os, ContainerSpec spec) {
   private static final Duration DRAIN_LIMIT = Duration.ofMinutes(30);
 
   private String order(Duration limit, List<String> words) {
+    Agent.Exited end = ended(limit, words);
+    if (end.status() != 0) {
+      throw new TroubleException(failure(words.getFirst(), end));
+    }
+    return end.tail().strip();
+  }
+
+  private Agent.Exited ended(Duration limit, List<String> words) {
     List<String> command = new ArrayList<>();
     command.add(OsVm.PROGRAMS + "/container");
     command.add(words.getFirst());
     command.add(spec.name());
     command.addAll(words.subList(1, words.size()));
-    Agent.Exited end = os.runToEnd(command, limit);
-    if (end.status() != 0) {
-      throw new TroubleException(
-          "OS "
-              + os.name()
-              + ", "
-              + words.getFirst()
-              + ": "
-              + end.tail().strip().replaceAll("\\s*\\n\\s*", " / "));
-    }
-    return end.tail().strip();
+    return os.runToEnd(command, limit);
+  }
+
+  private String failure(String order, Agent.Exited end) {
+    return "OS "
+        + os.name()
+        + ", "
+        + order
+        + ": "
+        + end.tail().strip().replaceAll("\\s*\\n\\s*", " / ");
   }
 
   /// The number of a process in what an order has printed.
@@ -184,15 +192,20 @@ record Inside(OsVm os, ContainerSpec spec) {
   /// Returns when all of its memory is here.
   ///
   /// @return the last line of the program that fetched it
+  /// @throws MemoryLostException when that program says that it cannot be
   String drain() {
-    return order(DRAIN_LIMIT, List.of("drain"));
+    Agent.Exited end = ended(DRAIN_LIMIT, List.of("drain"));
+    if (end.status() != 0) {
+      throw new MemoryLostException(failure("drain", end));
+    }
+    return end.tail().strip();
   }
 
   /// In the OS that the container came from, when all of its memory is in the new one: it was where
   /// it was thought to be. Where an OS that hangs or has ended cannot tell, nothing is known to be
   /// wrong.
   ///
-  /// @throws TroubleException when some of it has moved meanwhile, so that something else was
+  /// @throws MemoryLostException when some of it has moved meanwhile, so that something else was
   ///   fetched
   void requireUnmoved() {
     if (os.ended()) {
@@ -206,7 +219,7 @@ record Inside(OsVm os, ContainerSpec spec) {
       return;
     }
     if (!moved.isEmpty()) {
-      throw new TroubleException("OS " + os.name() + ": " + moved);
+      throw new MemoryLostException("OS " + os.name() + ": " + moved);
     }
   }
 

@@ -85,6 +85,11 @@ final class Line implements AutoCloseable {
     say("listed\n");
   }
 
+  /// Lets what was restored run.
+  void run() {
+    say("run\n");
+  }
+
   /// Lets the program go on after it has said something.
   void ok() {
     say("ok\n");
@@ -109,20 +114,30 @@ final class Line implements AutoCloseable {
   ///
   /// @throws TroubleException when it says something else, or ends
   void await(String word) {
-    String heard = hear();
+    await(word, LIMIT);
+  }
+
+  /// As [#await], with another limit.
+  void await(String word, Duration limit) {
+    String heard = hear(limit);
     if (!heard.equals(word)) {
       throw new TroubleException(
           end.isDone() ? failure() : "OS " + os.name() + ": " + id + " says '" + heard + "'");
     }
   }
 
-  private String hear() {
+  private String hear(Duration limit) {
     int length = 0;
     List<Fd> strays = new ArrayList<>();
+    long deadline = System.nanoTime() + limit.toNanos();
     try {
-      socket.receiveTimeout(LIMIT);
       byte[] chunk = new byte[1];
-      while (length < buffer.length && socket.receive(chunk, strays) > 0) {
+      while (length < buffer.length) {
+        // No time is no limit to the socket.
+        socket.receiveTimeout(Duration.ofNanos(Math.max(1_000_000, deadline - System.nanoTime())));
+        if (socket.receive(chunk, strays) <= 0) {
+          break;
+        }
         if (chunk[0] == '\n') {
           break;
         }

@@ -41,6 +41,7 @@ public final class OsReleases {
               "/os/container",
               "/os/tasks",
               "/os/relocate.c",
+              "/os/gate.c",
               "/os/obstacles.c",
               "/image/archive.sh",
               "/image/agent.c"));

@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.stream.Stream;
 
 /// What a daemon writes down of a container, so that the next one knows what it is and where to
@@ -21,11 +22,70 @@ import java.util.stream.Stream;
 record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
   private static final String ENDING = ".json";
 
-  /// A move that is not done with. It is known to have come off when [Placement#os] is `to`. Else
-  /// the OS `to` has to be asked.
+  /// Why a move does not simply go on.
+  static final String DIED = "the daemon that began it has died";
+
+  /// A move that is not done with. It is known to have come off when [Placement#os] is `to`.
   ///
   /// @param window where it has, or is to have, the memory of `from`
-  record Move(String from, String to, Transport transport, String window) {}
+  /// @param phase how far it is; empty in files that an older daemon wrote
+  record Move(String from, String to, Transport transport, String window, Optional<Phase> phase) {
+    Move in(Phase next) {
+      return new Move(from, to, transport, window, Optional.of(next));
+    }
+  }
+
+  /// What of a [MoveState] is written down.
+  enum Phase {
+    PREPARING,
+    SWITCHING,
+    UNDOING,
+    DOUBT,
+    COMMITTED,
+    ENDED,
+    LOST
+  }
+
+  /// Where the unfinished move stands, as far as a daemon can know that has not made it.
+  MoveState state() {
+    Move begun = move.orElseThrow();
+    return switch (begun
+        .phase()
+        .orElse(os.equals(begun.to()) ? Phase.COMMITTED : Phase.SWITCHING)) {
+      case PREPARING -> new MoveState.Preparing();
+      case SWITCHING -> new MoveState.Switching(MoveState.Told.UNKNOWN);
+      case UNDOING -> new MoveState.Undoing(DIED);
+      case ENDED -> new MoveState.Clearing(new MoveState.Ended(DIED));
+      case LOST -> new MoveState.Clearing(new MoveState.Lost(DIED));
+      case DOUBT -> new MoveState.Doubt();
+      case COMMITTED -> new MoveState.Committed(pid, OptionalDouble.empty());
+    };
+  }
+
+  /// What is to be written down of a move that is in `state`.
+  Placement of(MoveState state) {
+    Move begun = move.orElseThrow();
+    return switch (state) {
+      case MoveState.Preparing _ -> with(os, pid, Optional.of(begun.in(Phase.PREPARING)));
+      case MoveState.Switching _ -> with(os, pid, Optional.of(begun.in(Phase.SWITCHING)));
+      case MoveState.Undoing _ -> with(os, pid, Optional.of(begun.in(Phase.UNDOING)));
+      case MoveState.Doubt _ -> with(os, pid, Optional.of(begun.in(Phase.DOUBT)));
+      case MoveState.Committed(int there, _) ->
+          with(begun.to(), there, Optional.of(begun.in(Phase.COMMITTED)));
+      case MoveState.Clearing(MoveState.Over end) ->
+          with(
+              os,
+              pid,
+              Optional.of(begun.in(end instanceof MoveState.Lost ? Phase.LOST : Phase.ENDED)));
+      case MoveState.RolledBack _ -> with(begun.from(), pid, Optional.empty());
+      case MoveState.Retired _, MoveState.Ended _, MoveState.Lost _ ->
+          with(begun.to(), pid, Optional.empty());
+    };
+  }
+
+  private Placement with(String where, int process, Optional<Move> unfinished) {
+    return new Placement(spec, where, process, unfinished);
+  }
 
   String name() {
     return spec.name();

@@ -45,6 +45,11 @@ final class Recovery implements AutoCloseable {
 
   private final Map<String, String> waiting = new ConcurrentHashMap<>();
   private final Map<String, Placement> placements = new ConcurrentHashMap<>();
+  private final Map<String, Relocation> unfinished = new ConcurrentHashMap<>();
+
+  /// Each is open when nothing is to be expected of that key any more.
+  private final Map<String, CountDownLatch> firsts = new ConcurrentHashMap<>();
+
   private volatile boolean closed;
 
   /// @param systems of operating systems
@@ -140,7 +145,7 @@ final class Recovery implements AutoCloseable {
 
   /// Does `attempt`, which says whether it is done with, until it is.
   private CountDownLatch begin(String key, Attempt attempt) {
-    CountDownLatch first = new CountDownLatch(1);
+    CountDownLatch first = firsts.computeIfAbsent(key, _ -> new CountDownLatch(1));
     String name = key.substring(key.indexOf('/') + 1);
     taker.claim(key);
     waiting.put(key, "it was not asked yet");
@@ -265,75 +270,126 @@ final class Recovery implements AutoCloseable {
   }
 
   private void again(Placement at, Placement.Move move) {
-    UnfinishedMove unfinished = new UnfinishedMove(at.spec(), move, os(move.from()), os(move.to()));
-    Optional<Integer> arrived = unfinished.arrived();
-    if (arrived.isPresent() && arrived.get() > 0) {
-      finish(at, unfinished, arrived.get());
-    } else if (arrived.isPresent() || at.os().equals(move.to())) {
-      unfinished.clearOld();
-      unfinished.clearNew();
-      unfinished.to().ifPresent(to -> new Inside(to, at.spec()).clear());
-      ended(at);
-    } else {
-      unfinished.undo();
-      Placement back = new Placement(at.spec(), move.from(), at.pid(), Optional.empty());
-      back.write(folders.placements());
-      told.accept(
-          "The move of "
-              + at.name()
-              + " from "
-              + move.from()
-              + " to "
-              + move.to()
-              + " was undone.");
-      again(back);
-    }
-  }
-
-  /// It runs in the new OS; what is left of the move is done when it has been taken back.
-  private void finish(Placement at, UnfinishedMove unfinished, int pid) {
-    unfinished.deliver();
-    OsVm to = unfinished.to().orElseThrow();
-    Container container = container(at, to, pid);
-    container.lock().lock();
+    Optional<OsVm> to = os(move.to());
+    MoveFiles files = new MoveFiles(folders.containers().resolve(at.name()));
+    OsMove steps =
+        new OsMove(at.spec(), move, os(move.from()), to, Optional.empty(), files, () -> closed);
+    FoundJournal journal = new FoundJournal(at, to);
+    Relocation relocation =
+        new Relocation(steps, journal, at.state(), System::nanoTime, LockSupport::parkNanos);
+    unfinished.put(at.name(), relocation);
     try {
-      container.is(State.DRAINING);
-      container.placed(Optional.of(unfinished.move()));
-      if (taken(at.name(), container)) {
-        finish(container, unfinished);
-      }
+      ended(at, move, journal, relocation.settle(Placement.DIED));
+    } catch (Relocation.LeftException e) {
+      LOG.log(System.Logger.Level.DEBUG, at.name() + " is left to the next daemon", e);
     } finally {
-      container.lock().unlock();
+      unfinished.remove(at.name());
+      journal.letGo();
     }
   }
 
-  private void finish(Container container, UnfinishedMove unfinished) {
-    while (!closed) {
-      try {
-        unfinished.finish(container);
-        container.is(State.RUNNING);
-        container.placed(Optional.empty());
-        told.accept(
-            "The move of " + container.name() + " to " + container.os().name() + " was finished.");
-        return;
-      } catch (TroubleException | LinuxException | IllegalStateException e) {
-        LOG.log(System.Logger.Level.WARNING, container.name() + " is not moved yet", e);
-        if (hasEnded(container, unfinished)) {
-          container.is(State.STOPPED);
-          told.accept("Container " + container.name() + " ended while its memory came.");
-          return;
-        }
-        LockSupport.parkNanos(AGAIN.toNanos());
+  private void ended(Placement at, Placement.Move move, FoundJournal journal, MoveState.Over over) {
+    String what = "The move of " + at.name() + " from " + move.from() + " to " + move.to();
+    switch (over) {
+      case MoveState.Retired _ -> {
+        told.accept(what + " was finished.");
+        journal.retire();
+      }
+      case MoveState.RolledBack _ -> {
+        told.accept(what + " was undone.");
+        again(at.of(over));
+      }
+      case MoveState.Ended(String why) -> {
+        told.accept(what + " was finished, but it has ended: " + why + ".");
+        journal.end();
+      }
+      case MoveState.Lost(String why) -> {
+        told.accept(what + " has lost it: " + why + ".");
+        journal.end();
       }
     }
   }
 
-  /// Whether that is certain.
-  private static boolean hasEnded(Container container, UnfinishedMove unfinished) {
-    try {
-      return container.os().ended() || unfinished.arrived().orElse(0) == 0;
-    } catch (TroubleException e) {
-      return false;
+  /// Has a container that stands in doubt go on where it stands.
+  ///
+  /// @return whether there is one of that name
+  boolean resume(String name) {
+    Optional<Relocation> doubted = doubted(name);
+    doubted.ifPresent(Relocation::resume);
+    return doubted.isPresent();
+  }
+
+  /// Whether a container stands because it may have run in an OS that is gone.
+  boolean isInDoubt(String name) {
+    return doubted(name).isPresent();
+  }
+
+  private Optional<Relocation> doubted(String name) {
+    return Optional.ofNullable(unfinished.get(name)).filter(Relocation::isInDoubt);
+  }
+
+  /// The journal of a move that was found unfinished. The container is taken back when it hears in
+  /// the new OS and in no other.
+  private final class FoundJournal implements MoveJournal {
+    private final Placement begun;
+    private final Optional<OsVm> to;
+    private Placement written;
+    private Optional<Container> container = Optional.empty();
+
+    FoundJournal(Placement begun, Optional<OsVm> to) {
+      this.begun = begun;
+      this.to = to;
+      this.written = begun;
+    }
+
+    @Override
+    public void write(MoveState state) {
+      written = begun.of(state);
+      written.write(folders.placements());
+      if (state instanceof MoveState.Doubt) {
+        waits(
+            "it stands in "
+                + begun.os()
+                + ", and may have run in "
+                + begun.move().map(Placement.Move::to).orElse("")
+                + ", which is gone. `hyperfresh container resume "
+                + begun.name()
+                + "` has it go on.");
+        firsts.computeIfAbsent("container/" + begun.name(), _ -> new CountDownLatch(1)).countDown();
+      }
+    }
+
+    @Override
+    public void done(FinishStep step) {
+      if (step == FinishStep.DELIVER && container.isEmpty()) {
+        Container found = container(begun, to.orElseThrow(), written.pid());
+        found.lock().lock();
+        found.is(State.DRAINING);
+        container = Optional.of(found);
+        if (!taken(begun.name(), found)) {
+          throw new Relocation.LeftException();
+        }
+      }
+    }
+
+    @Override
+    public void waits(String why) {
+      remember("container/" + begun.name(), why);
+    }
+
+    void retire() {
+      container.ifPresent(found -> found.is(State.RUNNING));
+    }
+
+    void end() {
+      container.ifPresent(found -> found.is(State.STOPPED));
+      if (container.isEmpty()) {
+        Recovery.this.ended(begun);
+      }
+    }
+
+    void letGo() {
+      container.ifPresent(found -> found.lock().unlock());
     }
   }
 

@@ -28,8 +28,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
@@ -61,6 +59,7 @@ public final class Systems implements AutoCloseable {
   /// for a second which file a name was, and would write to one that has been deleted.
   private final AtomicLong outputs = new AtomicLong(System.currentTimeMillis());
 
+  private final Moves moves = new Moves();
   private volatile Optional<Recovery> recovery = Optional.empty();
   private volatile boolean closed;
 
@@ -243,7 +242,7 @@ public final class Systems implements AutoCloseable {
     OsVm os = get(name);
     List<String> inside = new ArrayList<>();
     containers().stream()
-        .filter(container -> container.os().equals(os) && !os.ended())
+        .filter(container -> container.os().equals(os) && container.state() != State.STOPPED)
         .map(Container::name)
         .forEach(inside::add);
     recovery.ifPresent(begun -> inside.addAll(begun.waitingFor(name)));
@@ -262,11 +261,14 @@ public final class Systems implements AutoCloseable {
 
   /// The container called `name`.
   ///
-  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#RELOCATE_DOUBT]
   public Container container(String name) {
     Container container = containers.get(name);
     if (container == null) {
       String why = waiting("container/" + name);
+      if (recovery.filter(begun -> begun.isInDoubt(name)).isPresent()) {
+        throw Problem.RELOCATE_DOUBT.because(why);
+      }
       throw Problem.CONTAINER_UNKNOWN.because(
           why.isEmpty()
               ? "'" + name + "' is no container."
@@ -315,7 +317,7 @@ public final class Systems implements AutoCloseable {
       inside.live();
       progress.step("create", "starting " + spec.name() + " in " + os.name());
       container.runs(os, inside.start());
-      container.place(Optional.empty());
+      container.place(container.placement(Optional.empty()));
       return container;
     } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
       try {
@@ -486,19 +488,34 @@ public final class Systems implements AutoCloseable {
   public RelocationRecord relocate(String name, String to, Transport transport, Progress progress) {
     Container container = container(name);
     OsVm target = get(to);
-    return held(
-        container,
-        () -> {
-          progress.step("Planned", name + " moves from " + container.os().name() + " to " + to);
-          List<String> obstacles = obstacles(container, target);
-          if (!obstacles.isEmpty()) {
-            throw Problem.RELOCATE_PREFLIGHT.because(String.join(" ", obstacles));
-          }
-          return new Relocation(container, target, transport, progress).run();
-        });
+    return moves.await(
+        name,
+        () ->
+            held(
+                container,
+                () -> {
+                  progress.step(
+                      "Planned", name + " moves from " + container.os().name() + " to " + to);
+                  List<String> obstacles = found(container, target);
+                  if (!obstacles.isEmpty()) {
+                    throw Problem.RELOCATE_PREFLIGHT.because(String.join(" ", obstacles));
+                  }
+                  return moves.move(container, target, transport, progress);
+                }));
   }
 
-  private static List<String> obstacles(Container container, OsVm target) {
+  /// Has a container go on in the OS that it was to leave, where there is a doubt: it stands there,
+  /// and may have run in the other OS, which is gone. Whoever orders it takes it on himself that
+  /// what it did there is done once more.
+  ///
+  /// @throws HyperFreshException [Problem#CONTAINER_STATE] when there is no doubt of that container
+  public void resume(String name) {
+    if (recovery.filter(begun -> begun.resume(name)).isEmpty()) {
+      throw Problem.CONTAINER_STATE.because("There is no doubt where " + name + " runs.");
+    }
+  }
+
+  private static List<String> found(Container container, OsVm target) {
     List<String> found = new ArrayList<>();
     if (container.os().equals(target)) {
       found.add(container.name() + " is in " + target.name() + " already.");
@@ -512,47 +529,11 @@ public final class Systems implements AutoCloseable {
     return found;
   }
 
-  /// Moves all containers of an OS to another one, some at a time, each as by [#relocate].
+  /// What keeps a container from being moved, a sentence each; empty when nothing does.
   ///
-  /// @param parallel how many at a time, 1 to 16
-  /// @return one record for each, in the order of their names
-  public List<RelocationRecord> relocateAll(
-      String from, String to, int parallel, Progress progress) {
-    OsVm old = get(from);
-    var _ = get(to);
-    Semaphore slots = new Semaphore(Math.clamp(parallel, 1, 16));
-    List<RelocationRecord> records = new CopyOnWriteArrayList<>();
-    List<HyperFreshException> failures = new CopyOnWriteArrayList<>();
-    List<Thread> threads =
-        containers().stream()
-            .filter(container -> container.os().equals(old))
-            .map(container ->
-                Thread.ofPlatform()
-                    .name("hf-move-" + container.name())
-                    .start(() -> {
-                      slots.acquireUninterruptibly();
-                      try {
-                        records.add(relocate(container.name(), to, Transport.MAPPED, progress));
-                      } catch (HyperFreshException e) {
-                        failures.add(e);
-                      } finally {
-                        slots.release();
-                      }
-                    }))
-            .toList();
-    for (Thread thread : threads) {
-      try {
-        thread.join();
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-      }
-    }
-    if (!failures.isEmpty()) {
-      HyperFreshException first = failures.getFirst();
-      failures.stream().skip(1).forEach(first::addSuppressed);
-      throw first;
-    }
-    return records.stream().sorted(Comparator.comparing(RelocationRecord::container)).toList();
+  /// @throws HyperFreshException [Problem#CONTAINER_STATE] when it has ended, or is being moved
+  List<String> obstacles(Container container, OsVm target) {
+    return held(container, () -> found(container, target));
   }
 
   /// Lets go of all containers and operating systems, which go on; the next process on this
@@ -566,6 +547,7 @@ public final class Systems implements AutoCloseable {
     }
     long deadline = System.nanoTime() + MOVE_PATIENCE.toNanos();
     held.removeIf(container -> !locks(container, deadline));
+    moves.leave();
     try {
       systems.values().forEach(OsVm::letGo);
       containers.values().forEach(container -> container.port().ifPresent(Tap::close));

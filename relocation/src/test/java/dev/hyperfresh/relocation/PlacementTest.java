@@ -32,7 +32,14 @@ class PlacementTest {
   @Test
   void whatIsWrittenIsRead() throws IOException {
     Placement moved =
-        placement(Optional.of(new Placement.Move("older", "newer", Transport.COPIED_LAZILY, "w3")));
+        placement(
+            Optional.of(
+                new Placement.Move(
+                    "older",
+                    "newer",
+                    Transport.COPIED_LAZILY,
+                    "w3",
+                    Optional.of(Placement.Phase.SWITCHING))));
     moved.write(folder);
     assertThat(Placement.read(folder, "c1")).isEqualTo(moved);
     placement(Optional.empty()).write(folder);

@@ -3,6 +3,7 @@ package dev.hyperfresh.testkit;
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.MachineRoom;
 import dev.hyperfresh.daemon.Views;
+import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
@@ -225,7 +226,7 @@ final class MachineDemoRun {
         stream.isPresent()
             ? OptionalDouble.of(stream.get().takeLongestStallMs())
             : OptionalDouble.empty();
-    for (Rollout.Entry entry : replaced.rollout().guests()) {
+    for (Rollout.Entry<ReplacementRecord> entry : replaced.rollout().entries()) {
       entry
           .record()
           .ifPresentOrElse(
@@ -236,7 +237,7 @@ final class MachineDemoRun {
                     relayMs,
                     record.guest().equals("web1") ? stall : OptionalDouble.empty());
               },
-              () -> losses.add(entry.guest() + " did not move: " + entry.detail()));
+              () -> losses.add(entry.name() + " did not move: " + entry.detail()));
     }
     out.printf(
         Locale.ROOT,
@@ -258,13 +259,11 @@ final class MachineDemoRun {
             "m1",
             "m2",
             target ->
-                new Rollout.Order(
+                new GuestRollout.Order(
                     target.guests(),
                     target.machine(),
                     Optional.empty(),
-                    2,
-                    0,
-                    Duration.ZERO,
+                    new Rollout.Pace(2, 0, Duration.ZERO),
                     MAX_BLACKOUT,
                     true,
                     false),

@@ -4,6 +4,7 @@ import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.OsRoom;
 import dev.hyperfresh.daemon.Views;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsReleases;
@@ -161,10 +162,21 @@ final class OsDemoRun {
     LockSupport.parkNanos(SAMPLE.toNanos());
     Map<String, Double> floor = new LinkedHashMap<>();
     served.forEach(one -> floor.put(one.name(), one.client().takeLongestMs()));
-    OsRoom.Replaced replaced = daemon.systems().replace("os1", "os2", 1, say);
+    OsRoom.Replaced replaced =
+        daemon
+            .systems()
+            .replace(
+                "os1",
+                "os2",
+                Rollout.ONE_BY_ONE,
+                (_, state, text) -> {
+                  say.step(state, text);
+                  return true;
+                });
     for (Served one : served) {
       double outage = one.client().takeLongestMs();
-      replaced.moves().stream()
+      replaced.rollout().entries().stream()
+          .flatMap(entry -> entry.record().stream())
           .filter(move -> move.container().equals(one.name()))
           .findFirst()
           .ifPresentOrElse(

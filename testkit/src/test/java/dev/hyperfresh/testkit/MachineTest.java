@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
@@ -406,15 +407,13 @@ class MachineTest {
       assertStays("one", older, newer, one, MAX_BLACKOUT);
       fault = Optional.of(_ -> ChannelRelay.Then.CUT);
       assertStays("one", older, newer, one, Duration.ofSeconds(3));
-      Rollout.Result result =
+      Rollout.Result<ReplacementRecord> result =
           hyperplexor.rollOut(
-              new Rollout.Order(
+              new GuestRollout.Order(
                   List.of("one", "two"),
                   newer,
                   Optional.empty(),
-                  2,
-                  0,
-                  Duration.ZERO,
+                  new Rollout.Pace(2, 0, Duration.ZERO),
                   MAX_BLACKOUT,
                   true,
                   false),
@@ -423,7 +422,7 @@ class MachineTest {
               Rollout.Audience.NONE);
       assertThat(result.misses()).isEmpty();
       result
-          .guests()
+          .entries()
           .forEach(entry -> {
             Workshop.say(figures(entry.record().orElseThrow()));
             assertCommitted(entry.record().orElseThrow());

@@ -4,11 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerRollout;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.RelocationRecord;
@@ -179,8 +181,18 @@ class RelocationCasesTest {
   }
 
   private static void moveAll(String from, String to) {
+    Rollout.Result<RelocationRecord> result =
+        network
+            .orElseThrow()
+            .within(() ->
+                new Rollout<>(
+                        new ContainerRollout(systems(), from, to),
+                        new Rollout.Pace(2, 0, Duration.ZERO),
+                        Rollout.Audience.NONE)
+                    .run());
+    assertThat(result.misses()).isEmpty();
     List<RelocationRecord> moves =
-        network.orElseThrow().within(() -> systems().relocateAll(from, to, 2, Progress.NONE));
+        result.entries().stream().flatMap(entry -> entry.record().stream()).toList();
     moves.forEach(RelocationCasesTest::show);
     assertThat(moves)
         .hasSize(systems().containers().size())

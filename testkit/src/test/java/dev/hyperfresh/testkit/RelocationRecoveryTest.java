@@ -1,8 +1,11 @@
 package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.Container;
@@ -200,6 +203,27 @@ class RelocationRecoveryTest {
     }
   }
 
+  /// What is done in an OS when a container is restored there, before and after it is told to run;
+  /// or nothing special again.
+  private static void aroundGate(String os, String before, String after) {
+    String gate = "/usr/lib/hyperfresh/gate";
+    os(os).run(List.of("sh", "-c", "umount " + gate + " 2>/dev/null || true"), LIMIT);
+    if (!before.isEmpty()) {
+      String script =
+          "cp "
+              + gate
+              + " /tmp/gate.real && printf '%s\\n' '#!/bin/sh'"
+              + " '[ \"$CRTOOLS_SCRIPT_ACTION\" = post-restore ] || exit 0'"
+              + " '"
+              + before
+              + "; /tmp/gate.real || exit 1; "
+              + after
+              + "' >/tmp/gate && chmod 755 /tmp/gate && mount --bind /tmp/gate "
+              + gate;
+      os(os).run(List.of("sh", "-c", script), LIMIT);
+    }
+  }
+
   private static void assertRunsIn(String os) {
     OsDaemon now = daemon.orElseThrow();
     Container container = now.systems.container("c1");
@@ -271,17 +295,30 @@ class RelocationRecoveryTest {
 
   @Test
   @Order(4)
-  void aContainerThatIsRestoredWithoutADaemonGoesOnThere() throws Exception {
-    beforeRestore("newer", "touch /containers/c1/marker; sleep 2");
+  void aContainerThatWasNotToldToRunGoesOnWhereItWas() throws Exception {
+    aroundGate("newer", "touch /containers/c1/marker; sleep 2", ":");
     dieMoving("newer", () -> Files.exists(home().resolve("marker")));
     takeBack();
-    assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("was finished"));
-    beforeRestore("newer", "");
-    assertRunsIn("newer");
+    assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("was undone"));
+    aroundGate("newer", "", "");
+    Files.delete(home().resolve("marker"));
+    assertRunsIn("older");
   }
 
   @Test
   @Order(5)
+  void aContainerThatWasToldToRunGoesOnThereWithoutADaemon() throws Exception {
+    aroundGate("newer", ":", "touch /containers/c1/marker; sleep 2");
+    dieMoving("newer", () -> Files.exists(home().resolve("marker")));
+    takeBack();
+    assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("was finished"));
+    aroundGate("newer", "", "");
+    Files.delete(home().resolve("marker"));
+    assertRunsIn("newer");
+  }
+
+  @Test
+  @Order(6)
   void memoryThatHasNotComeYetFollows() throws Exception {
     dieMoving("older", () -> said("Committed"));
     takeBack();
@@ -292,7 +329,7 @@ class RelocationRecoveryTest {
 
   /// Real daemons: one is followed by a newer one, which is told to end.
   @Test
-  @Order(6)
+  @Order(7)
   void neitherAnUpgradeNorTheEndOfADaemonEndsThem() throws Exception {
     Files.createSymbolicLink(state().resolve("releases"), Workshop.CACHE.resolve("releases"));
     letGo();
@@ -327,5 +364,37 @@ class RelocationRecoveryTest {
 
   private static String list() {
     return CommandRun.here("container", "list", "--json", "--state", state().toString()).out();
+  }
+
+  /// Only somebody who takes it on himself has it go on: it may have run in an OS that is gone.
+  @Test
+  @Order(8)
+  void aContainerInDoubtStandsUnderEveryDaemonUntilItIsResumed() throws Exception {
+    aroundGate("older", ":", "touch /containers/c1/marker; sleep 20");
+    int pid = os("older").pid();
+    dieMoving("older", () -> Files.exists(home().resolve("marker")));
+    ProcessHandle hardware = ProcessHandle.of(pid).orElseThrow();
+    hardware.destroyForcibly();
+    Workshop.await("the end of older", LIMIT, () -> !hardware.isAlive());
+    for (int life = 0; life < 2; life++) {
+      takeBack();
+      assertThat(daemon.orElseThrow().told).anyMatch(line -> line.contains("container resume c1"));
+      assertThatThrownBy(() -> daemon.orElseThrow().systems.container("c1"))
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e -> assertThat(e.problem()).isEqualTo(Problem.RELOCATE_DOUBT));
+      assertThat(os("newer").run(List.of("cat", "/sys/fs/cgroup/c1/cgroup.freeze"), LIMIT))
+          .isEqualTo("1");
+      if (life == 0) {
+        letGo();
+      }
+    }
+    daemon.orElseThrow().systems.resume("c1");
+    Workshop.await(
+        "c1 in newer",
+        LIMIT,
+        () -> daemon.orElseThrow().told.stream().anyMatch(l -> l.contains("c1 was taken back")));
+    assertThat(client().isMemoryGood()).as(client().fault()).isTrue();
+    assertThat(client().kernel()).isEqualTo(os("newer").settings().release().kernelRelease());
   }
 }

@@ -2,6 +2,7 @@ package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
@@ -70,11 +71,11 @@ class RolloutTest {
           name -> guests.add(TestGuest.beatingIn(hyperplexor.show(name).pid(), Workshop.BOOT)));
       long begin = System.nanoTime();
 
-      Rollout.Result result = rollOut(hyperplexor, releases.getFirst(), 4);
+      Rollout.Result<ReplacementRecord> result = rollOut(hyperplexor, releases.getFirst(), 4);
 
       double seconds = (System.nanoTime() - begin) / 1e9;
       Sample blackout = new Sample("blackout of 16 guests, 4 at a time");
-      assertThat(result.guests())
+      assertThat(result.entries())
           .hasSize(MANY)
           .allSatisfy(entry -> {
             assertThat(entry.outcome()).as(entry.toString()).isEqualTo(Rollout.Outcome.COMMITTED);
@@ -153,21 +154,28 @@ class RolloutTest {
       assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
       single.add(record.blackoutMs().orElseThrow());
     }
-    Rollout.Result result = rollOut(hyperplexor, releases.getLast(), BUSY);
-    assertThat(result.guests())
+    Rollout.Result<ReplacementRecord> result = rollOut(hyperplexor, releases.getLast(), BUSY);
+    assertThat(result.entries())
         .allSatisfy(entry ->
             assertThat(entry.outcome()).as(entry.toString()).isEqualTo(Rollout.Outcome.COMMITTED));
     records(result).forEach(record -> together.add(record.blackoutMs().orElseThrow()));
   }
 
-  private static List<ReplacementRecord> records(Rollout.Result result) {
-    return result.guests().stream().flatMap(entry -> entry.record().stream()).toList();
+  private static List<ReplacementRecord> records(Rollout.Result<ReplacementRecord> result) {
+    return result.entries().stream().flatMap(entry -> entry.record().stream()).toList();
   }
 
-  private static Rollout.Result rollOut(Hyperplexor hyperplexor, QemuRelease to, int parallel) {
+  private static Rollout.Result<ReplacementRecord> rollOut(
+      Hyperplexor hyperplexor, QemuRelease to, int parallel) {
     return hyperplexor.rollOut(
-        new Rollout.Order(
-            List.of(), to, Optional.empty(), parallel, 0, Duration.ZERO, BUDGET, true, false),
+        new GuestRollout.Order(
+            List.of(),
+            to,
+            Optional.empty(),
+            new Rollout.Pace(parallel, 0, Duration.ZERO),
+            BUDGET,
+            true,
+            false),
         (guest, budget, progress) -> hyperplexor.replace(guest, to, budget, progress),
         Rollout.Audience.NONE);
   }

@@ -1,0 +1,251 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hyperplexor.Rollout.Audience;
+import dev.hyperfresh.hyperplexor.Rollout.Entry;
+import dev.hyperfresh.hyperplexor.Rollout.Outcome;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+
+/// Guests as a [Rollout] moves them: each by a replacement of its own.
+public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
+  /// How often a heartbeat is looked for before it counts as standing still; one look that finds
+  /// none takes 0.2 s.
+  private static final int BEAT_LOOKS = 10;
+
+  private final Hyperplexor hyperplexor;
+  private final Look look;
+  private final Mover mover;
+  private final Order order;
+
+  /// What is to be done.
+  ///
+  /// @param names the guests, or none for all
+  /// @param to the release that they are to run on
+  /// @param from only guests that run on this release; a full name
+  /// @param pace how fast
+  /// @param maxBlackout as in [Hyperplexor#replace]
+  /// @param rehearse as in [Hyperplexor#replace]
+  /// @param stepClock as in [Hyperplexor#replace]
+  public record Order(
+      List<String> names,
+      Release to,
+      Optional<String> from,
+      Rollout.Pace pace,
+      Duration maxBlackout,
+      boolean rehearse,
+      boolean stepClock) {
+    /// Copies the names.
+    ///
+    /// @throws HyperFreshException [Problem#API_REQUEST] with all that is out of range
+    public Order {
+      names = names.stream().distinct().toList();
+      List<String> faults = new ArrayList<>(pace.faults());
+      if (maxBlackout.compareTo(Hyperplexor.MIN_BLACKOUT) < 0
+          || maxBlackout.compareTo(Hyperplexor.MAX_BLACKOUT) > 0) {
+        faults.add("the blackout budget is not between 1 and 60000 ms");
+      }
+      if (!faults.isEmpty()) {
+        throw Problem.API_REQUEST.because(String.join("; ", faults) + ".");
+      }
+    }
+  }
+
+  /// Makes one replacement, as [Hyperplexor#replace] does.
+  @FunctionalInterface
+  public interface Mover {
+    /// For a plan, which moves nothing.
+    Mover NONE =
+        (guest, _, _) -> {
+          throw Problem.GUEST_STATE.because("Guest " + guest + " is not to be moved.");
+        };
+
+    /// Returns when the replacement is over.
+    ReplacementRecord move(String guest, Duration maxBlackout, Progress progress);
+  }
+
+  /// Looks at one guest, as [Hyperplexor#plan] does.
+  @FunctionalInterface
+  interface Look {
+    List<Check> at(
+        String guest,
+        Release to,
+        Preflight.Rehearsing rehearsing,
+        boolean stepClock,
+        Progress progress);
+  }
+
+  GuestRollout(Hyperplexor hyperplexor, Look look, Mover mover, Order order) {
+    this.hyperplexor = hyperplexor;
+    this.look = look;
+    this.mover = mover;
+    this.order = order;
+  }
+
+  @Override
+  public String noun() {
+    return "Guest";
+  }
+
+  @Override
+  public String to() {
+    return order.to().name();
+  }
+
+  @Override
+  public boolean named() {
+    return !order.names().isEmpty();
+  }
+
+  @Override
+  public List<Entry<ReplacementRecord>> look(Audience audience) {
+    List<Entry<ReplacementRecord>> entries = new ArrayList<>();
+    for (GuestView view : inQuestion()) {
+      entries.add(look(view, audience));
+    }
+    return entries;
+  }
+
+  private List<GuestView> inQuestion() {
+    if (!order.names().isEmpty()) {
+      return order.names().stream().map(hyperplexor::show).toList();
+    }
+    String from = order.from().orElse("");
+    return hyperplexor.list().stream()
+        .filter(view -> from.isEmpty() || view.release().equals(from) || isThere(view))
+        .toList();
+  }
+
+  private boolean isThere(GuestView view) {
+    return view.release().equals(order.to().name());
+  }
+
+  private Entry<ReplacementRecord> look(GuestView view, Audience audience) {
+    if (view.state() != GuestView.State.RUNNING) {
+      Problem problem =
+          view.state() == GuestView.State.REPLACING ? Problem.REPLACE_BUSY : Problem.GUEST_STATE;
+      return leftAlone(view, problem.because("It is " + describe(view) + "."));
+    }
+    if (isThere(view)) {
+      return entry(view, Outcome.THERE);
+    }
+    if (order.from().isPresent() && !order.from().get().equals(view.release())) {
+      return leftAlone(view, Problem.GUEST_STATE.because("It runs on " + view.release() + "."));
+    }
+    try {
+      List<Check> failed = Preflight.failures(checks(view.spec().name(), audience));
+      return failed.isEmpty()
+          ? entry(view, Outcome.MOVABLE)
+          : leftAlone(view, Problem.REPLACE_OBSTACLES.because(Preflight.sentences(failed)));
+    } catch (HyperFreshException kept) {
+      if (Thread.currentThread().isInterrupted()) {
+        throw kept;
+      }
+      return leftAlone(view, kept);
+    }
+  }
+
+  private static String describe(GuestView view) {
+    String state = view.state().name().toLowerCase(Locale.ROOT);
+    return view.detail().isEmpty() ? state : state + " (" + view.detail() + ")";
+  }
+
+  /// Guests of one shape share a rehearsal.
+  private List<Check> checks(String guest, Audience audience) {
+    return look.at(
+        guest,
+        order.to(),
+        order.rehearse() ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT,
+        order.stepClock(),
+        (state, text) -> {
+          var _ = audience.told(guest, state, text);
+        });
+  }
+
+  private static Entry<ReplacementRecord> entry(GuestView view, Outcome outcome) {
+    return Entry.of(view.spec().name(), view.release(), outcome);
+  }
+
+  private static Entry<ReplacementRecord> leftAlone(GuestView view, HyperFreshException reason) {
+    return entry(view, Outcome.LEFT_ALONE).because(Outcome.LEFT_ALONE, reason);
+  }
+
+  @Override
+  public Entry<ReplacementRecord> move(Entry<ReplacementRecord> entry, Progress progress) {
+    ReplacementRecord record = mover.move(entry.name(), order.maxBlackout(), progress);
+    Outcome outcome =
+        switch (record.outcome()) {
+          case "committed" -> Outcome.COMMITTED;
+          case "rolled-back" -> Outcome.ROLLED_BACK;
+          default -> Outcome.FAILED;
+        };
+    return new Entry<>(
+        record.guest(),
+        record.from(),
+        outcome,
+        Optional.of(record),
+        record.problem(),
+        record.detail());
+  }
+
+  @Override
+  public boolean isUntouched(HyperFreshException e) {
+    return switch (e.problem()) {
+      case REPLACE_OBSTACLES, REPLACE_BUSY, GUEST_STATE, GUEST_UNKNOWN -> true;
+      default -> false;
+    };
+  }
+
+  @Override
+  public Optional<HyperFreshException> ended(String guest) {
+    try {
+      GuestView view = hyperplexor.show(guest);
+      return view.state() == GuestView.State.STOPPED
+          ? Optional.of(
+              Problem.REPLACE_LOST.because("It was moved, and is " + describe(view) + " now."))
+          : Optional.empty();
+    } catch (HyperFreshException deleted) {
+      return Optional.empty();
+    }
+  }
+
+  @Override
+  public String summary(ReplacementRecord record) {
+    return record.blackoutMs().isPresent()
+        ? String.format(Locale.ROOT, "blackout %.2f ms", record.blackoutMs().getAsDouble())
+        : record.problem() + " " + record.detail();
+  }
+
+  private static boolean hadHeartbeat(Entry<ReplacementRecord> entry) {
+    return entry.record().flatMap(r -> r.guestGapMs().stream().boxed().findFirst()).isPresent();
+  }
+
+  @Override
+  public String fault(Entry<ReplacementRecord> entry) {
+    String guest = entry.name();
+    try {
+      GuestView view = hyperplexor.show(guest);
+      if (view.state() != GuestView.State.RUNNING || !isThere(view)) {
+        return "It is " + describe(view) + " on " + view.release() + ".";
+      }
+      return hadHeartbeat(entry) && !beats(guest) ? "Its heartbeat stands still." : "";
+    } catch (HyperFreshException e) {
+      return e.detail();
+    }
+  }
+
+  private boolean beats(String guest) {
+    for (int look = 0; look < BEAT_LOOKS; look++) {
+      if (hyperplexor.hasHeartbeat(guest)) {
+        return true;
+      }
+    }
+    return false;
+  }
+}

@@ -1,0 +1,71 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.relocation.Container.State;
+import java.util.Locale;
+import java.util.OptionalDouble;
+
+/// The journal of a move that this daemon has begun: what is written down, and what everybody sees.
+final class ContainerJournal implements MoveJournal {
+  private final Container container;
+  private final OsVm to;
+  private final Placement begun;
+  private final Progress progress;
+
+  /// @param begun what is written down when the move begins
+  ContainerJournal(Container container, OsVm to, Placement begun, Progress progress) {
+    this.container = container;
+    this.to = to;
+    this.begun = begun;
+    this.progress = progress;
+  }
+
+  @Override
+  public void write(MoveState state) {
+    show(state);
+    container.place(begun.of(state));
+  }
+
+  private void show(MoveState state) {
+    String name = container.name();
+    switch (state) {
+      case MoveState.Preparing _ ->
+          progress.step("Preparing", to.name() + " gets ready for " + name);
+      case MoveState.Switching _ -> container.is(State.MOVING);
+      case MoveState.Undoing(String why) ->
+          progress.step("Undoing", why + "; " + name + " is to run on in " + begun.os());
+      case MoveState.Committed(int pid, OptionalDouble frozen) -> {
+        container.runs(to, pid);
+        container.is(State.DRAINING);
+        progress.step("Committed", name + " runs in " + to.name() + stood(frozen));
+      }
+      case MoveState.Retired _ -> container.is(State.RUNNING);
+      case MoveState.RolledBack _ -> {
+        container.is(State.RUNNING);
+        progress.step("RolledBack", name + " runs on in " + begun.os());
+      }
+      case MoveState.Clearing _, MoveState.Ended _, MoveState.Lost _ -> container.is(State.STOPPED);
+      case MoveState.Doubt _ -> container.is(State.MOVING);
+    }
+  }
+
+  private static String stood(OptionalDouble frozen) {
+    return frozen.isPresent()
+        ? String.format(Locale.ROOT, "; it stood for %.0f ms", frozen.getAsDouble())
+        : "";
+  }
+
+  @Override
+  public void done(FinishStep step) {
+    if (step == FinishStep.ADOPT) {
+      progress.step("Draining", "its memory follows");
+    }
+  }
+
+  @Override
+  public void waits(String why) {
+    progress.step("Waiting", why);
+    System.getLogger(ContainerJournal.class.getName())
+        .log(System.Logger.Level.WARNING, container.name() + " is being moved: " + why);
+  }
+}

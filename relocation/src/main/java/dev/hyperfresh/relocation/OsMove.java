@@ -1,0 +1,402 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.linux.Tap;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.relocation.RelocationRecord.Drain;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/// The steps of a move between two operating systems of this host.
+///
+/// A daemon that has begun the move holds the two programs that wait for its word, and the port
+/// that it switches. One that finds the move holds neither: what the programs would hear is gone
+/// with the daemon that would have said it, which is a no.
+final class OsMove implements MoveSteps {
+  private static final Pattern DRAINED =
+      Pattern.compile(
+          "drained ([0-9]+) pages [0-9]+ bytes ([0-9]+) us ([0-9]+) faults ([0-9]+) us .*");
+
+  /// How long a container may take to be restored. Its processes wait for pages before CRIU is done
+  /// with them, so this is also for a program that fetches none.
+  private static final Duration RESTORE_LIMIT = Duration.ofSeconds(60);
+
+  private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
+
+  private final ContainerSpec spec;
+  private final Placement.Move move;
+  private final Optional<OsVm> from;
+  private final Optional<OsVm> to;
+  private final Optional<Tap> port;
+  private final MoveFiles files;
+  private final BooleanSupplier left;
+  private Optional<OsVm.Window> window = Optional.empty();
+  private Optional<Line> freezing = Optional.empty();
+  private Optional<Line> restoring = Optional.empty();
+  private boolean begun;
+  private boolean switched;
+  private long frozenBytes;
+  private long memoryBytes;
+  private Drain drained = Drain.NONE;
+
+  /// @param from the OS that the container leaves, if it lived when it was looked for
+  /// @param to the OS that it goes to, likewise
+  /// @param port the container's, when this daemon begins the move
+  /// @param left whether this daemon has let go of what it had
+  OsMove(
+      ContainerSpec spec,
+      Placement.Move move,
+      Optional<OsVm> from,
+      Optional<OsVm> to,
+      Optional<Tap> port,
+      MoveFiles files,
+      BooleanSupplier left) {
+    this.spec = spec;
+    this.move = move;
+    this.from = from;
+    this.to = to;
+    this.port = port;
+    this.files = files;
+    this.left = left;
+  }
+
+  /// Of the container's pages, by what was written down; known when its memory has come.
+  long memoryBytes() {
+    return memoryBytes;
+  }
+
+  /// What was copied while the container stood; known when its memory has come.
+  long frozenBytes() {
+    return frozenBytes;
+  }
+
+  @Override
+  public String from() {
+    return move.from();
+  }
+
+  @Override
+  public String to() {
+    return move.to();
+  }
+
+  @Override
+  public boolean oldEnded() {
+    return living(from).isEmpty();
+  }
+
+  @Override
+  public boolean newEnded() {
+    return living(to).isEmpty();
+  }
+
+  @Override
+  public boolean released() {
+    return left.getAsBoolean()
+        || from.filter(os -> os.vm().released()).isPresent()
+        || to.filter(os -> os.vm().released()).isPresent();
+  }
+
+  private static Optional<OsVm> living(Optional<OsVm> os) {
+    return os.filter(there -> !there.ended());
+  }
+
+  /// Does something in the OS that the container leaves, unless that is gone.
+  private void inOld(Consumer<Inside> step) {
+    in(from, step);
+  }
+
+  private void inNew(Consumer<Inside> step) {
+    in(to, step);
+  }
+
+  private void in(Optional<OsVm> os, Consumer<Inside> step) {
+    living(os)
+        .ifPresent(there -> {
+          try {
+            step.accept(new Inside(there, spec));
+          } catch (TroubleException e) {
+            if (!there.ended()) {
+              throw e;
+            }
+          }
+        });
+  }
+
+  private Inside old() {
+    return new Inside(from.orElseThrow(), spec);
+  }
+
+  private Inside fresh() {
+    return new Inside(to.orElseThrow(), spec);
+  }
+
+  private boolean copies() {
+    return move.transport().isCopied();
+  }
+
+  @Override
+  public void connect() {
+    begun = true;
+    if (copies()) {
+      CopyLink.connect(spec, from.orElseThrow(), to.orElseThrow());
+    } else {
+      window = Optional.of(to.orElseThrow().attach(from.orElseThrow(), move.window()));
+    }
+  }
+
+  @Override
+  public void plug() {
+    fresh().network(port.map(Tap::spare));
+    fresh().hold();
+    port.ifPresent(Tap::joinSpare);
+    fresh().live();
+  }
+
+  @Override
+  public void prepare() {
+    fresh().prepare(from.orElseThrow(), window);
+  }
+
+  @Override
+  public void beginFreeze() {
+    freezing = Optional.of(old().freezing(move.transport()));
+  }
+
+  @Override
+  public void beginRestore() {
+    restoring = Optional.of(fresh().restoring(move.transport()));
+  }
+
+  @Override
+  public void switchPort() {
+    switched = true;
+    port.ifPresent(Tap::switchToSpare);
+  }
+
+  @Override
+  public void freeze() {
+    Line line = freezing.orElseThrow();
+    line.ok();
+    line.await("network-lock");
+  }
+
+  @Override
+  public void silenceOld() {
+    old().silence(true);
+  }
+
+  @Override
+  public void dump() {
+    Line line = freezing.orElseThrow();
+    line.ok();
+    line.await("post-dump");
+  }
+
+  @Override
+  public void copy() {
+    if (copies()) {
+      old().pack();
+    }
+  }
+
+  @Override
+  public void restore() {
+    Line line = restoring.orElseThrow();
+    line.go();
+    if (!copies()) {
+      // Where the memory is takes the longer to write down the more there is, and what is in it is
+      // not asked for before the processes are there.
+      freezing.orElseThrow().await("listed");
+      line.listed();
+    }
+    line.await("restored", limit());
+  }
+
+  private Duration limit() {
+    return copies() ? COPY_LIMIT : RESTORE_LIMIT;
+  }
+
+  @Override
+  public void run() {
+    restoring.orElseThrow().run();
+  }
+
+  @Override
+  public int awaitRunning() {
+    return fresh().processOf(restoring.orElseThrow().awaitEnd(RESTORE_LIMIT));
+  }
+
+  @Override
+  public void giveUpRestore() {
+    restoring.ifPresent(Line::close);
+    restoring = Optional.empty();
+    if (!begun) {
+      inNew(there -> there.os().vm().clearPort(there.line(Inside.RESTORE)));
+    }
+  }
+
+  @Override
+  public Optional<Integer> here() {
+    return fresh().here();
+  }
+
+  @Override
+  public void silenceNew() {
+    inNew(there -> there.os().vm().attempted(() -> there.silence(true)));
+  }
+
+  @Override
+  public void endNew() {
+    inNew(Inside::end);
+  }
+
+  @Override
+  public void giveUpFreeze() {
+    if (begun) {
+      // It may have ended.
+      freezing.ifPresent(line -> from.orElseThrow().vm().attempted(line::no));
+    } else {
+      inOld(OsMove::closeFreeze);
+    }
+  }
+
+  private static void closeFreeze(Inside there) {
+    there.os().vm().clearPort(there.line(Inside.FREEZE));
+  }
+
+  /// Takes the port of the program that freezes away.
+  private void closeFreeze() {
+    freezing.ifPresent(Line::close);
+    freezing = Optional.empty();
+    if (!begun) {
+      inOld(OsMove::closeFreeze);
+    }
+  }
+
+  @Override
+  public void thaw() {
+    inOld(Inside::thaw);
+  }
+
+  @Override
+  public void hearOld() {
+    inOld(there -> there.silence(false));
+    closeFreeze();
+    cutOld();
+  }
+
+  private void cutOld() {
+    if (copies()) {
+      inOld(there -> CopyLink.cutFrom(spec, there.os()));
+    }
+  }
+
+  @Override
+  public void switchBack() {
+    if (switched) {
+      port.ifPresent(Tap::switchBack);
+    }
+  }
+
+  @Override
+  public void deliver() {
+    inNew(there -> there.os().vm().attempted(there::deliver));
+    if (!begun) {
+      inOld(there -> {
+        there.os().vm().attempted(() -> there.silence(true));
+        there.unplug();
+      });
+    }
+  }
+
+  @Override
+  public void adopt() {
+    if (files.hasImages()) {
+      fresh().adopt();
+    }
+  }
+
+  @Override
+  public void drain() {
+    if (!files.hasImages()) {
+      return;
+    }
+    measure();
+    if (move.transport() == Transport.COPIED) {
+      return;
+    }
+    Optional<Freed> freed = living(from).map(os -> new Freed(os, files.freed()));
+    try {
+      Matcher line = DRAINED.matcher(fresh().drain());
+      inOld(Inside::requireUnmoved);
+      if (line.matches()) {
+        drained =
+            new Drain(
+                Long.parseLong(line.group(1)),
+                Long.parseLong(line.group(2)) / 1000.0,
+                Long.parseLong(line.group(3)),
+                Long.parseLong(line.group(4)));
+      }
+    } finally {
+      freed.ifPresent(Freed::close);
+    }
+  }
+
+  private void measure() {
+    memoryBytes = files.memoryBytes();
+    frozenBytes = copies() ? packedBytes() : files.imageBytes();
+  }
+
+  private long packedBytes() {
+    try {
+      return oldEnded() ? 0 : old().packedBytes();
+    } catch (TroubleException | NumberFormatException e) {
+      System.getLogger(OsMove.class.getName())
+          .log(System.Logger.Level.DEBUG, "how much was copied", e);
+      return 0;
+    }
+  }
+
+  @Override
+  public Drain drained() {
+    return drained;
+  }
+
+  @Override
+  public void clearOld() {
+    // Its frames are the old OS's own from then on.
+    files.forgetFreed();
+    closeFreeze();
+    inOld(Inside::clear);
+    cutOld();
+    if (switched) {
+      switched = false;
+      port.ifPresent(Tap::keepSpare);
+    }
+  }
+
+  @Override
+  public void clearMove() {
+    giveUpRestore();
+    inNew(there -> there.os().clear(move.window()));
+    if (copies()) {
+      inNew(there -> CopyLink.cutTo(spec, there.os()));
+    }
+  }
+
+  @Override
+  public void clearNew() {
+    inNew(Inside::clear);
+    port.ifPresent(Tap::dropSpare);
+  }
+
+  @Override
+  public void forgetFiles() {
+    files.forgetFreed();
+    files.forgetImages();
+  }
+}
