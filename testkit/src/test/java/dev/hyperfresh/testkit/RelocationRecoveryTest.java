@@ -9,6 +9,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Transport;
@@ -25,6 +26,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.MethodOrderer;
@@ -44,6 +46,7 @@ class RelocationRecoveryTest {
   private static final String ADDRESS = "10.79.0.5";
   private static final int MEBIBYTES = 48;
   private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final Progress NOBODY = Progress.NONE;
   private static final Duration BOOT = Duration.ofMinutes(5);
 
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
@@ -349,10 +352,7 @@ class RelocationRecoveryTest {
               CommandRun.here("container", "exec", "c1", "/bin/app", "--state", state().toString())
                   .out())
           .contains("usage");
-      try (PidFd process = PidFd.open((int) second.pid())) {
-        process.signal(Signals.TERM);
-      }
-      assertThat(second.waitFor(20, TimeUnit.SECONDS)).isTrue();
+      end(second);
     } finally {
       first.destroyForcibly().waitFor();
       second.destroyForcibly().waitFor();
@@ -362,13 +362,89 @@ class RelocationRecoveryTest {
     assertRunsIn("newer");
   }
 
+  /// Real daemons again: one is told to end, and one is followed by a newer one, while a container
+  /// is put together in the other OS.
+  @Test
+  @Order(8)
+  void theEndOfADaemonBreaksNoMoveAndNobodyElseNotices() throws Exception {
+    OsDaemon now = daemon.orElseThrow();
+    Path bundle = state().resolve("bundle");
+    List<Container> others =
+        List.of(
+            now.systems.run(new ContainerSpec("by1", bundle, Optional.empty()), "older", NOBODY),
+            now.systems.run(new ContainerSpec("by2", bundle, Optional.empty()), "newer", NOBODY));
+    List<Integer> pids = others.stream().map(Container::pid).toList();
+    for (boolean upgrade : new boolean[] {false, true}) {
+      String to = daemon.orElseThrow().systems.container("c1").os().name().equals("older")
+          ? "newer"
+          : "older";
+      aroundGate(to, "touch /containers/c1/marker; sleep 3", ":");
+      letGo();
+      endWhileMoving(to, upgrade);
+      takeBack();
+      aroundGate(to, "", "");
+      Files.delete(home().resolve("marker"));
+      assertRunsIn(daemon.orElseThrow().systems.container("c1").os().name());
+      assertThat(
+              Stream.of("by1", "by2").map(daemon.orElseThrow().systems::container).toList())
+          .allMatch(other -> other.state() == Container.State.RUNNING)
+          .extracting(Container::pid)
+          .isEqualTo(pids);
+    }
+    List.of("by1", "by2")
+        .forEach(name -> daemon.orElseThrow().systems.stop(name, Duration.ZERO));
+  }
+
+  private static void endWhileMoving(String to, boolean upgrade) throws Exception {
+    String[] command = {"daemon", "--state", state().toString()};
+    Process first = launch("dev.hyperfresh.cli.Main", command);
+    List<Process> all = new ArrayList<>(List.of(first));
+    try {
+      awaitIn(first, LIMIT, () -> said("serving on"));
+      Process move =
+          launch(
+              "dev.hyperfresh.cli.Main",
+              "container",
+              "relocate",
+              "c1",
+              "--to",
+              to,
+              "--state",
+              state().toString());
+      all.add(move);
+      awaitIn(move, LIMIT, () -> Files.exists(home().resolve("marker")));
+      if (upgrade) {
+        Process second =
+            launch("dev.hyperfresh.cli.Main", "daemon", "--upgrade", "--state", state().toString());
+        all.add(second);
+        awaitIn(second, LIMIT, () -> said("serving on"));
+        end(second);
+      } else {
+        end(first);
+      }
+      assertThat(first.waitFor(40, TimeUnit.SECONDS)).isTrue();
+      assertThat(move.waitFor(40, TimeUnit.SECONDS)).isTrue();
+    } finally {
+      for (Process process : all) {
+        process.destroyForcibly().waitFor();
+      }
+    }
+  }
+
+  private static void end(Process daemon) throws InterruptedException {
+    try (PidFd process = PidFd.open((int) daemon.pid())) {
+      process.signal(Signals.TERM);
+    }
+    assertThat(daemon.waitFor(40, TimeUnit.SECONDS)).isTrue();
+  }
+
   private static String list() {
     return CommandRun.here("container", "list", "--json", "--state", state().toString()).out();
   }
 
   /// Only somebody who takes it on himself has it go on: it may have run in an OS that is gone.
   @Test
-  @Order(8)
+  @Order(9)
   void aContainerInDoubtStandsUnderEveryDaemonUntilItIsResumed() throws Exception {
     aroundGate("older", ":", "touch /containers/c1/marker; sleep 20");
     int pid = os("older").pid();
