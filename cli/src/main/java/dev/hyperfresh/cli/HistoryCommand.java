@@ -13,18 +13,26 @@ import tools.jackson.databind.JsonNode;
 /// `hyperfresh history`.
 @Command(
     name = "history",
-    description = "List past replacements, newest first.",
+    description = "List past replacements, or moves of containers, newest first.",
     footer = {
       "",
       "Examples:",
       "  hyperfresh history",
-      "  hyperfresh history web1 --limit 5 --json"
+      "  hyperfresh history web1 --limit 5 --json",
+      "  hyperfresh history --containers                moves of all containers",
+      "  hyperfresh history --containers web1           moves of one"
     })
 final class HistoryCommand implements Runnable {
   @Mixin private Options options = new Options();
 
-  @Parameters(paramLabel = "GUEST", arity = "0..1", description = "Only this guest's.")
-  private String guest = "";
+  @Parameters(
+      paramLabel = "NAME",
+      arity = "0..1",
+      description = "Only those of this guest or container.")
+  private String name = "";
+
+  @Option(names = "--containers", description = "Moves of containers.")
+  private boolean containers;
 
   @Option(
       names = "--limit",
@@ -36,12 +44,20 @@ final class HistoryCommand implements Runnable {
   @Override
   public void run() {
     Map<String, String> query = new HashMap<>(Map.of("limit", Integer.toString(limit)));
-    if (!guest.isEmpty()) {
-      query.put("guest", guest);
+    if (containers) {
+      query.put("container", name.isEmpty() ? "*" : name);
+    } else if (!name.isEmpty()) {
+      query.put("guest", name);
     }
     JsonNode answer = options.client().get("/v1/history", query);
     if (options.json()) {
       Output.json(answer);
+      return;
+    }
+    if (containers) {
+      Output.table(
+          List.of("TIME", "CONTAINER", "FROM", "TO", "KERNEL", "STOOD", "OUTCOME"),
+          answer.path("relocations").valueStream().map(HistoryCommand::move).toList());
       return;
     }
     Output.table(
@@ -58,6 +74,17 @@ final class HistoryCommand implements Runnable {
         r.path("accelerator").asString(),
         millis(r.path("blackout_ms")),
         millis(r.path("guest_gap_ms")),
+        (r.path("outcome").asString() + " " + r.path("problem").asString("")).strip());
+  }
+
+  private static List<String> move(JsonNode r) {
+    return List.of(
+        r.path("started_at").asString().replaceFirst("\\..*", "Z"),
+        r.path("container").asString(),
+        r.path("from").asString(),
+        r.path("to").asString(),
+        r.path("kernel_to").asString(),
+        millis(r.path("frozen_ms")),
         (r.path("outcome").asString() + " " + r.path("problem").asString("")).strip());
   }
 

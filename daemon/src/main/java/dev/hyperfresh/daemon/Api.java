@@ -524,8 +524,14 @@ final class Api implements AutoCloseable {
   }
 
   private Object history(ServerRequest request) {
+    int limit = limit(request);
+    Optional<String> container = request.query().first("container").asOptional();
+    if (container.isPresent()) {
+      Optional<String> named = container.filter(name -> !name.equals("*"));
+      return Map.of("relocations", daemon.history().read(History.Kind.RELOCATION, named, limit));
+    }
     Optional<String> guest = request.query().first("guest").asOptional();
-    return Map.of("replacements", daemon.history().read(guest, limit(request)));
+    return Map.of("replacements", daemon.history().read(History.Kind.REPLACEMENT, guest, limit));
   }
 
   private Object audit(ServerRequest request) {

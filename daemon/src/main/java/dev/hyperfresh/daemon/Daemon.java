@@ -29,6 +29,7 @@ import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsReleases;
+import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -116,7 +117,7 @@ public final class Daemon implements AutoCloseable {
             kvm);
     this.systems =
         new OsRoom(
-            new Systems(config.state(), config.state().resolve("run")),
+            new Systems(config.state(), config.state().resolve("run"), this::keep),
             new OsReleases(config.releases(), new DebianPackages(config.packages())),
             releases,
             leases,
@@ -455,6 +456,15 @@ public final class Daemon implements AutoCloseable {
         (state, text) -> {
           var _ = audience.told("", state, text);
         });
+  }
+
+  private void keep(RelocationRecord record) {
+    RelocationJfr.write(record);
+    try {
+      history.add(record);
+    } catch (HyperFreshException e) {
+      LOG.warn("a move of {} is missing in the history", record.container(), e);
+    }
   }
 
   /// Waits until a newer daemon has taken over.

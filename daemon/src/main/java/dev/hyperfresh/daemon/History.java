@@ -3,6 +3,7 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.relocation.RelocationRecord;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.sql.Connection;
@@ -16,14 +17,16 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
-/// Every replacement that ended, newest first when read. Thread-safe: one connection, one lock.
+/// Every replacement and every relocation that ended, newest first when read. Thread-safe: one
+/// connection, one lock.
 ///
-/// The newest 100 000 are kept.
+/// The newest 100 000 of each are kept.
 final class History implements AutoCloseable {
   private static final int MOST_ROWS = 100_000;
 
@@ -49,12 +52,24 @@ final class History implements AutoCloseable {
       Connection connection = DriverManager.getConnection("jdbc:sqlite:" + PrivateFile.at(file));
       try (Statement statement = connection.createStatement()) {
         statement.execute("PRAGMA journal_mode=WAL");
-        statement.execute(
-            "CREATE TABLE IF NOT EXISTS replacement ("
-                + "id TEXT PRIMARY KEY, started_micros INTEGER NOT NULL, guest TEXT NOT NULL,"
-                + " outcome TEXT NOT NULL, record TEXT NOT NULL)");
-        statement.execute(
-            "CREATE INDEX IF NOT EXISTS replacement_by_guest ON replacement (guest, started_micros)");
+        for (Kind kind : Kind.values()) {
+          statement.execute(
+              "CREATE TABLE IF NOT EXISTS "
+                  + kind.table()
+                  + " (id TEXT PRIMARY KEY, started_micros INTEGER NOT NULL, "
+                  + kind.subject()
+                  + " TEXT NOT NULL, outcome TEXT NOT NULL, record TEXT NOT NULL)");
+          statement.execute(
+              "CREATE INDEX IF NOT EXISTS "
+                  + kind.table()
+                  + "_by_"
+                  + kind.subject()
+                  + " ON "
+                  + kind.table()
+                  + " ("
+                  + kind.subject()
+                  + ", started_micros)");
+        }
       }
       return new History(connection, mostRows);
     } catch (SQLException | IOException e) {
@@ -62,47 +77,112 @@ final class History implements AutoCloseable {
     }
   }
 
-  synchronized void add(ReplacementRecord record) {
+  /// What is kept.
+  enum Kind {
+    /// Of guests.
+    REPLACEMENT("guest"),
+    /// Of containers.
+    RELOCATION("container");
+
+    private final String subject;
+
+    Kind(String subject) {
+      this.subject = subject;
+    }
+
+    private String table() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+
+    /// The column of what was moved.
+    private String subject() {
+      return subject;
+    }
+  }
+
+  void add(ReplacementRecord record) {
+    add(
+        Kind.REPLACEMENT,
+        new Row(
+            record.id(),
+            record.startedAt(),
+            record.guest(),
+            record.outcome(),
+            Views.replacement(record)));
+  }
+
+  void add(RelocationRecord record) {
+    long micros = ChronoUnit.MICROS.between(Instant.EPOCH, record.startedAt());
+    add(
+        Kind.RELOCATION,
+        new Row(
+            record.container() + "-" + Long.toString(micros, 36),
+            record.startedAt(),
+            record.container(),
+            record.outcome(),
+            Views.relocation(record)));
+  }
+
+  private record Row(
+      String id,
+      Instant startedAt,
+      String subject,
+      String outcome,
+      Map<String, ? extends @Nullable Object> record) {
+    /// Bounded in length.
+    String json() {
+      Map<String, @Nullable Object> bounded = new LinkedHashMap<>(record);
+      if (bounded.get("detail") instanceof String detail && detail.length() > LONGEST_DETAIL) {
+        bounded.put("detail", detail.substring(0, LONGEST_DETAIL) + "…");
+      }
+      return Api.JSON.writeValueAsString(bounded);
+    }
+  }
+
+  private synchronized void add(Kind kind, Row row) {
     String sql =
-        "INSERT INTO replacement (id, started_micros, guest, outcome, record) VALUES (?, ?, ?, ?, ?)";
+        "INSERT INTO "
+            + kind.table()
+            + " (id, started_micros, "
+            + kind.subject()
+            + ", outcome, record) VALUES (?, ?, ?, ?, ?)";
     try (PreparedStatement statement = connection.prepareStatement(sql)) {
-      statement.setString(1, record.id());
-      statement.setLong(2, ChronoUnit.MICROS.between(Instant.EPOCH, record.startedAt()));
-      statement.setString(3, record.guest());
-      statement.setString(4, record.outcome());
-      statement.setString(5, Api.JSON.writeValueAsString(row(record)));
+      statement.setString(1, row.id());
+      statement.setLong(2, ChronoUnit.MICROS.between(Instant.EPOCH, row.startedAt()));
+      statement.setString(3, row.subject());
+      statement.setString(4, row.outcome());
+      statement.setString(5, row.json());
       statement.executeUpdate();
-      forget();
+      forget(kind);
     } catch (SQLException e) {
       throw Problem.DAEMON_STATE.because("The history cannot be written: " + e.getMessage(), e);
     }
   }
 
-  private static Map<String, @Nullable Object> row(ReplacementRecord record) {
-    Map<String, @Nullable Object> row = new LinkedHashMap<>(Views.replacement(record));
-    if (record.detail().length() > LONGEST_DETAIL) {
-      row.put("detail", record.detail().substring(0, LONGEST_DETAIL) + "…");
-    }
-    return row;
-  }
-
-  private void forget() throws SQLException {
+  private void forget(Kind kind) throws SQLException {
     String sql =
-        "DELETE FROM replacement WHERE rowid <="
-            + " (SELECT rowid FROM replacement ORDER BY rowid DESC LIMIT 1 OFFSET ?)";
+        "DELETE FROM "
+            + kind.table()
+            + " WHERE rowid <= (SELECT rowid FROM "
+            + kind.table()
+            + " ORDER BY rowid DESC LIMIT 1 OFFSET ?)";
     try (PreparedStatement statement = connection.prepareStatement(sql)) {
       statement.setInt(1, mostRows);
       statement.executeUpdate();
     }
   }
 
-  /// The newest `limit` replacements, of one guest if one is named.
-  synchronized List<JsonNode> read(Optional<String> guest, int limit) {
+  /// The newest `limit` of a kind, of one guest or container if one is named.
+  synchronized List<JsonNode> read(Kind kind, Optional<String> subject, int limit) {
     String sql =
-        "SELECT record FROM replacement WHERE ? = '' OR guest = ? ORDER BY started_micros DESC LIMIT ?";
+        "SELECT record FROM "
+            + kind.table()
+            + " WHERE ? = '' OR "
+            + kind.subject()
+            + " = ? ORDER BY started_micros DESC LIMIT ?";
     try (PreparedStatement statement = connection.prepareStatement(sql)) {
-      statement.setString(1, guest.orElse(""));
-      statement.setString(2, guest.orElse(""));
+      statement.setString(1, subject.orElse(""));
+      statement.setString(2, subject.orElse(""));
       statement.setInt(3, limit);
       List<JsonNode> records = new ArrayList<>();
       try (ResultSet rows = statement.executeQuery()) {

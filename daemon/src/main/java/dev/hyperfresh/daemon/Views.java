@@ -303,6 +303,7 @@ public final class Views {
   /// How a container was moved.
   public static Map<String, Object> relocation(RelocationRecord record) {
     Map<String, Object> json = new LinkedHashMap<>();
+    json.put("started_at", record.startedAt().toString());
     json.put("container", record.container());
     json.put("from", record.from());
     json.put("to", record.to());
@@ -311,8 +312,10 @@ public final class Views {
     json.put("transport", record.transport());
     json.put("outcome", record.outcome());
     json.put("detail", record.detail());
-    if (!record.outcome().equals("committed")) {
-      json.put("problem", Problem.RELOCATE_ROLLED_BACK.code());
+    switch (record.outcome()) {
+      case "committed" -> {}
+      case "rolled-back" -> json.put("problem", Problem.RELOCATE_ROLLED_BACK.code());
+      default -> json.put("problem", Problem.RELOCATE_LOST.code());
     }
     json.put("memory_mib", record.memoryBytes() >> 20);
     json.put("frozen_bytes", record.frozenBytes());

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.relocation.RelocationRecord;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -30,7 +31,7 @@ class HistoryTest {
     try (History history = open()) {
       history.add(record);
 
-      JsonNode read = history.read(Optional.empty(), 10).getFirst();
+      JsonNode read = history.read(History.Kind.REPLACEMENT, Optional.empty(), 10).getFirst();
       assertThat(read)
           .isEqualTo(Api.JSON.readTree(Api.JSON.writeValueAsString(Views.replacement(record))));
       assertThat(read.path("blackout_ms").asDouble()).isEqualTo(5.25);
@@ -43,11 +44,41 @@ class HistoryTest {
   }
 
   @Test
+  void movesOfContainersAreKeptBesideThem() {
+    RelocationRecord record =
+        new RelocationRecord(
+            NOON,
+            "c1",
+            "os1",
+            "os2",
+            "6.1.192",
+            "6.12.95",
+            "mapped",
+            "lost",
+            "x".repeat(5000),
+            1 << 20,
+            512,
+            Map.of("freeze", 1.5),
+            OptionalDouble.empty(),
+            new RelocationRecord.Drain(0, 0, 0, 0));
+    try (History history = open()) {
+      history.add(record("a", "c1", NOON, "committed"));
+      history.add(record);
+
+      List<JsonNode> moves = history.read(History.Kind.RELOCATION, Optional.of("c1"), 10);
+      assertThat(moves).hasSize(1);
+      assertThat(moves.getFirst().path("problem").asString()).isEqualTo("HF-RELOCATE-003");
+      assertThat(moves.getFirst().path("detail").asString()).hasSize(4001);
+      assertThat(history.read(History.Kind.RELOCATION, Optional.of("c2"), 10)).isEmpty();
+    }
+  }
+
+  @Test
   void whatWentWrongIsKeptWithItsCode() {
     try (History history = open()) {
       history.add(record("a", "web1", NOON, "rolled-back"));
 
-      JsonNode read = history.read(Optional.empty(), 10).getFirst();
+      JsonNode read = history.read(History.Kind.REPLACEMENT, Optional.empty(), 10).getFirst();
       assertThat(read.path("problem").asString()).isEqualTo("HF-REPLACE-003");
       assertThat(read.path("detail").asString()).isEqualTo("refused");
       assertThat(read.has("blackout_ms")).isFalse();
@@ -62,8 +93,9 @@ class HistoryTest {
           .map(i -> i * 7 % 20)
           .forEach(i -> history.add(record("id" + i, "web1", NOON.plusMillis(i), "committed")));
 
-      assertThat(ids(history.read(Optional.empty(), 3))).containsExactly("id19", "id18", "id17");
-      assertThat(history.read(Optional.empty(), 1000)).hasSize(20);
+      assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 3)))
+          .containsExactly("id19", "id18", "id17");
+      assertThat(history.read(History.Kind.REPLACEMENT, Optional.empty(), 1000)).hasSize(20);
     }
   }
 
@@ -73,10 +105,12 @@ class HistoryTest {
       history.add(record("a", "web1", NOON, "committed"));
       history.add(record("b", "web2", NOON.plusSeconds(1), "committed"));
 
-      assertThat(ids(history.read(Optional.of("web1"), 10))).containsExactly("a");
-      assertThat(history.read(Optional.of("web"), 10)).isEmpty();
-      assertThat(history.read(Optional.of("' OR ''='"), 10)).isEmpty();
-      assertThat(ids(history.read(Optional.empty(), 10))).containsExactly("b", "a");
+      assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.of("web1"), 10)))
+          .containsExactly("a");
+      assertThat(history.read(History.Kind.REPLACEMENT, Optional.of("web"), 10)).isEmpty();
+      assertThat(history.read(History.Kind.REPLACEMENT, Optional.of("' OR ''='"), 10)).isEmpty();
+      assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 10)))
+          .containsExactly("b", "a");
     }
   }
 
@@ -88,7 +122,8 @@ class HistoryTest {
     try (History history = open()) {
       history.add(record("b", "web1", NOON.plusSeconds(1), "committed"));
 
-      assertThat(ids(history.read(Optional.empty(), 10))).containsExactly("b", "a");
+      assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 10)))
+          .containsExactly("b", "a");
     }
   }
 
@@ -100,12 +135,14 @@ class HistoryTest {
       }
     }
     try (History history = History.open(file(), 10)) {
-      assertThat(ids(history.read(Optional.empty(), 1000)))
+      assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 1000)))
           .hasSize(10)
           .startsWith("id29")
           .endsWith("id20");
       history.add(record("next", "web1", NOON.plusSeconds(99), "committed"));
-      assertThat(ids(history.read(Optional.empty(), 1000))).hasSize(10).startsWith("next");
+      assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 1000)))
+          .hasSize(10)
+          .startsWith("next");
     }
   }
 
@@ -129,7 +166,7 @@ class HistoryTest {
           catchThrowableOfType(
               HyperFreshException.class, () -> history.add(record("a", "web2", NOON, "committed")));
       assertThat(refused.problem()).isEqualTo(Problem.DAEMON_STATE);
-      assertThat(history.read(Optional.empty(), 10)).hasSize(1);
+      assertThat(history.read(History.Kind.REPLACEMENT, Optional.empty(), 10)).hasSize(1);
     }
   }
 

@@ -4,18 +4,25 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Clock;
+import java.time.Instant;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /// The moves of a daemon. Each is made by a thread of its own, which nobody interrupts: whoever
 /// asked for it may go, and it comes to its end. Thread-safe.
 final class Moves {
+  private final Consumer<RelocationRecord> records;
   private volatile boolean left;
+
+  /// @param records told of every move that has come to its end; must not throw
+  Moves(Consumer<RelocationRecord> records) {
+    this.records = records;
+  }
 
   /// Does `work`, which moves a container, and waits for its end.
   ///
@@ -61,6 +68,7 @@ final class Moves {
     Placement.Move move =
         new Placement.Move(from.name(), to.name(), transport, to.newWindow(), Optional.empty());
     Placement begun = container.placement(Optional.of(move));
+    Instant startedAt = Instant.now();
     OsMove steps =
         new OsMove(
             container.spec(),
@@ -79,47 +87,27 @@ final class Moves {
             LockSupport::parkNanos);
     try {
       MoveState.Over over = relocation.run();
-      return record(container, from, to, transport, steps, relocation, over);
+      RelocationRecord record = steps.record(startedAt, over, relocation.phasesMs());
+      records.accept(record);
+      return kept(record);
     } catch (Relocation.LeftException e) {
       throw Problem.CONTAINER_STATE.because(
           container.name() + " was being moved when this daemon ended; the next one decides.", e);
     }
   }
 
-  private static RelocationRecord record(
-      Container container,
-      OsVm from,
-      OsVm to,
-      Transport transport,
-      OsMove steps,
-      Relocation relocation,
-      MoveState.Over over) {
-    Outcome outcome =
-        switch (over) {
-          case MoveState.Retired(OptionalDouble frozen) -> new Outcome("committed", "", frozen);
-          case MoveState.RolledBack(String why) ->
-              new Outcome("rolled-back", why, OptionalDouble.empty());
-          case MoveState.Ended(String why) ->
-              throw Problem.RELOCATE_LOST.because(
-                  container.name() + " came to " + to.name() + " and has ended there: " + why);
-          case MoveState.Lost(String why) ->
-              throw Problem.RELOCATE_LOST.because(container.name() + ": " + why);
-        };
-    return new RelocationRecord(
-        container.name(),
-        from.name(),
-        to.name(),
-        from.settings().release().kernelVersion(),
-        to.settings().release().kernelVersion(),
-        transport.label(),
-        outcome.label(),
-        outcome.detail(),
-        steps.memoryBytes(),
-        steps.frozenBytes(),
-        relocation.phasesMs(),
-        outcome.frozenMs(),
-        steps.drained());
+  private static RelocationRecord kept(RelocationRecord record) {
+    return switch (record.outcome()) {
+      case "ended" ->
+          throw Problem.RELOCATE_LOST.because(
+              record.container()
+                  + " came to "
+                  + record.to()
+                  + " and has ended there: "
+                  + record.detail());
+      case "lost" ->
+          throw Problem.RELOCATE_LOST.because(record.container() + ": " + record.detail());
+      default -> record;
+    };
   }
-
-  private record Outcome(String label, String detail, OptionalDouble frozenMs) {}
 }

@@ -4,7 +4,10 @@ import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.RelocationRecord.Drain;
 import java.time.Duration;
+import java.time.Instant;
+import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
@@ -63,14 +66,42 @@ final class OsMove implements MoveSteps {
     this.left = left;
   }
 
-  /// Of the container's pages, by what was written down; known when its memory has come.
-  long memoryBytes() {
-    return memoryBytes;
+  /// What is told of the move when it is over.
+  ///
+  /// @param phasesMs as [Relocation#phasesMs] has them
+  RelocationRecord record(Instant startedAt, MoveState.Over over, Map<String, Double> phasesMs) {
+    Outcome outcome =
+        switch (over) {
+          case MoveState.Retired(OptionalDouble frozen) -> new Outcome("committed", "", frozen);
+          case MoveState.RolledBack(String why) -> new Outcome("rolled-back", why);
+          case MoveState.Ended(String why) -> new Outcome("ended", why);
+          case MoveState.Lost(String why) -> new Outcome("lost", why);
+        };
+    return new RelocationRecord(
+        startedAt,
+        spec.name(),
+        move.from(),
+        move.to(),
+        kernel(from),
+        kernel(to),
+        move.transport().label(),
+        outcome.label(),
+        outcome.detail(),
+        memoryBytes,
+        frozenBytes,
+        phasesMs,
+        outcome.frozenMs(),
+        drained);
   }
 
-  /// What was copied while the container stood; known when its memory has come.
-  long frozenBytes() {
-    return frozenBytes;
+  private record Outcome(String label, String detail, OptionalDouble frozenMs) {
+    Outcome(String label, String detail) {
+      this(label, detail, OptionalDouble.empty());
+    }
+  }
+
+  private static String kernel(Optional<OsVm> os) {
+    return os.map(there -> there.settings().release().kernelVersion()).orElse("");
   }
 
   @Override

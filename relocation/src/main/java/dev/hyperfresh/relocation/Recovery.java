@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -39,6 +40,7 @@ final class Recovery implements AutoCloseable {
   private final Function<String, QemuRelease> hardware;
   private final Consumer<String> told;
   private final Taker taker;
+  private final Consumer<RelocationRecord> records;
 
   /// Each OS of which something is written: empty when it is gone.
   private final Map<String, CompletableFuture<Optional<OsVm>>> answers = new ConcurrentHashMap<>();
@@ -78,12 +80,14 @@ final class Recovery implements AutoCloseable {
       Function<String, OsRelease> releases,
       Function<String, QemuRelease> hardware,
       Consumer<String> told,
-      Taker taker) {
+      Taker taker,
+      Consumer<RelocationRecord> records) {
     this.folders = folders;
     this.releases = releases;
     this.hardware = hardware;
     this.told = told;
     this.taker = taker;
+    this.records = records;
   }
 
   /// Returns when everything has been taken back, or after `patience`.
@@ -278,8 +282,11 @@ final class Recovery implements AutoCloseable {
     Relocation relocation =
         new Relocation(steps, journal, at.state(), System::nanoTime, LockSupport::parkNanos);
     unfinished.put(at.name(), relocation);
+    Instant startedAt = Instant.now();
     try {
-      ended(at, move, journal, relocation.settle(Placement.DIED));
+      MoveState.Over over = relocation.settle(Placement.DIED);
+      records.accept(steps.record(startedAt, over, relocation.phasesMs()));
+      ended(at, move, journal, over);
     } catch (Relocation.LeftException e) {
       LOG.log(System.Logger.Level.DEBUG, at.name() + " is left to the next daemon", e);
     } finally {

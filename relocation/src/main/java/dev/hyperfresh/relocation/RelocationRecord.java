@@ -1,18 +1,21 @@
 package dev.hyperfresh.relocation;
 
+import java.time.Instant;
 import java.util.Map;
 import java.util.OptionalDouble;
 
 /// How a container was moved from one OS to another.
 ///
+/// @param startedAt when this host was asked for it, or, of a move that a daemon has left
+///   unfinished, when the next one found it
 /// @param container its name
 /// @param from the OS that it left
 /// @param to the OS that it came to
 /// @param kernelFrom the kernel version there
 /// @param kernelTo the kernel version here
 /// @param transport [Transport#label]
-/// @param outcome `committed` or `rolled-back`
-/// @param detail why it was rolled back; empty otherwise
+/// @param outcome `committed`, `rolled-back`, `ended` when it came there and ended, or `lost`
+/// @param detail why it is not simply committed; empty otherwise
 /// @param memoryBytes of its pages, by the frames that were written down while it stood still
 /// @param frozenBytes what was copied while it stood still: CRIU's images and the list of frames,
 ///   and the memory where it is copied
@@ -21,6 +24,7 @@ import java.util.OptionalDouble;
 ///   it ran again
 /// @param drain how its memory came after it; empty numbers when it did not come
 public record RelocationRecord(
+    Instant startedAt,
     String container,
     String from,
     String to,

@@ -59,14 +59,18 @@ public final class Systems implements AutoCloseable {
   /// for a second which file a name was, and would write to one that has been deleted.
   private final AtomicLong outputs = new AtomicLong(System.currentTimeMillis());
 
-  private final Moves moves = new Moves();
+  private final Moves moves;
+  private final Consumer<RelocationRecord> records;
   private volatile Optional<Recovery> recovery = Optional.empty();
   private volatile boolean closed;
 
   /// @param state the state directory: logs of operating systems are in `os`, the folders of
   ///   containers in `containers`, and where these are in `placements`
   /// @param sockets the folder for control sockets, mode 0700
-  public Systems(Path state, Path sockets) {
+  /// @param records told of every move that has come to its end, by several threads; must not throw
+  public Systems(Path state, Path sockets, Consumer<RelocationRecord> records) {
+    this.records = records;
+    this.moves = new Moves(records);
     this.directory = state.resolve("os");
     this.containersFolder = state.resolve("containers");
     this.placements = state.resolve("placements");
@@ -94,7 +98,8 @@ public final class Systems implements AutoCloseable {
             releases,
             hardware,
             told,
-            new Taking());
+            new Taking(),
+            records);
     recovery = Optional.of(begun);
     begun.run(patience);
   }

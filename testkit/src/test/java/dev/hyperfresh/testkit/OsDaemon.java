@@ -34,7 +34,7 @@ final class OsDaemon {
   final List<String> told = new CopyOnWriteArrayList<>();
 
   private OsDaemon(Path state) {
-    systems = new Systems(state, state.resolve("run"));
+    systems = new Systems(state, state.resolve("run"), _ -> {});
     systems.recover(RELEASES::builtByAny, Workshop::release, PATIENCE, this::say);
   }
 

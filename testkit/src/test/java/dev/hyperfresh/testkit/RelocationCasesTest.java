@@ -66,7 +66,7 @@ class RelocationCasesTest {
     made.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
     made.ip("link", "set", "br0", "up");
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
-    systems = Optional.of(new Systems(WORKSPACE.state(), run));
+    systems = Optional.of(new Systems(WORKSPACE.state(), run, _ -> {}));
     create("older", "6.1");
     create("newer", "6.12");
   }

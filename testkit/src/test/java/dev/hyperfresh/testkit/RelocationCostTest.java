@@ -59,7 +59,7 @@ class RelocationCostTest {
   void theOutageBesideTheOrdinaryWay() throws IOException {
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
     try (TestNetwork network = TestNetwork.create();
-        Systems systems = new Systems(WORKSPACE.state(), run)) {
+        Systems systems = new Systems(WORKSPACE.state(), run, _ -> {})) {
       network.ip("link", "set", "lo", "up");
       network.ip("link", "add", "br0", "type", "bridge");
       network.ip("addr", "add", "10.78.0.1/24", "dev", "br0");

@@ -375,9 +375,10 @@ class RelocationRecoveryTest {
             now.systems.run(new ContainerSpec("by2", bundle, Optional.empty()), "newer", NOBODY));
     List<Integer> pids = others.stream().map(Container::pid).toList();
     for (boolean upgrade : new boolean[] {false, true}) {
-      String to = daemon.orElseThrow().systems.container("c1").os().name().equals("older")
-          ? "newer"
-          : "older";
+      String to =
+          daemon.orElseThrow().systems.container("c1").os().name().equals("older")
+              ? "newer"
+              : "older";
       aroundGate(to, "touch /containers/c1/marker; sleep 3", ":");
       letGo();
       endWhileMoving(to, upgrade);
@@ -385,14 +386,12 @@ class RelocationRecoveryTest {
       aroundGate(to, "", "");
       Files.delete(home().resolve("marker"));
       assertRunsIn(daemon.orElseThrow().systems.container("c1").os().name());
-      assertThat(
-              Stream.of("by1", "by2").map(daemon.orElseThrow().systems::container).toList())
+      assertThat(Stream.of("by1", "by2").map(daemon.orElseThrow().systems::container).toList())
           .allMatch(other -> other.state() == Container.State.RUNNING)
           .extracting(Container::pid)
           .isEqualTo(pids);
     }
-    List.of("by1", "by2")
-        .forEach(name -> daemon.orElseThrow().systems.stop(name, Duration.ZERO));
+    List.of("by1", "by2").forEach(name -> daemon.orElseThrow().systems.stop(name, Duration.ZERO));
   }
 
   private static void endWhileMoving(String to, boolean upgrade) throws Exception {

@@ -63,7 +63,7 @@ class RelocationTest {
     made.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
     made.ip("link", "set", "br0", "up");
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
-    Systems all = new Systems(WORKSPACE.state(), run);
+    Systems all = new Systems(WORKSPACE.state(), run, _ -> {});
     systems = Optional.of(all);
     create("older", "6.1");
     create("newer", "6.12");
