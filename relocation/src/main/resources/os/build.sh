@@ -38,7 +38,7 @@ library() {
 
 compile() {
     local program
-    for program in agent relocate gate obstacles; do
+    for program in agent relocate gate obstacles keep log; do
         gcc -std=c11 -O2 -static -s -Wall -Wextra -Wl,--build-id=none -o "$work/$program" \
             "$here/$program.c"
     done
@@ -56,7 +56,7 @@ write_archive() {
     link var/tmp ../tmp
     file init 0100755 "$here/init"
     file usr/lib/hyperfresh/agent 0100755 "$work/agent"
-    for name in relocate gate obstacles; do file "usr/lib/hyperfresh/$name" 0100755 "$work/$name"; done
+    for name in relocate gate obstacles keep log; do file "usr/lib/hyperfresh/$name" 0100755 "$work/$name"; done
     link usr/lib/hyperfresh/bin/tar ../relocate
     for name in setup rehearse container tasks; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
     file bin/busybox 0100755 "$busybox"

@@ -76,7 +76,11 @@ final class Client {
   }
 
   JsonNode delete(String path) {
-    return once(Method.DELETE, path, Map.of());
+    return delete(path, Map.of());
+  }
+
+  JsonNode delete(String path, Map<String, String> query) {
+    return once(Method.DELETE, path, query);
   }
 
   JsonNode post(String path, Map<String, ?> body) {

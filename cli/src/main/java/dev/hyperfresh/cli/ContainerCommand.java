@@ -2,11 +2,14 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -22,10 +25,14 @@ import tools.jackson.databind.JsonNode;
     subcommands = {
       ContainerCommand.Run.class,
       ContainerCommand.ListAll.class,
+      ContainerCommand.Show.class,
       ContainerCommand.Logs.class,
+      ContainerCommand.Stats.class,
       ContainerCommand.Exec.class,
       ContainerCommand.Relocate.class,
       ContainerCommand.Stop.class,
+      ContainerCommand.Start.class,
+      ContainerCommand.Remove.class,
       ContainerCommand.Resume.class
     },
     footer = {
@@ -38,7 +45,9 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh container logs web1",
       "  hyperfresh container exec web1 ps",
       "  hyperfresh container relocate web1 --to os2",
-      "  hyperfresh container stop web1"
+      "  hyperfresh container stop web1",
+      "  hyperfresh container start web1",
+      "  hyperfresh container rm web1"
     })
 final class ContainerCommand {
   private ContainerCommand() {}
@@ -51,10 +60,14 @@ final class ContainerCommand {
         "Its files are a copy of the bundle's. It has one network card, eth0, if it has an address;",
         "the card's port on this host stays the same when the container moves.",
         "",
+        "Started again by --restart, it has its files as it left them. It is started in the same OS,",
+        "or, when that has ended, in the one with most memory free, at least 64 MiB; it waits until",
+        "there is one. The delay is 100 ms and doubles up to a minute until it has run for 10 s.",
+        "",
         "Examples:",
         "  hyperfresh container run job1 --os os1 --bundle ./job1",
         "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 \\",
-        "      --gateway 10.0.0.1 --bridge br0"
+        "      --gateway 10.0.0.1 --bridge br0 --restart always"
       })
   static final class Run implements Runnable {
     @Mixin private Options options = new Options();
@@ -90,10 +103,20 @@ final class ContainerCommand {
         description = "A bridge of this host that its port joins.")
     private String bridge = "";
 
+    @Option(
+        names = "--restart",
+        paramLabel = "POLICY",
+        defaultValue = "no",
+        description =
+            "Start it again when it ends: no, on-failure, on-failure:N (at most N times one after"
+                + " the other) or always (default: ${DEFAULT-VALUE}).")
+    private String restart = "";
+
     @Override
     public void run() {
       Map<String, Object> body = new LinkedHashMap<>();
       body.put("name", name);
+      body.put("restart", restart);
       body.put("os", os);
       body.put("bundle", bundle.toAbsolutePath().normalize().toString());
       body.put("address", address);
@@ -108,9 +131,24 @@ final class ContainerCommand {
     }
   }
 
-  @Command(name = "list", description = "List the containers.")
+  @Command(
+      name = "list",
+      description = "List the containers, also those that have ended.",
+      footer = {
+        "",
+        "A container that has ended stays listed, with how it ended, until `container rm`.",
+        "",
+        "Examples:",
+        "  hyperfresh container list",
+        "  hyperfresh container list --all"
+      })
   static final class ListAll implements Runnable {
     @Mixin private Options options = new Options();
+
+    @Option(
+        names = "--all",
+        description = "Also files of containers that nobody knows any more, which `rm` removes.")
+    private boolean all;
 
     @Override
     public void run() {
@@ -119,26 +157,36 @@ final class ContainerCommand {
         Output.json(answer);
         return;
       }
-      Output.table(
-          List.of("NAME", "STATE", "OS", "KERNEL", "ADDRESS", "PORT", "PID"),
+      Stream<List<String>> known = answer.path("containers").valueStream().map(ListAll::row);
+      Stream<List<String>> left =
           answer
-              .path("containers")
+              .path("left_over")
               .valueStream()
-              .map(c ->
-                  List.of(
-                      c.path("name").asString(),
-                      c.path("state").asString(),
-                      c.path("os").asString(),
-                      c.path("kernel").asString(),
-                      c.path("address").asString("-"),
-                      c.path("port").asString("-"),
-                      c.path("pid").asString()))
-              .toList());
+              .filter(_ -> all)
+              .map(name -> List.of(name.asString(), "files only", "-", "-", "-", "-", "-", "-"));
+      Output.table(
+          List.of("NAME", "STATE", "OS", "KERNEL", "ADDRESS", "PORT", "PID", "ENDED"),
+          Stream.concat(known, left).toList());
+    }
+
+    private static List<String> row(JsonNode c) {
+      return List.of(
+          c.path("name").asString(),
+          c.path("state").asString(),
+          c.path("os").asString(),
+          c.path("kernel").asString("-"),
+          c.path("address").asString("-"),
+          c.path("port").asString("-"),
+          c.path("pid").asString(),
+          c.has("ended") ? c.path("ended").asString() : "-");
     }
   }
 
-  @Command(name = "logs", description = "Show what a container has written.")
-  static final class Logs implements Runnable {
+  @Command(
+      name = "show",
+      description = "Show a container.",
+      footer = {"", "Example:", "  hyperfresh container show web1"})
+  static final class Show implements Runnable {
     @Mixin private Options options = new Options();
 
     @Parameters(paramLabel = "NAME")
@@ -146,12 +194,115 @@ final class ContainerCommand {
 
     @Override
     public void run() {
-      JsonNode answer = options.client().get("/v1/containers/" + name + "/log");
+      JsonNode container = options.client().get("/v1/containers/" + name);
       if (options.json()) {
-        Output.json(answer);
+        Output.json(container);
       } else {
-        System.out.print(answer.path("log").asString());
+        container
+            .properties()
+            .forEach(field ->
+                System.out.printf(
+                    "%-20s %s%n", field.getKey().replace('_', ' '), field.getValue().asString("")));
       }
+    }
+  }
+
+  @Command(
+      name = "logs",
+      description = "Show the last that a container has written.",
+      footer = {
+        "",
+        "Of its log, 30 MiB are kept; this shows the last one of them.",
+        "",
+        "Examples:",
+        "  hyperfresh container logs web1",
+        "  hyperfresh container logs -f web1"
+      })
+  static final class Logs implements Runnable {
+    private static final Duration LOOK = Duration.ofMillis(500);
+
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Option(
+        names = {"-f", "--follow"},
+        description = "Go on with what it writes, until it has ended.")
+    private boolean follow;
+
+    @Override
+    public void run() {
+      Client client = options.client();
+      JsonNode piece = client.get(path());
+      if (options.json() && !follow) {
+        Output.json(piece);
+        return;
+      }
+      show(piece);
+      while (follow && !(piece.path("ended").asBoolean() && text(piece).isEmpty())) {
+        if (text(piece).isEmpty()) {
+          LockSupport.parkNanos(LOOK.toNanos());
+        }
+        piece = client.get(path(), Map.of("after", piece.path("next").asString()));
+        show(piece);
+      }
+    }
+
+    private String path() {
+      return "/v1/containers/" + name + "/log";
+    }
+
+    private static String text(JsonNode piece) {
+      return piece.path("log").asString();
+    }
+
+    private static void show(JsonNode piece) {
+      System.out.print(text(piece));
+      System.out.flush();
+    }
+  }
+
+  @Command(
+      name = "stats",
+      description = "Show what a container uses.",
+      footer = {
+        "",
+        "Its memory includes the files that are cached for it; its CPU time begins anew in each OS.",
+        "",
+        "Example:",
+        "  hyperfresh container stats web1"
+      })
+  static final class Stats implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode stats = options.client().get("/v1/containers/" + name + "/stats");
+      if (options.json()) {
+        Output.json(stats);
+        return;
+      }
+      System.out.printf(
+          Locale.ROOT,
+          "memory    %.1f MiB%s%n",
+          stats.path("memory_bytes").asLong() / (double) (1 << 20),
+          stats.has("memory_max_bytes")
+              ? String.format(
+                  Locale.ROOT,
+                  " of %.1f",
+                  stats.path("memory_max_bytes").asLong() / (double) (1 << 20))
+              : "");
+      System.out.printf(
+          Locale.ROOT, "cpu time  %.3f s%n", stats.path("cpu_us").asLong() / 1_000_000.0);
+      System.out.printf(
+          Locale.ROOT,
+          "pids      %d%s%n",
+          stats.path("pids").asLong(),
+          stats.has("pids_max") ? " of " + stats.path("pids_max").asLong() : "");
     }
   }
 
@@ -276,7 +427,16 @@ final class ContainerCommand {
         move.path("longest_fault_us").asDouble() / 1000);
   }
 
-  @Command(name = "stop", description = "End a container and remove it and its files.")
+  @Command(
+      name = "stop",
+      description = "End a container; its files stay.",
+      footer = {
+        "",
+        "It is not started again by its --restart. One that has ended already stays as it is.",
+        "",
+        "Example:",
+        "  hyperfresh container stop web1 --patience 30"
+      })
   static final class Stop implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -302,7 +462,78 @@ final class ContainerCommand {
       if (options.json()) {
         Output.json(answer);
       } else {
-        System.out.println(name + " is stopped and removed.");
+        System.out.println(name + " is stopped; its files stay.");
+      }
+    }
+  }
+
+  @Command(
+      name = "start",
+      description = "Start a container that has ended, with its files as it left them.",
+      footer = {
+        "",
+        "Examples:",
+        "  hyperfresh container start web1",
+        "  hyperfresh container start web1 --os os2"
+      })
+  static final class Start implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Option(
+        names = "--os",
+        paramLabel = "OS",
+        description =
+            "Where; else where it ran last, or, when that OS has ended, where most memory is"
+                + " free.")
+    private String os = "";
+
+    @Override
+    public void run() {
+      JsonNode container =
+          options
+              .client()
+              .work("/v1/containers/" + name + "/start", Map.of("os", os), Output::progress);
+      if (options.json()) {
+        Output.json(container);
+      } else {
+        System.out.printf("%s runs in %s.%n", name, container.path("os").asString());
+      }
+    }
+  }
+
+  @Command(
+      name = "rm",
+      description = "Remove a container that has ended, and its files.",
+      footer = {
+        "",
+        "Also files of a container that nobody knows any more; `container list --all` shows them.",
+        "",
+        "Examples:",
+        "  hyperfresh container rm web1",
+        "  hyperfresh container rm web1 --force"
+      })
+  static final class Remove implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Option(names = "--force", description = "Kill it first if it runs.")
+    private boolean force;
+
+    @Override
+    public void run() {
+      JsonNode answer =
+          options
+              .client()
+              .delete("/v1/containers/" + name, force ? Map.of("force", "true") : Map.of());
+      if (options.json()) {
+        Output.json(answer);
+      } else {
+        System.out.println(name + " is removed, and its files.");
       }
     }
   }

@@ -16,9 +16,11 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerLog;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
+import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
 import io.helidon.common.buffers.DataReader;
@@ -383,15 +385,17 @@ final class Api implements AutoCloseable {
             GET,
             "/v1/containers/{name}",
             Role.VIEWER,
-            sending(
-                request -> Views.container(daemon.systems().systems().container(name(request))))),
+            sending(request -> Views.container(daemon.systems().systems().view(name(request))))),
+        changing(DELETE, "/v1/containers/{name}", Role.ADMIN, sending(this::removeContainer)),
         // What a container writes may be anybody's secret.
+        reading(GET, "/v1/containers/{name}/log", Role.OPERATOR, sending(this::log)),
         reading(
             GET,
-            "/v1/containers/{name}/log",
-            Role.OPERATOR,
-            sending(request -> Map.of("log", daemon.systems().systems().log(name(request))))),
+            "/v1/containers/{name}/stats",
+            Role.VIEWER,
+            sending(request -> Views.stats(daemon.systems().systems().stats(name(request))))),
         changing(POST, "/v1/containers/{name}/exec", Role.ADMIN, working(this::execute)),
+        changing(POST, "/v1/containers/{name}/start", Role.OPERATOR, working(this::startContainer)),
         changing(POST, "/v1/containers/{name}/stop", Role.OPERATOR, working(this::stopContainer)),
         changing(
             POST,
@@ -668,9 +672,41 @@ final class Api implements AutoCloseable {
   }
 
   private Object containers() {
+    Systems systems = daemon.systems().systems();
     return Map.of(
         "containers",
-        daemon.systems().systems().containers().stream().map(Views::container).toList());
+        systems.views().stream().map(Views::container).toList(),
+        "left_over",
+        systems.leftOvers());
+  }
+
+  private Object log(ServerRequest request) {
+    Systems systems = daemon.systems().systems();
+    // Before it is read: what an ended container has written is all there.
+    boolean ended = systems.view(name(request)).state().hasEnded();
+    ContainerLog log = systems.logOf(name(request));
+    ContainerLog.Piece piece =
+        request.query().first("after").asOptional().map(log::after).orElseGet(log::last);
+    return Map.of("log", piece.text(), "next", piece.next(), "ended", ended);
+  }
+
+  private Object startContainer(Job job) {
+    return Views.container(
+        daemon.systems().start(job.name(), job.fields().optional("os"), job.progress()));
+  }
+
+  private Object removeContainer(ServerRequest request) {
+    boolean force = Optional.of("true").equals(request.query().first("force").asOptional());
+    daemon.systems().remove(name(request), force);
+    return Map.of("removed", name(request));
+  }
+
+  private static RestartPolicy restart(Fields fields) {
+    String text = fields.optional("restart").orElse("no");
+    return RestartPolicy.parse(text)
+        .orElseThrow(() ->
+            Problem.CONTAINER_SPEC.because(
+                "restart: '" + text + "' is none of no, on-failure, on-failure:N, always"));
   }
 
   private Object runContainer(Job job) {
@@ -685,6 +721,7 @@ final class Api implements AutoCloseable {
             .systems()
             .run(
                 new ContainerSpec(job.text("name"), path(job.text("bundle")), network),
+                restart(job.fields()),
                 job.text("os"),
                 job.progress()));
   }

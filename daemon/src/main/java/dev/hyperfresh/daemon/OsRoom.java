@@ -8,14 +8,15 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
-import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerRollout;
 import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsReleases;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
 import java.time.Duration;
@@ -135,10 +136,25 @@ public final class OsRoom {
     }
   }
 
-  /// Starts a container; see [Systems#run].
-  public Container run(ContainerSpec spec, String os, Progress progress) {
+  /// Makes a container and starts it; see [Systems#run].
+  public ContainerView run(
+      ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
-      return systems.run(spec, os, progress);
+      return systems.view(systems.run(spec, restart, os, progress).name());
+    }
+  }
+
+  /// Starts a container that has ended; see [Systems#start].
+  public ContainerView start(String name, Optional<String> os, Progress progress) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      return systems.view(systems.start(name, os, progress).name());
+    }
+  }
+
+  /// Removes a container and its files; see [Systems#remove].
+  public void remove(String name, boolean force) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      systems.remove(name, force);
     }
   }
 
@@ -217,6 +233,10 @@ public final class OsRoom {
         throw e;
       }
       boolean retired = retire(from, progress);
+      if (retired) {
+        // What has ended is started in the new one the next time.
+        systems.follow(old, target.name());
+      }
       return new Replaced(
           result,
           target.name(),
@@ -249,9 +269,8 @@ public final class OsRoom {
 
   private List<String> running(OsVm os) {
     return systems.containers().stream()
-        .filter(
-            container -> container.os().equals(os) && container.state() != Container.State.STOPPED)
-        .map(Container::name)
+        .filter(container -> container.os().equals(os) && !container.state().hasEnded())
+        .map(container -> container.name())
         .toList();
   }
 
@@ -267,11 +286,7 @@ public final class OsRoom {
   /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
   public void removeRelease(String name) {
     String full = releases.get(name).name();
-    List<String> users =
-        systems.list().stream()
-            .filter(os -> os.settings().release().name().equals(full))
-            .map(OsVm::name)
-            .toList();
+    List<String> users = systems.on(full);
     if (!users.isEmpty()) {
       throw Problem.RELEASE_IN_USE.because(full + " runs in " + String.join(", ", users) + ".");
     }
@@ -280,9 +295,6 @@ public final class OsRoom {
 
   /// The operating systems whose hardware is `release`, a full name.
   List<String> onHardware(String release) {
-    return systems.list().stream()
-        .filter(os -> os.settings().hardware().name().equals(release))
-        .map(OsVm::name)
-        .toList();
+    return systems.on(release);
   }
 }

@@ -12,7 +12,9 @@ import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
-import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerState;
+import dev.hyperfresh.relocation.ContainerStats;
+import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
@@ -280,13 +282,20 @@ public final class Views {
   }
 
   /// A container.
-  public static Map<String, Object> container(Container container) {
+  public static Map<String, Object> container(ContainerView container) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("name", container.name());
-    json.put("state", container.state().name().toLowerCase(Locale.ROOT));
-    json.put("os", container.os().name());
-    json.put("kernel", container.os().settings().release().kernelVersion());
+    json.put("state", container.state().word());
+    json.put("os", container.os());
+    container.kernel().ifPresent(kernel -> json.put("kernel", kernel));
     json.put("pid", container.pid());
+    ended(container.state(), json);
+    json.put("restart", container.restart().text());
+    json.put("restarts", container.restarts());
+    container.nextStart().ifPresent(at -> json.put("next_start", at.toString()));
+    if (!container.failure().isEmpty()) {
+      json.put("next_start_why", container.failure());
+    }
     container
         .spec()
         .network()
@@ -297,6 +306,31 @@ public final class Views {
           network.bridge().ifPresent(bridge -> json.put("bridge", bridge));
         });
     json.put("log", container.log().toString());
+    return json;
+  }
+
+  private static void ended(ContainerState state, Map<String, Object> json) {
+    state
+        .endedAt()
+        .ifPresent(at -> {
+          json.put("ended_at", at.toString());
+          json.put("ended", state.how());
+        });
+    if (state instanceof ContainerState.Ended end) {
+      end.code().ifPresent(code -> json.put("exit_code", code));
+      end.signal().ifPresent(signal -> json.put("signal", signal));
+      json.put("out_of_memory", end.outOfMemory());
+    }
+  }
+
+  /// What a container uses. A limit that there is not is left out.
+  public static Map<String, Object> stats(ContainerStats stats) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("memory_bytes", stats.memoryBytes());
+    stats.memoryMaxBytes().ifPresent(most -> json.put("memory_max_bytes", most));
+    json.put("cpu_us", stats.cpuMicros());
+    json.put("pids", stats.pids());
+    stats.pidsMax().ifPresent(most -> json.put("pids_max", most));
     return json;
   }
 

@@ -394,6 +394,13 @@ public enum Problem {
       409,
       "Containers are in the OS.",
       "Move them with `hyperfresh os replace NAME --to RELEASE`, or stop them."),
+  /// The OS has as many containers as it can have.
+  OS_FULL(
+      "HF-OS-005",
+      3,
+      409,
+      "The OS can take no more containers.",
+      "Use another OS; `hyperfresh os list` shows them."),
   /// The bundle or an option of the container is not one that an OS can run.
   CONTAINER_SPEC(
       "HF-CONTAINER-001",
@@ -401,13 +408,14 @@ public enum Problem {
       400,
       "The container cannot be run like this.",
       "Correct what is named and run the container again; nothing was started."),
-  /// A container of that name exists already.
+  /// A container of that name exists already, or its files do.
   CONTAINER_EXISTS(
       "HF-CONTAINER-002",
       3,
       409,
       "A container of this name exists.",
-      "Choose another name, or stop the container with `hyperfresh container stop NAME`."),
+      "Nothing was touched. `hyperfresh container start NAME` starts one that has ended again, with"
+          + " its files; `hyperfresh container rm NAME` removes it and them."),
   /// No container has that name.
   CONTAINER_UNKNOWN(
       "HF-CONTAINER-003",
@@ -421,14 +429,14 @@ public enum Problem {
       4,
       500,
       "The container could not be started.",
-      "Nothing of it is left. Read what runc said above."),
+      "Read what runc said above. A new one is gone; one that was here before has its files."),
   /// The operation needs a container that runs.
   CONTAINER_STATE(
       "HF-CONTAINER-005",
       3,
       409,
       "The container is not in a state that allows this.",
-      "`hyperfresh container list` shows its state."),
+      "`hyperfresh container list` shows its state. One that runs is removed with `--force` only."),
   /// The container cannot be moved; all reasons are reported together.
   RELOCATE_PREFLIGHT(
       "HF-RELOCATE-001",
@@ -449,7 +457,7 @@ public enum Problem {
       6,
       500,
       "The container has ended.",
-      "Start it again with `hyperfresh container run`; its files are as it left them."),
+      "Start it again with `hyperfresh container start NAME`; its files are as it left them."),
   /// A container stands in an OS, and may have run in another one that is gone.
   RELOCATE_DOUBT(
       "HF-RELOCATE-004",

@@ -2,22 +2,26 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 
 /// A container that runs in an OS, or did.
 public final class Container {
-  /// What it does.
-  public enum State {
+  /// Where it is on its way.
+  enum State {
     /// Its processes run.
     RUNNING,
     /// They stand still, between one OS and another.
     MOVING,
     /// They run, and a part of its memory is still in the OS that it has left.
-    DRAINING,
-    /// They have ended.
-    STOPPED
+    DRAINING
   }
+
+  /// How it ended, if it was still in that OS.
+  private record End(OsVm where, ContainerState how) {}
 
   private final ContainerSpec spec;
   private final Path home;
@@ -26,6 +30,8 @@ public final class Container {
   private final ReentrantLock lock = new ReentrantLock();
   private volatile OsVm os;
   private volatile State state = State.RUNNING;
+  private volatile Optional<End> end = Optional.empty();
+  private volatile Runnable changed = () -> {};
   private volatile int pid;
 
   /// @param home its folder
@@ -53,9 +59,21 @@ public final class Container {
     return os;
   }
 
-  /// What it does.
-  public State state() {
-    return state == State.RUNNING && os.ended() ? State.STOPPED : state;
+  /// What it does, or how it ended.
+  public ContainerState state() {
+    OsVm now = os;
+    return end.filter(last -> last.where().equals(now)).map(End::how).orElseGet(() -> on(now));
+  }
+
+  private ContainerState on(OsVm now) {
+    return switch (state) {
+      case MOVING -> new ContainerState.Moving();
+      case DRAINING -> new ContainerState.Draining();
+      case RUNNING ->
+          now.ended()
+              ? new ContainerState.Lost(now.name(), Instant.now())
+              : new ContainerState.Running();
+    };
   }
 
   /// The number of its first process in its OS; 0 before there is one.
@@ -86,9 +104,65 @@ public final class Container {
     state = next;
   }
 
+  /// A move has ended it, or found it ended.
+  ///
+  /// @param why a sentence
+  void stops(String why) {
+    state = State.RUNNING;
+    ended(os, ContainerState.Ended.unknown(Instant.now(), why));
+  }
+
   void runs(OsVm where, int process) {
-    os = where;
-    pid = process;
+    synchronized (this) {
+      os = where;
+      pid = process;
+      end = Optional.empty();
+    }
+    changed.run();
+  }
+
+  /// Its first process has ended in `where`, which counts if it is there. The first to say how is
+  /// right.
+  void ended(OsVm where, ContainerState how) {
+    synchronized (this) {
+      if (end.isPresent() || !where.equals(os)) {
+        return;
+      }
+    }
+    is(new End(where, how));
+  }
+
+  private void is(End next) {
+    synchronized (this) {
+      end = Optional.of(next);
+      notifyAll();
+    }
+    changed.run();
+  }
+
+  /// Waits until its end is known.
+  ///
+  /// @return whether it is, within `limit`
+  boolean hasEnded(Duration limit) {
+    long deadline = System.nanoTime() + limit.toNanos();
+    synchronized (this) {
+      try {
+        for (long left = limit.toNanos();
+            left > 0 && end.isEmpty();
+            left = deadline - System.nanoTime()) {
+          TimeUnit.NANOSECONDS.timedWait(this, left);
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+    }
+    return state().hasEnded();
+  }
+
+  /// Has `look` run when it has come to another OS or has ended. It must not wait: a container
+  /// stands still meanwhile.
+  void onChange(Runnable look) {
+    changed = look;
   }
 
   /// What there is to be written down of it.

@@ -44,7 +44,9 @@ final class ContainerJournal implements MoveJournal {
         container.is(State.RUNNING);
         progress.step("RolledBack", name + " runs on in " + begun.os());
       }
-      case MoveState.Clearing _, MoveState.Ended _, MoveState.Lost _ -> container.is(State.STOPPED);
+      case MoveState.Clearing _ -> container.is(State.MOVING);
+      case MoveState.Ended(String why) -> container.stops(why);
+      case MoveState.Lost(String why) -> container.stops("it was lost in a move: " + why);
       case MoveState.Doubt _ -> container.is(State.MOVING);
     }
   }

@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.Rollout.Entry;
 import dev.hyperfresh.hyperplexor.Rollout.Outcome;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -46,10 +47,21 @@ public final class ContainerRollout implements Rollout.Movers<RelocationRecord> 
   public List<Entry<RelocationRecord>> look(Audience audience) {
     OsVm old = systems.get(from);
     OsVm target = systems.get(to);
-    return systems.containers().stream()
+    List<Entry<RelocationRecord>> entries = new ArrayList<>();
+    systems.containers().stream()
         .filter(container -> container.os().equals(old))
+        .filter(container -> !container.state().hasEnded())
         .map(container -> look(container, target))
-        .toList();
+        .forEach(entries::add);
+    systems.endedIn(from).stream().map(this::hasEnded).forEach(entries::add);
+    return entries;
+  }
+
+  private Entry<RelocationRecord> hasEnded(String name) {
+    Entry<RelocationRecord> entry = Entry.of(name, from, Outcome.LEFT_ALONE);
+    return entry.because(
+        Outcome.LEFT_ALONE,
+        Problem.CONTAINER_STATE.because("It has ended: " + systems.view(name).state().how() + "."));
   }
 
   private Entry<RelocationRecord> look(Container container, OsVm target) {
@@ -88,11 +100,17 @@ public final class ContainerRollout implements Rollout.Movers<RelocationRecord> 
 
   @Override
   public Optional<HyperFreshException> ended(String name) {
+    return state(name)
+        .filter(ContainerState::hasEnded)
+        .map(how ->
+            Problem.RELOCATE_LOST.because("It was moved, and has ended: " + how.how() + "."));
+  }
+
+  /// Nothing of one that was removed.
+  private Optional<ContainerState> state(String name) {
     try {
-      return systems.container(name).state() == Container.State.STOPPED
-          ? Optional.of(Problem.RELOCATE_LOST.because("It was moved, and has ended since."))
-          : Optional.empty();
-    } catch (HyperFreshException deleted) {
+      return Optional.of(systems.view(name).state());
+    } catch (HyperFreshException removed) {
       return Optional.empty();
     }
   }
@@ -100,11 +118,11 @@ public final class ContainerRollout implements Rollout.Movers<RelocationRecord> 
   @Override
   public String fault(Entry<RelocationRecord> entry) {
     try {
-      Container container = systems.container(entry.name());
-      if (container.state() == Container.State.STOPPED) {
-        return "It has ended.";
+      ContainerView now = systems.view(entry.name());
+      if (now.state().hasEnded()) {
+        return "It has ended: " + now.state().how() + ".";
       }
-      return container.os().name().equals(to) ? "" : "It runs in " + container.os().name() + ".";
+      return now.os().equals(to) ? "" : "It runs in " + now.os() + ".";
     } catch (HyperFreshException e) {
       return e.detail();
     }

@@ -6,9 +6,11 @@ import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.MoveSteps.MemoryLostException;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 
 /// One container, seen from one OS: the orders of the program `container` in it.
 ///
@@ -236,6 +238,29 @@ record Inside(OsVm os, ContainerSpec spec) {
                 OsVm.CONTAINERS + "/" + spec.name() + "/" + file));
     words.addAll(command);
     return os.runToEnd(words, limit);
+  }
+
+  /// Begins to wait for the end of its first process. An earlier one that waits is ended, also one
+  /// of an earlier daemon.
+  ///
+  /// @return what `keep.c` says of the end, which comes on a thread that must not be held
+  CompletableFuture<Agent.Exited> awaitingEnd() {
+    return os.vm().begin(List.of(OsVm.PROGRAMS + "/container", "wait", spec.name()));
+  }
+
+  /// How its first process has ended here, which it has.
+  ContainerState ending() {
+    try {
+      return ContainerState.Ended.parse(order(LIMIT, List.of("wait")), Instant.now());
+    } catch (TroubleException e) {
+      // Also an OS of an older release, which cannot tell.
+      return ContainerState.Ended.unknown(Instant.now(), "");
+    }
+  }
+
+  /// What it uses.
+  ContainerStats stats() {
+    return ContainerStats.parse(order(LIMIT, List.of("stats")));
   }
 
   /// Asks the container to end, and ends it when it has not done so within `patience`.

@@ -43,6 +43,8 @@ public final class OsReleases {
               "/os/relocate.c",
               "/os/gate.c",
               "/os/obstacles.c",
+              "/os/keep.c",
+              "/os/log.c",
               "/image/archive.sh",
               "/image/agent.c"));
   private static final JsonMapper JSON = JsonMapper.builder().build();

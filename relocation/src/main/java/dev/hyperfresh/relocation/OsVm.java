@@ -354,6 +354,13 @@ public final class OsVm implements AutoCloseable {
     return memory.populatedBytes();
   }
 
+  /// How much memory a new container could get in it, in bytes.
+  ///
+  /// @throws TroubleException when it does not answer
+  long availableBytes() {
+    return vm.ask(agent -> agent.awaitHello(ANSWER_LIMIT)).memoryFreeKib() << 10;
+  }
+
   /// What it runs on.
   VirtualMachine vm() {
     return vm;

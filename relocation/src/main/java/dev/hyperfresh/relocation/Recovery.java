@@ -2,7 +2,6 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.ReleaseFolders;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
@@ -73,6 +72,11 @@ final class Recovery implements AutoCloseable {
 
     /// @throws TroubleException when it has ended
     void take(Container container);
+
+    /// A container is nowhere.
+    ///
+    /// @return whether it had ever run; else nothing of it is left
+    boolean ended(Placement at, ContainerState how);
   }
 
   Recovery(
@@ -268,8 +272,7 @@ final class Recovery implements AutoCloseable {
     if (isHere) {
       var _ = taken(at.name(), container(at, os.get(), at.pid()));
     } else {
-      os.ifPresent(where -> new Inside(where, at.spec()).clear());
-      ended(at);
+      ended(at, os);
     }
   }
 
@@ -308,11 +311,11 @@ final class Recovery implements AutoCloseable {
       }
       case MoveState.Ended(String why) -> {
         told.accept(what + " was finished, but it has ended: " + why + ".");
-        journal.end();
+        journal.end(why);
       }
       case MoveState.Lost(String why) -> {
         told.accept(what + " has lost it: " + why + ".");
-        journal.end();
+        journal.end("it was lost in a move: " + why);
       }
     }
   }
@@ -388,10 +391,10 @@ final class Recovery implements AutoCloseable {
       container.ifPresent(found -> found.is(State.RUNNING));
     }
 
-    void end() {
-      container.ifPresent(found -> found.is(State.STOPPED));
+    void end(String why) {
+      container.ifPresent(found -> found.stops(why));
       if (container.isEmpty()) {
-        Recovery.this.ended(begun);
+        Recovery.this.ended(written, ContainerState.Ended.unknown(Instant.now(), why));
       }
     }
 
@@ -445,17 +448,36 @@ final class Recovery implements AutoCloseable {
     return true;
   }
 
-  private void ended(Placement at) {
+  /// @param os where it has ended, if that lives
+  private void ended(Placement at, Optional<OsVm> os) {
+    ContainerState how = how(at, os);
+    os.ifPresent(where -> new Inside(where, at.spec()).clear());
+    ended(at, how);
+  }
+
+  private void ended(Placement at, ContainerState how) {
+    boolean ran = taker.ended(at, how);
     Placement.remove(folders.placements(), at.name());
-    Path home = folders.containers().resolve(at.name());
-    if (at.pid() == 0) {
-      ReleaseFolders.delete(home);
-    }
-    taker.release("container/" + at.name());
     told.accept(
-        at.pid() == 0
-            ? "Container " + at.name() + " had not been started yet and was removed."
-            : "Container " + at.name() + " has ended; its files are in " + home + ".");
+        ran
+            ? "Container "
+                + at.name()
+                + " has ended ("
+                + how.how()
+                + "); its files are in "
+                + folders.containers().resolve(at.name())
+                + "."
+            : "Container " + at.name() + " had not been started yet and was removed.");
+  }
+
+  private static ContainerState how(Placement at, Optional<OsVm> os) {
+    if (os.isEmpty()) {
+      return new ContainerState.Lost(at.os(), Instant.now());
+    }
+    // One that was being started may run, and is ended only now.
+    return at.pid() == 0
+        ? ContainerState.Ended.unknown(Instant.now(), "it was being started when the daemon ended")
+        : new Inside(os.get(), at.spec()).ending();
   }
 
   /// What has not answered is left as it is.

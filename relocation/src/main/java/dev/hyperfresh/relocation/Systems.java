@@ -4,15 +4,12 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.ReleaseFolders;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.qemu.QemuRelease;
-import dev.hyperfresh.relocation.Container.State;
 import java.io.IOException;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
@@ -32,13 +29,13 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.stream.Stream;
 
 /// The operating systems of one state directory, and the containers in them. Thread-safe.
 ///
 /// Both go on without this process. [#letGo] leaves them to the next one, which takes them back
 /// with [#recover], as it does after this one was killed.
 public final class Systems implements AutoCloseable {
-  private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
   private static final Duration EXEC_LIMIT = Duration.ofMinutes(10);
   private static final int MOST_OUTPUT_BYTES = 4 << 20;
 
@@ -50,7 +47,8 @@ public final class Systems implements AutoCloseable {
   private final Path placements;
   private final Path sockets;
   private final Map<String, OsVm> systems = new ConcurrentHashMap<>();
-  private final Map<String, Container> containers = new ConcurrentHashMap<>();
+  private final Occupancy occupancy = new Occupancy();
+  private final Containers containers;
 
   /// Names in use, from before an OS boots or a container starts until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
@@ -75,6 +73,34 @@ public final class Systems implements AutoCloseable {
     this.containersFolder = state.resolve("containers");
     this.placements = state.resolve("placements");
     this.sockets = sockets;
+    this.containers = new Containers(state, new Hosts(), occupancy, names);
+  }
+
+  private final class Hosts implements Containers.Hosts {
+    @Override
+    public OsVm get(String name) {
+      return Systems.this.get(name);
+    }
+
+    @Override
+    public Optional<OsVm> find(String name) {
+      return Systems.this.find(name);
+    }
+
+    @Override
+    public List<OsVm> list() {
+      return Systems.this.list();
+    }
+
+    @Override
+    public String waiting(String key) {
+      return Systems.this.waiting(key);
+    }
+
+    @Override
+    public boolean isInDoubt(String name) {
+      return recovery.filter(begun -> begun.isInDoubt(name)).isPresent();
+    }
   }
 
   /// Takes back what an earlier process on this directory left, all at once: each OS, then the
@@ -101,7 +127,9 @@ public final class Systems implements AutoCloseable {
             new Taking(),
             records);
     recovery = Optional.of(begun);
+    containers.recover(Placement.names(placements), told);
     begun.run(patience);
+    containers.resume();
   }
 
   /// What a [Recovery] finds becomes this object's, unless that has ended.
@@ -134,8 +162,13 @@ public final class Systems implements AutoCloseable {
           container.port().ifPresent(Tap::close);
           throw new TroubleException("the daemon ends");
         }
-        containers.put(container.name(), container);
+        containers.take(container);
       }
+    }
+
+    @Override
+    public boolean ended(Placement at, ContainerState how) {
+      return containers.endedUnseen(at, how);
     }
   }
 
@@ -201,7 +234,7 @@ public final class Systems implements AutoCloseable {
     }
   }
 
-  private static Path folder(Path path) {
+  static Path folder(Path path) {
     try {
       return Files.createDirectories(
           path, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
@@ -213,6 +246,30 @@ public final class Systems implements AutoCloseable {
   /// All operating systems, by name.
   public List<OsVm> list() {
     return systems.values().stream().sorted(Comparator.comparing(OsVm::name)).toList();
+  }
+
+  /// The names of all that run on a release or with it as their hardware, also of those that are
+  /// booting or have not been taken back yet.
+  ///
+  /// @param release its full name
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when that cannot be told
+  public List<String> on(String release) {
+    if (!Files.isDirectory(directory)) {
+      return List.of();
+    }
+    try (Stream<Path> folders = Files.list(directory)) {
+      return folders
+          .filter(folder ->
+              OsFile.read(folder)
+                  .filter(os -> os.release().equals(release) || os.hardware().equals(release))
+                  .filter(os -> os.hardwareProcess().lives())
+                  .isPresent())
+          .map(folder -> String.valueOf(folder.getFileName()))
+          .sorted()
+          .toList();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(directory + ": " + e.getMessage(), e);
+    }
   }
 
   /// The OS called `name`, if there is one.
@@ -245,142 +302,106 @@ public final class Systems implements AutoCloseable {
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_IN_USE]
   public void delete(String name) {
     OsVm os = get(name);
-    List<String> inside = new ArrayList<>();
-    containers().stream()
-        .filter(container -> container.os().equals(os) && container.state() != State.STOPPED)
-        .map(Container::name)
-        .forEach(inside::add);
-    recovery.ifPresent(begun -> inside.addAll(begun.waitingFor(name)));
-    if (!inside.isEmpty()) {
-      throw Problem.OS_IN_USE.because(name + " has " + String.join(", ", inside) + ".");
-    }
-    os.close();
-    systems.remove(name);
-    names.remove("os/" + name);
+    occupancy.end(
+        name,
+        () -> inside(name),
+        () -> {
+          os.close();
+          systems.remove(name);
+          names.remove("os/" + name);
+        });
   }
 
-  /// All containers, by name.
+  private List<String> inside(String os) {
+    List<String> inside = new ArrayList<>(containers.inside(os));
+    recovery.ifPresent(begun -> inside.addAll(begun.waitingFor(os)));
+    return inside;
+  }
+
+  /// The containers that run, by name.
   public List<Container> containers() {
-    return containers.values().stream().sorted(Comparator.comparing(Container::name)).toList();
+    return containers.running();
   }
 
-  /// The container called `name`.
+  /// The container called `name`, which runs.
   ///
-  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#RELOCATE_DOUBT]
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]; [Problem#CONTAINER_STATE] when it has
+  ///   ended
   public Container container(String name) {
-    Container container = containers.get(name);
-    if (container == null) {
-      String why = waiting("container/" + name);
-      if (recovery.filter(begun -> begun.isInDoubt(name)).isPresent()) {
-        throw Problem.RELOCATE_DOUBT.because(why);
-      }
-      throw Problem.CONTAINER_UNKNOWN.because(
-          why.isEmpty()
-              ? "'" + name + "' is no container."
-              : "Container " + name + " is not taken back: " + why);
-    }
-    return container;
+    return containers.get(name);
   }
 
-  /// Starts a container. Its files are a copy of the bundle's.
+  /// All containers, also those that have ended and were not removed, by name.
+  public List<ContainerView> views() {
+    return containers.views();
+  }
+
+  /// The container called `name`, whether it runs or not.
   ///
-  /// @param os where
-  /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#CONTAINER_SPEC],
-  ///   [Problem#CONTAINER_EXISTS], [Problem#CONTAINER_START]; nothing of it is left then
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
+  public ContainerView view(String name) {
+    return containers.view(name);
+  }
+
+  /// The names of folders of containers that nobody knows any more.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  public List<String> leftOvers() {
+    return containers.leftOvers();
+  }
+
+  /// The names of the containers that have ended and ran last in an OS.
+  public List<String> endedIn(String os) {
+    return containers.endedIn(os);
+  }
+
+  /// The containers that have ended in an OS are started in another one the next time.
+  public void follow(String os, String other) {
+    containers.follow(os, other);
+  }
+
+  /// As [#run(ContainerSpec, RestartPolicy, String, Progress)], never to be started again by
+  /// itself.
   public Container run(ContainerSpec spec, String os, Progress progress) {
-    List<String> faults = spec.faults();
-    if (!faults.isEmpty()) {
-      throw Problem.CONTAINER_SPEC.because(String.join("; ", faults));
-    }
-    OsVm where = get(os);
-    Bundle bundle = Bundle.read(spec.bundle());
-    String key = "container/" + spec.name();
-    if (!names.add(key)) {
-      throw Problem.CONTAINER_EXISTS.because("Container " + spec.name() + " is here already.");
-    }
-    try {
-      Container container = start(spec, bundle, where, progress);
-      containers.put(spec.name(), container);
-      return container;
-    } catch (RuntimeException e) {
-      names.remove(key);
-      throw e;
-    }
+    return run(spec, RestartPolicy.NO, os, progress);
   }
 
-  private Container start(ContainerSpec spec, Bundle bundle, OsVm os, Progress progress) {
-    Path home = containersFolder.resolve(spec.name());
-    Inside inside = new Inside(os, spec);
-    Optional<Tap> port = Optional.empty();
-    try {
-      progress.step("create", "copying " + bundle.root());
-      fill(home, spec, bundle);
-      new Placement(spec, os.name(), 0, Optional.empty()).write(folder(placements));
-      port = spec.network().map(network -> port(spec, network));
-      Container container = new Container(spec, home, placements, port, os);
-      inside.network(port.map(Tap::queue));
-      inside.live();
-      progress.step("create", "starting " + spec.name() + " in " + os.name());
-      container.runs(os, inside.start());
-      container.place(container.placement(Optional.empty()));
-      return container;
-    } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
-      try {
-        inside.remove();
-      } catch (TroubleException left) {
-        e.addSuppressed(left);
-      }
-      port.ifPresent(Tap::close);
-      ReleaseFolders.delete(home);
-      Placement.remove(placements, spec.name());
-      throw Problem.CONTAINER_START.because(spec.name() + ": " + e.getMessage() + ".", e);
-    }
+  /// Makes a container and starts it. Its files are a copy of the bundle's.
+  ///
+  /// @param restart whether it is started again when it ends
+  /// @param os where
+  /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_FULL], [Problem#CONTAINER_SPEC],
+  ///   [Problem#CONTAINER_EXISTS] also when only its files are there, [Problem#CONTAINER_START];
+  ///   nothing of it is left then that was not there before
+  public Container run(ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
+    return containers.run(spec, restart, os, progress);
   }
 
-  private static Tap port(ContainerSpec spec, ContainerSpec.Network network) {
-    Tap tap = Tap.create(spec.port());
-    try {
-      network.bridge().ifPresent(tap::addToBridge);
-      tap.up();
-      return tap;
-    } catch (LinuxException e) {
-      tap.close();
-      throw e;
-    }
+  /// Starts a container that has ended, with its files as it left them.
+  ///
+  /// @param os where; else where it ran last, or, when that OS has ended, where most memory is free
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#CONTAINER_STATE],
+  ///   [Problem#OS_UNKNOWN], [Problem#OS_FULL], [Problem#CONTAINER_START]; it is as it was then
+  public Container start(String name, Optional<String> os, Progress progress) {
+    return containers.start(name, os, progress);
   }
 
-  private static void fill(Path home, ContainerSpec spec, Bundle bundle) throws IOException {
-    if (Files.exists(home)) {
-      ReleaseFolders.delete(home);
-    }
-    Files.createDirectories(home);
-    Files.write(
-        home.resolve("config.json"),
-        bundle.configuration(spec.name(), OsVm.NETWORKS + "/" + spec.name()));
-    Files.createFile(home.resolve("log"));
-    // It knows links, devices, owners and holes, and shares blocks where the file system can.
-    Process copy =
-        new ProcessBuilder(
-                "cp",
-                "-a",
-                "--reflink=auto",
-                "--",
-                bundle.root().toString(),
-                home.resolve("rootfs").toString())
-            .redirectErrorStream(true)
-            .start();
-    Scheduling.nice((int) copy.pid(), Scheduling.BEHIND_GUESTS);
-    try {
-      if (!copy.waitFor(COPY_LIMIT.toSeconds(), TimeUnit.SECONDS) || copy.exitValue() != 0) {
-        copy.destroyForcibly();
-        throw new IOException(
-            new String(copy.getInputStream().readNBytes(1000), StandardCharsets.UTF_8).strip());
-      }
-    } catch (InterruptedException e) {
-      copy.destroyForcibly();
-      Thread.currentThread().interrupt();
-      throw new IOException("interrupted", e);
-    }
+  /// Ends a container, which is not started again by its [RestartPolicy]. Its files stay. Does
+  /// nothing more when it has ended.
+  ///
+  /// @param patience how long it may take to end by itself
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#CONTAINER_STATE]
+  public void stop(String name, Duration patience) {
+    containers.stop(name, patience);
+  }
+
+  /// Removes a container and its files; or files of a container that nobody knows any more.
+  ///
+  /// @param force also one that runs, which is killed
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]; [Problem#CONTAINER_STATE] when it
+  ///   runs
+  public void remove(String name, boolean force) {
+    containers.remove(name, force);
   }
 
   /// What a program in a container did.
@@ -422,11 +443,31 @@ public final class Systems implements AutoCloseable {
     }
   }
 
+  /// What a container uses.
+  ///
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]; [Problem#CONTAINER_STATE] when it
+  ///   does not run, or its OS does not say
+  public ContainerStats stats(String name) {
+    Container container = container(name);
+    try {
+      return new Inside(container.os(), container.spec()).stats();
+    } catch (TroubleException e) {
+      throw Problem.CONTAINER_STATE.because(name + ": " + e.getMessage() + ".", e);
+    }
+  }
+
+  /// The log of a container, also of one that has ended.
+  ///
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
+  public ContainerLog logOf(String name) {
+    return new ContainerLog(containersFolder.resolve(view(name).name()));
+  }
+
   /// The last that a container has written.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
   public String log(String name) {
-    Path log = container(name).log();
+    Path log = view(name).log();
     try (var file = FileChannel.open(log)) {
       file.position(Math.max(0, file.size() - MOST_OUTPUT_BYTES));
       return new String(Channels.newInputStream(file).readAllBytes(), StandardCharsets.UTF_8);
@@ -446,40 +487,12 @@ public final class Systems implements AutoCloseable {
           container.name() + " is being moved, stopped or looked into.");
     }
     try {
-      if (container.state() != State.RUNNING) {
+      if (!(container.state() instanceof ContainerState.Running)) {
         throw Problem.CONTAINER_STATE.because(container.name() + " does not run.");
       }
       return work.run();
     } catch (TroubleException | LinuxException | IOException e) {
       throw Problem.CONTAINER_STATE.because(container.name() + ": " + e.getMessage() + ".", e);
-    } finally {
-      container.lock().unlock();
-    }
-  }
-
-  /// Ends a container and removes it and its files.
-  ///
-  /// @param patience how long it may take to end by itself
-  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#CONTAINER_STATE]
-  public void stop(String name, Duration patience) {
-    Container container = container(name);
-    if (!container.lock().tryLock()) {
-      throw Problem.CONTAINER_STATE.because(name + " is being moved or looked into.");
-    }
-    try {
-      if (!container.os().ended()) {
-        Inside inside = new Inside(container.os(), container.spec());
-        inside.stop(patience);
-        inside.remove();
-      }
-      container.is(State.STOPPED);
-      container.port().ifPresent(Tap::close);
-      ReleaseFolders.delete(container.home());
-      container.forget();
-      containers.remove(name);
-      names.remove("container/" + name);
-    } catch (TroubleException e) {
-      throw Problem.CONTAINER_STATE.because(name + ": " + e.getMessage() + ".", e);
     } finally {
       container.lock().unlock();
     }
@@ -505,7 +518,12 @@ public final class Systems implements AutoCloseable {
                   if (!obstacles.isEmpty()) {
                     throw Problem.RELOCATE_PREFLIGHT.because(String.join(" ", obstacles));
                   }
-                  return moves.move(container, target, transport, progress);
+                  String from = container.os().name();
+                  try (Occupancy.Place _ = occupancy.keep(from, name + " is leaving");
+                      Occupancy.Place _ =
+                          occupancy.take(to, name + " is arriving", () -> inside(to))) {
+                    return moves.move(container, target, transport, progress);
+                  }
                 }));
   }
 
@@ -545,17 +563,18 @@ public final class Systems implements AutoCloseable {
   /// directory takes them back. A move that does not end meanwhile is left to it too.
   public void letGo() {
     recovery.ifPresent(Recovery::close);
+    containers.rest();
     List<Container> held = new ArrayList<>();
     synchronized (this) {
       closed = true;
-      held.addAll(containers.values());
+      held.addAll(containers.running());
     }
     long deadline = System.nanoTime() + MOVE_PATIENCE.toNanos();
     held.removeIf(container -> !locks(container, deadline));
     moves.leave();
     try {
       systems.values().forEach(OsVm::letGo);
-      containers.values().forEach(container -> container.port().ifPresent(Tap::close));
+      containers.letGo();
       forgetAll();
     } finally {
       held.forEach(container -> container.lock().unlock());
@@ -572,7 +591,6 @@ public final class Systems implements AutoCloseable {
   }
 
   private void forgetAll() {
-    containers.clear();
     systems.clear();
     names.clear();
   }
@@ -581,16 +599,12 @@ public final class Systems implements AutoCloseable {
   @Override
   public void close() {
     recovery.ifPresent(Recovery::close);
+    containers.rest();
     synchronized (this) {
       closed = true;
     }
     systems.values().forEach(OsVm::close);
-    containers
-        .values()
-        .forEach(container -> {
-          container.port().ifPresent(Tap::close);
-          container.forget();
-        });
+    containers.close();
     forgetAll();
   }
 }

@@ -9,6 +9,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsReleases;
 import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Transport;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -115,6 +116,7 @@ final class OsDemoRun {
                   Optional.of(
                       new ContainerSpec.Network(
                           address + "/24", Optional.empty(), Optional.of(BRIDGE)))),
+              RestartPolicy.NO,
               "os1",
               Progress.NONE);
       OutageClient client =

@@ -9,9 +9,9 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
-import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerRollout;
 import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
@@ -221,7 +221,7 @@ class RelocationCasesTest {
               HyperFreshException.class,
               e -> assertThat(e.problem()).isEqualTo(Problem.RELOCATE_PREFLIGHT))
           .hasMessageContaining(sentence);
-      assertThat(systems().container(name).state()).isEqualTo(Container.State.RUNNING);
+      assertThat(systems().container(name).state()).isInstanceOf(ContainerState.Running.class);
       int before = systems().log(name).length();
       Workshop.await("more from " + name, PATIENCE, () -> systems().log(name).length() > before);
       systems().stop(name, Duration.ZERO);

@@ -10,6 +10,7 @@ import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Transport;
@@ -231,7 +232,7 @@ class RelocationRecoveryTest {
     OsDaemon now = daemon.orElseThrow();
     Container container = now.systems.container("c1");
     assertThat(container.os().name()).as(String.join(" / ", now.told)).isEqualTo(os);
-    assertThat(container.state()).isEqualTo(Container.State.RUNNING);
+    assertThat(container.state()).isInstanceOf(ContainerState.Running.class);
     assertThat(client().isMemoryGood()).as(client().fault()).isTrue();
     assertThat(client().fault()).isEmpty();
     System.out.printf(Locale.ROOT, "  client waited %.0f ms%n", client().takeLongestMs());
@@ -387,7 +388,7 @@ class RelocationRecoveryTest {
       Files.delete(home().resolve("marker"));
       assertRunsIn(daemon.orElseThrow().systems.container("c1").os().name());
       assertThat(Stream.of("by1", "by2").map(daemon.orElseThrow().systems::container).toList())
-          .allMatch(other -> other.state() == Container.State.RUNNING)
+          .allMatch(other -> other.state() instanceof ContainerState.Running)
           .extracting(Container::pid)
           .isEqualTo(pids);
     }

@@ -1,0 +1,106 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Scheduling;
+import dev.hyperfresh.linux.Tap;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+
+/// How a container starts in an OS, the first time and every other time.
+///
+/// @param containers the folder of all containers' folders
+/// @param placements where it is written down which OS each is in
+record ContainerStart(Path containers, Path placements) {
+  private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
+
+  /// Makes a container's folder from its bundle.
+  void fill(ContainerSpec spec, Bundle bundle) throws IOException {
+    Path home = containers.resolve(spec.name());
+    Files.createDirectories(containers);
+    Files.createDirectory(home);
+    Files.write(
+        home.resolve("config.json"),
+        bundle.configuration(spec.name(), OsVm.NETWORKS + "/" + spec.name()));
+    Files.createFile(home.resolve("log"));
+    // It knows links, devices, owners and holes, and shares blocks where the file system can.
+    Process copy =
+        new ProcessBuilder(
+                "cp",
+                "-a",
+                "--reflink=auto",
+                "--",
+                bundle.root().toString(),
+                home.resolve("rootfs").toString())
+            .redirectErrorStream(true)
+            .start();
+    Scheduling.nice((int) copy.pid(), Scheduling.BEHIND_GUESTS);
+    try {
+      if (!copy.waitFor(COPY_LIMIT.toSeconds(), TimeUnit.SECONDS) || copy.exitValue() != 0) {
+        copy.destroyForcibly();
+        throw new IOException(
+            new String(copy.getInputStream().readNBytes(1000), StandardCharsets.UTF_8).strip());
+      }
+    } catch (InterruptedException e) {
+      copy.destroyForcibly();
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted", e);
+    }
+  }
+
+  /// Starts a container whose folder is there.
+  ///
+  /// @throws TroubleException, LinuxException, HyperFreshException when it does not start; nothing
+  ///   is left of it then but its folder, unless this daemon has let go of the OS: then the next
+  ///   one clears up
+  Container launch(ContainerSpec spec, OsVm os, Progress progress) {
+    Inside inside = new Inside(os, spec);
+    Optional<Tap> port = Optional.empty();
+    try {
+      new Placement(spec, os.name(), 0, Optional.empty()).write(Systems.folder(placements));
+      port = spec.network().map(network -> port(spec, network));
+      Container container =
+          new Container(spec, containers.resolve(spec.name()), placements, port, os);
+      inside.network(port.map(Tap::queue));
+      inside.live();
+      progress.step("create", "starting " + spec.name() + " in " + os.name());
+      container.runs(os, inside.start());
+      container.place(container.placement(Optional.empty()));
+      return container;
+    } catch (TroubleException | LinuxException | HyperFreshException e) {
+      if (!os.vm().released()) {
+        giveUp(inside, e);
+        Placement.remove(placements, spec.name());
+      }
+      port.ifPresent(Tap::close);
+      throw e;
+    }
+  }
+
+  private static void giveUp(Inside inside, RuntimeException why) {
+    try {
+      inside.clear();
+    } catch (TroubleException left) {
+      why.addSuppressed(left);
+    }
+  }
+
+  private static Tap port(ContainerSpec spec, ContainerSpec.Network network) {
+    Tap tap = Tap.create(spec.port());
+    try {
+      network.bridge().ifPresent(tap::addToBridge);
+      tap.up();
+      return tap;
+    } catch (LinuxException e) {
+      tap.close();
+      throw e;
+    }
+  }
+}

@@ -1,0 +1,586 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.ReleaseFolders;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Tap;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+
+/// All containers of a state directory: those that run, and those that have ended and were not
+/// removed. Thread-safe.
+///
+/// A container that has ended is nowhere but in its folder and in [Lives]: its OS, its network port
+/// and its placement are free. Its files are only removed by [#remove].
+final class Containers implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(Containers.class.getName());
+
+  /// The least that an OS must have left for a container that comes to it because its own has
+  /// ended.
+  private static final long LEAST_ROOM_BYTES = 64L << 20;
+
+  /// How long the end of a container that was brought about may take to be told.
+  private static final Duration END_LIMIT = Duration.ofSeconds(10);
+
+  private final Path folder;
+  private final ContainerStart starting;
+  private final Hosts hosts;
+  private final Occupancy occupancy;
+
+  /// Names in use, as `container/NAME`: from before anything of a container is made until nothing
+  /// of it is left.
+  private final Set<String> names;
+
+  private final Map<String, Container> running = new ConcurrentHashMap<>();
+  private final Lives lives;
+  private final ContainerLife life = new ContainerLife(this::clearUp);
+  private final Restarts restarts;
+
+  /// Those that have ended and are being started again or removed, as they were before.
+  private final Map<String, Life> busy = new ConcurrentHashMap<>();
+
+  private volatile Consumer<String> told = line -> LOG.log(System.Logger.Level.INFO, line);
+
+  /// The operating systems.
+  interface Hosts {
+    /// @throws HyperFreshException [Problem#OS_UNKNOWN]
+    OsVm get(String name);
+
+    Optional<OsVm> find(String name);
+
+    List<OsVm> list();
+
+    /// Why something of an earlier daemon is not taken back yet; empty when there is no such thing.
+    ///
+    /// @param key `os/NAME` or `container/NAME`
+    String waiting(String key);
+
+    /// Whether a container stands because it may have run in an OS that is gone.
+    boolean isInDoubt(String name);
+  }
+
+  /// @param state the state directory
+  /// @param names in use, also of others
+  Containers(Path state, Hosts hosts, Occupancy occupancy, Set<String> names) {
+    this.folder = state.resolve("containers");
+    this.starting = new ContainerStart(folder, state.resolve("placements"));
+    this.hosts = hosts;
+    this.occupancy = occupancy;
+    this.names = names;
+    this.lives = new Lives(state.resolve("lives"));
+    this.restarts = new Restarts(lives, life, this::startLater);
+  }
+
+  private static String key(String name) {
+    return "container/" + name;
+  }
+
+  /// Reads what an earlier daemon has written down, before the containers that run are taken back.
+  ///
+  /// @param placed those that may run
+  void recover(List<String> placed, Consumer<String> tell) {
+    told = tell;
+    lives.load(tell);
+    for (Life known : lives.list()) {
+      names.add(key(known.name()));
+      if (known.end().isEmpty() && !placed.contains(known.name())) {
+        neverPlaced(known);
+      }
+    }
+  }
+
+  private void neverPlaced(Life known) {
+    if (known.started()) {
+      lives.note(known.name(), life -> life.ended(ContainerState.Ended.unknown(Instant.now(), "")));
+    } else {
+      // It was being made. Its folder, if there is one, is left over.
+      lives.forget(known.name());
+      names.remove(key(known.name()));
+    }
+  }
+
+  /// Starts again what is to be started again, when all that runs has been taken back.
+  void resume() {
+    lives.list().stream()
+        .filter(known -> known.end().isPresent())
+        .forEach(known -> restarts.consider(known.name()));
+  }
+
+  /// One that runs is this daemon's from now on.
+  void take(Container container) {
+    String name = container.name();
+    if (lives.find(name).isEmpty()) {
+      // Of a daemon that wrote down less.
+      lives.found(
+          Life.begun(container.spec(), container.os().name(), RestartPolicy.NO, Instant.now()));
+    }
+    if (lives.find(name).filter(known -> known.started() && known.end().isEmpty()).isEmpty()) {
+      lives.note(name, known -> known.runs(container.os().name(), Instant.now()));
+    }
+    names.add(key(name));
+    running.put(name, container);
+    life.follow(container);
+  }
+
+  /// One that an earlier daemon left has ended.
+  ///
+  /// @return whether it had ever run; else nothing of it is left
+  boolean endedUnseen(Placement at, ContainerState how) {
+    String name = at.name();
+    boolean isNew = at.pid() == 0 && lives.find(name).filter(Life::started).isEmpty();
+    if (isNew) {
+      ReleaseFolders.delete(folder.resolve(name));
+      lives.forget(name);
+      names.remove(key(name));
+      return false;
+    }
+    if (lives.find(name).isEmpty()) {
+      lives.found(Life.begun(at.spec(), at.os(), RestartPolicy.NO, Instant.now()));
+    }
+    lives.note(name, known -> known.end().isPresent() ? known : known.in(at.os()).ended(how));
+    restarts.consider(name);
+    return true;
+  }
+
+  /// Those that run, by name.
+  List<Container> running() {
+    return running.values().stream().sorted(Comparator.comparing(Container::name)).toList();
+  }
+
+  /// The names of those that keep an OS from being ended.
+  List<String> inside(String os) {
+    return running().stream()
+        .filter(container -> container.os().name().equals(os))
+        .filter(container -> !container.state().hasEnded())
+        .map(Container::name)
+        .toList();
+  }
+
+  /// The names of those that have ended and ran last in an OS.
+  List<String> endedIn(String os) {
+    return views().stream()
+        .filter(view -> view.state().hasEnded() && view.os().equals(os))
+        .map(ContainerView::name)
+        .toList();
+  }
+
+  /// Those that have ended in an OS are started in another one the next time.
+  void follow(String os, String other) {
+    for (String name : endedIn(os)) {
+      lives.note(name, known -> known.in(other));
+    }
+  }
+
+  /// One that runs.
+  ///
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]; [Problem#CONTAINER_STATE] when it has
+  ///   ended
+  Container get(String name) {
+    Container container = running.get(name);
+    if (container != null) {
+      return container;
+    }
+    if (hosts.isInDoubt(name)) {
+      throw unknown(name);
+    }
+    throw known(name)
+        .map(life -> Problem.CONTAINER_STATE.because(name + " has ended: " + how(life) + "."))
+        .orElseGet(() -> unknown(name));
+  }
+
+  private static String how(Life life) {
+    return life.end().map(ContainerState::how).orElse("it is being started");
+  }
+
+  private Optional<Life> known(String name) {
+    return Optional.ofNullable(busy.get(name)).or(() -> lives.find(name));
+  }
+
+  private HyperFreshException unknown(String name) {
+    String why = hosts.waiting(key(name));
+    if (hosts.isInDoubt(name)) {
+      return Problem.RELOCATE_DOUBT.because(why);
+    }
+    return Problem.CONTAINER_UNKNOWN.because(
+        why.isEmpty()
+            ? "'" + name + "' is no container."
+            : "Container " + name + " is not taken back: " + why);
+  }
+
+  /// All of them, by name.
+  List<ContainerView> views() {
+    return lives.list().stream().flatMap(known -> view(known).stream()).toList();
+  }
+
+  /// Any of them.
+  ///
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
+  ContainerView view(String name) {
+    return lives.find(name).flatMap(this::view).orElseThrow(() -> unknown(name));
+  }
+
+  private Optional<ContainerView> view(Life found) {
+    Container container = running.get(found.name());
+    if (container != null) {
+      return Optional.of(view(found, container.state(), container.os().name(), container.pid()));
+    }
+    Life known = busy.getOrDefault(found.name(), found);
+    return known.end().map(state -> view(known, state, known.os(), 0));
+  }
+
+  private ContainerView view(Life known, ContainerState state, String os, int pid) {
+    Optional<Restarts.Next> next = restarts.next(known.name());
+    return new ContainerView(
+        known.spec(),
+        state,
+        os,
+        hosts.find(os).map(where -> where.settings().release().kernelVersion()),
+        pid,
+        log(known.name()),
+        known.restart(),
+        known.restarts(),
+        next.map(Restarts.Next::at),
+        next.map(Restarts.Next::failure).orElse(""));
+  }
+
+  /// What a container has written, on this host.
+  private Path log(String name) {
+    return folder.resolve(name).resolve("log");
+  }
+
+  /// The names of folders of containers that nobody knows, by name.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  List<String> leftOvers() {
+    if (!Files.isDirectory(folder)) {
+      return List.of();
+    }
+    try (Stream<Path> all = Files.list(folder)) {
+      return all.map(path -> String.valueOf(path.getFileName()))
+          .filter(name -> GuestSpec.isName(name) && !names.contains(key(name)))
+          .sorted()
+          .toList();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(folder + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// Makes a container and starts it. See [Systems#run].
+  Container run(ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
+    List<String> faults = spec.faults();
+    if (!faults.isEmpty()) {
+      throw Problem.CONTAINER_SPEC.because(String.join("; ", faults));
+    }
+    OsVm where = hosts.get(os);
+    Bundle bundle = Bundle.read(spec.bundle());
+    String name = spec.name();
+    if (!names.add(key(name))) {
+      throw Problem.CONTAINER_EXISTS.because(
+          known(name)
+              .flatMap(Life::end)
+              .map(end -> name + " has ended (" + end.how() + "), and its files are here.")
+              .orElse("Container " + name + " is here already."));
+    }
+    boolean made = false;
+    try (Occupancy.Place _ = occupancy.take(os, name + " is starting", () -> inside(os))) {
+      if (Files.exists(folder.resolve(name), LinkOption.NOFOLLOW_LINKS)) {
+        throw Problem.CONTAINER_EXISTS.because(
+            "Files of a container " + name + " are here, which nobody knows any more.");
+      }
+      Container container = first(spec, bundle, restart, where, progress);
+      take(container);
+      made = true;
+      return container;
+    } finally {
+      if (!made) {
+        names.remove(key(name));
+      }
+    }
+  }
+
+  private Container first(
+      ContainerSpec spec, Bundle bundle, RestartPolicy restart, OsVm os, Progress progress) {
+    try {
+      progress.step("create", "copying " + bundle.root());
+      starting.fill(spec, bundle);
+      lives.put(Life.begun(spec, os.name(), restart, Instant.now()));
+      return starting.launch(spec, os, progress);
+    } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
+      if (!os.vm().released()) {
+        ReleaseFolders.delete(folder.resolve(spec.name()));
+        lives.forget(spec.name());
+      }
+      throw Problem.CONTAINER_START.because(spec.name() + ": " + e.getMessage() + ".", e);
+    }
+  }
+
+  /// Starts one that has ended. See [Systems#start].
+  Container start(String name, Optional<String> os, Progress progress) {
+    Life before = begin(name);
+    restarts.forget(name);
+    try {
+      lives.change(name, known -> known.again(false));
+      return again(before, os, progress);
+    } finally {
+      busy.remove(name);
+      restarts.consider(name);
+    }
+  }
+
+  /// By its policy, on a thread of its own.
+  private void startLater(String name, Restarts.Done done) {
+    life.apart(name, () -> done.accept(failureOf(name)));
+  }
+
+  private Optional<HyperFreshException> failureOf(String name) {
+    try {
+      Life before = begin(name);
+      try {
+        var _ = again(before, Optional.empty(), Progress.NONE);
+        told.accept("Container " + name + " was started again in " + view(name).os() + ".");
+        return Optional.empty();
+      } finally {
+        busy.remove(name);
+      }
+    } catch (HyperFreshException e) {
+      LOG.log(System.Logger.Level.DEBUG, name + " is not started again yet", e);
+      return Optional.of(e);
+    }
+  }
+
+  /// Nobody else has to do with a container that has ended, from now on.
+  private Life begin(String name) {
+    if (running.containsKey(name)) {
+      throw Problem.CONTAINER_STATE.because(name + " runs.");
+    }
+    Life known = lives.find(name).orElseThrow(() -> unknown(name));
+    if (known.end().isEmpty() || busy.putIfAbsent(name, known) != null) {
+      throw Problem.CONTAINER_STATE.because(name + " is being started or removed.");
+    }
+    return known;
+  }
+
+  private Container again(Life before, Optional<String> os, Progress progress) {
+    String name = before.name();
+    OsVm where = os.map(hosts::get).orElseGet(() -> placeFor(before));
+    try (Occupancy.Place _ =
+        occupancy.take(where.name(), name + " is starting", () -> inside(where.name()))) {
+      Life begun = lives.find(name).orElse(before);
+      lives.put(begun.runs(where.name(), Instant.now()));
+      try {
+        // What an earlier end may have left.
+        new Inside(where, before.spec()).clear();
+        Container container = starting.launch(before.spec(), where, progress);
+        take(container);
+        return container;
+      } catch (TroubleException | LinuxException | HyperFreshException e) {
+        if (!where.vm().released()) {
+          lives.note(name, _ -> begun);
+        }
+        throw Problem.CONTAINER_START.because(name + ": " + e.getMessage() + ".", e);
+      }
+    }
+  }
+
+  /// Where it ran; when that has ended, where most memory is free.
+  private OsVm placeFor(Life ended) {
+    Optional<OsVm> same = hosts.find(ended.os()).filter(os -> !os.ended());
+    if (same.isPresent()) {
+      return same.get();
+    }
+    String why = hosts.waiting("os/" + ended.os());
+    if (!why.isEmpty()) {
+      throw Problem.OS_UNKNOWN.because("OS " + ended.os() + " is not taken back: " + why);
+    }
+    return hosts.list().stream()
+        .filter(os -> !os.ended())
+        .map(Room::of)
+        .filter(room -> room.bytes() >= LEAST_ROOM_BYTES)
+        .max(Comparator.comparingLong(Room::bytes))
+        .map(Room::os)
+        .orElseThrow(() ->
+            Problem.OS_UNKNOWN.because(
+                "OS " + ended.os() + " has ended, and no other has 64 MiB of memory free."));
+  }
+
+  /// @param bytes free in an OS; 0 when it does not answer
+  private record Room(OsVm os, long bytes) {
+    static Room of(OsVm os) {
+      try {
+        return new Room(os, os.availableBytes());
+      } catch (TroubleException e) {
+        LOG.log(System.Logger.Level.DEBUG, os.name() + " does not answer", e);
+        return new Room(os, 0);
+      }
+    }
+  }
+
+  /// Ends a container; its files stay. See [Systems#stop].
+  void stop(String name, Duration patience) {
+    Container container = running.get(name);
+    if (container == null) {
+      stopEnded(name);
+      return;
+    }
+    if (!container.lock().tryLock()) {
+      throw Problem.CONTAINER_STATE.because(name + " is being moved or looked into.");
+    }
+    try {
+      if (!container.equals(running.get(name))) {
+        stopEnded(name);
+        return;
+      }
+      lives.change(name, known -> known.stopped(true));
+      end(container, patience);
+      retire(container);
+    } finally {
+      container.lock().unlock();
+    }
+  }
+
+  private void stopEnded(String name) {
+    if (busy.containsKey(name)) {
+      throw Problem.CONTAINER_STATE.because(name + " is being started or removed.");
+    }
+    var _ = lives.find(name).orElseThrow(() -> unknown(name));
+    restarts.forget(name);
+    lives.change(name, known -> known.stopped(true));
+  }
+
+  private void end(Container container, Duration patience) {
+    OsVm os = container.os();
+    if (os.ended() || container.state().hasEnded()) {
+      return;
+    }
+    try {
+      new Inside(os, container.spec()).stop(patience);
+    } catch (TroubleException e) {
+      lives.note(container.name(), known -> known.stopped(false));
+      throw Problem.CONTAINER_STATE.because(container.name() + ": " + e.getMessage() + ".", e);
+    }
+    if (!container.hasEnded(END_LIMIT)) {
+      container.ended(os, ContainerState.Ended.unknown(Instant.now(), ""));
+    }
+  }
+
+  private void clearUp(Container container) {
+    container.lock().lock();
+    try {
+      boolean still = container.equals(running.get(container.name()));
+      if (still && container.state().hasEnded() && !container.os().vm().released()) {
+        retire(container);
+      }
+    } finally {
+      container.lock().unlock();
+    }
+  }
+
+  /// What has ended gives up all that it has but its files.
+  private void retire(Container container) {
+    String name = container.name();
+    OsVm os = container.os();
+    ContainerState how = container.state();
+    life.leave(container);
+    lives.note(name, known -> known.in(os.name()).ended(how));
+    if (!os.ended()) {
+      try {
+        new Inside(os, container.spec()).clear();
+      } catch (TroubleException | LinuxException e) {
+        // Whoever starts it there again begins with that.
+        LOG.log(System.Logger.Level.WARNING, name + " left something in OS " + os.name(), e);
+      }
+    }
+    container.port().ifPresent(Tap::close);
+    try {
+      container.forget();
+    } catch (HyperFreshException e) {
+      LOG.log(System.Logger.Level.WARNING, name + " is written down as if it ran", e);
+    }
+    running.remove(name, container);
+    told.accept("Container " + name + " has ended: " + how.how() + ".");
+    restarts.consider(name);
+  }
+
+  /// Removes a container and its files, or files that nobody knows. See [Systems#remove].
+  void remove(String name, boolean force) {
+    if (running.containsKey(name)) {
+      if (!force) {
+        throw Problem.CONTAINER_STATE.because(name + " runs.");
+      }
+      stop(name, Duration.ZERO);
+    }
+    if (lives.find(name).isPresent()) {
+      removeEnded(name);
+    } else {
+      removeLeftOver(name);
+    }
+  }
+
+  private void removeEnded(String name) {
+    var _ = begin(name);
+    try {
+      restarts.forget(name);
+      ReleaseFolders.delete(folder.resolve(name));
+      lives.forget(name);
+      names.remove(key(name));
+    } finally {
+      busy.remove(name);
+    }
+  }
+
+  private void removeLeftOver(String name) {
+    if (!GuestSpec.isName(name) || !names.add(key(name))) {
+      throw unknown(name);
+    }
+    try {
+      Path files = folder.resolve(name);
+      if (!Files.exists(files, LinkOption.NOFOLLOW_LINKS)) {
+        throw unknown(name);
+      }
+      ReleaseFolders.delete(files);
+    } finally {
+      names.remove(key(name));
+    }
+  }
+
+  /// Nothing is noticed or started again any more.
+  void rest() {
+    life.close();
+  }
+
+  /// Lets go of all of them, which go on.
+  void letGo() {
+    running.values().forEach(container -> container.port().ifPresent(Tap::close));
+    running.clear();
+  }
+
+  /// Their operating systems have been ended, and so have they.
+  @Override
+  public void close() {
+    rest();
+    for (Container container : running.values()) {
+      container.port().ifPresent(Tap::close);
+      lives.note(
+          container.name(),
+          known -> known.ended(new ContainerState.Lost(container.os().name(), Instant.now())));
+      container.forget();
+    }
+    running.clear();
+  }
+}

@@ -1,0 +1,82 @@
+package dev.hyperfresh.relocation;
+
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Optional;
+
+/// What a daemon writes down of a container from its first start until it is removed, so that the
+/// next one knows of its end and of what is to come after it. Immutable.
+///
+/// @param os where it runs, or ran last
+/// @param restart whether it is started again when it ends
+/// @param started whether it has ever run
+/// @param stopped whether somebody has told it to stop since it was started last
+/// @param restarts how often it was started again by `restart`, without having run well
+/// @param since when it was started last
+/// @param ended how it ended, if it has
+/// @param lost instead, when its OS has ended
+record Life(
+    ContainerSpec spec,
+    String os,
+    RestartPolicy restart,
+    boolean started,
+    boolean stopped,
+    int restarts,
+    Instant since,
+    Optional<ContainerState.Ended> ended,
+    Optional<ContainerState.Lost> lost) {
+
+  /// Of a container that is being made.
+  static Life begun(ContainerSpec spec, String os, RestartPolicy restart, Instant now) {
+    return new Life(spec, os, restart, false, false, 0, now, Optional.empty(), Optional.empty());
+  }
+
+  String name() {
+    return spec.name();
+  }
+
+  /// How it ended; empty while it runs, as far as is known.
+  Optional<ContainerState> end() {
+    return ended.<ContainerState>map(how -> how).or(() -> lost);
+  }
+
+  /// It runs.
+  Life runs(String where, Instant now) {
+    return new Life(
+        spec, where, restart, true, false, restarts, now, Optional.empty(), Optional.empty());
+  }
+
+  /// It goes on in another OS, or is to be started there the next time.
+  Life in(String where) {
+    return new Life(spec, where, restart, started, stopped, restarts, since, ended, lost);
+  }
+
+  /// Somebody has told it to stop, or takes that back.
+  Life stopped(boolean wish) {
+    return new Life(spec, os, restart, started, wish, restarts, since, ended, lost);
+  }
+
+  /// It has ended. Of one that had run well, earlier restarts no longer count.
+  ///
+  /// @throws IllegalArgumentException when `how` is no end
+  Life ended(ContainerState how) {
+    Instant at = how.endedAt().orElseThrow(IllegalArgumentException::new);
+    boolean well = Duration.between(since, at).compareTo(RestartPolicy.WELL) >= 0;
+    return new Life(
+        spec,
+        os,
+        restart,
+        true,
+        stopped,
+        well ? 0 : restarts,
+        since,
+        how instanceof ContainerState.Ended ended ? Optional.of(ended) : Optional.empty(),
+        how instanceof ContainerState.Lost gone ? Optional.of(gone) : Optional.empty());
+  }
+
+  /// It is about to be started once more by its policy, or by somebody.
+  Life again(boolean byPolicy) {
+    return new Life(
+        spec, os, restart, started, false, byPolicy ? restarts + 1 : 0, since, ended, lost);
+  }
+}

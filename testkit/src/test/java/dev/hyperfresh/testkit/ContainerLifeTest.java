@@ -1,0 +1,337 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.ContainerState;
+import dev.hyperfresh.relocation.ContainerView;
+import dev.hyperfresh.relocation.OsSettings;
+import dev.hyperfresh.relocation.RestartPolicy;
+import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.Transport;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Optional;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestMethodOrder;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// Containers end in every way, and it is noticed, written down and acted upon.
+///
+/// Two operating systems serve all tests; the one that loses one of them comes last.
+@Tag("slow")
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
+class ContainerLifeTest {
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final long MEMORY_MAX = 16L << 20;
+
+  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
+
+  private static Optional<OsDaemon> daemon = Optional.empty();
+
+  @BeforeAll
+  static void boot() throws IOException {
+    Files.createDirectories(state().resolve("run"));
+    daemon = Optional.of(OsDaemon.start(state()));
+    create("one");
+    create("two");
+  }
+
+  @AfterAll
+  static void end() {
+    daemon.ifPresent(last -> last.systems.close());
+  }
+
+  private static void create(String name) {
+    var _ =
+        systems()
+            .create(
+                new OsSettings(
+                    name,
+                    OsDaemon.release("6.12"),
+                    Workshop.release("qemu-10.0"),
+                    Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
+                        ? Accelerator.KVM
+                        : Accelerator.TCG,
+                    1,
+                    512L << 20));
+  }
+
+  private static Path state() {
+    return WORKSPACE.state();
+  }
+
+  private static Systems systems() {
+    return daemon.orElseThrow().systems;
+  }
+
+  private static void nextDaemon() {
+    systems().letGo();
+    daemon = Optional.of(OsDaemon.start(state()));
+  }
+
+  private static Path bundle(String name, long memoryMax, String... words) {
+    return new JobBundle(state().resolve("bundles")).build(name, memoryMax, words);
+  }
+
+  private static ContainerSpec spec(String name, long memoryMax, String... words) {
+    return new ContainerSpec(name, bundle(name, memoryMax, words), Optional.empty());
+  }
+
+  private static void run(String name, String... words) {
+    var _ = systems().run(spec(name, 0, words), "one", Progress.NONE);
+  }
+
+  private static ContainerState.Ended ended(String name) {
+    Workshop.await(name + " to end", LIMIT, () -> systems().view(name).state().hasEnded());
+    assertThat(systems().view(name).state()).isInstanceOf(ContainerState.Ended.class);
+    return (ContainerState.Ended) systems().view(name).state();
+  }
+
+  private static void awaitRuns(String name, int times) {
+    Path file = state().resolve("containers").resolve(name).resolve("rootfs/data/runs");
+    Workshop.await(
+        times + " runs of " + name,
+        LIMIT,
+        () -> {
+          try {
+            return Files.exists(file) && Files.readAllLines(file).size() >= times;
+          } catch (IOException e) {
+            return false;
+          }
+        });
+  }
+
+  private static void assertRefused(Problem problem, String word, ThrowingCallable order) {
+    assertThatThrownBy(order)
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> {
+              assertThat(e.problem()).isEqualTo(problem);
+              assertThat(e.detail()).contains(word);
+            });
+  }
+
+  @Test
+  @Order(1)
+  void howItEndedIsKnown() {
+    Instant before = Instant.now();
+    // One that ends before it is known to have started.
+    run("quick", "say", "hello", "exit", "0");
+    assertThat(ended("quick").code()).hasValue(0);
+    Workshop.await(
+        "its log", LIMIT, () -> systems().logOf("quick").last().text().equals("hello\n"));
+    run("fails", "wait", "300", "exit", "3");
+    assertThat(ended("fails").code()).hasValue(3);
+    assertThat(ended("fails").at()).isBetween(before, Instant.now());
+    run("killed");
+    systems()
+        .get("one")
+        .run(List.of("sh", "-c", "kill -9 $(cat /run/containers/killed/pid)"), LIMIT);
+    assertThat(ended("killed").signal()).hasValue(9);
+    assertThat(ended("killed").outOfMemory()).isFalse();
+    var _ = systems().run(spec("hungry", MEMORY_MAX, "eat"), "one", Progress.NONE);
+    assertThat(ended("hungry").signal()).hasValue(9);
+    assertThat(ended("hungry").outOfMemory()).isTrue();
+    assertThat(systems().view("hungry").state().how()).isEqualTo("signal 9, out of memory");
+    Workshop.await("them to be cleared up", LIMIT, () -> systems().containers().isEmpty());
+    assertThat(systems().get("one").run(List.of("ls", "/run/containers"), LIMIT)).isEmpty();
+    assertThat(systems().views()).hasSize(4);
+    assertRefused(
+        Problem.CONTAINER_STATE,
+        "exit code 3",
+        () -> systems().execute("fails", List.of("/bin/job")));
+  }
+
+  /// Whoever is to tell how it ended may be killed itself.
+  @Test
+  @Order(1)
+  void anEndThatNobodySawIsNone() {
+    run("unseen");
+    systems()
+        .get("one")
+        .run(
+            List.of(
+                "sh",
+                "-c",
+                "kill -9 $(ps -o pid,args | grep '[k]eep run /run/containers/unseen ' | awk '{ print"
+                    + " $1 }')"),
+            LIMIT);
+    assertThat(ended("unseen").code()).isEmpty();
+    assertThat(ended("unseen").signal()).isEmpty();
+    systems().remove("unseen", false);
+  }
+
+  @Test
+  @Order(2)
+  void theNextDaemonKnowsAndNoticesWhatEndedMeanwhile() {
+    run("later", "wait", "1500", "exit", "7");
+    run("stays", "append", "/data/runs");
+    awaitRuns("stays", 1);
+    assertThat(systems().stats("stays").pids()).isEqualTo(1);
+    assertThat(systems().stats("stays").memoryBytes()).isPositive();
+    systems().letGo();
+    Workshop.pause(Duration.ofSeconds(3));
+    daemon = Optional.of(OsDaemon.start(state()));
+    assertThat(ended("later").code()).hasValue(7);
+    assertThat(ended("fails").code()).hasValue(3);
+    assertThat(ended("hungry").outOfMemory()).isTrue();
+    assertThat(systems().containers()).hasSize(1);
+    nextDaemon();
+    nextDaemon();
+    assertThat(ended("later").code()).hasValue(7);
+    // One program waits for each container, however many daemons there were.
+    Workshop.await(
+        "one that waits",
+        LIMIT,
+        () ->
+            systems()
+                .get("one")
+                .run(List.of("sh", "-c", "ps -o args | grep -c '[k]eep wait' || true"), LIMIT)
+                .equals("1"));
+    systems()
+        .get("one")
+        .run(List.of("sh", "-c", "kill -9 $(cat /run/containers/stays/pid)"), LIMIT);
+    assertThat(ended("stays").signal()).hasValue(9);
+  }
+
+  @Test
+  @Order(3)
+  void onlyRmRemovesFiles() throws IOException {
+    Path runs = state().resolve("containers/base/rootfs/data/runs");
+    run("base", "append", "/data/runs");
+    awaitRuns("base", 1);
+    assertRefused(Problem.CONTAINER_STATE, "runs", () -> systems().remove("base", false));
+    systems().stop("base", Duration.ofSeconds(10));
+    // It has a handler for the signal that asks it to end.
+    assertThat(ended("base").code()).hasValue(15);
+    systems().stop("base", Duration.ZERO);
+    ContainerSpec spec = new ContainerSpec("base", bundle("other", 0), Optional.empty());
+    assertRefused(
+        Problem.CONTAINER_EXISTS, "has ended", () -> systems().run(spec, "one", Progress.NONE));
+    assertThat(runs).hasContent("run\n");
+
+    var _ = systems().start("base", Optional.of("two"), Progress.NONE);
+    awaitRuns("base", 2);
+    assertThat(systems().view("base").os()).isEqualTo("two");
+    assertRefused(
+        Problem.CONTAINER_STATE,
+        "runs",
+        () -> systems().start("base", Optional.empty(), Progress.NONE));
+    systems().remove("base", true);
+    assertThat(runs).doesNotExist();
+    assertRefused(Problem.CONTAINER_UNKNOWN, "base", () -> systems().view("base"));
+
+    Path left = Files.createDirectories(state().resolve("containers/left/rootfs/data"));
+    Files.writeString(left.resolve("precious"), "x");
+    assertThat(systems().leftOvers()).containsExactly("left");
+    ContainerSpec again = new ContainerSpec("left", bundle("again", 0), Optional.empty());
+    assertRefused(
+        Problem.CONTAINER_EXISTS, "left", () -> systems().run(again, "one", Progress.NONE));
+    assertThat(left.resolve("precious")).exists();
+    systems().remove("left", false);
+    assertThat(systems().leftOvers()).isEmpty();
+    assertThat(left).doesNotExist();
+  }
+
+  @Test
+  @Order(4)
+  void anOsThatGetsAContainerIsNotEnded() {
+    run("mover");
+    var move =
+        systems()
+            .relocate(
+                "mover",
+                "two",
+                Transport.MAPPED,
+                (state, _) -> {
+                  if (state.equals("Prepared")) {
+                    assertRefused(
+                        Problem.OS_IN_USE, "mover is arriving", () -> systems().delete("two"));
+                  } else if (state.equals("Draining")) {
+                    assertRefused(
+                        Problem.OS_IN_USE, "mover is leaving", () -> systems().delete("one"));
+                  }
+                });
+    assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
+    // The end in the old OS, where nothing of it is left, is not its own.
+    assertThat(systems().view("mover").state()).isInstanceOf(ContainerState.Running.class);
+    systems()
+        .get("two")
+        .run(List.of("sh", "-c", "kill -9 $(cat /run/containers/mover/pid)"), LIMIT);
+    assertThat(ended("mover").signal()).hasValue(9);
+    systems().remove("mover", false);
+  }
+
+  @Test
+  @Order(5)
+  void aPolicyStartsItAgain() {
+    ContainerSpec spec = spec("again", 0, "append", "/data/runs", "wait", "100", "exit", "1");
+    RestartPolicy twice = RestartPolicy.parse("on-failure:2").orElseThrow();
+    var _ = systems().run(spec, twice, "one", Progress.NONE);
+    awaitRuns("again", 3);
+    assertThat(ended("again").code()).hasValue(1);
+    Workshop.await("no more starts", LIMIT, () -> systems().view("again").nextStart().isEmpty());
+    assertThat(systems().view("again").restarts()).isEqualTo(2);
+    systems().remove("again", true);
+  }
+
+  /// The next daemon goes on with the policy, and one that has lost its OS is started in another.
+  @Test
+  @Order(6)
+  void oneThatLosesItsOsIsStartedInAnother() throws IOException {
+    RestartPolicy always = RestartPolicy.parse("always").orElseThrow();
+    var _ = systems().run(spec("lives", 0, "append", "/data/runs"), always, "one", Progress.NONE);
+    run("plain");
+    awaitRuns("lives", 1);
+    try (PidFd os = PidFd.open(systems().get("one").pid())) {
+      os.signal(Signals.KILL);
+    }
+    awaitRuns("lives", 2);
+    Workshop.await(
+        "lives to run",
+        LIMIT,
+        () -> systems().view("lives").state() instanceof ContainerState.Running);
+    assertThat(systems().view("lives").os()).isEqualTo("two");
+    ContainerView plain = systems().view("plain");
+    assertThat(plain.state()).isInstanceOf(ContainerState.Lost.class);
+    assertThat(plain.state().how()).isEqualTo("OS one ended");
+    systems().delete("one");
+
+    // And with the daemon, which notices nothing.
+    int pid = systems().get("two").pid();
+    systems().letGo();
+    try (PidFd os = PidFd.open(pid)) {
+      os.signal(Signals.KILL);
+      assertThat(os.awaitExit(LIMIT)).isTrue();
+    }
+    daemon = Optional.of(OsDaemon.start(state()));
+    assertThat(systems().view("plain").state()).isInstanceOf(ContainerState.Lost.class);
+    assertThat(systems().view("lives").state()).isInstanceOf(ContainerState.Lost.class);
+    Workshop.await(
+        "it to say what it waits for",
+        LIMIT,
+        () -> systems().view("lives").failure().contains("no other has 64 MiB"));
+    systems().stop("lives", Duration.ZERO);
+    assertThat(systems().view("lives").nextStart()).isEmpty();
+    assertThat(state().resolve("containers/lives/rootfs/data/runs")).hasContent("run\nrun\n");
+  }
+}
