@@ -15,10 +15,13 @@ final class Constants {
   static final int ENXIO = 6;
   static final int EAGAIN = 11;
   static final int EACCES = 13;
+  static final int EEXIST = 17;
   static final int ENODEV = 19;
+  static final int EISDIR = 21;
   static final int EINVAL = 22;
   static final int ENOTTY = 25;
   static final int ENOSYS = 38;
+  static final int ENOTEMPTY = 39;
   static final int EMSGSIZE = 90;
   static final int EOPNOTSUPP = 95;
 
@@ -27,16 +30,32 @@ final class Constants {
   static final int O_WRONLY = 0x1;
   static final int O_RDWR = 0x2;
   static final int O_CREAT = 0x40;
+  static final int O_EXCL = 0x80;
   static final int O_TRUNC = 0x200;
   static final int O_APPEND = 0x400;
   static final int O_NONBLOCK = 0x800;
+  static final int O_DIRECTORY = 0x10000;
+  static final int O_NOFOLLOW = 0x20000;
   static final int O_CLOEXEC = 0x80000;
+  static final int O_PATH = 0x200000;
+  static final int AT_REMOVEDIR = 0x200;
   static final int F_DUPFD_CLOEXEC = 1030;
   static final int F_SETPIPE_SZ = 1031;
   static final int F_ADD_SEALS = 1033;
   static final int F_GET_SEALS = 1034;
   static final int F_SEAL_SHRINK = 0x2;
   static final int F_SEAL_GROW = 0x4;
+
+  // linux/openat2.h, sys/syscall.h
+  static final int SYS_openat2 = 437;
+  static final int RESOLVE_NO_XDEV = 0x01;
+  static final int RESOLVE_NO_MAGICLINKS = 0x02;
+  static final int RESOLVE_NO_SYMLINKS = 0x04;
+  static final int RESOLVE_BENEATH = 0x08;
+
+  // sys/stat.h
+  static final int S_IFMT = 0xf000;
+  static final int S_IFREG = 0x8000;
 
   // unistd.h
   static final int FALLOC_FL_KEEP_SIZE = 1;

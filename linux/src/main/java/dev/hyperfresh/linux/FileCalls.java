@@ -17,6 +17,14 @@ final class FileCalls {
   private static final MethodHandle PPOLL = Symbol.PPOLL.link();
   private static final MethodHandle CHMOD = Symbol.CHMOD.link();
 
+  /// Linked when a folder is first used, which no switch-over does.
+  private static final class Folders {
+    static final MethodHandle OPENAT2 = Symbol.SYSCALL_OPENAT2.link();
+    static final MethodHandle UNLINKAT = Symbol.UNLINKAT.link();
+    static final MethodHandle RENAMEAT = Symbol.RENAMEAT.link();
+    static final MethodHandle GETDENTS64 = Symbol.GETDENTS64.link();
+  }
+
   static int open(MemorySegment path, int flags, int mode) {
     MemorySegment errno = Scratch.mine().errno();
     try {
@@ -94,6 +102,49 @@ final class FileCalls {
     MemorySegment errno = Scratch.mine().errno();
     try {
       return Errno.result((int) CHMOD.invokeExact(errno, path, mode), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int openat2(int folder, MemorySegment path, MemorySegment how, long bytes) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return (int)
+          Errno.result(
+              (long)
+                  Folders.OPENAT2.invokeExact(
+                      errno, (long) Constants.SYS_openat2, folder, path, how, bytes),
+              errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int unlinkat(int folder, MemorySegment path, int flags) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) Folders.UNLINKAT.invokeExact(errno, folder, path, flags), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int renameat(int from, MemorySegment path, int to, MemorySegment newPath) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result(
+          (int) Folders.RENAMEAT.invokeExact(errno, from, path, to, newPath), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static long getdents64(int folder, MemorySegment buffer, long bytes) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result(
+          (long) Folders.GETDENTS64.invokeExact(errno, folder, buffer, bytes), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

@@ -120,8 +120,22 @@ final class Layouts {
   static final class Stat {
     static final CType TYPE = whole("struct stat", 144);
     static final I64 st_ino = new I64(8);
+    static final I32 st_mode = new I32(24);
     static final I64 st_size = new I64(48);
     static final I64 st_blocks = new I64(64);
+  }
+
+  static final class OpenHow {
+    static final CType TYPE = prefix("struct open_how", 24);
+    static final I64 flags = new I64(0);
+    static final I64 mode = new I64(8);
+    static final I64 resolve = new I64(16);
+  }
+
+  static final class Dirent64 {
+    // The name follows, and its terminating NUL; the next entry begins d_reclen after this one.
+    static final CType TYPE = prefix("struct dirent64", 19);
+    static final I16 d_reclen = new I16(16);
   }
 
   static final class Pollfd {

@@ -623,22 +623,32 @@ public final class VirtualMachine implements AutoCloseable {
   /// @param mac its own address
   /// @param queue a queue of the port
   public void addCard(String id, String mac, Fd queue) {
-    addCard(id, mac, queue, Map.of("type", "tap", "id", id, "fd", id));
+    addCard(id, mac, queue, Map.of("type", "tap", "id", id, "fd", id), Map.of());
+  }
+
+  /// As [#addCard(String, String, Fd)], behind a bridge.
+  ///
+  /// @param bus of the bridge
+  public void addCard(String id, String mac, Fd queue, String bus) {
+    addCard(id, mac, queue, Map.of("type", "tap", "id", id, "fd", id), Map.of("bus", bus));
   }
 
   /// Plugs in a network card that is connected to one of another machine, which has the other end
   /// of `socket` (QEMU's `NetdevSocketOptions`).
   ///
   /// @param socket a connected stream socket; the machine gets a copy
+  /// @param bus of a bridge
   /// @throws TroubleException when it is refused; nothing is left of it then
-  public void addLink(String id, String mac, Fd socket) {
-    addCard(id, mac, socket, Map.of("type", "socket", "id", id, "fd", id));
+  public void addLink(String id, String mac, Fd socket, String bus) {
+    addCard(id, mac, socket, Map.of("type", "socket", "id", id, "fd", id), Map.of("bus", bus));
   }
 
-  private void addCard(String id, String mac, Fd fd, Map<String, Object> backend) {
+  private void addCard(
+      String id, String mac, Fd fd, Map<String, Object> backend, Map<String, Object> place) {
     execute("getfd", Map.of("fdname", id), fd);
     execute("netdev_add", backend);
     Map<String, Object> card = new LinkedHashMap<>(PLAIN_CARD);
+    card.putAll(place);
     card.putAll(Map.of("netdev", id, "mac", mac, "romfile", ""));
     try {
       plug(id + ".device", "virtio-net-pci", card);
@@ -646,6 +656,55 @@ public final class VirtualMachine implements AutoCloseable {
       contained(() -> execute("netdev_del", Map.of("id", id)));
       throw e;
     }
+  }
+
+  /// Plugs in a folder of this host, which somebody else serves (virtio-fs).
+  ///
+  /// @param id of the device and of the connection behind it
+  /// @param tag by which the machine's kernel mounts it
+  /// @param server a connected socket to the server; the machine gets a copy
+  /// @param bus of a bridge
+  /// @throws TroubleException when it is refused; nothing is left of it then
+  public void addFolder(String id, String tag, Fd server, String bus) {
+    addChannel(id, "socket", connected(id), server);
+    try {
+      plug(id + ".device", "vhost-user-fs-pci", Map.of("chardev", id, "tag", tag, "bus", bus));
+    } catch (TroubleException e) {
+      contained(() -> removeChannel(id));
+      throw e;
+    }
+  }
+
+  /// Takes such a folder away, which the machine's kernel must have unmounted, and with it the
+  /// connection.
+  ///
+  /// @throws TroubleException when the machine does not let go of it
+  public void removeFolder(String id) {
+    unplug(id + ".device");
+    removeChannel(id);
+  }
+
+  /// As [#removeFolder], of something of which only a part may be there.
+  public void clearFolder(String id) {
+    attempted(() -> unplug(id + ".device"));
+    attempted(() -> removeChannel(id));
+    attempted(() -> execute("closefd", Map.of("fdname", id)));
+  }
+
+  /// The bus of a bridge behind which another device has room, if there is one. A bridge that was
+  /// there when the machine started has 31 places for devices that come and go.
+  ///
+  /// @param places how many of them may be taken
+  public Optional<String> bridgeWithRoom(int places) {
+    for (JsonNode bus : execute("query-pci", Map.of())) {
+      for (JsonNode device : bus.path("devices")) {
+        JsonNode bridge = device.path("pci_bridge");
+        if (bridge.isObject() && bridge.path("devices").size() < places) {
+          return Optional.of(device.path("qdev_id").asString(""));
+        }
+      }
+    }
+    return Optional.empty();
   }
 
   /// Packets for a card wait in the hardware from now on, in their order (`filter-buffer`). The

@@ -24,7 +24,7 @@ public final class Container {
   private record End(OsVm where, ContainerState how) {}
 
   private final ContainerSpec spec;
-  private final Path home;
+  private final ContainerFolder folder;
   private final Path placements;
   private final Optional<Tap> port;
   private final ReentrantLock lock = new ReentrantLock();
@@ -34,11 +34,11 @@ public final class Container {
   private volatile Runnable changed = () -> {};
   private volatile int pid;
 
-  /// @param home its folder
   /// @param placements where its [Placement] is written
-  Container(ContainerSpec spec, Path home, Path placements, Optional<Tap> port, OsVm os) {
+  Container(
+      ContainerSpec spec, ContainerFolder folder, Path placements, Optional<Tap> port, OsVm os) {
     this.spec = spec;
-    this.home = home;
+    this.folder = folder;
     this.placements = placements;
     this.port = port;
     this.os = os;
@@ -81,14 +81,14 @@ public final class Container {
     return pid;
   }
 
-  /// What it has written, on this host.
+  /// What it has written, on this host. An OS may put anything there.
   public Path log() {
-    return home.resolve("log");
+    return folder.log();
   }
 
   /// Its folder on this host.
-  Path home() {
-    return home;
+  ContainerFolder folder() {
+    return folder;
   }
 
   Optional<Tap> port() {
@@ -183,10 +183,5 @@ public final class Container {
   /// Nothing is written down of it any more.
   void forget() {
     Placement.remove(placements, name());
-  }
-
-  /// What a move writes into its folder.
-  MoveFiles files() {
-    return new MoveFiles(home);
   }
 }

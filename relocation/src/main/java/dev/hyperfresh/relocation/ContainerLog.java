@@ -2,27 +2,25 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.SharedFolder;
+import dev.hyperfresh.linux.SharedFolder.Numbered;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.channels.SeekableByteChannel;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.LinkOption;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// The log of a container, in the files that `log.c` makes: read piece by piece, also while it is
 /// written.
 ///
-/// @param home the container's folder
-public record ContainerLog(Path home) {
+/// @param share the container's folder as its OS has it, in which that may put what it likes
+public record ContainerLog(Path share) {
   private static final List<String> NEWEST_FIRST = List.of("log", "log.1", "log.2");
   private static final int MOST_BYTES = 1 << 20;
   private static final Pattern PLACE = Pattern.compile("([0-9]{1,18}):([0-9]{1,18})");
@@ -33,18 +31,36 @@ public record ContainerLog(Path home) {
   /// @param next where the next one begins, for [#after]
   public record Piece(String text, String next) {}
 
-  /// A file that is there, by its number, which it keeps when it is called otherwise.
-  private record Part(Path path, long inode, long size) {}
+  /// The files that are there, newest first.
+  private record Parts(List<Numbered> files) implements AutoCloseable {
+    long inode(int i) {
+      return files.get(i).inode();
+    }
+
+    FileChannel channel(int i) {
+      return files.get(i).channel();
+    }
+
+    @Override
+    public void close() throws IOException {
+      for (Numbered file : files) {
+        file.channel().close();
+      }
+    }
+  }
+
+  private interface Reading {
+    Piece of(Parts parts) throws IOException;
+  }
 
   /// The last of it.
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public Piece last() {
-    List<Part> parts = parts();
-    if (parts.isEmpty()) {
-      return new Piece("", "0:0");
-    }
-    return read(parts, 0, Math.max(0, parts.getFirst().size() - MOST_BYTES));
+    return reading(parts ->
+        parts.files().isEmpty()
+            ? new Piece("", "0:0")
+            : read(parts, 0, Math.max(0, parts.channel(0).size() - MOST_BYTES)));
   }
 
   /// What comes after an earlier piece. Of what is no longer there, nothing.
@@ -56,42 +72,49 @@ public record ContainerLog(Path home) {
     if (!words.matches()) {
       throw Problem.API_REQUEST.because("'" + place + "' is no place in a log.");
     }
-    List<Part> parts = parts();
     long inode = Long.parseLong(words.group(1));
-    for (int i = 0; i < parts.size(); i++) {
-      if (parts.get(i).inode() == inode) {
-        return read(parts, i, Long.parseLong(words.group(2)));
+    long offset = Long.parseLong(words.group(2));
+    return reading(parts -> {
+      int count = parts.files().size();
+      for (int i = 0; i < count; i++) {
+        if (parts.inode(i) == inode) {
+          return read(parts, i, offset);
+        }
       }
-    }
-    return parts.isEmpty() ? new Piece("", place) : read(parts, parts.size() - 1, 0);
+      return count == 0 ? new Piece("", place) : read(parts, count - 1, 0);
+    });
   }
 
-  private List<Part> parts() {
-    List<Part> found = new ArrayList<>();
-    for (String name : NEWEST_FIRST) {
-      Path path = home.resolve(name);
-      try {
-        if (Files.isRegularFile(path, LinkOption.NOFOLLOW_LINKS)) {
-          Object inode = Files.getAttribute(path, "unix:ino", LinkOption.NOFOLLOW_LINKS);
-          long size = (long) Files.getAttribute(path, "size", LinkOption.NOFOLLOW_LINKS);
-          found.add(new Part(path, (long) inode, size));
-        }
-      } catch (NoSuchFileException _) {
-        // It has just got another name, by which it is found the next time.
-      } catch (IOException e) {
-        throw Problem.DAEMON_STATE.because(path + ": " + e.getMessage(), e);
-      }
+  private Piece reading(Reading reading) {
+    try (SharedFolder folder = SharedFolder.open(share);
+        Parts parts = parts(folder)) {
+      return reading.of(parts);
+    } catch (IOException | LinuxException e) {
+      throw Problem.DAEMON_STATE.because(share + "/log: " + e.getMessage(), e);
     }
-    return found;
+  }
+
+  private static Parts parts(SharedFolder folder) throws IOException {
+    Parts found = new Parts(new ArrayList<>());
+    try {
+      for (String name : NEWEST_FIRST) {
+        // One that has just got another name is found by that the next time.
+        folder.numbered(name).ifPresent(found.files()::add);
+      }
+      return found;
+    } catch (IOException e) {
+      found.close();
+      throw e;
+    }
   }
 
   /// From an older file to newer ones.
-  private static Piece read(List<Part> parts, int first, long offset) {
+  private static Piece read(Parts parts, int first, long offset) throws IOException {
     ByteArrayOutputStream text = new ByteArrayOutputStream();
     int i = first;
     long at = offset;
     while (true) {
-      at += read(parts.get(i), at, MOST_BYTES - text.size(), text);
+      at += read(parts.channel(i), at, MOST_BYTES - text.size(), text);
       if (i == 0 || text.size() == MOST_BYTES) {
         break;
       }
@@ -102,25 +125,17 @@ public record ContainerLog(Path home) {
     int whole = wholeCharacters(bytes);
     at = Math.max(0, at - (bytes.length - whole));
     return new Piece(
-        new String(bytes, 0, whole, StandardCharsets.UTF_8), parts.get(i).inode() + ":" + at);
+        new String(bytes, 0, whole, StandardCharsets.UTF_8), parts.inode(i) + ":" + at);
   }
 
-  private static int read(Part part, long offset, int most, ByteArrayOutputStream into) {
-    try (SeekableByteChannel file =
-        Files.newByteChannel(
-            part.path(), Set.of(StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS))) {
-      ByteBuffer bytes = ByteBuffer.allocate(most);
-      file.position(offset);
-      while (bytes.hasRemaining() && file.read(bytes) > 0) {
-        // Until there is no more.
-      }
-      into.write(bytes.array(), 0, bytes.position());
-      return bytes.position();
-    } catch (NoSuchFileException e) {
-      return 0;
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(part.path() + ": " + e.getMessage(), e);
+  private static int read(FileChannel file, long offset, int most, ByteArrayOutputStream into)
+      throws IOException {
+    ByteBuffer bytes = ByteBuffer.allocate(most);
+    while (bytes.hasRemaining() && file.read(bytes, offset + bytes.position()) > 0) {
+      // Until there is no more.
     }
+    into.write(bytes.array(), 0, bytes.position());
+    return bytes.position();
   }
 
   /// How many bytes there are without a character at the end of which only a part has come.

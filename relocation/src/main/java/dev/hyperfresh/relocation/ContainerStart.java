@@ -23,13 +23,13 @@ record ContainerStart(Path containers, Path placements) {
 
   /// Makes a container's folder from its bundle.
   void fill(ContainerSpec spec, Bundle bundle) throws IOException {
-    Path home = containers.resolve(spec.name());
-    Files.createDirectories(containers);
-    Files.createDirectory(home);
+    ContainerFolder folder = folder(spec.name());
+    folder.make();
+    Path share = folder.share();
     Files.write(
-        home.resolve("config.json"),
+        share.resolve("config.json"),
         bundle.configuration(spec.name(), OsVm.NETWORKS + "/" + spec.name()));
-    Files.createFile(home.resolve("log"));
+    Files.createFile(share.resolve("log"));
     // It knows links, devices, owners and holes, and shares blocks where the file system can.
     Process copy =
         new ProcessBuilder(
@@ -38,7 +38,7 @@ record ContainerStart(Path containers, Path placements) {
                 "--reflink=auto",
                 "--",
                 bundle.root().toString(),
-                home.resolve("rootfs").toString())
+                share.resolve("rootfs").toString())
             .redirectErrorStream(true)
             .start();
     Scheduling.nice((int) copy.pid(), Scheduling.BEHIND_GUESTS);
@@ -55,6 +55,10 @@ record ContainerStart(Path containers, Path placements) {
     }
   }
 
+  private ContainerFolder folder(String name) {
+    return new ContainerFolder(Systems.folder(containers).resolve(name));
+  }
+
   /// Starts a container whose folder is there.
   ///
   /// @throws TroubleException, LinuxException, HyperFreshException when it does not start; nothing
@@ -66,8 +70,8 @@ record ContainerStart(Path containers, Path placements) {
     try {
       new Placement(spec, os.name(), 0, Optional.empty()).write(Systems.folder(placements));
       port = spec.network().map(network -> port(spec, network));
-      Container container =
-          new Container(spec, containers.resolve(spec.name()), placements, port, os);
+      Container container = new Container(spec, folder(spec.name()), placements, port, os);
+      inside.share(container.folder());
       inside.network(port.map(Tap::queue));
       inside.live();
       progress.step("create", "starting " + spec.name() + " in " + os.name());

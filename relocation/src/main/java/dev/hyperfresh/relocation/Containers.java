@@ -4,7 +4,6 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.ReleaseFolders;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
@@ -145,7 +144,7 @@ final class Containers implements AutoCloseable {
     String name = at.name();
     boolean isNew = at.pid() == 0 && lives.find(name).filter(Life::started).isEmpty();
     if (isNew) {
-      ReleaseFolders.delete(folder.resolve(name));
+      folderOf(name).delete();
       lives.forget(name);
       names.remove(key(name));
       return false;
@@ -261,7 +260,11 @@ final class Containers implements AutoCloseable {
 
   /// What a container has written, on this host.
   private Path log(String name) {
-    return folder.resolve(name).resolve("log");
+    return folderOf(name).log();
+  }
+
+  private ContainerFolder folderOf(String name) {
+    return new ContainerFolder(folder.resolve(name));
   }
 
   /// The names of folders of containers that nobody knows, by name.
@@ -323,7 +326,7 @@ final class Containers implements AutoCloseable {
       return starting.launch(spec, os, progress);
     } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
       if (!os.vm().released()) {
-        ReleaseFolders.delete(folder.resolve(spec.name()));
+        folderOf(spec.name()).delete();
         lives.forget(spec.name());
       }
       throw Problem.CONTAINER_START.because(spec.name() + ": " + e.getMessage() + ".", e);
@@ -536,7 +539,7 @@ final class Containers implements AutoCloseable {
     var _ = begin(name);
     try {
       restarts.forget(name);
-      ReleaseFolders.delete(folder.resolve(name));
+      folderOf(name).delete();
       lives.forget(name);
       names.remove(key(name));
     } finally {
@@ -549,11 +552,10 @@ final class Containers implements AutoCloseable {
       throw unknown(name);
     }
     try {
-      Path files = folder.resolve(name);
-      if (!Files.exists(files, LinkOption.NOFOLLOW_LINKS)) {
+      if (!Files.exists(folder.resolve(name), LinkOption.NOFOLLOW_LINKS)) {
         throw unknown(name);
       }
-      ReleaseFolders.delete(files);
+      folderOf(name).delete();
     } finally {
       names.remove(key(name));
     }

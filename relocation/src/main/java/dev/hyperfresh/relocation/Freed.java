@@ -1,11 +1,12 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.linux.LinuxException;
-import java.io.BufferedReader;
+import dev.hyperfresh.linux.MemFd;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.util.BitSet;
 import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -15,71 +16,100 @@ import java.util.regex.Pattern;
 ///
 /// The other OS writes `freed FRAME COUNT` lines into a file, in pages of 4 KiB. The frames still
 /// belong to processes that stand in the old OS until they are killed, so nobody there misses them.
+///
+/// The file belongs to one move and is read by the descriptor with which it was made, so what an
+/// earlier move has left is never read. What it says is believed of frames that the old OS has
+/// listed as the container's, and of each once. So the work is bounded by the length of that list,
+/// however long the file is: at the first line that does not fit, reading ends.
 final class Freed implements AutoCloseable {
   private static final Pattern LINE = Pattern.compile("freed ([0-9]{1,15}) ([0-9]{1,15})");
   private static final int PAGE_BITS = 12;
   private static final long LOOK_NANOS = 50_000_000;
+  private static final int CHUNK_BYTES = 1 << 16;
 
-  private final OsVm os;
-  private final Path file;
+  /// More than the longest line has.
+  private static final int MOST_LINE_BYTES = 64;
+
+  private final String os;
+  private final MemFd memory;
+  private final FileChannel file;
+  private final BitSet frames;
+  private final StringBuilder rest = new StringBuilder();
   private final Thread thread;
+  private long left;
   private volatile boolean done;
 
-  Freed(OsVm os, Path file) {
+  /// Begins to follow a file.
+  ///
+  /// @param os the name of the OS whose memory it is
+  /// @param file made for this move; this object closes it
+  /// @param pages what the OS has listed
+  Freed(String os, MemFd memory, FileChannel file, PageList pages) {
     this.os = os;
+    this.memory = memory;
     this.file = file;
+    this.frames = (BitSet) pages.frames().clone();
+    this.left = frames.cardinality();
     this.thread = Thread.ofPlatform().daemon().name("hf-freed").start(this::follow);
   }
 
   private void follow() {
     try {
-      while (!Files.exists(file) && !done) {
-        LockSupport.parkNanos(LOOK_NANOS);
-      }
-      if (Files.exists(file)) {
-        read();
-      }
-    } catch (IOException | LinuxException | IllegalStateException e) {
-      System.getLogger(Freed.class.getName())
-          .log(System.Logger.Level.WARNING, "memory of " + os.name() + " is given back later", e);
-    }
-  }
-
-  private void read() throws IOException {
-    StringBuilder rest = new StringBuilder();
-    char[] chunk = new char[1 << 16];
-    try (BufferedReader in = Files.newBufferedReader(file, StandardCharsets.US_ASCII)) {
+      ByteBuffer chunk = ByteBuffer.allocate(CHUNK_BYTES);
       while (true) {
         boolean last = done;
-        int got = in.read(chunk);
-        if (got > 0) {
-          rest.append(chunk, 0, got);
-          takeLines(rest);
+        if (file.read(chunk.clear()) > 0) {
+          take(StandardCharsets.ISO_8859_1.decode(chunk.flip()));
         } else if (last) {
           return;
         } else {
           LockSupport.parkNanos(LOOK_NANOS);
         }
       }
+    } catch (IOException | LinuxException | IllegalStateException e) {
+      System.getLogger(Freed.class.getName())
+          .log(System.Logger.Level.WARNING, "memory of " + os + " is given back later", e);
     }
   }
 
-  private void takeLines(StringBuilder text) {
-    int end;
-    while ((end = text.indexOf("\n")) >= 0) {
-      Matcher line = LINE.matcher(text.substring(0, end));
-      text.delete(0, end + 1);
-      if (line.matches()) {
-        give(Long.parseLong(line.group(1)), Long.parseLong(line.group(2)));
+  private void take(CharSequence text) throws IOException {
+    for (int i = 0; i < text.length(); i++) {
+      if (text.charAt(i) == '\n') {
+        takeLine(rest.toString());
+        rest.setLength(0);
+      } else if (rest.append(text.charAt(i)).length() > MOST_LINE_BYTES) {
+        throw new IOException("a line of more than " + MOST_LINE_BYTES + " bytes");
       }
     }
   }
 
-  /// The file is written by an OS, and may say anything.
-  private void give(long frame, long count) {
-    long pages = os.memory().bytes() >> PAGE_BITS;
-    if (count > 0 && frame <= pages && count <= pages - frame) {
-      os.memory().punch(frame << PAGE_BITS, count << PAGE_BITS);
+  private void takeLine(String text) throws IOException {
+    Matcher line = LINE.matcher(text);
+    if (!line.matches()) {
+      throw new IOException("a line that does not say what is freed");
+    }
+    long frame = Long.parseLong(line.group(1));
+    long count = Long.parseLong(line.group(2));
+    if (count == 0 || count > left || frame > Integer.MAX_VALUE - count) {
+      throw new IOException("more is freed than there was: " + count + " pages from " + frame);
+    }
+    left -= count;
+    give((int) frame, (int) (frame + count));
+  }
+
+  /// Of others than the container's, nothing. Looks at no frame twice, wherever the next listed one
+  /// may be.
+  private void give(int from, int end) {
+    for (int first = from; first < end; first++) {
+      int behind = first;
+      while (behind < end && frames.get(behind)) {
+        behind++;
+      }
+      if (behind > first) {
+        memory.punch((long) first << PAGE_BITS, (long) (behind - first) << PAGE_BITS);
+        frames.clear(first, behind);
+        first = behind;
+      }
     }
   }
 
@@ -91,6 +121,11 @@ final class Freed implements AutoCloseable {
       thread.join();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+    try {
+      file.close();
+    } catch (IOException e) {
+      System.getLogger(Freed.class.getName()).log(System.Logger.Level.DEBUG, os, e);
     }
   }
 }

@@ -69,11 +69,17 @@ record Inside(OsVm os, ContainerSpec spec) {
     return "c-" + spec.name();
   }
 
+  /// Gives the OS the container's files, before anything else of it comes.
+  void share(ContainerFolder folder) {
+    os.share(spec.name(), folder.share());
+    order(LIMIT, List.of("share"));
+  }
+
   /// Makes the network that the container is to have, whose card does not work yet.
   ///
   /// @param queue of the container's port, if it has one
   void network(Optional<Fd> queue) {
-    queue.ifPresent(fd -> os.vm().addCard(card(), spec.mac(), fd));
+    queue.ifPresent(fd -> os.addCard(card(), spec.mac(), fd));
     order(LIMIT, queue.isPresent() ? List.of("network", spec.mac()) : List.of("network"));
   }
 
@@ -81,7 +87,7 @@ record Inside(OsVm os, ContainerSpec spec) {
   ///
   /// @param socket one end of the connection; it is copied
   void network(UnixSocket socket) {
-    os.vm().addLink(card(), spec.mac(), socket.fd());
+    os.addLink(card(), spec.mac(), socket.fd());
     order(LIMIT, List.of("network", spec.mac()));
   }
 
@@ -134,6 +140,7 @@ record Inside(OsVm os, ContainerSpec spec) {
       words.add(Long.toString(memory.address()));
       words.add(Long.toString(bytes));
       words.add(Long.toString(from.split() == bytes ? 0 : from.split()));
+      words.add(ContainerFolder.freed(memory.id()));
     });
     order(LIMIT, words);
   }
@@ -273,9 +280,10 @@ record Inside(OsVm os, ContainerSpec spec) {
     order(LIMIT, List.of("end"));
   }
 
-  /// Removes all of it that is here.
+  /// Removes all of it that is here. The OS has its files no longer.
   void remove() {
     order(LIMIT, List.of("remove"));
+    os.unshare(spec.name());
     if (spec.network().isPresent()) {
       os.vm().removeCard(card());
     }
@@ -284,7 +292,14 @@ record Inside(OsVm os, ContainerSpec spec) {
   /// As [#remove], of something of which only a part may be here.
   void clear() {
     order(LIMIT, List.of("remove"));
+    os.unshare(spec.name());
     unplug();
+  }
+
+  /// Puts the container's files out of the reach of an OS that does not do what it is told. It must
+  /// not be in there any more.
+  void cutOff() {
+    os.unshare(spec.name());
   }
 
   /// The container's port has no card here any more.

@@ -76,7 +76,7 @@ final class Moves {
             Optional.of(from),
             Optional.of(to),
             container.port(),
-            container.files(),
+            container.folder(),
             () -> left);
     Relocation relocation =
         new Relocation(

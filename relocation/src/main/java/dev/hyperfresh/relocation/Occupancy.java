@@ -16,7 +16,7 @@ import java.util.function.Supplier;
 final class Occupancy {
   /// Of the programs that the agent of an OS runs at once (`CHILDREN` in agent.c) each container
   /// takes one that waits for its end; the rest is for what is done with them.
-  static final int MOST_CONTAINERS = 96;
+  static final int MOST_CONTAINERS = OsVm.MOST_CONTAINERS;
 
   private final Map<String, List<String>> places = new HashMap<>();
   private final Set<String> ending = new HashSet<>();

@@ -9,7 +9,8 @@ import java.util.Optional;
 /// it. Immutable.
 ///
 /// @param hardwareProcess the QEMU that is its hardware
-/// @param fileServer the process that serves containers' folders to it
+/// @param fileServer the process that serves the folders of all containers to it, when an older
+///   daemon has started it; none otherwise
 /// @param booted whether it ever could take containers
 /// @param release by name, as is the hardware
 record OsFile(
@@ -46,10 +47,10 @@ record OsFile(
   }
 
   /// An OS whose hardware is about to be started.
-  static OsFile of(OsSettings settings, Identity fileServer) {
+  static OsFile of(OsSettings settings) {
     return new OsFile(
         Identity.NONE,
-        fileServer,
+        Identity.NONE,
         false,
         settings.release().name(),
         settings.hardware().name(),

@@ -3,6 +3,8 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.RelocationRecord.Drain;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -34,9 +36,10 @@ final class OsMove implements MoveSteps {
   private final Optional<OsVm> from;
   private final Optional<OsVm> to;
   private final Optional<Tap> port;
-  private final MoveFiles files;
+  private final ContainerFolder files;
   private final BooleanSupplier left;
   private Optional<OsVm.Window> window = Optional.empty();
+  private Optional<FileChannel> fetched = Optional.empty();
   private Optional<Line> freezing = Optional.empty();
   private Optional<Line> restoring = Optional.empty();
   private boolean begun;
@@ -55,7 +58,7 @@ final class OsMove implements MoveSteps {
       Optional<OsVm> from,
       Optional<OsVm> to,
       Optional<Tap> port,
-      MoveFiles files,
+      ContainerFolder files,
       BooleanSupplier left) {
     this.spec = spec;
     this.move = move;
@@ -176,11 +179,13 @@ final class OsMove implements MoveSteps {
       CopyLink.connect(spec, from.orElseThrow(), to.orElseThrow());
     } else {
       window = Optional.of(to.orElseThrow().attach(from.orElseThrow(), move.window()));
+      fetched = Optional.of(files.makeFreed(move.window()));
     }
   }
 
   @Override
   public void plug() {
+    fresh().share(files);
     fresh().network(port.map(Tap::spare));
     fresh().hold();
     port.ifPresent(Tap::joinSpare);
@@ -356,11 +361,13 @@ final class OsMove implements MoveSteps {
     if (!files.hasImages()) {
       return;
     }
-    measure();
+    PageList pages = from.map(files::pages).orElse(PageList.NONE);
+    memoryBytes = pages.bytes();
+    frozenBytes = copies() ? packedBytes() : files.imageBytes();
     if (move.transport() == Transport.COPIED) {
       return;
     }
-    Optional<Freed> freed = living(from).map(os -> new Freed(os, files.freed()));
+    Optional<Freed> freed = freed(pages);
     try {
       Matcher line = DRAINED.matcher(fresh().drain());
       inOld(Inside::requireUnmoved);
@@ -377,9 +384,24 @@ final class OsMove implements MoveSteps {
     }
   }
 
-  private void measure() {
-    memoryBytes = files.memoryBytes();
-    frozenBytes = copies() ? packedBytes() : files.imageBytes();
+  /// Gives the memory that has been fetched back to the host, where the OS that it was in lives.
+  private Optional<Freed> freed(PageList pages) {
+    Optional<FileChannel> file = fetched.or(() -> files.findFreed(move.window()));
+    fetched = Optional.empty();
+    return living(from)
+        .flatMap(os -> file.map(said -> new Freed(os.name(), os.memory(), said, pages)));
+  }
+
+  private void forgetFreed() {
+    fetched.ifPresent(file -> {
+      try {
+        file.close();
+      } catch (IOException e) {
+        System.getLogger(OsMove.class.getName()).log(System.Logger.Level.DEBUG, spec.name(), e);
+      }
+    });
+    fetched = Optional.empty();
+    files.forgetFreed(move.window());
   }
 
   private long packedBytes() {
@@ -400,9 +422,17 @@ final class OsMove implements MoveSteps {
   @Override
   public void clearOld() {
     // Its frames are the old OS's own from then on.
-    files.forgetFreed();
+    forgetFreed();
     closeFreeze();
-    inOld(Inside::clear);
+    inOld(there -> {
+      try {
+        there.clear();
+      } catch (TroubleException e) {
+        // It is not to have the files of a container that is elsewhere.
+        there.cutOff();
+        throw e;
+      }
+    });
     cutOld();
     if (switched) {
       switched = false;
@@ -427,7 +457,7 @@ final class OsMove implements MoveSteps {
 
   @Override
   public void forgetFiles() {
-    files.forgetFreed();
+    forgetFreed();
     files.forgetImages();
   }
 }

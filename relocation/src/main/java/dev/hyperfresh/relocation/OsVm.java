@@ -1,11 +1,14 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Clock;
+import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.machine.AgentException;
 import dev.hyperfresh.machine.VirtualMachine;
@@ -16,8 +19,10 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.regex.Matcher;
@@ -37,7 +42,18 @@ public final class OsVm implements AutoCloseable {
   static final String NETWORKS = "/run/netns";
 
   private static final String KIND = "os";
-  private static final String SHARE = "containers";
+  private static final String FILES = "files";
+
+  /// Each has 31 places, and a container has up to two devices. They are there from the beginning,
+  /// since the ACPI of this machine type tells a kernel of devices behind such bridges alone.
+  private static final int BRIDGES = 4;
+
+  private static final int BRIDGE_PLACES = 31;
+
+  /// How many containers an OS holds, with those that are on their way to it. Each has a place for
+  /// its folder and one for its card; four are left for moves that copy.
+  static final int MOST_CONTAINERS = 60;
+
   private static final int MEMORY_FD = VirtualMachine.FIRST_FD;
 
   /// QEMU `ACPI_MAX_RAM_SLOTS` is 256; the memory of an older OS takes one.
@@ -75,8 +91,12 @@ public final class OsVm implements AutoCloseable {
   private final Path folder;
   private final VirtualMachine vm;
   private final MemFd memory;
-  private final FileService files;
+  private final Path sockets;
   private final double bootMs;
+
+  /// By the names of the containers. Guarded by itself, as is whatever takes a place.
+  private final Map<String, FileService> files = new HashMap<>();
+
   private final AtomicInteger windows = new AtomicInteger();
 
   private OsVm(
@@ -84,13 +104,13 @@ public final class OsVm implements AutoCloseable {
       Path folder,
       VirtualMachine vm,
       MemFd memory,
-      FileService files,
+      Path sockets,
       double bootMs) {
     this.settings = settings;
     this.folder = folder;
     this.vm = vm;
     this.memory = memory;
-    this.files = files;
+    this.sockets = sockets;
     this.bootMs = bootMs;
   }
 
@@ -98,37 +118,25 @@ public final class OsVm implements AutoCloseable {
   ///
   /// @param folder an existing folder for its logs
   /// @param sockets the folder for its control sockets, mode 0700
-  /// @param containers the folder of all containers, the same for every OS
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#OS_START] with the last that it
   ///   printed; nothing is left then but the logs
-  static OsVm boot(OsSettings settings, Path folder, Path sockets, Path containers) {
+  static OsVm boot(OsSettings settings, Path folder, Path sockets) {
     long start = Clock.monotonicNanos();
     List<AutoCloseable> made = new ArrayList<>();
     try {
-      FileService files =
-          FileService.start(
-              settings.release().fileServer(),
-              containers,
-              fileSocket(settings.name(), sockets),
-              folder.resolve("files.log"));
-      made.add(files);
-      OsFile file = OsFile.of(settings, OsFile.Identity.of(files.pid()));
+      OsFile file = OsFile.of(settings);
       made.add(() -> OsFile.remove(folder));
       file.write(folder);
       MemFd memory = MemFd.create("hf-os-" + settings.name(), settings.memoryBytes());
       made.add(memory);
-      VirtualMachine vm = power(settings, folder, sockets, file, files, memory);
+      VirtualMachine vm = power(settings, folder, sockets, file, memory);
       made.add(vm);
-      vm.run(List.of(PROGRAMS + "/setup", SHARE, CONTAINERS), SET_UP_LIMIT);
+      vm.run(List.of(PROGRAMS + "/setup", CONTAINERS), SET_UP_LIMIT);
       rehearse(settings.name(), vm);
       double bootMs = (Clock.monotonicNanos() - start) / 1e6;
       file.on(OsFile.Identity.of(vm.pid())).asBooted(bootMs).write(folder);
-      return new OsVm(settings, folder, vm, memory, files, bootMs);
-    } catch (LinuxException
-        | QemuControl.RefusedException
-        | AgentException
-        | TroubleException
-        | IOException e) {
+      return new OsVm(settings, folder, vm, memory, sockets, bootMs);
+    } catch (LinuxException | QemuControl.RefusedException | AgentException | TroubleException e) {
       made.reversed().forEach(OsVm::undo);
       throw Problem.OS_START.because(
           settings.name()
@@ -177,29 +185,32 @@ public final class OsVm implements AutoCloseable {
     return runToEnd(vm, command, limit);
   }
 
-  private static Path fileSocket(String name, Path sockets) {
-    return sockets.resolve(name + ".os.files");
-  }
-
   /// Takes over an OS that an earlier daemon left. Containers in it notice nothing. The OS goes on
   /// whether this succeeds or not.
   ///
   /// @param file what is written down of it, of a process that lives
-  /// @throws TroubleException when it does not answer
+  /// @throws TroubleException when it does not answer, or was started by a daemon of a version that
+  ///   gave it the folders of all containers
   static OsVm again(OsSettings settings, OsFile file, Path folder, Path sockets) {
+    if (file.fileServer().pid() > 0) {
+      throw new TroubleException(
+          "it was started by an earlier version, which gave it the files of all containers; it"
+              + " and they go on, and that version can stop them: or end process "
+              + file.hardwareProcess().pid()
+              + ", which ends them all");
+    }
     List<Runnable> leave = new ArrayList<>();
     try {
       HostProcess process = HostProcess.survivor(file.hardwareProcess().pid());
       leave.add(process::close);
-      FileService files =
-          FileService.survivor(file.fileServer().pid(), fileSocket(settings.name(), sockets));
-      leave.add(files::letGo);
       VirtualMachine vm = reached(settings, folder, sockets, process, ANSWER_LIMIT);
       leave.set(0, vm::letGo);
       vm.forgetUnnamed();
       MemFd memory = MemFd.adopt(vm.copy(MEMORY_FD));
-      OsVm os = new OsVm(settings, folder, vm, memory, files, file.bootMs());
+      leave.add(memory::close);
+      OsVm os = new OsVm(settings, folder, vm, memory, sockets, file.bootMs());
       os.windows.set(os.lastWindow());
+      os.takeServers();
       return os;
     } catch (LinuxException
         | QemuControl.RefusedException
@@ -217,16 +228,23 @@ public final class OsVm implements AutoCloseable {
   ///
   /// @throws LinuxException when a process of it cannot be ended
   static void forget(String name, OsFile file, Path folder, Path sockets) {
-    for (OsFile.Identity process : List.of(file.hardwareProcess(), file.fileServer())) {
-      if (process.lives()) {
-        try (HostProcess left = HostProcess.survivor(process.pid())) {
-          left.kill();
-        }
+    end(file.hardwareProcess());
+    end(file.fileServer());
+    ServerFile.all(folder.resolve(FILES))
+        .forEach((container, server) -> {
+          end(server.process());
+          ServerFile.remove(folder.resolve(FILES), container);
+        });
+    VirtualMachine.Sockets.of(sockets, name, KIND).remove();
+    OsFile.remove(folder);
+  }
+
+  private static void end(OsFile.Identity process) {
+    if (process.lives()) {
+      try (HostProcess left = HostProcess.survivor(process.pid())) {
+        left.kill();
       }
     }
-    VirtualMachine.Sockets.of(sockets, name, KIND).remove();
-    StateFile.remove(fileSocket(name, sockets));
-    OsFile.remove(folder);
   }
 
   private static VirtualMachine reached(
@@ -250,18 +268,13 @@ public final class OsVm implements AutoCloseable {
   }
 
   private static VirtualMachine power(
-      OsSettings settings,
-      Path folder,
-      Path sockets,
-      OsFile file,
-      FileService files,
-      MemFd memory) {
+      OsSettings settings, Path folder, Path sockets, OsFile file, MemFd memory) {
     VirtualMachine.Sockets control = VirtualMachine.Sockets.of(sockets, settings.name(), KIND);
     HostProcess process =
         VirtualMachine.spawn(
             settings.hardware(),
             "os-" + settings.name(),
-            options(settings, files.socket()),
+            options(settings),
             Map.of(MEMORY_FD, memory.fd()),
             folder,
             control);
@@ -276,44 +289,49 @@ public final class OsVm implements AutoCloseable {
     }
   }
 
-  private static List<String> options(OsSettings settings, Path files) {
+  private static List<String> options(OsSettings settings) {
     OsRelease release = settings.release();
     boolean kvm = settings.accelerator() == Accelerator.KVM;
     long room = Host.totalMemoryBytes() * 2 + ROOM_BYTES;
-    return List.of(
-        // Devices come and go on one flat bus of 29 places by the ACPI of this machine type.
-        "-machine",
-        "pc,memory-backend=ram",
-        "-accel",
-        settings.accelerator().label(),
-        // Translated, string instructions that claim to be fast copy byte by byte.
-        "-cpu",
-        kvm ? "host" : "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc",
-        "-smp",
-        Integer.toString(settings.vcpus()),
-        "-m",
-        (settings.memoryBytes() >> 20)
-            + "M,slots="
-            + SLOTS
-            + ",maxmem="
-            + ((settings.memoryBytes() + room) >> 20)
-            + "M",
-        "-object",
-        "memory-backend-file,id=ram,size="
-            + settings.memoryBytes()
-            + ",mem-path=/proc/self/fd/"
-            + MEMORY_FD
-            + ",share=on",
-        "-kernel",
-        release.kernel().toString(),
-        "-initrd",
-        release.initrd().toString(),
-        "-append",
-        KERNEL_OPTIONS,
-        "-chardev",
-        "socket,id=files,path=" + files.toString().replace(",", ",,"),
-        "-device",
-        "vhost-user-fs-pci,chardev=files,tag=" + SHARE);
+    List<String> options = new ArrayList<>();
+    // With a hotplug controller of its own, which nobody uses, the firmware gives a bridge ports
+    // and
+    // memory for what may come.
+    for (int i = 1; i <= BRIDGES; i++) {
+      options.addAll(
+          List.of("-device", "pci-bridge,id=bridge" + i + ",chassis_nr=" + i + ",shpc=on"));
+    }
+    options.addAll(
+        List.of(
+            "-machine",
+            "pc,memory-backend=ram",
+            "-accel",
+            settings.accelerator().label(),
+            // Translated, string instructions that claim to be fast copy byte by byte.
+            "-cpu",
+            kvm ? "host" : "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc",
+            "-smp",
+            Integer.toString(settings.vcpus()),
+            "-m",
+            (settings.memoryBytes() >> 20)
+                + "M,slots="
+                + SLOTS
+                + ",maxmem="
+                + ((settings.memoryBytes() + room) >> 20)
+                + "M",
+            "-object",
+            "memory-backend-file,id=ram,size="
+                + settings.memoryBytes()
+                + ",mem-path=/proc/self/fd/"
+                + MEMORY_FD
+                + ",share=on",
+            "-kernel",
+            release.kernel().toString(),
+            "-initrd",
+            release.initrd().toString(),
+            "-append",
+            KERNEL_OPTIONS));
+    return options;
   }
 
   /// Its name.
@@ -436,10 +454,137 @@ public final class OsVm implements AutoCloseable {
     return last;
   }
 
+  /// Gives the OS the folder of a container, whose name is the tag by which its kernel mounts it.
+  ///
+  /// @throws TroubleException when it has [#MOST_CONTAINERS] already, or the server does not start;
+  ///   nothing is left then
+  void share(String container, Path folder) {
+    synchronized (files) {
+      if (isFull()) {
+        throw new TroubleException(full());
+      }
+      // What was left when a server had died.
+      vm.clearFolder(folderOf(container));
+      FileService.Started started = serve(folder);
+      try (UnixSocket connection = started.connection()) {
+        new ServerFile(OsFile.Identity.of(started.service().pid()))
+            .write(this.folder.resolve(FILES), container);
+        vm.addFolder(folderOf(container), container, connection.fd(), bus());
+        files.put(container, started.service());
+      } catch (HyperFreshException e) {
+        started.service().close();
+        throw new TroubleException(e.detail(), e);
+      } catch (RuntimeException e) {
+        started.service().close();
+        ServerFile.remove(this.folder.resolve(FILES), container);
+        throw e;
+      }
+    }
+  }
+
+  private FileService.Started serve(Path folder) {
+    try {
+      return FileService.start(
+          settings.release().fileServer(),
+          folder,
+          sockets.resolve(name() + ".os.files"),
+          this.folder.resolve("files.log"));
+    } catch (IOException | LinuxException e) {
+      throw new TroubleException(folder + " cannot be served: " + e.getMessage(), e);
+    }
+  }
+
+  private static String folderOf(String container) {
+    return "f-" + container;
+  }
+
+  private List<String> served() {
+    synchronized (files) {
+      return List.copyOf(files.keySet());
+    }
+  }
+
+  /// Whether it takes no more containers.
+  boolean isFull() {
+    synchronized (files) {
+      return files.size() >= MOST_CONTAINERS;
+    }
+  }
+
+  /// Why it takes no more, as a part of a sentence.
+  String full() {
+    return "OS " + name() + " has " + MOST_CONTAINERS + " containers, and room for no more";
+  }
+
+  /// Takes a container's folder away, which its kernel has unmounted; does nothing when it does not
+  /// have it. When the kernel does not let go of the device, the folder is out of its reach all the
+  /// same, and the device's place stays taken.
+  void unshare(String container) {
+    Optional<FileService> served;
+    synchronized (files) {
+      served = Optional.ofNullable(files.remove(container));
+    }
+    served.ifPresent(server -> {
+      if (!ended()) {
+        vm.contained(() -> vm.removeFolder(folderOf(container)));
+      }
+      cutOff(server);
+      ServerFile.remove(folder.resolve(FILES), container);
+    });
+  }
+
+  private void cutOff(FileService server) {
+    try {
+      server.close();
+    } catch (LinuxException | IllegalStateException e) {
+      System.getLogger(OsVm.class.getName())
+          .log(System.Logger.Level.WARNING, "a file server of OS " + name() + " lives on", e);
+    }
+  }
+
+  /// Those that an earlier daemon has started and that live.
+  private void takeServers() {
+    Path written = folder.resolve(FILES);
+    ServerFile.all(written)
+        .forEach((container, server) -> {
+          try {
+            if (server.process().lives()) {
+              files.put(container, FileService.survivor(server.process().pid()));
+              return;
+            }
+          } catch (LinuxException e) {
+            System.getLogger(OsVm.class.getName()).log(System.Logger.Level.DEBUG, container, e);
+          }
+          ServerFile.remove(written, container);
+        });
+  }
+
+  /// Plugs in a card of a container, as [VirtualMachine#addCard].
+  void addCard(String id, String mac, Fd queue) {
+    synchronized (files) {
+      vm.addCard(id, mac, queue, bus());
+    }
+  }
+
+  /// Plugs in a card of the way between two operating systems, as [VirtualMachine#addLink].
+  void addLink(String id, String mac, Fd socket) {
+    synchronized (files) {
+      vm.addLink(id, mac, socket, bus());
+    }
+  }
+
+  private String bus() {
+    return vm.bridgeWithRoom(BRIDGE_PLACES)
+        .orElseThrow(() -> new TroubleException("OS " + name() + " has room for no more devices"));
+  }
+
   /// Lets go of the OS, which goes on with all that runs in it.
   void letGo() {
     vm.letGo();
-    files.letGo();
+    synchronized (files) {
+      files.values().forEach(FileService::letGo);
+      files.clear();
+    }
     memory.close();
   }
 
@@ -447,7 +592,7 @@ public final class OsVm implements AutoCloseable {
   @Override
   public void close() {
     vm.close();
-    files.close();
+    served().forEach(this::unshare);
     memory.close();
     OsFile.remove(folder);
   }

@@ -57,7 +57,11 @@ final class Recovery implements AutoCloseable {
   /// @param containers of containers
   /// @param placements of [Placement]s
   /// @param sockets for control sockets
-  record Folders(Path systems, Path containers, Path placements, Path sockets) {}
+  record Folders(Path systems, Path containers, Path placements, Path sockets) {
+    ContainerFolder container(String name) {
+      return new ContainerFolder(containers.resolve(name));
+    }
+  }
 
   /// Whose all this becomes. A key is `os/NAME` or `container/NAME`.
   interface Taker {
@@ -278,7 +282,7 @@ final class Recovery implements AutoCloseable {
 
   private void again(Placement at, Placement.Move move) {
     Optional<OsVm> to = os(move.to());
-    MoveFiles files = new MoveFiles(folders.containers().resolve(at.name()));
+    ContainerFolder files = folders.container(at.name());
     OsMove steps =
         new OsMove(at.spec(), move, os(move.from()), to, Optional.empty(), files, () -> closed);
     FoundJournal journal = new FoundJournal(at, to);
@@ -408,8 +412,7 @@ final class Recovery implements AutoCloseable {
     // A queue that is left alone is the first of its port.
     Optional<Tap> port = at.spec().network().map(_ -> adopt(os, at.spec().port()));
     Container container =
-        new Container(
-            at.spec(), folders.containers().resolve(at.name()), folders.placements(), port, os);
+        new Container(at.spec(), folders.container(at.name()), folders.placements(), port, os);
     container.runs(os, pid);
     return container;
   }

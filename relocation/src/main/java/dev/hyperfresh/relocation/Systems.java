@@ -11,8 +11,6 @@ import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
-import java.nio.channels.Channels;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -199,7 +197,7 @@ public final class Systems implements AutoCloseable {
                     + left.hardwareProcess().pid()
                     + ".");
           });
-      OsVm os = OsVm.boot(settings, folder, sockets, folder(containersFolder));
+      OsVm os = OsVm.boot(settings, folder, sockets);
       systems.put(settings.name(), os);
       made = true;
       return os;
@@ -422,25 +420,24 @@ public final class Systems implements AutoCloseable {
         container,
         () -> {
           String file = "exec." + outputs.incrementAndGet();
-          Path output = container.home().resolve(file);
           try {
             Agent.Exited end =
                 new Inside(container.os(), container.spec()).execute(file, command, EXEC_LIMIT);
             return new Executed(
-                end.code().orElseGet(() -> 128 + end.signal().orElse(0)), printed(output, end));
+                end.code().orElseGet(() -> 128 + end.signal().orElse(0)),
+                printed(container.folder(), file, end));
           } finally {
-            Files.deleteIfExists(output);
+            container.folder().removeOutput(file);
           }
         });
   }
 
-  private static String printed(Path file, Agent.Exited end) throws IOException {
-    if (!Files.exists(file)) {
-      return end.tail();
-    }
-    try (var in = Files.newInputStream(file)) {
-      return new String(in.readNBytes(MOST_OUTPUT_BYTES), StandardCharsets.UTF_8);
-    }
+  private static String printed(ContainerFolder folder, String file, Agent.Exited end)
+      throws IOException {
+    return folder
+        .output(file, MOST_OUTPUT_BYTES)
+        .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
+        .orElse(end.tail());
   }
 
   /// What a container uses.
@@ -456,23 +453,26 @@ public final class Systems implements AutoCloseable {
     }
   }
 
+  private ContainerFolder folderOf(String name) {
+    return new ContainerFolder(containersFolder.resolve(name));
+  }
+
   /// The log of a container, also of one that has ended.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
   public ContainerLog logOf(String name) {
-    return new ContainerLog(containersFolder.resolve(view(name).name()));
+    return new ContainerLog(folderOf(view(name).name()).share());
   }
 
   /// The last that a container has written.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
   public String log(String name) {
-    Path log = view(name).log();
-    try (var file = FileChannel.open(log)) {
-      file.position(Math.max(0, file.size() - MOST_OUTPUT_BYTES));
-      return new String(Channels.newInputStream(file).readAllBytes(), StandardCharsets.UTF_8);
+    ContainerFolder folder = folderOf(view(name).name());
+    try {
+      return new String(folder.log(MOST_OUTPUT_BYTES), StandardCharsets.UTF_8);
     } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(log + ": " + e.getMessage(), e);
+      throw Problem.DAEMON_STATE.because(folder.log() + ": " + e.getMessage(), e);
     }
   }
 
@@ -545,6 +545,9 @@ public final class Systems implements AutoCloseable {
     }
     if (target.ended()) {
       found.add("OS " + target.name() + " has ended.");
+    }
+    if (target.isFull()) {
+      found.add(target.full() + ".");
     }
     if (found.isEmpty()) {
       found.addAll(new Inside(container.os(), container.spec()).obstacles());

@@ -90,9 +90,18 @@ public final class Demo implements ExtraCommand {
       Thread exit = new Thread(() -> leave(daemon, state), "hf-demo-exit");
       Runtime.getRuntime().addShutdownHook(exit);
       demonstration.accept(daemon);
-      Runtime.getRuntime().removeShutdownHook(exit);
+      stay(exit);
     } finally {
       clean(state);
+    }
+  }
+
+  /// Takes the way out back, unless it is being taken: then whoever takes it ends all.
+  private static void stay(Thread exit) {
+    try {
+      Runtime.getRuntime().removeShutdownHook(exit);
+    } catch (IllegalStateException e) {
+      System.getLogger(Demo.class.getName()).log(System.Logger.Level.DEBUG, "on the way out", e);
     }
   }
 

@@ -98,7 +98,7 @@ class RelocationRecoveryTest {
     network.ifPresent(TestNetwork::close);
   }
 
-  /// All hardware and file servers.
+  /// All hardware and file servers: of two operating systems, and of the container in one of them.
   private static List<ProcessHandle> processes() {
     Path systems = state().resolve("os");
     return ProcessHandle.allProcesses()
@@ -118,7 +118,7 @@ class RelocationRecoveryTest {
   }
 
   private static Path home() {
-    return state().resolve("containers/c1");
+    return state().resolve("containers/c1/share");
   }
 
   private static Path log() {
@@ -245,6 +245,12 @@ class RelocationRecoveryTest {
     assertThat(maps("newer", "older")).isFalse();
     String other = os.equals("older") ? "newer" : "older";
     assertThat(os(other).run(List.of("ls", "/sys/fs/cgroup"), LIMIT)).doesNotContain("c1");
+    assertThat(os(other).run(List.of("cat", "/proc/mounts"), LIMIT))
+        .doesNotContain("/containers/c1 ");
+    assertThat(Files.exists(state().resolve("os").resolve(other).resolve("files/c1.json")))
+        .isFalse();
+    // Each container has a file server.
+    assertThat(processes()).hasSize(2 + now.systems.containers().size());
   }
 
   private static boolean maps(String os, String other) {
@@ -265,7 +271,7 @@ class RelocationRecoveryTest {
   @Test
   @Order(1)
   void theNextDaemonTakesOsAndContainerBackAndMovesIt() throws IOException {
-    assertThat(processes()).hasSize(4);
+    assertThat(processes()).hasSize(3);
     takeBack();
     assertRunsIn("older");
     assertThat(Files.getPosixFilePermissions(state().resolve("os/older/os.json")))
@@ -358,7 +364,7 @@ class RelocationRecoveryTest {
       first.destroyForcibly().waitFor();
       second.destroyForcibly().waitFor();
     }
-    assertThat(processes()).hasSize(4);
+    assertThat(processes()).hasSize(3);
     takeBack();
     assertRunsIn("newer");
   }

@@ -251,6 +251,47 @@ class RelocationTest {
             HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem));
   }
 
+  /// Root in an OS does in a container's folder what it likes.
+  @Test
+  @Order(2)
+  void anOsReachesNothingButTheFoldersOfItsContainers() throws Exception {
+    String secret = "a secret of the host";
+    Path canary = Files.writeString(WORKSPACE.state().resolve("canary"), secret);
+    Path state = WORKSPACE.state().toAbsolutePath();
+    OsVm older = systems().get("older");
+    OsVm newer = systems().get("newer");
+    assertThat(older.run(List.of("ls", "/containers"), LIMIT)).isEqualTo("c1");
+    assertThat(newer.run(List.of("ls", "/containers"), LIMIT)).isEmpty();
+    assertThat(newer.run(List.of("cat", "/proc/mounts"), LIMIT)).doesNotContain("virtiofs");
+    String script =
+        "cd /containers/c1; mv log log.real; ln -s "
+            + canary.toAbsolutePath()
+            + " log;"
+            + " ln -s "
+            + state
+            + " images; mknod disk b 8 0 2>/dev/null; echo 'freed 0 262144' >freed;"
+            + " for n in $(seq 40); do cp freed freed.w$n; done";
+    older.run(List.of("sh", "-c", script), LIMIT);
+    assertThat(state.resolve("containers/c1/share/disk")).doesNotExist();
+    assertRefused(Problem.DAEMON_STATE, () -> systems().log("c1"));
+    older.run(List.of("sh", "-c", "cd /containers/c1; rm log; mkfifo log"), LIMIT);
+    assertRefused(Problem.DAEMON_STATE, () -> systems().log("c1"));
+    older.run(List.of("sh", "-c", "cd /containers/c1; rm log; mv log.real log"), LIMIT);
+    assertThat(systems().log("c1")).contains("on ");
+
+    try (OutageClient client = client()) {
+      // What is said of no frame, or by an earlier move, takes no memory away.
+      for (String to : List.of("newer", "older")) {
+        assertThat(relocate(to, Progress.NONE).outcome()).isEqualTo("committed");
+        assertThat(client.isMemoryGood()).isTrue();
+        String other = to.equals("newer") ? "older" : "newer";
+        assertThat(systems().get(other).run(List.of("ls", "/containers"), LIMIT)).isEmpty();
+      }
+    }
+    assertThat(canary).hasContent(secret);
+    assertThat(state.resolve("os")).isDirectory();
+  }
+
   @Test
   @Order(3)
   void aRestoreThatIsRefusedLeadsBack() {
@@ -322,7 +363,7 @@ class RelocationTest {
       Thread killer =
           Thread.ofPlatform()
               .start(() -> {
-                Path images = WORKSPACE.state().resolve("containers/c1/images/pages");
+                Path images = WORKSPACE.state().resolve("containers/c1/share/images/pages");
                 Workshop.await(
                     "the list of frames", Duration.ofMinutes(2), () -> Files.exists(images));
                 try (PidFd os = PidFd.open(pid)) {
