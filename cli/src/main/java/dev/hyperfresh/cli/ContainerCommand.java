@@ -57,11 +57,14 @@ final class ContainerCommand {
       description = "Start a container.",
       footer = {
         "",
-        "Its files are a copy of the bundle's. It has one network card, eth0, if it has an address;",
+        "Its files are a copy of the bundle's. It has one network card, eth0, if it has an"
+            + " address;",
         "the card's port on this host stays the same when the container moves.",
         "",
-        "Started again by --restart, it has its files as it left them. It is started in the same OS,",
-        "or, when that has ended, in the one with most memory free, at least 64 MiB; it waits until",
+        "Started again by --restart, it has its files as it left them. It is started in the same"
+            + " OS,",
+        "or, when that has ended, in the one with most memory free, at least 64 MiB; it waits"
+            + " until",
         "there is one. The delay is 100 ms and doubles up to a minute until it has run for 10 s.",
         "",
         "Examples:",
@@ -268,7 +271,8 @@ final class ContainerCommand {
       description = "Show what a container uses.",
       footer = {
         "",
-        "Its memory includes the files that are cached for it; its CPU time begins anew in each OS.",
+        "Its memory includes the files that are cached for it; its CPU time begins anew in each"
+            + " OS.",
         "",
         "Example:",
         "  hyperfresh container stats web1"

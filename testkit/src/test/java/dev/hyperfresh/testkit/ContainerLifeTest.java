@@ -172,8 +172,8 @@ class ContainerLifeTest {
             List.of(
                 "sh",
                 "-c",
-                "kill -9 $(ps -o pid,args | grep '[k]eep run /run/containers/unseen ' | awk '{ print"
-                    + " $1 }')"),
+                "kill -9 $(ps -o pid,args | grep '[k]eep run /run/containers/unseen ' | awk '{"
+                    + " print $1 }')"),
             LIMIT);
     assertThat(ended("unseen").code()).isEmpty();
     assertThat(ended("unseen").signal()).isEmpty();
