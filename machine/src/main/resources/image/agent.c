@@ -24,6 +24,7 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -1614,6 +1615,14 @@ static int as_program(int count, char **arguments)
     return 2;
 }
 
+/* Whoever asks waits, whatever else runs in here. Programs that are started are ordinary again. */
+static void be_first(void)
+{
+    struct sched_param how = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &how) < 0)
+        complain("scheduling: %s", strerror(errno));
+}
+
 int main(int count, char **arguments)
 {
     int64_t fd;
@@ -1621,6 +1630,7 @@ int main(int count, char **arguments)
     umask(077);
     if (is_init) {
         prepare_machine();
+        be_first();
     } else if (count == 4 && number(arguments[1], 0, 1023, &fd)) {
         port = (int)fd;
         run_folder = arguments[2];

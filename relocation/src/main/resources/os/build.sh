@@ -15,6 +15,10 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 wanted=(virtio_pci virtio_console virtio_net virtiofs overlay unix_diag inet_diag tcp_diag udp_diag
     raw_diag af_packet_diag netlink_diag nf_tables nf_conntrack_netlink tun)
 
+# The parts of the program that moves memory.
+relocate=(relocate.c memory.c list.c images.c obstacles.c hook.c show.c timers.c tar.c archive.c within.c drain.c
+    extents.c window.c gather.c priority.c)
+
 libraries=usr/lib/x86_64-linux-gnu
 
 fail() {
@@ -37,11 +41,10 @@ library() {
 }
 
 compile() {
+    local how=(-std=c11 -O2 -static -s -Wall -Wextra -Wl,--build-id=none)
     local program
-    for program in agent relocate gate obstacles keep log; do
-        gcc -std=c11 -O2 -static -s -Wall -Wextra -Wl,--build-id=none -o "$work/$program" \
-            "$here/$program.c"
-    done
+    for program in agent gate keep log; do gcc "${how[@]}" -o "$work/$program" "$here/$program.c"; done
+    gcc "${how[@]}" -o "$work/relocate" "${relocate[@]/#/$here/}"
 }
 
 write_archive() {
@@ -56,7 +59,7 @@ write_archive() {
     link var/tmp ../tmp
     file init 0100755 "$here/init"
     file usr/lib/hyperfresh/agent 0100755 "$work/agent"
-    for name in relocate gate obstacles keep log; do file "usr/lib/hyperfresh/$name" 0100755 "$work/$name"; done
+    for name in relocate gate keep log; do file "usr/lib/hyperfresh/$name" 0100755 "$work/$name"; done
     link usr/lib/hyperfresh/bin/tar ../relocate
     for name in setup rehearse container tasks; do file "usr/lib/hyperfresh/$name" 0100755 "$here/$name"; done
     file bin/busybox 0100755 "$busybox"

@@ -1,11 +1,10 @@
 /*
  * What keeps a container from being moved: what its processes have that CRIU does not take along.
  *
- *     obstacles CGROUP
- *
- * Prints a sentence for each obstacle of the processes in the cgroup folder CGROUP and below. They run
- * on meanwhile, so what comes and goes is only seen by chance; CRIU refuses what is left, and the
- * container runs on then too. Exit code 0 also when there are some.
+ *     relocate check CGROUP
+ *         In the old OS, for "container check", before a move: prints a sentence for each obstacle of the processes in
+ *         the cgroup folder CGROUP and below. They run on meanwhile, so what comes and goes is only seen by chance;
+ *         CRIU refuses what is left, and the container runs on then too. Exit code 0 also when there are some.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -25,9 +24,11 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include "memory.h"
+#include "parts.h"
+#include "relocate.h"
 
 enum {
-    DEPTH = 8, /* of groups in groups */
     MOST = 20, /* sentences that anybody reads */
     MEMORY_DEVICES = 1, /* numbers of drivers, as linux/major.h has them */
     TERMINALS = 4,
@@ -40,7 +41,7 @@ enum {
 /* The largest deleted file that CRIU is told to take along, which it does while the container stands. */
 #define GHOST_LIMIT (256ull << 20)
 
-static unsigned said;
+static unsigned said, checked;
 
 static void obstacle(int pid, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -64,20 +65,6 @@ static void obstacle(int pid, const char *format, ...)
     va_end(arguments);
 }
 
-/* The number after the line's beginning, or -1. */
-static long long field(const char *path, const char *beginning)
-{
-    char line[512];
-    long long value = -1;
-    FILE *file = fopen(path, "re");
-    while (file && value < 0 && fgets(line, sizeof line, file))
-        if (!strncmp(line, beginning, strlen(beginning)))
-            value = strtoll(line + strlen(beginning), NULL, 10);
-    if (file)
-        fclose(file);
-    return value;
-}
-
 static bool has_mount(int pid, long long wanted)
 {
     char path[64], *line = NULL;
@@ -97,7 +84,7 @@ static bool is_on_mount(int pid, int number)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", pid, number);
-    long long mount = field(path, "mnt_id:");
+    long long mount = read_field(path, "mnt_id:");
     return mount < 0 || has_mount(pid, mount);
 }
 
@@ -221,7 +208,7 @@ static void check_parents(int pid, int first)
     long long at = pid;
     for (int steps = 0; at > 1 && at != first && steps < 10000; steps++) {
         snprintf(path, sizeof path, "/proc/%d/status", (int)at);
-        at = field(path, "PPid:");
+        at = read_field(path, "PPid:");
         if (at < 0)
             return; /* ended meanwhile */
     }
@@ -229,52 +216,28 @@ static void check_parents(int pid, int first)
         obstacle(pid, "was started by exec and has not ended");
 }
 
-static void check_process(int pid, int first)
+static void check_process(int pid)
 {
+    static int first;
     char path[64];
+    first = first == 0 ? pid : first;
     snprintf(path, sizeof path, "/proc/%d/status", pid);
-    long long tracer = field(path, "TracerPid:");
+    long long tracer = read_field(path, "TracerPid:");
     if (tracer > 0)
         obstacle(pid, "is traced by process %lld", tracer);
     check_namespaces(pid, first);
     check_parents(pid, first);
     check_descriptors(pid);
+    checked++;
 }
 
-static void check_group(const char *group, int depth, int *first)
+int check(const char *group)
 {
-    char path[PATH_MAX];
-    int pid;
-    snprintf(path, sizeof path, "%s/cgroup.procs", group);
-    FILE *file = fopen(path, "re");
-    while (file && fscanf(file, "%d", &pid) == 1) {
-        if (*first == 0)
-            *first = pid;
-        check_process(pid, *first);
-    }
-    if (file)
-        fclose(file);
-    DIR *folder = opendir(group);
-    struct dirent *entry;
-    while (folder && (entry = readdir(folder)))
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && depth < DEPTH
-            && snprintf(path, sizeof path, "%s/%s", group, entry->d_name) < (int)sizeof path)
-            check_group(path, depth + 1, first);
-    if (folder)
-        closedir(folder);
-}
-
-int main(int count, char **arguments)
-{
-    int first = 0;
-    if (count != 2) {
-        fprintf(stderr, "usage: obstacles CGROUP\n");
-        return 2;
-    }
-    check_group(arguments[1], 0, &first);
-    if (first == 0)
+    if (access(group, F_OK) == 0)
+        for_group(group, check_process);
+    if (checked == 0)
         printf("It has ended.\n");
     if (said > MOST)
         printf("%u more.\n", said - MOST);
-    return 0;
+    return DONE;
 }

@@ -31,7 +31,7 @@ public final class OsReleases {
   private static final List<String> PACKAGES = List.of("criu", "runc", "busybox-static", "tar");
   private static final String SUCCESSOR = "virtiofsd";
   private static final String PREDECESSOR = "qemu-system-common";
-  private static final ImageSources SOURCES =
+  static final ImageSources SOURCES =
       new ImageSources(
           List.of(
               "/os/build.sh",
@@ -42,9 +42,31 @@ public final class OsReleases {
               "/os/tasks",
               "/os/relocate.c",
               "/os/gate.c",
-              "/os/obstacles.c",
               "/os/keep.c",
               "/os/log.c",
+              "/os/memory.c",
+              "/os/list.c",
+              "/os/images.c",
+              "/os/obstacles.c",
+              "/os/hook.c",
+              "/os/show.c",
+              "/os/timers.c",
+              "/os/tar.c",
+              "/os/archive.c",
+              "/os/within.c",
+              "/os/drain.c",
+              "/os/extents.c",
+              "/os/window.c",
+              "/os/gather.c",
+              "/os/priority.c",
+              "/os/relocate.h",
+              "/os/parts.h",
+              "/os/memory.h",
+              "/os/list.h",
+              "/os/images.h",
+              "/os/hook.h",
+              "/os/extents.h",
+              "/os/window.h",
               "/image/archive.sh",
               "/image/agent.c"));
   private static final JsonMapper JSON = JsonMapper.builder().build();

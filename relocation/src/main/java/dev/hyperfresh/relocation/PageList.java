@@ -7,7 +7,7 @@ import java.nio.channels.FileChannel;
 import java.util.BitSet;
 
 /// The pages of a container that has been frozen, as the OS that it leaves has written them down
-/// (`struct header` and `struct run` of `relocate.c`).
+/// (`struct header` and `struct run` of `list.h`).
 ///
 /// @param bytes of all pages; those that processes share count for each of them
 /// @param frames where they are in the memory of that OS, in pages of 4 KiB
@@ -16,10 +16,10 @@ record PageList(long bytes, BitSet frames) {
   static final PageList NONE = new PageList(0, new BitSet());
 
   private static final int PAGE_BITS = 12;
-  private static final int HEADER_BYTES = 24;
-  private static final int RUN_BYTES = 24;
+  static final int HEADER_BYTES = 24;
+  static final int RUN_BYTES = 24;
   private static final int FRAME_OFFSET = 8;
-  private static final int COUNT_OFFSET = 16;
+  static final int COUNT_OFFSET = 16;
   private static final int CHUNK_RUNS = 4096;
 
   /// Where memory that is not below the split goes on for the OS.
@@ -66,7 +66,7 @@ record PageList(long bytes, BitSet frames) {
     return chunk.remaining() >= RUN_BYTES;
   }
 
-  /// As `locate` of `relocate.c`.
+  /// As `locate` of `list.h`.
   private static long located(long frame, long split, long all) {
     return split < all && frame >= HIGH_FRAME ? frame - HIGH_FRAME + split : frame;
   }

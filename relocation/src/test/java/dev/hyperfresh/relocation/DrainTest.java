@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.linux.Host;
 import java.io.BufferedReader;
-import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -31,8 +30,8 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/// `relocate.c` on this host: `drain_test.c` plays CRIU, with a file in place of another OS's
-/// memory.
+/// The program `relocate` on this host: `drain_test.c` plays CRIU, with a file in place of another
+/// OS's memory.
 class DrainTest {
   private static final int PAGES = 4096;
   private static final int MUTANTS = 300;
@@ -46,7 +45,7 @@ class DrainTest {
 
   private static final int HEADER_AND_NAME_BYTES = NAME_OFFSET + 10;
 
-  /// Of `enum outcome` in `relocate.c`.
+  /// Of `enum outcome` in `relocate.h`.
   private static final int MALFORMED = 3;
 
   private static final int PAGE_MISSING = 6;
@@ -59,18 +58,25 @@ class DrainTest {
   @BeforeAll
   static void compile() throws Exception {
     require(Host.effectiveUid() == 0, "page faults of other processes are handled by root alone");
-    for (String name : List.of("/os/relocate.c", "/drain_test.c", "/gather_test.c")) {
-      Path source = programs.resolve(name.substring(name.lastIndexOf('/') + 1));
-      try (InputStream in = DrainTest.class.getResourceAsStream(name)) {
-        Files.write(source, in == null ? new byte[0] : in.readAllBytes());
+    require(
+        run(programs, List.of("sh", "-c", "command -v gcc")).code() == 0,
+        "there is no C compiler here");
+    compile("relocate", Words.relocateSources());
+    compile("drain_test", List.of("/drain_test.c"));
+    compile("gather_test", List.of("/gather_test.c"));
+  }
+
+  private static void compile(String program, List<String> sources) throws Exception {
+    List<String> command =
+        new ArrayList<>(List.of("gcc", "-O2", "-std=c11", "-Wall", "-Werror", "-o", program));
+    for (String name : sources) {
+      String file = name.substring(name.lastIndexOf('/') + 1);
+      Files.writeString(programs.resolve(file), Words.resource(name));
+      if (file.endsWith(".c")) {
+        command.add(file);
       }
-      String binary = source.toString().replaceFirst("\\.c$", "");
-      Run compiled =
-          run(
-              programs,
-              List.of("gcc", "-O2", "-std=c11", "-Wall", "-o", binary, source.toString()));
-      require(compiled.code() == 0, "there is no C compiler here: " + compiled.said());
     }
+    assertThat(run(programs, command)).isEqualTo(new Run(0, ""));
   }
 
   private static void require(boolean holds, String otherwise) {
@@ -292,10 +298,74 @@ class DrainTest {
     }
   }
 
+  /// What is urgent has the real-time class, and so has what it starts, but for what outlives it.
+  @Test
+  void urgencyIsInheritedAndGivenBack() throws Exception {
+    String relocate = programs.resolve("relocate").toString();
+    Run run =
+        run(
+            folder,
+            List.of(
+                "sh",
+                "-c",
+                "cat /proc/self/stat && "
+                    + relocate
+                    + " urgent $$ && cat /proc/self/stat && "
+                    + relocate
+                    + " ordinary cat /proc/self/stat"));
+    assertThat(run.said().lines().map(stat -> stat.replaceFirst(".*\\) ", "").split(" ")[38]))
+        .hasSize(3)
+        .endsWith("1", "0");
+  }
+
+  /// CRIU would wait for ever for a container that ended while it was restored.
+  @Test
+  void whatRestoresAContainerThatHasEndedIsKilled() throws Exception {
+    Path group = Files.createDirectory(folder.resolve("group"));
+    Path processes = Files.createFile(group.resolve("cgroup.procs"));
+    Path kill = Files.createFile(group.resolve("cgroup.kill"));
+    Process contained =
+        new ProcessBuilder("unshare", "--pid", "--fork", "sh", "-c", "echo up; read -r _").start();
+    Process within =
+        new ProcessBuilder(
+                programs.resolve("relocate").toString(),
+                "within",
+                group.toString(),
+                "sh",
+                "-c",
+                "echo $$; exec sleep 600")
+            .redirectErrorStream(true)
+            .start();
+    try (BufferedReader up = contained.inputReader(StandardCharsets.US_ASCII);
+        BufferedReader said = within.inputReader(StandardCharsets.US_ASCII)) {
+      ProcessHandle criu = ProcessHandle.of(Long.parseLong(said.readLine())).orElseThrow();
+      try {
+        assertThat(up.readLine()).isEqualTo("up");
+        // CRIU alone is not yet a container that has ended.
+        assertThat(within.waitFor(3, TimeUnit.SECONDS)).isFalse();
+        long first = contained.children().findFirst().orElseThrow().pid();
+        Files.writeString(processes, criu.pid() + "\n" + first + "\n");
+        assertThat(within.waitFor(3, TimeUnit.SECONDS)).isFalse();
+        assertThat(kill).isEmptyFile();
+
+        Files.writeString(processes, criu.pid() + "\n");
+        assertThat(within.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)).isTrue();
+        assertThat(within.exitValue()).isEqualTo(RESTORE_FAILED);
+        assertThat(kill).hasContent("1");
+      } finally {
+        criu.destroyForcibly();
+      }
+      assertThat(said.readLine()).isEqualTo("relocate: the container ended while it was restored");
+    } finally {
+      contained.destroyForcibly();
+      within.destroyForcibly();
+    }
+  }
+
   @Test
   void wrongWordsAreAnsweredWithTheRightOnes() throws Exception {
     Run run = run(folder, List.of(programs.resolve("relocate").toString(), "drain"));
     assertThat(run.code()).isEqualTo(2);
-    assertThat(run.said()).contains("usage: relocate pages CGROUP FILE");
+    assertThat(run.said()).contains("relocate pages CGROUP FILE");
   }
 }

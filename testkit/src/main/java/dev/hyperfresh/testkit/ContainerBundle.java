@@ -22,11 +22,29 @@ final class ContainerBundle {
   /// @param mebibytes of memory that the program fills and verifies
   /// @param children processes that share it until they write
   static Path build(Path folder, int mebibytes, int children) throws IOException {
+    return build(
+        folder,
+        "app",
+        List.of(
+            "/bin/app",
+            Integer.toString(mebibytes),
+            Integer.toString(PORT),
+            "8",
+            Integer.toString(children)));
+  }
+
+  /// Makes the bundle of a neighbour in `folder`, which is new: its program never rests.
+  static Path busy(Path folder) throws IOException {
+    return build(folder, "busy", List.of("/bin/busy"));
+  }
+
+  private static Path build(Path folder, String program, List<String> arguments)
+      throws IOException {
     Path root = folder.resolve("rootfs");
     for (String name : List.of("bin", "proc", "dev", "sys", "tmp", "etc", "run")) {
       Files.createDirectories(root.resolve(name));
     }
-    compile(folder, root.resolve("bin/app"));
+    compile(folder, program, root.resolve("bin").resolve(program));
     Files.write(
         folder.resolve("config.json"),
         JsonMapper.shared()
@@ -41,12 +59,7 @@ final class ContainerBundle {
                         "cwd",
                         "/",
                         "args",
-                        List.of(
-                            "/bin/app",
-                            Integer.toString(mebibytes),
-                            Integer.toString(PORT),
-                            "8",
-                            Integer.toString(children)),
+                        arguments,
                         "env",
                         List.of("PATH=/bin"),
                         "user",
@@ -61,11 +74,12 @@ final class ContainerBundle {
     return folder;
   }
 
-  private static void compile(Path folder, Path program) throws IOException {
-    Path source = folder.resolve("app.c");
-    try (InputStream in = ContainerBundle.class.getResourceAsStream("/guests/container/app.c")) {
+  private static void compile(Path folder, String name, Path program) throws IOException {
+    String resource = "/guests/container/" + name + ".c";
+    Path source = folder.resolve(name + ".c");
+    try (InputStream in = ContainerBundle.class.getResourceAsStream(resource)) {
       if (in == null) {
-        throw new IOException("the resource guests/container/app.c is missing");
+        throw new IOException("the resource " + resource + " is missing");
       }
       Files.copy(in, source);
     }

@@ -32,6 +32,7 @@ class RelocationCostTest {
   private static final int SMALL = 64;
   private static final int LARGE = 1024;
   private static final long MEMORY_BYTES = 2304L << 20;
+  private static final long NEIGHBOUR_MEMORY_BYTES = 512L << 20;
 
   /// Moves of each container, half of them to the newer kernel.
   private static final int MOVES = 14;
@@ -51,19 +52,22 @@ class RelocationCostTest {
   /// What a host whose KVM runs Linux at speed has to hold, milliseconds.
   private static final double MAX_KVM_OUTAGE_MS = 300;
 
+  /// Moves beside neighbours, half of them with neighbours that rest.
+  private static final int NEIGHBOUR_MOVES = 18;
+
+  /// How many times as long the client may wait beside neighbours that never rest.
+  private static final double MAX_NEIGHBOUR_RATIO = 1.5;
+
+  private static final List<String> NEIGHBOURS = List.of("n1", "n2");
+
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
 
   private final boolean isFast = Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE;
 
   @Test
   void theOutageBesideTheOrdinaryWay() throws IOException {
-    Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
-    try (TestNetwork network = TestNetwork.create();
-        Systems systems = new Systems(WORKSPACE.state(), run, _ -> {})) {
-      network.ip("link", "set", "lo", "up");
-      network.ip("link", "add", "br0", "type", "bridge");
-      network.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
-      network.ip("link", "set", "br0", "up");
+    try (TestNetwork network = bridged();
+        Systems systems = systems()) {
       boot(systems, "older", "6.1");
       boot(systems, "newer", "6.12");
       Sample small = new Sample(SMALL + " MiB");
@@ -133,6 +137,94 @@ class RelocationCostTest {
     }
   }
 
+  private static TestNetwork bridged() {
+    TestNetwork network = TestNetwork.create();
+    network.ip("link", "set", "lo", "up");
+    network.ip("link", "add", "br0", "type", "bridge");
+    network.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
+    network.ip("link", "set", "br0", "up");
+    return network;
+  }
+
+  private static Systems systems() throws IOException {
+    return new Systems(
+        WORKSPACE.state(), Files.createDirectories(WORKSPACE.state().resolve("run")), _ -> {});
+  }
+
+  /// Two containers in either OS never rest, or are stopped, by turns; so both have the same part
+  /// of what else goes on here.
+  @Test
+  void neighboursThatNeverRestDoNotMultiplyTheOutage() throws IOException {
+    try (TestNetwork network = bridged();
+        Systems systems = systems()) {
+      Path bundle = ContainerBundle.busy(WORKSPACE.state().resolve("bundle-busy"));
+      for (String os : List.of("older", "newer")) {
+        boot(systems, os, os.equals("older") ? "6.1" : "6.12", 1, NEIGHBOUR_MEMORY_BYTES);
+        for (String name : NEIGHBOURS) {
+          var _ =
+              systems.run(
+                  new ContainerSpec(name + "-" + os, bundle, Optional.empty()), os, Progress.NONE);
+        }
+      }
+      Sample rest = new Sample("beside neighbours that rest");
+      Sample busy = new Sample("beside neighbours that do not");
+      try (OutageClient client = serve(network, systems, "small", SMALL, 5)) {
+        for (int i = 0; i < NEIGHBOUR_MOVES; i++) {
+          boolean isBusy = i % 4 >= 2;
+          let(systems, isBusy);
+          double outage =
+              outage(
+                      network,
+                      systems,
+                      client,
+                      "small",
+                      i % 2 == 0 ? "newer" : "older",
+                      Transport.MAPPED)
+                  .outage();
+          // The first to each side warms it up.
+          if (i >= 2) {
+            (isBusy ? busy : rest).add(outage);
+          }
+        }
+        let(systems, false);
+        assertThat(client.isMemoryGood()).isTrue();
+        assertThat(client.fault()).isEmpty();
+      }
+      System.out.printf(
+          Locale.ROOT,
+          "  client waited: %s; %s; %.2f times as long%n",
+          rest,
+          busy,
+          busy.median() / rest.median());
+      assertThat(busy.median())
+          .isLessThan(
+              MAX_NEIGHBOUR_RATIO * rest.median() + 2 * Sample.errorOfDifference(rest, busy));
+    }
+  }
+
+  /// Has the neighbours in both OSes run, or stop.
+  private static void let(Systems systems, boolean run) {
+    for (String os : List.of("older", "newer")) {
+      for (String name : NEIGHBOURS) {
+        var _ =
+            systems
+                .get(os)
+                .run(
+                    List.of(
+                        "sh",
+                        "-c",
+                        "echo "
+                            + (run ? 0 : 1)
+                            + " >/sys/fs/cgroup/"
+                            + name
+                            + "-"
+                            + os
+                            + "/cgroup.freeze"),
+                    Duration.ofMinutes(1));
+      }
+    }
+  }
+
   private double intoFresh(
       TestNetwork network, Systems systems, OutageClient client, Transport transport) {
     boot(systems, "fresh", "6.12");
@@ -143,6 +235,10 @@ class RelocationCostTest {
   }
 
   private void boot(Systems systems, String name, String kernel) {
+    boot(systems, name, kernel, 2, MEMORY_BYTES);
+  }
+
+  private void boot(Systems systems, String name, String kernel, int vcpus, long memoryBytes) {
     var _ =
         systems.create(
             new OsSettings(
@@ -150,8 +246,8 @@ class RelocationCostTest {
                 OsDaemon.release(kernel),
                 Workshop.release("qemu-10.0"),
                 isFast ? Accelerator.KVM : Accelerator.TCG,
-                2,
-                MEMORY_BYTES));
+                vcpus,
+                memoryBytes));
   }
 
   private static OutageClient serve(
@@ -217,7 +313,9 @@ class RelocationCostTest {
                 List.of(
                     "/bin/sh",
                     "-c",
-                    "while kill -0 $(cat " + file + ") 2>/dev/null; do usleep 200000; done"),
+                    "read -r pid _ <"
+                        + file
+                        + "; while kill -0 $pid 2>/dev/null; do usleep 200000; done"),
                 Duration.ofMinutes(3));
     System.out.printf(
         Locale.ROOT,

@@ -176,8 +176,18 @@ class RelocationTest {
             Duration.ofSeconds(20),
             () -> systems().log("c1").contains("on " + kernel));
         assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
+        assertOrdinary(systems().get(to));
       }
     }
+  }
+
+  /// What was first while the container stood is ordinary again: of all processes but the agent and
+  /// the kernel's none has another policy, and the container's group its weight.
+  private static void assertOrdinary(OsVm os) {
+    String policies =
+        "cat /proc/[0-9]*/task/*/stat 2>/dev/null | sed 's/ (.*) / /'"
+            + " | awk '$1 > 2 && $3 != 2 && $40 != 0'; cat /sys/fs/cgroup/c1/cpu.weight";
+    assertThat(os.run(List.of("sh", "-c", policies), LIMIT).strip()).isEqualTo("100");
   }
 
   @Test
@@ -412,7 +422,8 @@ class RelocationTest {
     var _ = systems().run(large, "older", Progress.NONE);
     Workshop.await(
         "all of its memory", Duration.ofMinutes(2), () -> systems().log("c2").contains("writes"));
-    List<String> kill = List.of("/bin/sh", "-c", "kill -9 $(cat /run/containers/c2/restore/pid)");
+    List<String> kill =
+        List.of("/bin/sh", "-c", "read -r pid _ </run/containers/c2/restore/pid; kill -9 $pid");
     assertThatThrownBy(() ->
             systems()
                 .relocate(
@@ -450,6 +461,7 @@ class RelocationTest {
     assertThat(client.isMemoryGood()).isTrue();
     assertThat(client.fault()).isEmpty();
     assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
+    assertOrdinary(systems().get("older"));
   }
 
   private static void join(Thread thread) {
