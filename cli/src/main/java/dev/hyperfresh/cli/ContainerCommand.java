@@ -10,10 +10,14 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 import tools.jackson.databind.JsonNode;
 
 /// `hyperfresh container …`.
@@ -38,12 +42,13 @@ import tools.jackson.databind.JsonNode;
     footer = {
       "",
       "A container is an OCI bundle: a folder with config.json and a root file system, as `umoci",
-      "unpack` or `runc spec` make it.",
+      "unpack` or `runc spec` make it; or an image in a file of this host.",
       "",
       "Examples:",
       "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 --bridge br0",
       "  hyperfresh container logs web1",
-      "  hyperfresh container exec web1 ps",
+      "  hyperfresh container show web1",
+      "  hyperfresh container exec web1 ls -l /",
       "  hyperfresh container relocate web1 --to os2",
       "  hyperfresh container stop web1",
       "  hyperfresh container start web1",
@@ -59,7 +64,15 @@ final class ContainerCommand {
         "",
         "Its files are a copy of the bundle's. It has one network card, eth0, if it has an"
             + " address;",
-        "the card's port on this host stays the same when the container moves.",
+        "the card's port on this host stays the same when the container moves. What the bundle"
+            + " asks",
+        "for and the container does without, such as a terminal, is said; all else is refused.",
+        "",
+        "An image is an OCI layout, or an archive of OCI or docker, as `skopeo copy` and `docker"
+            + " save`",
+        "make them; of several in a file a tag names one. Nothing is fetched from elsewhere."
+            + " skopeo",
+        "and umoci have to be installed.",
         "",
         "Started again by --restart, it has its files as it left them. It is started in the same"
             + " OS,",
@@ -70,7 +83,9 @@ final class ContainerCommand {
         "Examples:",
         "  hyperfresh container run job1 --os os1 --bundle ./job1",
         "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 \\",
-        "      --gateway 10.0.0.1 --bridge br0 --restart always"
+        "      --gateway 10.0.0.1 --bridge br0 --restart always",
+        "  hyperfresh container run web2 --os os1 --image ./nginx.tar:nginx:1.27 --bridge br0 \\",
+        "      --address 10.0.0.6/24 --address6 fd00::6/64 --dns 10.0.0.1"
       })
   static final class Run implements Runnable {
     @Mixin private Options options = new Options();
@@ -81,12 +96,35 @@ final class ContainerCommand {
     @Option(names = "--os", required = true, paramLabel = "OS", description = "Where it runs.")
     private String os = "";
 
-    @Option(
-        names = "--bundle",
-        required = true,
-        paramLabel = "DIR",
-        description = "An OCI bundle: a folder with config.json and a root file system.")
-    private Path bundle = Path.of("");
+    @ArgGroup(exclusive = true, multiplicity = "1")
+    private Source source = new Source();
+
+    private static final class Source {
+      @Option(
+          names = "--bundle",
+          paramLabel = "DIR",
+          description = "An OCI bundle: a folder with config.json and a root file system.")
+      private @Nullable Path bundle;
+
+      @Option(
+          names = "--image",
+          paramLabel = "FILE[:TAG]",
+          description = "An image: an OCI layout or an archive on this host's disk.")
+      private @Nullable Path image;
+
+      private void addTo(Map<String, Object> body) {
+        if (bundle != null) {
+          body.put("bundle", absolute(bundle));
+        }
+        if (image != null) {
+          body.put("image", absolute(image));
+        }
+      }
+
+      private static String absolute(Path path) {
+        return path.toAbsolutePath().normalize().toString();
+      }
+    }
 
     @Option(
         names = "--address",
@@ -99,6 +137,24 @@ final class ContainerCommand {
         paramLabel = "ADDRESS",
         description = "Of its default route, such as 10.0.0.1.")
     private String gateway = "";
+
+    @Option(
+        names = "--address6",
+        paramLabel = "CIDR",
+        description = "Of its network card too, such as fd00::5/64.")
+    private String address6 = "";
+
+    @Option(
+        names = "--gateway6",
+        paramLabel = "ADDRESS",
+        description = "Of its default route of IPv6, such as fd00::1.")
+    private String gateway6 = "";
+
+    @Option(
+        names = "--dns",
+        paramLabel = "ADDRESS",
+        description = "A name server for its /etc/resolv.conf; up to 3 times.")
+    private List<String> dns = List.of();
 
     @Option(
         names = "--bridge",
@@ -121,9 +177,12 @@ final class ContainerCommand {
       body.put("name", name);
       body.put("restart", restart);
       body.put("os", os);
-      body.put("bundle", bundle.toAbsolutePath().normalize().toString());
+      source.addTo(body);
       body.put("address", address);
       body.put("gateway", gateway);
+      body.put("address6", address6);
+      body.put("gateway6", gateway6);
+      body.put("dns", dns);
       body.put("bridge", bridge);
       JsonNode container = options.client().work("/v1/containers", body, Output::progress);
       if (options.json()) {
@@ -178,7 +237,7 @@ final class ContainerCommand {
           c.path("state").asString(),
           c.path("os").asString(),
           c.path("kernel").asString("-"),
-          c.path("address").asString("-"),
+          c.path("address").asString(c.path("address6").asString("-")),
           c.path("port").asString("-"),
           c.path("pid").asString(),
           c.has("ended") ? c.path("ended").asString() : "-");
@@ -315,11 +374,13 @@ final class ContainerCommand {
       description = "Run a program in a container.",
       footer = {
         "",
-        "Its input is empty. The exit code is the program's.",
+        "Its input is empty. The exit code is the program's. Options of this command stand before"
+            + " NAME;",
+        "what follows it is the program's.",
         "",
         "Examples:",
         "  hyperfresh container exec web1 ps",
-        "  hyperfresh container exec web1 -- ls -l /"
+        "  hyperfresh container exec --json web1 ls -l /"
       })
   static final class Exec implements Callable<Integer> {
     @Mixin private Options options = new Options();
@@ -334,13 +395,25 @@ final class ContainerCommand {
         description = "The program and its arguments.")
     private List<String> command = List.of();
 
+    @Spec
+    void stopAtName(CommandSpec spec) {
+      var _ = spec.parser().stopAtPositional(true);
+    }
+
+    /// The mark after which options end is not the program's.
+    private List<String> program() {
+      return command.getFirst().equals("--") ? command.subList(1, command.size()) : command;
+    }
+
     @Override
     public Integer call() {
       JsonNode done =
           options
               .client()
               .work(
-                  "/v1/containers/" + name + "/exec", Map.of("command", command), Output::progress);
+                  "/v1/containers/" + name + "/exec",
+                  Map.of("command", program()),
+                  Output::progress);
       if (options.json()) {
         Output.json(done);
       } else {

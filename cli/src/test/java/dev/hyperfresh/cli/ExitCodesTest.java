@@ -54,9 +54,10 @@ class ExitCodesTest {
         "os replace os1 --to os-6.12",
         "os delete os1",
         "container run web1 --os os1 --bundle web1",
+        "container run web1 --os os1 --image web1.tar:web:1 --address6 fd00::5/64 --dns fd00::1",
         "container list",
+        "container show web1",
         "container logs web1",
-        "container exec web1 ps",
         "container relocate web1 --to os2",
         "container stop web1",
         "history"
@@ -72,6 +73,17 @@ class ExitCodesTest {
     assertThat(json.exit()).isEqualTo(7);
     assertThat(json.err()).isEmpty();
     assertThat(Output.JSON.readTree(json.out()).path("code").asString()).isEqualTo("HF-DAEMON-001");
+  }
+
+  /// Also those that are called like ours.
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"web1 ps", "web1 ls -l --json /", "web1 -- ls --state /", "-- web1 ls -l"})
+  void whatFollowsTheNameOfAContainerIsItsProgramsOwn(String words) {
+    Said said = run("container exec --state " + state + " " + words, List.of());
+    assertThat(said.exit()).isEqualTo(7);
+    assertThat(said.out()).isEmpty();
+    assertThat(said.err()).contains("HF-DAEMON-001", state.toString());
   }
 
   @ParameterizedTest
@@ -144,8 +156,12 @@ class ExitCodesTest {
   }
 
   private Said run(String command) {
+    return run(command, List.of("--state", state.toString()));
+  }
+
+  private static Said run(String command, List<String> last) {
     List<String> arguments = new ArrayList<>(List.of(command.split(" ")));
-    arguments.addAll(List.of("--state", state.toString()));
+    arguments.addAll(last);
     return Said.by(arguments.toArray(String[]::new));
   }
 

@@ -710,20 +710,31 @@ final class Api implements AutoCloseable {
   }
 
   private Object runContainer(Job job) {
-    Optional<ContainerSpec.Network> network =
-        job.fields()
-            .optional("address")
-            .map(address ->
-                new ContainerSpec.Network(
-                    address, job.fields().optional("gateway"), job.fields().optional("bridge")));
+    boolean image = job.body().has("image");
+    if (image && job.body().has("bundle")) {
+      throw Problem.API_REQUEST.because("A container has a bundle or an image, not both.");
+    }
+    ContainerSpec spec =
+        new ContainerSpec(
+            job.text("name"), path(job.text(image ? "image" : "bundle")), network(job));
+    OsRoom systems = daemon.systems();
     return Views.container(
-        daemon
-            .systems()
-            .run(
-                new ContainerSpec(job.text("name"), path(job.text("bundle")), network),
-                restart(job.fields()),
-                job.text("os"),
-                job.progress()));
+        image
+            ? systems.runImage(spec, restart(job.fields()), job.text("os"), job.progress())
+            : systems.run(spec, restart(job.fields()), job.text("os"), job.progress()));
+  }
+
+  private static Optional<ContainerSpec.Network> network(Job job) {
+    Fields fields = job.fields();
+    ContainerSpec.Network network =
+        new ContainerSpec.Network(
+            fields.optional("address"),
+            fields.optional("gateway"),
+            fields.optional("bridge"),
+            fields.optional("address6"),
+            fields.optional("gateway6"),
+            fields.texts("dns"));
+    return Optional.of(network).filter(asked -> !asked.equals(ContainerSpec.Network.NONE));
   }
 
   private Object execute(Job job) {

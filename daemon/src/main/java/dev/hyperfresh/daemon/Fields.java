@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.Problem;
+import java.util.List;
 import java.util.Optional;
 import tools.jackson.databind.JsonNode;
 
@@ -20,6 +21,16 @@ record Fields(JsonNode body) {
       throw Problem.API_REQUEST.because("'" + field + "' is not a text.");
     }
     return Optional.of(value.asString("")).filter(text -> !text.isEmpty());
+  }
+
+  /// A list of texts; empty when it is missing.
+  List<String> texts(String field) {
+    JsonNode value = body.path(field);
+    boolean texts = value.isArray() && value.valueStream().allMatch(JsonNode::isString);
+    if (!value.isMissingNode() && !texts) {
+      throw Problem.API_REQUEST.because("'" + field + "' is not a list of texts.");
+    }
+    return value.valueStream().map(JsonNode::stringValue).toList();
   }
 
   boolean flag(String field, boolean otherwise) {

@@ -158,6 +158,14 @@ public final class OsRoom {
     }
   }
 
+  /// Starts a container of an image; see [Systems#runImage].
+  public ContainerView runImage(
+      ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      return systems.view(systems.runImage(spec, restart, os, progress).name());
+    }
+  }
+
   /// Ends a container; see [Systems#stop].
   public void stop(String name, Duration patience) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {

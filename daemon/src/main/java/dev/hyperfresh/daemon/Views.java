@@ -300,10 +300,13 @@ public final class Views {
         .spec()
         .network()
         .ifPresent(network -> {
-          json.put("address", network.address());
+          network.address().ifPresent(address -> json.put("address", address));
+          network.address6().ifPresent(address -> json.put("address6", address));
           json.put("mac", container.spec().mac());
           json.put("port", container.spec().port());
           network.bridge().ifPresent(bridge -> json.put("bridge", bridge));
+          json.put("routes", network.routes());
+          json.put("dns", network.dns());
         });
     json.put("log", container.log().toString());
     return json;

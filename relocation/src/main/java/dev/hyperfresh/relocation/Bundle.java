@@ -2,37 +2,67 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.relocation.ConfigFields.Findings;
+import dev.hyperfresh.relocation.ContainerConfig.Capabilities;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Set;
 import tools.jackson.core.JacksonException;
+import tools.jackson.core.StreamReadConstraints;
+import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.json.JsonFactory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
-import tools.jackson.databind.node.ArrayNode;
-import tools.jackson.databind.node.ObjectNode;
 
-/// An OCI bundle: what is taken of it, and what of it could not be moved to another OS.
+/// An OCI bundle: a root file system, and what is taken of its `config.json`. Immutable.
 ///
-/// The fields are those of the OCI runtime specification's `config.json`.
+/// Nothing of that file reaches runc but what [ContainerConfig] has; what that has no place for is
+/// refused, or left out with a remark where the container is as good without.
 final class Bundle {
-  private static final long MOST_BYTES = 1 << 20;
-  private static final JsonMapper JSON = JsonMapper.builder().build();
+  private static final int MOST_BYTES = 1 << 20;
 
-  /// Mounts that both operating systems make alike.
-  private static final Set<String> MOUNTS =
-      Set.of("proc", "sysfs", "tmpfs", "mqueue", "devpts", "cgroup", "cgroup2");
+  private static final JsonMapper JSON =
+      JsonMapper.builder(
+              JsonFactory.builder()
+                  .streamReadConstraints(
+                      StreamReadConstraints.builder()
+                          .maxNestingDepth(16)
+                          .maxTokenCount(1 << 16)
+                          .maxNameLength(256)
+                          .maxNumberLength(32)
+                          .build())
+                  .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                  .build())
+          .build();
 
-  private static final List<String> NAMESPACES = List.of("pid", "ipc", "uts", "mount", "cgroup");
+  /// Of a container whose image, like every image, says nothing of capabilities: what programs need
+  /// that begin as root, make files for another user and go on as that one.
+  private static final List<String> USUAL =
+      List.of(
+          "CAP_AUDIT_WRITE",
+          "CAP_CHOWN",
+          "CAP_DAC_OVERRIDE",
+          "CAP_FOWNER",
+          "CAP_FSETID",
+          "CAP_KILL",
+          "CAP_NET_BIND_SERVICE",
+          "CAP_SETGID",
+          "CAP_SETPCAP",
+          "CAP_SETUID",
+          "CAP_SYS_CHROOT");
 
-  private final ObjectNode config;
+  private final ContainerConfig config;
   private final Path root;
+  private final List<String> remarks;
 
-  private Bundle(ObjectNode config, Path root) {
+  private Bundle(ContainerConfig config, Path root, List<String> remarks) {
     this.config = config;
     this.root = root;
+    this.remarks = List.copyOf(remarks);
   }
 
   /// Reads the bundle in `folder`.
@@ -40,24 +70,52 @@ final class Bundle {
   /// @throws HyperFreshException [Problem#CONTAINER_SPEC] with all that is wrong with it
   static Bundle read(Path folder) {
     Path file = folder.resolve("config.json");
+    Findings findings = Findings.none();
     try {
-      if (Files.size(file) > MOST_BYTES) {
-        throw Problem.CONTAINER_SPEC.because(file + " is larger than 1 MiB.");
+      ContainerConfig config = ConfigReader.read(ConfigFields.of(json(file), findings));
+      Path root = root(folder, config.root().path(), findings);
+      if (!findings.faults().isEmpty()) {
+        throw Problem.CONTAINER_SPEC.because(file + ": " + String.join(" ", findings.faults()));
       }
-      JsonNode read = JSON.readTree(Files.readAllBytes(file));
-      if (!(read instanceof ObjectNode config)) {
-        throw Problem.CONTAINER_SPEC.because(file + " is no JSON object.");
-      }
-      Path root = folder.resolve(config.path("root").path("path").asString("rootfs")).normalize();
-      Bundle bundle = new Bundle(config, root);
-      List<String> obstacles = bundle.obstacles();
-      if (!obstacles.isEmpty()) {
-        throw Problem.CONTAINER_SPEC.because(file + ": " + String.join(" ", obstacles));
-      }
-      return bundle;
-    } catch (IOException | JacksonException e) {
+      return new Bundle(config, root, findings.remarks());
+    } catch (JacksonException e) {
+      throw Problem.CONTAINER_SPEC.because(
+          file + " cannot be read: " + ConfigFields.plain(e.getOriginalMessage()), e);
+    } catch (IOException e) {
       throw Problem.CONTAINER_SPEC.because(file + " cannot be read: " + e.getMessage(), e);
     }
+  }
+
+  private static JsonNode json(Path file) throws IOException {
+    if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
+      throw Problem.CONTAINER_SPEC.because(file + " is no file.");
+    }
+    JsonNode read = JSON.readTree(BoundedFile.read(file, MOST_BYTES));
+    if (!read.isObject()) {
+      throw Problem.CONTAINER_SPEC.because(file + " is no JSON object.");
+    }
+    return read;
+  }
+
+  /// A folder of the bundle, also when links have been followed.
+  private static Path root(Path folder, String path, Findings findings) throws IOException {
+    Path bundle = folder.toRealPath();
+    String wrong;
+    try {
+      Path named = bundle.resolve(path);
+      Path root = Files.isDirectory(named) ? named.toRealPath() : named;
+      if (!Files.isDirectory(root)) {
+        wrong = "' is no folder.";
+      } else if (!root.startsWith(bundle) || root.equals(bundle)) {
+        wrong = "' is not in the bundle; put the root file system into a folder there.";
+      } else {
+        return root;
+      }
+    } catch (InvalidPathException e) {
+      wrong = "' is no path.";
+    }
+    findings.faults().add("root.path: '" + ConfigFields.shown(path) + wrong);
+    return bundle;
   }
 
   /// The root file system on this host.
@@ -65,59 +123,19 @@ final class Bundle {
     return root;
   }
 
-  /// What would keep the container from starting, or from moving later: CRIU moves neither devices
-  /// nor terminals, and what is mounted must be there in every OS.
-  private List<String> obstacles() {
-    List<String> found = new ArrayList<>();
-    if (!Files.isDirectory(root)) {
-      found.add("root.path: " + root + " is no folder.");
-    }
-    if (config.path("process").path("args").isEmpty()) {
-      found.add("process.args: there is no program to run.");
-    }
-    if (config.path("process").path("terminal").asBoolean(false)) {
-      found.add("process.terminal: a terminal cannot move; set it to false.");
-    }
-    if (!config.path("hooks").isEmpty()) {
-      found.add("hooks: they would run in an OS that the container leaves.");
-    }
-    if (!config.path("linux").path("devices").isEmpty()) {
-      found.add("linux.devices: a device cannot move.");
-    }
-    for (JsonNode mount : config.path("mounts")) {
-      if (!MOUNTS.contains(mount.path("type").asString(""))) {
-        found.add(
-            "mounts: "
-                + mount.path("destination").asString("")
-                + " is of type '"
-                + mount.path("type").asString("")
-                + "', which not every OS has; copy it into the root file system.");
-      }
-    }
-    for (JsonNode namespace : config.path("linux").path("namespaces")) {
-      String type = namespace.path("type").asString("");
-      if (type.equals("user") || type.equals("time")) {
-        found.add("linux.namespaces: a " + type + " namespace cannot move.");
-      }
-    }
-    return found;
+  /// What of the bundle the container does without, a sentence each.
+  List<String> remarks() {
+    return remarks;
   }
 
-  /// What runc gets: the bundle's configuration with the container's own place in an OS.
+  /// The same with the capabilities of a container that was made of an image.
+  Bundle ofImage() {
+    Capabilities usual = new Capabilities(USUAL, USUAL, List.of(), USUAL, List.of());
+    return new Bundle(config.with(usual), root, remarks);
+  }
+
+  /// What runc gets: the configuration with the container's own place in an OS.
   byte[] configuration(String name, String networkNamespace) {
-    ObjectNode made = config.deepCopy();
-    made.putObject("root")
-        .put("path", "rootfs")
-        .put("readonly", config.path("root").path("readonly").asBoolean(false));
-    if (made.path("hostname").asString("").isEmpty()) {
-      made.put("hostname", name);
-    }
-    ObjectNode linux =
-        made.get("linux") instanceof ObjectNode there ? there : made.putObject("linux");
-    linux.put("cgroupsPath", "/" + name);
-    ArrayNode namespaces = linux.putArray("namespaces");
-    NAMESPACES.forEach(type -> namespaces.addObject().put("type", type));
-    namespaces.addObject().put("type", "network").put("path", networkNamespace);
-    return JSON.writeValueAsBytes(made);
+    return config.json(name, networkNamespace);
   }
 }

@@ -53,6 +53,9 @@ record ContainerStart(Path containers, Path placements) {
       Thread.currentThread().interrupt();
       throw new IOException("interrupted", e);
     }
+    if (spec.network().isPresent()) {
+      ResolvConf.write(share.resolve("rootfs"), spec.network().get().dns());
+    }
   }
 
   private ContainerFolder folder(String name) {

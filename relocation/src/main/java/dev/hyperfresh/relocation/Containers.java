@@ -20,6 +20,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /// All containers of a state directory: those that run, and those that have ended and were not
@@ -285,13 +286,19 @@ final class Containers implements AutoCloseable {
   }
 
   /// Makes a container and starts it. See [Systems#run].
-  Container run(ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
+  ///
+  /// @param files gives what it is made of, when its name is known to be free
+  Container run(
+      ContainerSpec spec,
+      Supplier<Bundle> files,
+      RestartPolicy restart,
+      String os,
+      Progress progress) {
     List<String> faults = spec.faults();
     if (!faults.isEmpty()) {
       throw Problem.CONTAINER_SPEC.because(String.join("; ", faults));
     }
     OsVm where = hosts.get(os);
-    Bundle bundle = Bundle.read(spec.bundle());
     String name = spec.name();
     if (!names.add(key(name))) {
       throw Problem.CONTAINER_EXISTS.because(
@@ -306,6 +313,8 @@ final class Containers implements AutoCloseable {
         throw Problem.CONTAINER_EXISTS.because(
             "Files of a container " + name + " are here, which nobody knows any more.");
       }
+      Bundle bundle = files.get();
+      bundle.remarks().forEach(remark -> progress.step("remark", remark));
       Container container = first(spec, bundle, restart, where, progress);
       take(container);
       made = true;

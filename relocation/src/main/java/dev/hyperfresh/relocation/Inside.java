@@ -95,11 +95,15 @@ record Inside(OsVm os, ContainerSpec spec) {
   void live() {
     spec.network()
         .ifPresent(network -> {
-          List<String> words = new ArrayList<>(List.of("live"));
-          words.add(network.address());
-          network.gateway().ifPresent(words::add);
-          order(LIMIT, words);
+          network.address().ifPresent(own -> live("live", own, network.gateway()));
+          network.address6().ifPresent(own -> live("live6", own, network.gateway6()));
         });
+  }
+
+  private void live(String order, String address, Optional<String> gateway) {
+    List<String> words = new ArrayList<>(List.of(order, address));
+    gateway.ifPresent(words::add);
+    order(LIMIT, words);
   }
 
   /// What comes for the container from now on waits in this OS's hardware, until [#deliver].

@@ -79,8 +79,7 @@ public final class OsVm implements AutoCloseable {
   /// `acpi_no_memhotplug`: memory of an older OS that is plugged in is not to become memory of this
   /// kernel.
   private static final String KERNEL_OPTIONS =
-      "console=ttyS0 quiet acpi_no_memhotplug panic=-1 ipv6.disable=1 net.ifnames=0"
-          + " cryptomgr.notests";
+      "console=ttyS0 quiet acpi_no_memhotplug panic=-1 net.ifnames=0" + " cryptomgr.notests";
 
   /// How long an OS that an earlier daemon left may take for its first answer.
   private static final Duration ANSWER_LIMIT = Duration.ofSeconds(20);

@@ -43,6 +43,7 @@ public final class Systems implements AutoCloseable {
   private final Path directory;
   private final Path containersFolder;
   private final Path placements;
+  private final Path images;
   private final Path sockets;
   private final Map<String, OsVm> systems = new ConcurrentHashMap<>();
   private final Occupancy occupancy = new Occupancy();
@@ -70,6 +71,7 @@ public final class Systems implements AutoCloseable {
     this.directory = state.resolve("os");
     this.containersFolder = state.resolve("containers");
     this.placements = state.resolve("placements");
+    this.images = state.resolve("images");
     this.sockets = sockets;
     this.containers = new Containers(state, new Hosts(), occupancy, names);
   }
@@ -116,6 +118,7 @@ public final class Systems implements AutoCloseable {
       Function<String, QemuRelease> hardware,
       Duration patience,
       Consumer<String> told) {
+    UnpackedImage.removeAbandoned(images);
     Recovery begun =
         new Recovery(
             new Recovery.Folders(directory, containersFolder, placements, sockets),
@@ -372,7 +375,19 @@ public final class Systems implements AutoCloseable {
   ///   [Problem#CONTAINER_EXISTS] also when only its files are there, [Problem#CONTAINER_START];
   ///   nothing of it is left then that was not there before
   public Container run(ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
-    return containers.run(spec, restart, os, progress);
+    return containers.run(spec, () -> Bundle.read(spec.bundle()), restart, os, progress);
+  }
+
+  /// As [#run], of an image on this host's disk: an OCI layout, or an archive of OCI or docker.
+  ///
+  /// @param spec with the image in the place of the bundle, after which a colon and a tag may stand
+  /// @throws HyperFreshException also [Problem#HOST_MISSING] when a program that unpacks images is
+  ///   not installed
+  public Container runImage(
+      ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
+    try (UnpackedImage image = new UnpackedImage(spec.bundle(), images, progress)) {
+      return containers.run(spec, image::unpack, restart, os, progress);
+    }
   }
 
   /// Starts a container that has ended, with its files as it left them.

@@ -53,6 +53,19 @@ class PlacementTest {
   }
 
   @Test
+  void anOlderDaemonKnewNoIpv6() throws IOException {
+    placement(Optional.empty()).write(folder);
+    Path file = folder.resolve("c1.json");
+    Files.writeString(
+        file,
+        Files.readString(file)
+            .replaceFirst(
+                "\"network\":\\{[^}]*\\}",
+                "\"network\":{\"address\":\"10.0.0.5/24\",\"gateway\":null,\"bridge\":\"br0\"}"));
+    assertThat(Placement.read(folder, "c1")).isEqualTo(placement(Optional.empty()));
+  }
+
+  @Test
   void whatIsDamagedOrOfSomebodyElseIsRefused() throws IOException {
     placement(Optional.empty()).write(folder);
     Files.copy(folder.resolve("c1.json"), folder.resolve("c2.json"));

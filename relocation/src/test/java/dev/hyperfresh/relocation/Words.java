@@ -21,10 +21,13 @@ final class Words {
     }
   }
 
-  /// All that the program `relocate` is compiled from.
-  static List<String> relocateSources() {
+  /// All that the program `relocate` is compiled from; other programs are one file each.
+  static List<String> relocateSources() throws IOException {
+    List<String> others =
+        List.of(in(resource("/os/build.sh"), "for program in ([a-z ]+);").first().split(" "));
     return OsReleases.SOURCES.files().stream()
         .filter(file -> file.startsWith("/os/") && file.matches(".*\\.[ch]"))
+        .filter(file -> !others.contains(file.replaceAll(".*/|\\.[ch]", "")))
         .toList();
   }
 

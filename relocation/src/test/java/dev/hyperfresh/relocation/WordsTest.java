@@ -71,26 +71,30 @@ class WordsTest {
   void everyOrderIsKnownAndEveryKnownOneGiven() throws IOException {
     String script = Words.resource("/os/container");
     String inside = java("Inside");
-    SortedSet<String> given = Words.in(inside, "List\\.of\\(\\s*\"([a-z]+)\"");
+    SortedSet<String> given = Words.in(inside, "List\\.of\\(\\s*\"([a-z0-9]+)\"");
+    given.addAll(Words.in(inside, "live\\(\"([a-z0-9]+)\""));
     given.addAll(Words.in(inside, "static final String [A-Z]+ = \"([a-z]+)\""));
     given.addAll(Words.in(inside, "\"/container\",\\s*\"([a-z]+)\""));
     assertThat(given).contains("network", "freeze", "exec");
-    assertThat(Words.in(script.substring(script.lastIndexOf("case $verb")), "\n    ([a-z]+)\\)"))
+    assertThat(Words.in(script.substring(script.lastIndexOf("case $verb")), "\n    ([a-z0-9]+)\\)"))
         .isEqualTo(given);
-    assertThat(Words.in(script, "\n#     container ([a-z]+)")).isEqualTo(given);
+    assertThat(Words.in(script, "\n#     container ([a-z0-9]+)")).isEqualTo(given);
   }
 
   /// By the port of an order.
   @Test
   void bothSidesOfALineKnowItsWords() throws IOException {
-    String inside = Words.resource("/os/container") + Words.resource("/os/hook.c");
-    SortedSet<String> heard = Words.in(java("Relocation"), "\\.await\\(\"([a-z-]+)\"\\)");
+    String inside =
+        Words.resource("/os/container")
+            + Words.resource("/os/hook.c")
+            + Words.resource("/os/gate.c");
+    SortedSet<String> heard = Words.in(java("OsMove"), "\\.await\\(\"([a-z-]+)\"[,)]");
     heard.addAll(Words.in(java("Inside"), "line\\([A-Z]+, transport, \"([a-z-]+)\"\\)"));
-    assertThat(heard).contains("network-lock", "listed", "ready");
+    assertThat(heard).contains("network-lock", "listed", "ready", "restored");
     assertThat(heard).allSatisfy(word -> assertThat(inside).containsPattern("\\b" + word + "\\b"));
     SortedSet<String> said = Words.in(java("Line"), "say\\(\"([a-z]+)\\\\n\"\\)");
     said.remove("no");
-    assertThat(said).contains("ok", "go", "listed");
+    assertThat(said).contains("ok", "go", "listed", "run");
     assertThat(said).allSatisfy(word -> assertThat(inside).containsPattern("\\b" + word + "\\b"));
   }
 
@@ -102,8 +106,9 @@ class WordsTest {
         .contains("home=" + OsVm.CONTAINERS + "/$name")
         .contains("netns=" + OsVm.NETWORKS + "/$name")
         .contains("relocate=" + OsVm.PROGRAMS + "/relocate")
-        .contains("images=$home/images", "\"$images/pages\"", "\"$home/freed\"", "\"$home/log\"");
-    assertThat(java("Container")).contains("\"images\"", "\"freed\"", "\"log\"");
-    assertThat(java("Relocation")).contains("\"pages\"");
+        .contains("images=$home/images", "\"$images/pages\"", "\"$home/$4\"");
+    assertThat(java("ContainerFolder")).contains("\"images\"", "\"freed.\"", "\"/pages\"");
+    assertThat(java("ContainerLog")).contains("\"log\"", "\"log.1\"", "\"log.2\"");
+    assertThat(Words.resource("/os/log.c")).contains("log.1", "log.2");
   }
 }

@@ -30,7 +30,7 @@ final class RealBundles {
   private static final int USER = 1000;
 
   /// Part of the names in the cache, with the sources: all is made again when it changes.
-  private static final String RECIPE = "2";
+  private static final String RECIPE = "3";
 
   private static final List<String> FOLDERS =
       List.of("proc", "dev", "sys", "tmp", "run", "etc", "data", "var/tmp");
@@ -132,8 +132,8 @@ final class RealBundles {
             "/bin/sh",
             "-c",
             "trap 'echo asked to end; exit 0' TERM; yes moved | head -n 1000000 | (n=0; while read"
-                + " -r word; do n=$((n+1)); echo \"line $n $word $(uname -r)\"; usleep 100000; done)"
-                + " | cat & while :; do wait $!; done"));
+                + " -r word; do n=$((n+1)); echo \"line $n $word $(uname -r)\"; usleep 100000;"
+                + " done) | cat & while :; do wait $!; done"));
   }
 
   /// The program `guests/container/odd.c`.
@@ -143,13 +143,7 @@ final class RealBundles {
     Path root = root("odd", List.of("busybox-static"), RealBundles::compileOdd);
     List<String> arguments = new ArrayList<>(List.of("/data/program"));
     arguments.addAll(held);
-    return bundle(
-        name,
-        root,
-        USER,
-        Map.of("ODD", "an environment"),
-        arguments,
-        held.isEmpty() ? List.of() : List.of(Map.of("allow", true, "access", "rwm")));
+    return bundle(name, root, USER, Map.of("ODD", "an environment"), arguments);
   }
 
   private interface Finish {
@@ -243,6 +237,8 @@ final class RealBundles {
     linkShell(root);
     // What the filter of devices of an ordinary container does not let it open.
     run("mknod", "-m", "666", root.resolve("data/fuse").toString(), "c", "10", "229");
+    // And one that it does.
+    run("mknod", "-m", "666", root.resolve("data/tun").toString(), "c", "10", "200");
     Path source = root.resolve("data/odd.c");
     extract("odd.c", source);
     run(
@@ -283,22 +279,12 @@ final class RealBundles {
 
   private Path bundle(
       String name, Path root, int user, Map<String, String> environment, List<String> arguments) {
-    return bundle(name, root, user, environment, arguments, List.of());
-  }
-
-  private Path bundle(
-      String name,
-      Path root,
-      int user,
-      Map<String, String> environment,
-      List<String> arguments,
-      List<Map<String, Object>> devices) {
     try {
       Path folder = Files.createDirectories(bundles.resolve(name));
+      run("cp", "-a", "--reflink=auto", root.toString(), folder.resolve("rootfs").toString());
       Files.write(
           folder.resolve("config.json"),
-          JsonMapper.shared()
-              .writeValueAsBytes(configuration(name, root, user, environment, arguments, devices)));
+          JsonMapper.shared().writeValueAsBytes(configuration(name, user, environment, arguments)));
       return folder;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -306,12 +292,7 @@ final class RealBundles {
   }
 
   private static Map<String, Object> configuration(
-      String name,
-      Path root,
-      int user,
-      Map<String, String> environment,
-      List<String> arguments,
-      List<Map<String, Object>> devices) {
+      String name, int user, Map<String, String> environment, List<String> arguments) {
     List<String> variables = new ArrayList<>(List.of("PATH=/usr/sbin:/usr/bin:/sbin:/bin"));
     environment.forEach((key, value) -> variables.add(key + "=" + value));
     List<String> capabilities =
@@ -326,7 +307,7 @@ final class RealBundles {
         "hostname",
         name + "-host",
         "root",
-        Map.of("path", root.toString()),
+        Map.of("path", "rootfs"),
         "process",
         Map.of(
             "cwd",
@@ -349,8 +330,6 @@ final class RealBundles {
         Map.of(
             "resources",
             Map.of(
-                "devices",
-                devices,
                 "memory",
                 Map.of("limit", MEMORY_MAX),
                 "pids",

@@ -210,8 +210,8 @@ class RelocationCasesTest {
             "message queue",
             "traced",
             "is traced by",
-            "/data/fuse",
-            "has the device /data/fuse open");
+            "/data/tun",
+            "has the device /data/tun open");
     held.forEach((what, sentence) -> {
       String name = "holds-" + what.replaceAll("[^a-z]", "");
       run(name, bundles().odd(name, List.of(what)), Optional.empty());
@@ -299,7 +299,8 @@ class RelocationCasesTest {
                     "odd",
                     "/bin/sh",
                     "-c",
-                    "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max /proc/self/cgroup; id -u; hostname")
+                    "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max /proc/self/cgroup; id -u;"
+                        + " hostname")
                 .lines())
         .containsExactly(
             Long.toString(RealBundles.MEMORY_MAX),

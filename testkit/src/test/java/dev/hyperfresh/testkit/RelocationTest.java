@@ -46,6 +46,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class RelocationTest {
   private static final String ADDRESS = "10.78.0.5";
+  private static final String ADDRESS6 = "fd78::5";
   private static final int MEBIBYTES = 64;
   private static final int LARGE_MEBIBYTES = 384;
   private static final Duration LIMIT = Duration.ofSeconds(30);
@@ -62,6 +63,7 @@ class RelocationTest {
     made.ip("link", "set", "lo", "up");
     made.ip("link", "add", "br0", "type", "bridge");
     made.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
+    made.ip("addr", "add", "fd78::1/64", "dev", "br0", "nodad");
     made.ip("link", "set", "br0", "up");
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
     Systems all = new Systems(WORKSPACE.state(), run, _ -> {});
@@ -74,7 +76,13 @@ class RelocationTest {
             "c1",
             bundle,
             Optional.of(
-                new ContainerSpec.Network(ADDRESS + "/24", Optional.empty(), Optional.of("br0"))));
+                new ContainerSpec.Network(
+                    Optional.of(ADDRESS + "/24"),
+                    Optional.empty(),
+                    Optional.of("br0"),
+                    Optional.of(ADDRESS6 + "/64"),
+                    Optional.of("fd78::1"),
+                    List.of("fd78::1"))));
     Container container = made.within(() -> all.run(spec, "older", Progress.NONE));
     assertThat(container.state()).isInstanceOf(ContainerState.Running.class);
   }
@@ -114,12 +122,16 @@ class RelocationTest {
   }
 
   private static OutageClient client() {
+    return client(ADDRESS);
+  }
+
+  private static OutageClient client(String address) {
     return network
         .orElseThrow()
         .within(() -> {
           try {
             return OutageClient.open(
-                new InetSocketAddress(ADDRESS, ContainerBundle.PORT), Duration.ofMinutes(1));
+                new InetSocketAddress(address, ContainerBundle.PORT), Duration.ofMinutes(1));
           } catch (IOException e) {
             throw new UncheckedIOException(e);
           }
@@ -135,7 +147,8 @@ class RelocationTest {
   @Test
   @Order(1)
   void itMovesThereAndBackWithItsMemoryAndItsConnection() {
-    try (OutageClient client = client()) {
+    try (OutageClient client = client();
+        OutageClient client6 = client(ADDRESS6)) {
       assertThat(client.isMemoryGood()).isTrue();
       for (String to : List.of("newer", "older")) {
         OsVm left = systems().container("c1").os();
@@ -162,6 +175,8 @@ class RelocationTest {
         assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
         assertThat(client.fault()).isEmpty();
         assertThat(client.isMemoryGood()).isTrue();
+        assertThat(client6.isMemoryGood()).isTrue();
+        assertThat(client6.fault()).isEmpty();
         assertThat(client.kernel())
             .isEqualTo(systems().get(to).settings().release().kernelRelease());
         assertThat(move.memoryBytes()).isGreaterThan((long) MEBIBYTES << 20);
