@@ -374,9 +374,8 @@ final class ContainerCommand {
       description = "Run a program in a container.",
       footer = {
         "",
-        "Its input is empty. The exit code is the program's. Options of this command stand before"
-            + " NAME;",
-        "what follows it is the program's.",
+        "Its input is empty. The exit code is the program's. Options of this command stand before",
+        "NAME; what follows it is the program's.",
         "",
         "Examples:",
         "  hyperfresh container exec web1 ps",

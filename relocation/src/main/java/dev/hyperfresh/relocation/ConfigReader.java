@@ -26,7 +26,9 @@ import java.util.regex.Pattern;
 /// What of a bundle's `config.json` is taken. A container can have what its processes bring along
 /// when they move, and what runc makes again in every OS from the configuration alone.
 final class ConfigReader {
-  private static final long MOST_ID = 0xffff_fffeL;
+  /// runc's.
+  private static final long MOST_ID = Integer.MAX_VALUE;
+
   private static final int MOST_GROUPS = 1024;
   private static final int MOST_WORDS = 4096;
   private static final int MOST_PATHS = 128;

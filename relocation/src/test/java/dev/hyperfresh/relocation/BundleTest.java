@@ -28,7 +28,7 @@ class BundleTest {
        "domainname": "example",
        "process": {
          "terminal": false,
-         "user": {"uid": 1000, "gid": 100, "umask": 18, "additionalGids": [5, 4294967294]},
+         "user": {"uid": 1000, "gid": 100, "umask": 18, "additionalGids": [5, 2147483647]},
          "args": ["/bin/app", "--verbose"],
          "env": ["A=b", "PATH=/bin"],
          "cwd": "/srv",
@@ -159,6 +159,7 @@ class BundleTest {
           "process":{"args":["a"],"cwd":"srv"}                   | process.cwd: 'srv' is no absolute
           "process":{"args":["a"],"terminal":"yes"}              | process.terminal: it is neither
           "process":{"args":["a"],"user":{"uid":-1}}             | process.user.uid: '-1' is no whole
+          "process":{"args":["a"],"user":{"gid":2147483648}}     | process.user.gid: '2147483648' is no whole
           "process":{"args":["a"],"user":{"username":"b"}}       | process.user.username: no container
           "process":{"args":["a"],"oomScoreAdj":1001}            | process.oomScoreAdj: '1001' is no
           "process":{"args":["a"],"capabilities":{"bounding":["CAP_SYS_ADMIN"]}} | 'CAP_SYS_ADMIN' is no capability over the container alone

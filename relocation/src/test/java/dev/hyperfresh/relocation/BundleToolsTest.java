@@ -147,6 +147,8 @@ class BundleToolsTest {
     String config =
         BundleTest.FULL
             .replace("\"cpus\": \"0-1,3\"", "\"cpus\": \"0\"")
+            .replace("\"oomScoreAdj\": -17", "\"oomScoreAdj\": 17")
+            .replace("\"hard\": 18446744073709551615", "\"hard\": 1024")
             .replace(
                 "\"limit\": 1048576, \"reservation\": 4096, \"swap\": 2097152",
                 "\"limit\": 67108864")
@@ -209,14 +211,12 @@ class BundleToolsTest {
     Path layout = image();
     run(folder, "skopeo", "copy", "oci:oci:one", "oci-archive:a.tar:x");
     run(folder, "skopeo", "copy", "oci:oci:one", "docker-archive:b.tar:app:7");
-    run(folder, "gzip", "--keep", "b.tar");
     run(folder, "mv", "a.tar", "./-a:1,.tar");
     assertUnpacked(Path.of(layout + ":two"));
     assertUnpacked(folder.resolve("-a:1,.tar"));
     assertUnpacked(folder.resolve("-a:1,.tar:x"));
     assertUnpacked(folder.resolve("b.tar"));
     assertUnpacked(folder.resolve("b.tar:app:7"));
-    assertUnpacked(folder.resolve("b.tar.gz"));
     try (UnpackedImage image = open(Path.of(layout + ":one"))) {
       isTakenByRunc(image.unpack());
     }

@@ -76,7 +76,10 @@ class OccupancyTest {
   void thereIsAMost() {
     List<String> most = Collections.nCopies(Occupancy.MOST_CONTAINERS - 1, "one");
     try (Occupancy.Place _ = occupancy.take("os1", "web1", () -> most)) {
-      assertRefused(Problem.OS_FULL, "96", () -> occupancy.take("os1", "web2", () -> most));
+      assertRefused(
+          Problem.OS_FULL,
+          Integer.toString(Occupancy.MOST_CONTAINERS),
+          () -> occupancy.take("os1", "web2", () -> most));
       // Whoever leaves takes no place that was not taken.
       occupancy.keep("os1", "web3").close();
     }
