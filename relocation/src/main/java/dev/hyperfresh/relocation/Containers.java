@@ -376,8 +376,16 @@ final class Containers implements AutoCloseable {
     }
   }
 
+  /// One that has ended is cleared up now, and not a moment later.
+  private void settle(String name) {
+    Optional.ofNullable(running.get(name))
+        .filter(container -> container.state().hasEnded())
+        .ifPresent(this::clearUp);
+  }
+
   /// Nobody else has to do with a container that has ended, from now on.
   private Life begin(String name) {
+    settle(name);
     if (running.containsKey(name)) {
       throw Problem.CONTAINER_STATE.because(name + " runs.");
     }
@@ -531,6 +539,7 @@ final class Containers implements AutoCloseable {
 
   /// Removes a container and its files, or files that nobody knows. See [Systems#remove].
   void remove(String name, boolean force) {
+    settle(name);
     if (running.containsKey(name)) {
       if (!force) {
         throw Problem.CONTAINER_STATE.because(name + " runs.");

@@ -243,7 +243,7 @@ class ContainerLifeTest {
     Path left = Files.createDirectories(state().resolve("containers/left/rootfs/data"));
     Files.writeString(left.resolve("precious"), "x");
     assertThat(systems().leftOvers()).containsExactly("left");
-    ContainerSpec again = new ContainerSpec("left", bundle("again", 0), Optional.empty());
+    ContainerSpec again = new ContainerSpec("left", bundle("third", 0), Optional.empty());
     assertRefused(
         Problem.CONTAINER_EXISTS, "left", () -> systems().run(again, "one", Progress.NONE));
     assertThat(left.resolve("precious")).exists();
@@ -316,18 +316,19 @@ class ContainerLifeTest {
     assertThat(plain.state().how()).isEqualTo("OS one ended");
     systems().delete("one");
 
-    // And with the daemon, which notices nothing.
-    int pid = systems().get("two").pid();
-    systems().letGo();
-    try (PidFd os = PidFd.open(pid)) {
+    try (PidFd os = PidFd.open(systems().get("two").pid())) {
       os.signal(Signals.KILL);
-      assertThat(os.awaitExit(LIMIT)).isTrue();
     }
-    daemon = Optional.of(OsDaemon.start(state()));
+    Workshop.await(
+        "it to say what it waits for",
+        LIMIT,
+        () -> systems().view("lives").failure().contains("no other has 64 MiB"));
+    systems().delete("two");
+    nextDaemon();
     assertThat(systems().view("plain").state()).isInstanceOf(ContainerState.Lost.class);
     assertThat(systems().view("lives").state()).isInstanceOf(ContainerState.Lost.class);
     Workshop.await(
-        "it to say what it waits for",
+        "it to wait for an OS again",
         LIMIT,
         () -> systems().view("lives").failure().contains("no other has 64 MiB"));
     systems().stop("lives", Duration.ZERO);
