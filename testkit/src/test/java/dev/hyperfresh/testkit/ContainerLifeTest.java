@@ -107,7 +107,7 @@ class ContainerLifeTest {
   }
 
   private static void awaitRuns(String name, int times) {
-    Path file = state().resolve("containers").resolve(name).resolve("rootfs/data/runs");
+    Path file = state().resolve("containers").resolve(name).resolve("share/rootfs/data/runs");
     Workshop.await(
         times + " runs of " + name,
         LIMIT,
@@ -216,7 +216,7 @@ class ContainerLifeTest {
   @Test
   @Order(3)
   void onlyRmRemovesFiles() throws IOException {
-    Path runs = state().resolve("containers/base/rootfs/data/runs");
+    Path runs = state().resolve("containers/base/share/rootfs/data/runs");
     run("base", "append", "/data/runs");
     awaitRuns("base", 1);
     assertRefused(Problem.CONTAINER_STATE, "runs", () -> systems().remove("base", false));
@@ -333,6 +333,6 @@ class ContainerLifeTest {
         () -> systems().view("lives").failure().contains("no other has 64 MiB"));
     systems().stop("lives", Duration.ZERO);
     assertThat(systems().view("lives").nextStart()).isEmpty();
-    assertThat(state().resolve("containers/lives/rootfs/data/runs")).hasContent("run\nrun\n");
+    assertThat(state().resolve("containers/lives/share/rootfs/data/runs")).hasContent("run\nrun\n");
   }
 }
