@@ -104,12 +104,20 @@ public final class Container {
     state = next;
   }
 
-  /// A move has ended it, or found it ended.
+  /// A move has found it ended. If it is known how, that stays.
   ///
   /// @param why a sentence
   void stops(String why) {
     state = State.RUNNING;
     ended(os, ContainerState.Ended.unknown(Instant.now(), why));
+  }
+
+  /// A move has lost it, and has killed what was left of it: that is how it ended.
+  ///
+  /// @param why a sentence
+  void lost(String why) {
+    state = State.RUNNING;
+    is(new End(os, ContainerState.Ended.unknown(Instant.now(), "it was lost in a move: " + why)));
   }
 
   void runs(OsVm where, int process) {

@@ -46,7 +46,7 @@ final class ContainerJournal implements MoveJournal {
       }
       case MoveState.Clearing _ -> container.is(State.MOVING);
       case MoveState.Ended(String why) -> container.stops(why);
-      case MoveState.Lost(String why) -> container.stops("it was lost in a move: " + why);
+      case MoveState.Lost(String why) -> container.lost(why);
       case MoveState.Doubt _ -> container.is(State.MOVING);
     }
   }

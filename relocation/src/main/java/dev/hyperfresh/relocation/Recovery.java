@@ -319,7 +319,7 @@ final class Recovery implements AutoCloseable {
       }
       case MoveState.Lost(String why) -> {
         told.accept(what + " has lost it: " + why + ".");
-        journal.end("it was lost in a move: " + why);
+        journal.lost(why);
       }
     }
   }
@@ -393,6 +393,13 @@ final class Recovery implements AutoCloseable {
 
     void retire() {
       container.ifPresent(found -> found.is(State.RUNNING));
+    }
+
+    void lost(String why) {
+      container.ifPresent(found -> found.lost(why));
+      if (container.isEmpty()) {
+        end("it was lost in a move: " + why);
+      }
     }
 
     void end(String why) {

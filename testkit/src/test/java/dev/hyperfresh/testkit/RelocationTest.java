@@ -454,7 +454,7 @@ class RelocationTest {
             HyperFreshException.class,
             e -> assertThat(e.problem()).isEqualTo(Problem.RELOCATE_LOST));
     Workshop.await("c2 is cleared up", LIMIT, () -> systems().view("c2").state().hasEnded());
-    assertThat(systems().view("c2").state().how()).contains("memory is lost");
+    assertThat(systems().view("c2").state().how()).contains("lost in a move");
     Workshop.await("its end", LIMIT, () -> systems().containers().size() == 1);
     // Nothing of it is left in either.
     for (OsVm os : List.of(newest, systems().get("older"))) {
