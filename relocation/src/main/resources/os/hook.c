@@ -68,9 +68,9 @@ static void list_group(const char *group, const char *path)
 /* CRIU has written all down, and would let the processes go on at its end. */
 static void close_images(const char *group, const char *images)
 {
-    const char *archive = getenv("HF_PACKED");
-    if (group)
-        freeze(group);
+    const char *archive = getenv("HF_PACKED"), *all = getenv("HF_FREEZE");
+    if (all)
+        freeze(all);
     if (shown())
         await_archives();
     rearm_timers(group, images);

@@ -276,6 +276,10 @@ final class OsCommand {
 
     private int replaced(JsonNode result) {
       boolean retired = result.path("old_retired").asBoolean();
+      boolean complete =
+          retired
+              && result.path("misses").isEmpty()
+              && result.path("stopped").asString().isEmpty();
       if (options.json()) {
         Output.json(result);
       } else {
@@ -289,7 +293,8 @@ final class OsCommand {
             retired
                 ? "OS "
                     + old
-                    + " is ended; its containers run in "
+                    + " is ended; "
+                    + (complete ? "its containers run in " : "what is left of its containers is in ")
                     + result.path("os").asString()
                     + "."
                 : "OS "
@@ -299,7 +304,9 @@ final class OsCommand {
                         ? " OS " + result.path("os").asString() + " got none and is ended."
                         : ""));
       }
-      return retired ? 0 : Problem.RELOCATE_ROLLED_BACK.exitCode();
+      return complete
+          ? 0
+          : (retired ? Problem.RELOCATE_LOST : Problem.RELOCATE_ROLLED_BACK).exitCode();
     }
   }
 

@@ -260,8 +260,7 @@ public final class OsRoom {
       return false;
     }
     progress.step("retire", old.name() + " is empty and is ended");
-    systems.delete(old.name());
-    return true;
+    return ended(old, progress);
   }
 
   private boolean withdraw(OsVm made, Progress progress) {
@@ -271,8 +270,18 @@ public final class OsRoom {
       return false;
     }
     progress.step("retire", made.name() + " got no container and is ended");
-    systems.delete(made.name());
-    return true;
+    return ended(made, progress);
+  }
+
+  /// Whether it could be ended: somebody may have come meanwhile.
+  private boolean ended(OsVm os, Progress progress) {
+    try {
+      systems.delete(os.name());
+      return true;
+    } catch (HyperFreshException e) {
+      progress.step("retire", os.name() + " stays: " + e.detail());
+      return false;
+    }
   }
 
   private List<String> running(OsVm os) {

@@ -75,11 +75,13 @@ record ContainerFolder(Path home) {
   }
 
   /// Whether all that CRIU has written down of it is there.
+  ///
+  /// @throws TroubleException when that cannot be said
   boolean hasImages() {
     try {
       return look(folder -> folder.has(IMAGES + "/state.json"));
     } catch (IOException e) {
-      return false;
+      throw new TroubleException(share() + " cannot be looked into: " + e.getMessage(), e);
     }
   }
 

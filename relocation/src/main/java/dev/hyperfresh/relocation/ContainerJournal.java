@@ -11,6 +11,7 @@ final class ContainerJournal implements MoveJournal {
   private final OsVm to;
   private final Placement begun;
   private final Progress progress;
+  private String waited = "";
 
   /// @param begun what is written down when the move begins
   ContainerJournal(Container container, OsVm to, Placement begun, Progress progress) {
@@ -44,7 +45,15 @@ final class ContainerJournal implements MoveJournal {
         container.is(State.RUNNING);
         progress.step("RolledBack", name + " runs on in " + begun.os());
       }
-      case MoveState.Clearing _ -> container.is(State.MOVING);
+      case MoveState.Clearing(MoveState.Over end) -> {
+        container.is(State.MOVING);
+        // What is told of the end of its copy in the old OS, which is killed now, is not how it
+        // ended.
+        if (end instanceof MoveState.Ended(String why) && !container.os().equals(to)) {
+          container.runs(to, 0);
+          container.stops(why);
+        }
+      }
       case MoveState.Ended(String why) -> container.stops(why);
       case MoveState.Lost(String why) -> container.lost(why);
       case MoveState.Doubt _ -> container.is(State.MOVING);
@@ -66,6 +75,10 @@ final class ContainerJournal implements MoveJournal {
 
   @Override
   public void waits(String why) {
+    if (why.equals(waited)) {
+      return;
+    }
+    waited = why;
     progress.step("Waiting", why);
     System.getLogger(ContainerJournal.class.getName())
         .log(System.Logger.Level.WARNING, container.name() + " is being moved: " + why);

@@ -93,7 +93,7 @@ public final class ContainerRollout implements Rollout.Movers<RelocationRecord> 
   @Override
   public boolean isUntouched(HyperFreshException e) {
     return switch (e.problem()) {
-      case RELOCATE_PREFLIGHT, CONTAINER_STATE, CONTAINER_UNKNOWN -> true;
+      case RELOCATE_PREFLIGHT, CONTAINER_STATE, CONTAINER_UNKNOWN, OS_FULL, OS_UNKNOWN -> true;
       default -> false;
     };
   }

@@ -332,6 +332,8 @@ final class Containers implements AutoCloseable {
       progress.step("create", "copying " + bundle.root());
       starting.fill(spec, bundle);
       lives.put(Life.begun(spec, os.name(), restart, Instant.now()));
+      // One of the same name may have left something.
+      new Inside(os, spec).clear();
       return starting.launch(spec, os, progress);
     } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
       if (!os.vm().released()) {
@@ -411,7 +413,7 @@ final class Containers implements AutoCloseable {
         return container;
       } catch (TroubleException | LinuxException | HyperFreshException e) {
         if (!where.vm().released()) {
-          lives.note(name, _ -> begun);
+          lives.note(name, _ -> before);
         }
         throw Problem.CONTAINER_START.because(name + ": " + e.getMessage() + ".", e);
       }
@@ -511,6 +513,15 @@ final class Containers implements AutoCloseable {
     }
   }
 
+  /// An OS that has not let go of a container is not to have its files.
+  private static void cutOff(Container container) {
+    try {
+      new Inside(container.os(), container.spec()).cutOff();
+    } catch (TroubleException | LinuxException e) {
+      LOG.log(System.Logger.Level.WARNING, container.name() + " keeps its file server", e);
+    }
+  }
+
   /// What has ended gives up all that it has but its files.
   private void retire(Container container) {
     String name = container.name();
@@ -522,7 +533,8 @@ final class Containers implements AutoCloseable {
       try {
         new Inside(os, container.spec()).clear();
       } catch (TroubleException | LinuxException e) {
-        // Whoever starts it there again begins with that.
+        // Whoever starts it there again, or moves it there, begins with that.
+        cutOff(container);
         LOG.log(System.Logger.Level.WARNING, name + " left something in OS " + os.name(), e);
       }
     }

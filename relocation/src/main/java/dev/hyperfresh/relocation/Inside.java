@@ -19,6 +19,9 @@ import java.util.concurrent.CompletableFuture;
 /// @param os the OS
 /// @param spec the container
 record Inside(OsVm os, ContainerSpec spec) {
+  /// The exit code of `container drain` when some of the memory will never come.
+  private static final int MEMORY_LOST = 9;
+
   private static final Duration LIMIT = Duration.ofSeconds(60);
   private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
 
@@ -208,8 +211,11 @@ record Inside(OsVm os, ContainerSpec spec) {
   /// @throws MemoryLostException when that program says that it cannot be
   String drain() {
     Agent.Exited end = ended(DRAIN_LIMIT, List.of("drain"));
-    if (end.status() != 0) {
+    if (end.code().equals(Optional.of(MEMORY_LOST))) {
       throw new MemoryLostException(failure("drain", end));
+    }
+    if (end.status() != 0) {
+      throw new TroubleException(failure("drain", end));
     }
     return end.tail().strip();
   }

@@ -33,8 +33,13 @@ final class Occupancy {
   /// @param inside the containers that are there
   /// @throws HyperFreshException [Problem#OS_UNKNOWN] when the OS is being ended, [Problem#OS_FULL]
   synchronized Place take(String os, String what, Supplier<List<String>> inside) {
-    int taken = places.getOrDefault(os, List.of()).size();
-    if (inside.get().size() + taken >= MOST_CONTAINERS) {
+    List<String> there = inside.get();
+    // One that has arrived is there already, and keeps its place until it is done.
+    long taken =
+        places.getOrDefault(os, List.of()).stream()
+            .filter(place -> !there.contains(place.split(" ", 2)[0]))
+            .count();
+    if (there.size() + taken >= MOST_CONTAINERS) {
       throw Problem.OS_FULL.because(os + " has " + MOST_CONTAINERS + " containers.");
     }
     return keep(os, what);

@@ -185,6 +185,8 @@ final class OsMove implements MoveSteps {
 
   @Override
   public void plug() {
+    // Of an earlier stay that could not be cleared up.
+    fresh().clear();
     fresh().share(files);
     fresh().network(port.map(Tap::spare));
     fresh().hold();

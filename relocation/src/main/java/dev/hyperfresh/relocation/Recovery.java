@@ -142,7 +142,10 @@ final class Recovery implements AutoCloseable {
     try {
       Placement placement = Placement.read(folders.placements(), name);
       placements.put(name, placement);
-      return Optional.of(begin("container/" + name, () -> again(placement)));
+      // Read anew each time: an attempt may have written down how far it came.
+      return Optional.of(
+          begin(
+              "container/" + name, () -> again(Placement.read(folders.placements(), name))));
     } catch (HyperFreshException e) {
       leave("container/" + name, "Container " + name, e);
       return Optional.empty();

@@ -197,7 +197,8 @@ final class Relocation {
     }
     steps.giveUpRestore();
     Optional<Integer> here = steps.here();
-    if (here.isEmpty()) {
+    // Where it was not told to run, an answer is of something that an earlier stay has left.
+    if (told == Told.NO || here.isEmpty()) {
       return undo(why);
     }
     if (here.get() == 0) {

@@ -7,6 +7,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import java.util.Collections;
 import java.util.List;
+import java.util.stream.Stream;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
 
@@ -82,6 +83,18 @@ class OccupancyTest {
           () -> occupancy.take("os1", "web2", () -> most));
       // Whoever leaves takes no place that was not taken.
       occupancy.keep("os1", "web3").close();
+    }
+  }
+
+  @Test
+  void oneThatHasArrivedIsNotCountedTwice() {
+    List<String> there =
+        Stream.concat(
+                Stream.of("web1"),
+                Collections.nCopies(Occupancy.MOST_CONTAINERS - 2, "one").stream())
+            .toList();
+    try (Occupancy.Place _ = occupancy.take("os1", "web1 is arriving", List::of)) {
+      occupancy.take("os1", "web2 is arriving", () -> there).close();
     }
   }
 }

@@ -130,6 +130,8 @@ final class SimulatedMove {
   SimulatedMove(long seed, int faults, Defect defect) {
     this.defect = defect;
     random = new SplittableRandom(seed);
+    // Of an earlier stay there, which could not be cleared up.
+    ran = random.nextInt(8) == 0;
     faultsLeft = faults;
   }
 
@@ -232,7 +234,9 @@ final class SimulatedMove {
     boolean here = newLives && inNew && !held;
     switch (over) {
       case MoveState.RolledBack _ -> {
-        require(there || endedItself || !oldLives, "rolled back, and it does not run");
+        // Whoever finds it rolled back looks whether it is there.
+        boolean gone = takenOn && !oldHasIt;
+        require(there || endedItself || gone || !oldLives, "rolled back, and it does not run");
         require(!silentInOld || !oldLives, "it cannot be heard");
         require(!toNew, "its packets go elsewhere");
         require(!newLives || (!newHasIt && !inNew), "something of it is left in the new OS");
@@ -243,7 +247,7 @@ final class SimulatedMove {
         require(!oldLives || !oldHasIt, "something of it is left in the old OS");
       }
       case MoveState.Ended _ ->
-          require(everRanInNew || ran || !newLives, "ended where it never ran");
+          require(everRanInNew || !newLives, "ended where it never ran");
       case MoveState.Lost _ ->
           require(
               !oldLives || everRanInNew || (!newLives && (said || everKilled)) || pageLost,
@@ -467,7 +471,14 @@ final class SimulatedMove {
 
     @Override
     public void plug() {
-      happens("plug", false, true, () -> newHasIt = true);
+      happens(
+          "plug",
+          false,
+          true,
+          () -> {
+            ran = false;
+            newHasIt = true;
+          });
     }
 
     @Override
