@@ -110,6 +110,7 @@ class RolloutTest {
   /// Four guests that never pause. One of them is moved while the others run, or all at once; in
   /// turns, so that whatever else the host does meets both alike.
   @Test
+  @Tag("measure")
   void fourBusyGuestsAtOnceHardlyLengthenEachOthersBlackout() {
     Sample single = new Sample("one of 4 busy guests");
     Sample together = new Sample("4 busy guests at once");
