@@ -277,9 +277,7 @@ final class OsCommand {
     private int replaced(JsonNode result) {
       boolean retired = result.path("old_retired").asBoolean();
       boolean complete =
-          retired
-              && result.path("misses").isEmpty()
-              && result.path("stopped").asString().isEmpty();
+          retired && result.path("misses").isEmpty() && result.path("stopped").asString().isEmpty();
       if (options.json()) {
         Output.json(result);
       } else {
@@ -294,7 +292,9 @@ final class OsCommand {
                 ? "OS "
                     + old
                     + " is ended; "
-                    + (complete ? "its containers run in " : "what is left of its containers is in ")
+                    + (complete
+                        ? "its containers run in "
+                        : "what is left of its containers is in ")
                     + result.path("os").asString()
                     + "."
                 : "OS "

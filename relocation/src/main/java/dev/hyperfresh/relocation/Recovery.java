@@ -144,8 +144,7 @@ final class Recovery implements AutoCloseable {
       placements.put(name, placement);
       // Read anew each time: an attempt may have written down how far it came.
       return Optional.of(
-          begin(
-              "container/" + name, () -> again(Placement.read(folders.placements(), name))));
+          begin("container/" + name, () -> again(Placement.read(folders.placements(), name))));
     } catch (HyperFreshException e) {
       leave("container/" + name, "Container " + name, e);
       return Optional.empty();

@@ -246,8 +246,7 @@ final class SimulatedMove {
         require(drained || endedItself || !newLives, "memory is missing");
         require(!oldLives || !oldHasIt, "something of it is left in the old OS");
       }
-      case MoveState.Ended _ ->
-          require(everRanInNew || !newLives, "ended where it never ran");
+      case MoveState.Ended _ -> require(everRanInNew || !newLives, "ended where it never ran");
       case MoveState.Lost _ ->
           require(
               !oldLives || everRanInNew || (!newLives && (said || everKilled)) || pageLost,

@@ -356,7 +356,7 @@ class RelocationRecoveryTest {
       assertThat(first.exitValue()).isZero();
       Workshop.await("c1", LIMIT, () -> list().contains("\"c1\""));
       assertThat(
-              CommandRun.here("container", "exec", "c1", "/bin/app", "--state", state().toString())
+              CommandRun.here("container", "exec", "--state", state().toString(), "c1", "/bin/app")
                   .out())
           .contains("usage");
       end(second);
