@@ -13,14 +13,11 @@ import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
-import java.util.stream.Stream;
 
 /// The [Life] of each container, in memory and in a folder. Thread-safe.
 ///
 /// No OS can write here.
 final class Lives {
-  private static final String ENDING = ".json";
-
   private final Path folder;
   private final Map<String, Life> all = new ConcurrentHashMap<>();
 
@@ -32,7 +29,7 @@ final class Lives {
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE] when the folder cannot be read
   void load(Consumer<String> told) {
-    for (String name : names()) {
+    for (String name : StateFile.names(folder)) {
       try {
         StateFile.read(file(name), Life.class)
             .filter(life -> life.name().equals(name) && life.spec().faults().isEmpty())
@@ -45,24 +42,8 @@ final class Lives {
     }
   }
 
-  private List<String> names() {
-    if (!Files.isDirectory(folder)) {
-      return List.of();
-    }
-    try (Stream<Path> files = Files.list(folder)) {
-      return files
-          .map(file -> String.valueOf(file.getFileName()))
-          .filter(name -> name.endsWith(ENDING))
-          .map(name -> name.substring(0, name.length() - ENDING.length()))
-          .sorted()
-          .toList();
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be read: " + e.getMessage(), e);
-    }
-  }
-
   private Path file(String name) {
-    return folder.resolve(name + ENDING);
+    return StateFile.of(folder, name);
   }
 
   /// All of them, by name.

@@ -2,13 +2,10 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.stream.Stream;
 
 /// What a daemon writes down of a container, so that the next one knows what it is and where to
 /// look for it. Immutable.
@@ -20,8 +17,6 @@ import java.util.stream.Stream;
 /// @param pid of its first process there; 0 before it was started
 /// @param move what is being done with it, if anything is
 record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
-  private static final String ENDING = ".json";
-
   /// Why a move does not simply go on.
   static final String DIED = "the daemon that began it has died";
 
@@ -94,37 +89,25 @@ record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
   /// @param folder of all placements
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   void write(Path folder) {
-    StateFile.write(folder.resolve(name() + ENDING), this);
+    StateFile.write(StateFile.of(folder, name()), this);
   }
 
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   static void remove(Path folder, String name) {
-    StateFile.remove(folder.resolve(name + ENDING));
+    StateFile.remove(StateFile.of(folder, name));
   }
 
   /// The names of all containers of which something is written in `folder`.
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   static List<String> names(Path folder) {
-    if (!Files.isDirectory(folder)) {
-      return List.of();
-    }
-    try (Stream<Path> files = Files.list(folder)) {
-      return files
-          .map(file -> String.valueOf(file.getFileName()))
-          .filter(name -> name.endsWith(ENDING))
-          .map(name -> name.substring(0, name.length() - ENDING.length()))
-          .sorted()
-          .toList();
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be read: " + e.getMessage(), e);
-    }
+    return StateFile.names(folder);
   }
 
   /// @throws HyperFreshException [Problem#DAEMON_STATE] when there is none, or it is no placement
   ///   of that container
   static Placement read(Path folder, String name) {
-    Path file = folder.resolve(name + ENDING);
+    Path file = StateFile.of(folder, name);
     Placement read =
         StateFile.read(file, Placement.class)
             .orElseThrow(() -> Problem.DAEMON_STATE.because(file + " is gone."));

@@ -10,7 +10,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -19,7 +21,33 @@ import tools.jackson.databind.json.JsonMapper;
 final class StateFile {
   private static final JsonMapper JSON = JsonMapper.builder().build();
 
+  private static final String ENDING = ".json";
+
   private StateFile() {}
+
+  /// The file of `name` in a folder that has one for each.
+  static Path of(Path folder, String name) {
+    return folder.resolve(name + ENDING);
+  }
+
+  /// The names of which there is a file in `folder`, sorted; none when there is no folder.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
+  static List<String> names(Path folder) {
+    if (!Files.isDirectory(folder)) {
+      return List.of();
+    }
+    try (Stream<Path> files = Files.list(folder)) {
+      return files
+          .map(file -> String.valueOf(file.getFileName()))
+          .filter(name -> name.endsWith(ENDING))
+          .map(name -> name.substring(0, name.length() - ENDING.length()))
+          .sorted()
+          .toList();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(folder + " cannot be read: " + e.getMessage(), e);
+    }
+  }
 
   /// Puts `content` into `file` and returns when it is on disk.
   ///

@@ -5,13 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -28,24 +26,7 @@ class ContainerLogTest {
 
   @BeforeAll
   static void compile() throws Exception {
-    try (InputStream in = ContainerLogTest.class.getResourceAsStream("/os/log.c")) {
-      assertThat(in).isNotNull();
-      Files.copy(in, programs.resolve("log.c"));
-    }
-    Process gcc;
-    try {
-      gcc =
-          new ProcessBuilder(
-                  "gcc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", "log", "log.c")
-              .directory(programs.toFile())
-              .redirectErrorStream(true)
-              .start();
-    } catch (IOException e) {
-      Assumptions.abort("there is no C compiler here: " + e.getMessage());
-      return;
-    }
-    String said = new String(gcc.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-    assertThat(gcc.waitFor()).as(said).isZero();
+    Words.compile("log", programs);
   }
 
   private Process writer() throws IOException {

@@ -3,7 +3,6 @@ package dev.hyperfresh.relocation;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,7 +12,6 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -30,24 +28,7 @@ class KeepTest {
 
   @BeforeAll
   static void compile() throws Exception {
-    try (InputStream in = KeepTest.class.getResourceAsStream("/os/keep.c")) {
-      assertThat(in).isNotNull();
-      Files.copy(in, programs.resolve("keep.c"));
-    }
-    Process gcc;
-    try {
-      gcc =
-          new ProcessBuilder(
-                  "gcc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", "keep", "keep.c")
-              .directory(programs.toFile())
-              .redirectErrorStream(true)
-              .start();
-    } catch (IOException e) {
-      Assumptions.abort("there is no C compiler here: " + e.getMessage());
-      return;
-    }
-    String said = new String(gcc.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-    assertThat(gcc.waitFor()).as(said).isZero();
+    Words.compile("keep", programs);
   }
 
   @AfterEach

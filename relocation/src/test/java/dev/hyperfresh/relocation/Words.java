@@ -1,12 +1,17 @@
 package dev.hyperfresh.relocation;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Assumptions;
 
 /// What the sources of the inside of an OS say, for tests.
 final class Words {
@@ -29,6 +34,33 @@ final class Words {
         .filter(file -> file.startsWith("/os/") && file.matches(".*\\.[ch]"))
         .filter(file -> !others.contains(file.replaceAll(".*/|\\.[ch]", "")))
         .toList();
+  }
+
+  /// Compiles a program of one file into `folder`. Aborts the test where there is no C compiler.
+  static void compile(String program, Path folder) throws IOException, InterruptedException {
+    Files.writeString(folder.resolve(program + ".c"), resource("/os/" + program + ".c"));
+    Process gcc;
+    try {
+      gcc =
+          new ProcessBuilder(
+                  "gcc",
+                  "-std=c11",
+                  "-O2",
+                  "-Wall",
+                  "-Wextra",
+                  "-Werror",
+                  "-o",
+                  program,
+                  program + ".c")
+              .directory(folder.toFile())
+              .redirectErrorStream(true)
+              .start();
+    } catch (IOException e) {
+      Assumptions.abort("there is no C compiler here: " + e.getMessage());
+      return;
+    }
+    String said = new String(gcc.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertThat(gcc.waitFor()).as(said).isZero();
   }
 
   /// What the first group of `pattern` finds.
