@@ -36,16 +36,24 @@ attribute() {
   fi
 }
 
-# Prints "class.method" of every test that failed.
+# Prints "class.method: what it said" of every test that failed; a long text is cut.
 failed_tests() {
   local report
   for report in "$ROOT"/*/target/surefire-reports/TEST-*.xml; do
     [[ ! -e $report ]] || awk '
-      /^  <testcase / {
-        name = $0; sub(/.* name="/, "", name); sub(/".*/, "", name)
-        class = $0; sub(/.*classname="/, "", class); sub(/".*/, "", class)
+      function attribute(name, line) {
+        if (!match(line, " " name "=\"[^\"]*\"")) return ""
+        line = substr(line, RSTART + length(name) + 3, RLENGTH - length(name) - 4)
+        gsub(/&#10;/, " ", line); gsub(/&lt;/, "<", line); gsub(/&gt;/, ">", line)
+        gsub(/&quot;/, "\"", line); gsub(/&amp;/, "\\&", line)
+        return line
       }
-      /^    <(failure|error)[ >]/ { print class "." name }' "$report"
+      /^  <testcase / { test = attribute("classname", $0) "." attribute("name", $0) }
+      /^    <(failure|error)[ >]/ {
+        said = attribute("message", $0)
+        if (said == "") said = attribute("type", $0)
+        print test ": " substr(said, 1, 600)
+      }' "$report"
   done
 }
 
@@ -53,11 +61,11 @@ failed_tests() {
 # after a failed test, and then takes a test process that dies for one: an error without a failed
 # test in the reports is a failure of the build.
 summarize() {
-  local status=$1 log=$2 tests failed skipped name
+  local status=$1 log=$2 tests failed skipped line
   read -r tests failed skipped < <(count_tests)
   grep -aE '^skipped: ' -- "$log" | sort -u || true
-  while IFS= read -r name; do
-    printf 'failed: %s\n' "$name"
+  while IFS= read -r line; do
+    printf 'failed: %s\n' "$line"
   done < <(failed_tests)
   local passed=$((tests - failed - skipped))
   if ((status != 0)) || { ((failed == 0)) && grep -qaE '^\[ERROR\]' -- "$log"; }; then

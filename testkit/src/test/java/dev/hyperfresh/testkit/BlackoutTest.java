@@ -39,7 +39,7 @@ class BlackoutTest {
 
   /// How often more pairs are taken when the noise leaves the verdict open; a real difference only
   /// shows more clearly with more pairs.
-  private static final int LOOKS = 3;
+  private static final int LOOKS = 2;
 
   private static final Duration BUDGET = Duration.ofSeconds(5);
 

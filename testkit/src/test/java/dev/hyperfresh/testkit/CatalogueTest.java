@@ -117,10 +117,10 @@ class CatalogueTest {
     return hyperfresh("guest", "create", "-f", spec.toString());
   }
 
-  private CommandRun hyperfresh(String... arguments) throws Exception {
+  private CommandRun hyperfresh(String... arguments) {
     List<String> line = new ArrayList<>(List.of(arguments));
     line.addAll(List.of("--state", workspace.state().toString()));
-    return CommandRun.of(line.toArray(String[]::new));
+    return CommandRun.here(line.toArray(String[]::new));
   }
 
   private void startDaemon(String... prefix) throws Exception {

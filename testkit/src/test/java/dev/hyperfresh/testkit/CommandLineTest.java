@@ -45,16 +45,16 @@ class CommandLineTest {
   }
 
   @Test
-  void everyCommandHasHelp() throws Exception {
+  void everyCommandHasHelp() {
     List<String> withoutExample = new ArrayList<>();
     help(List.of(), withoutExample);
     System.out.println("  commands without an example: " + withoutExample);
   }
 
-  private static void help(List<String> command, List<String> withoutExample) throws Exception {
+  private static void help(List<String> command, List<String> withoutExample) {
     List<String> line = new ArrayList<>(command);
     line.add("--help");
-    CommandRun run = CommandRun.of(line.toArray(String[]::new)).succeeds();
+    CommandRun run = CommandRun.here(line.toArray(String[]::new)).succeeds();
     String name = ("hyperfresh " + String.join(" ", command)).strip();
     assertThat(run.out()).startsWith("Usage: " + name);
     List<String> inner = subcommands(run.out());
@@ -96,7 +96,7 @@ class CommandLineTest {
   }
 
   @Test
-  void wrongCommandsEndWithTwo() throws Exception {
+  void wrongCommandsEndWithTwo() {
     for (List<String> wrong :
         List.of(
             List.of("no-such-command"),
@@ -104,7 +104,7 @@ class CommandLineTest {
             List.of("replace", "web1"),
             List.of("replace", "web1", "--to", "qemu-10.0", "--max-blackout", "soon"),
             List.of("history", "--limit", "all"))) {
-      CommandRun run = CommandRun.of(wrong.toArray(String[]::new));
+      CommandRun run = CommandRun.here(wrong.toArray(String[]::new));
       assertThat(run.code()).as(run.toString()).isEqualTo(2);
       assertThat(run.err()).as(run.toString()).isNotBlank().doesNotContain("\tat ");
     }

@@ -407,6 +407,8 @@ class RelocationRecoveryTest {
     List<Process> all = new ArrayList<>(List.of(first));
     try {
       awaitIn(first, LIMIT, () -> said("serving on"));
+      // A daemon serves before everything has been taken back.
+      Workshop.await("c1", LIMIT, RelocationRecoveryTest::runs);
       Process move =
           launch(
               "dev.hyperfresh.cli.Main",
@@ -442,6 +444,12 @@ class RelocationRecoveryTest {
       process.signal(Signals.TERM);
     }
     assertThat(daemon.waitFor(40, TimeUnit.SECONDS)).isTrue();
+  }
+
+  private static boolean runs() {
+    CommandRun show =
+        CommandRun.here("container", "show", "c1", "--json", "--state", state().toString());
+    return show.code() == 0 && show.json().path("state").asString().equals("running");
   }
 
   private static String list() {

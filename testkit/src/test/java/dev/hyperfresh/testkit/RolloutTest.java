@@ -262,11 +262,7 @@ class RolloutTest {
   }
 
   private JsonNode show(String guest) {
-    try {
-      return run("guest", "show", guest, "--json").succeeds().json();
-    } catch (Exception e) {
-      throw new AssertionError(e);
-    }
+    return run("guest", "show", guest, "--json").succeeds().json();
   }
 
   private static List<String> outcomes(JsonNode result) {
@@ -289,10 +285,10 @@ class RolloutTest {
     assertThat(daemon.waitFor(0, TimeUnit.SECONDS)).isFalse();
   }
 
-  private CommandRun run(String... arguments) throws Exception {
+  private CommandRun run(String... arguments) {
     List<String> line = new ArrayList<>(List.of(arguments));
     line.add("--state");
     line.add(workspace.state().toString());
-    return CommandRun.of(line.toArray(String[]::new));
+    return CommandRun.here(line.toArray(String[]::new));
   }
 }
