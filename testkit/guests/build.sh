@@ -10,8 +10,8 @@ umask 022
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # Beside this file when both were taken out of the application.
 archive=$here/archive.sh
-[[ -e $archive ]] || archive=$here/../../machine/src/main/resources/image/archive.sh
-# shellcheck source=machine/src/main/resources/image/archive.sh
+[[ -e $archive ]] || archive=$here/../../vm/src/main/resources/image/archive.sh
+# shellcheck source=vm/src/main/resources/image/archive.sh
 . "$archive"
 
 # Loaded by /init in the order of this list, each after what it depends on. virtio_mmio is for
@@ -81,25 +81,13 @@ write_agent() {
 [[ -x $4/usr/sbin/qemu-ga ]] || fail "$4 has no agent, give a folder with qemu-guest-agent unpacked"
 kernel_deb=$(cd -- "$2" && pwd)
 agent_deb=$(cd -- "$4" && pwd)
-for tool in gcc ld objcopy readelf strip; do
-    command -v "$tool" >/dev/null || fail "$tool is missing, install gcc and binutils"
-done
+begin_image "$1" "$kernel_deb"
 [[ $(readelf -lW -- "$3") != *INTERP* ]] ||
     fail "$3 is linked dynamically, give the one of busybox-static"
-shopt -s nullglob
-vmlinuz=$(the_one 'boot/vmlinuz-*' "$kernel_deb"/boot/vmlinuz-*)
-modules=$(the_one 'lib/modules/*' "$kernel_deb"/{,usr/}lib/modules/*/)
-
-mkdir -p -- "$1"
-out=$(cd -- "$1" && pwd)
-# Beside the results, so that each is put in place by a rename.
-work=$(mktemp -d "$out/.build.XXXXXX")
-trap 'rm -rf "$work"' EXIT
 
 # Under this name, because a busybox looks at the name it is called by.
 cp -- "$3" "$work/busybox"
 "$work/busybox" --list | sort -u >"$work/applets" || fail "$3 is no busybox"
-index_modules "$modules"
 for module in "${wanted[@]}"; do add_module "$module"; done
 
 build_ring3 ring3
@@ -108,7 +96,4 @@ build_guest
 write_archive >"$work/initrd"
 add_libraries "$agent_deb/usr/sbin/qemu-ga"
 write_agent >"$work/agent"
-cp "$vmlinuz" "$work/vmlinuz"
-results=("$work/vmlinuz" "$work/initrd" "$work/agent" "$work/ring3.elf" "$work/sweep.elf")
-chmod 0644 "${results[@]}"
-mv -f "${results[@]}" "$out"
+end_image agent ring3.elf sweep.elf

@@ -8,7 +8,7 @@ export LC_ALL=C
 umask 022
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=machine/src/main/resources/image/archive.sh
+# shellcheck source=vm/src/main/resources/image/archive.sh
 . "$here/archive.sh"
 
 # Loaded in this order, each after what it depends on: first what the host waits for. The agent
@@ -90,25 +90,9 @@ qemu=$3/usr/bin/qemu-system-x86_64
 [[ -f $qemu && -x $qemu ]] || fail "$3 has no QEMU, give a folder with qemu-system-x86 unpacked"
 kernel_deb=$(cd -- "$2" && pwd)
 qemu_deb=$(cd -- "$3" && pwd)
-for tool in gcc ld objcopy readelf strip xz; do
-    command -v "$tool" >/dev/null || fail "$tool is missing, install gcc, binutils and xz-utils"
-done
-[[ -e /usr/include/stdio.h ]] || fail "the C headers are missing, install libc6-dev"
-shopt -s nullglob
-vmlinuz=$(the_one 'boot/vmlinuz-*' "$kernel_deb"/boot/vmlinuz-*)
-modules=$(the_one 'lib/modules/*' "$kernel_deb"/{,usr/}lib/modules/*/)
-
-mkdir -p -- "$1"
-out=$(cd -- "$1" && pwd)
-# Beside the results, so that each is put in place by a rename.
-work=$(mktemp -d "$out/.build.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-
-index_modules "$modules"
+begin_image "$1" "$kernel_deb" xz
 for module in "${wanted[@]}"; do add_module "$module"; done
 add_libraries "$qemu"
 compile
 write_archive >"$work/initrd"
-cp "$vmlinuz" "$work/vmlinuz"
-chmod 0644 "$work/vmlinuz" "$work/initrd"
-mv -f "$work/vmlinuz" "$work/initrd" "$out"
+end_image

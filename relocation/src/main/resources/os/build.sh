@@ -7,7 +7,7 @@ export LC_ALL=C
 umask 022
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=machine/src/main/resources/image/archive.sh
+# shellcheck source=vm/src/main/resources/image/archive.sh
 . "$here/archive.sh"
 
 # Loaded in this order, each after what it depends on: first what the host waits for. The *_diag modules
@@ -82,27 +82,11 @@ done
 kernel_deb=$(cd -- "$2" && pwd)
 userland=$(cd -- "$3" && pwd)
 busybox=$userland/usr/bin/busybox
-for tool in gcc ld objcopy readelf strip xz; do
-    command -v "$tool" >/dev/null || fail "$tool is missing, install gcc, binutils and xz-utils"
-done
-[[ -e /usr/include/stdio.h ]] || fail "the C headers are missing, install libc6-dev"
-shopt -s nullglob
-vmlinuz=$(the_one 'boot/vmlinuz-*' "$kernel_deb"/boot/vmlinuz-*)
-modules=$(the_one 'lib/modules/*' "$kernel_deb"/{,usr/}lib/modules/*/)
-
-mkdir -p -- "$1"
-out=$(cd -- "$1" && pwd)
-# Beside the results, so that each is put in place by a rename.
-work=$(mktemp -d "$out/.build.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-
-index_modules "$modules"
+begin_image "$1" "$kernel_deb" xz
 for module in "${wanted[@]}"; do add_module "$module"; done
 add_libraries "$userland/usr/sbin/criu"
 add_libraries "$userland/usr/sbin/runc"
 add_libraries "$userland/usr/bin/tar"
 compile
 write_archive >"$work/initrd"
-cp "$vmlinuz" "$work/vmlinuz"
-chmod 0644 "$work/vmlinuz" "$work/initrd"
-mv -f "$work/vmlinuz" "$work/initrd" "$out"
+end_image

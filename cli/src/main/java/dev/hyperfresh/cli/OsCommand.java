@@ -1,12 +1,9 @@
 package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.Problem;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -39,6 +36,26 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh os replace os1 --to os-6.12"
     })
 final class OsCommand {
+  private static final VmCommand.Kind KIND =
+      new VmCommand.Kind(
+          "os",
+          "OS",
+          List.of(
+              "name",
+              "state",
+              "release",
+              "kernel",
+              "criu",
+              "hardware",
+              "accelerator",
+              "accelerator_reason",
+              "vcpus",
+              "memory_mib",
+              "boot_ms",
+              "pid"),
+          "containers",
+          VmCommand.columns(List.of(), "containers"));
+
   private OsCommand() {}
 
   @Command(
@@ -46,129 +63,30 @@ final class OsCommand {
       description = "Boot an OS, which can take containers then.",
       footer = {
         "",
-        "Its hardware is the newest installed QEMU of this host, 10.0 or newer.",
+        "Its hardware is the newest installed QEMU of this host, 10.0 or newer. Its memory is that",
+        "of all its containers, too: 256M or more.",
         "",
         "Examples:",
         "  hyperfresh os create os1 --release os-6.12",
         "  hyperfresh os create os2 --release os-6.1 --memory 4G --vcpus 2"
       })
-  static final class Create implements Runnable {
-    @Mixin private Options options = new Options();
-
-    @CommandLine.Spec
-    private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
-
-    @Parameters(paramLabel = "NAME", description = "1 to 32 letters, digits or '-'.")
-    private String name = "";
-
-    @Option(
-        names = "--release",
-        required = true,
-        paramLabel = "RELEASE",
-        description = "Such as os-6.12; `hyperfresh release build os` makes it.")
-    private String release = "";
-
-    @Option(
-        names = "--memory",
-        paramLabel = "SIZE",
-        defaultValue = "1G",
-        description =
-            "Of the OS and all its containers, such as 768M or 2G, at least 256M (default:"
-                + " ${DEFAULT-VALUE}).")
-    private String memory = "";
-
-    @Option(
-        names = "--vcpus",
-        paramLabel = "N",
-        defaultValue = "1",
-        description = "1 to 64 (default: ${DEFAULT-VALUE}).")
-    private int vcpus;
-
-    @Override
-    public void run() {
-      Map<String, Object> body = new LinkedHashMap<>();
-      body.put("name", name);
-      body.put("release", release);
-      body.put("memory_mib", Size.mebibytes(memory, spec));
-      body.put("vcpus", vcpus);
-      JsonNode os = options.client().work("/v1/os", body, Output::progress);
-      if (options.json()) {
-        Output.json(os);
-      } else {
-        print(os);
-      }
+  static final class Create extends VmCommand.Create {
+    Create() {
+      super(KIND);
     }
-  }
-
-  private static void print(JsonNode os) {
-    for (String field :
-        List.of(
-            "name",
-            "state",
-            "release",
-            "kernel",
-            "criu",
-            "hardware",
-            "accelerator",
-            "accelerator_reason",
-            "vcpus",
-            "memory_mib",
-            "boot_ms",
-            "pid")) {
-      System.out.printf("%-20s %s%n", field.replace('_', ' '), os.path(field).asString(""));
-    }
-    System.out.printf("%-20s %s%n", "containers", joined(os.path("containers")));
-  }
-
-  private static String joined(JsonNode names) {
-    return names.isEmpty()
-        ? "none"
-        : String.join(" ", names.valueStream().map(JsonNode::asString).toList());
   }
 
   @Command(name = "list", description = "List the operating systems.")
-  static final class ListAll implements Runnable {
-    @Mixin private Options options = new Options();
-
-    @Override
-    public void run() {
-      JsonNode answer = options.client().get("/v1/os");
-      if (options.json()) {
-        Output.json(answer);
-        return;
-      }
-      Output.table(
-          List.of("NAME", "STATE", "KERNEL", "ACCELERATOR", "MEMORY", "BOOT", "CONTAINERS"),
-          answer.path("os").valueStream().map(ListAll::row).toList());
-    }
-
-    private static List<String> row(JsonNode os) {
-      return List.of(
-          os.path("name").asString(),
-          os.path("state").asString(),
-          os.path("kernel").asString(),
-          os.path("accelerator").asString(),
-          os.path("memory_mib").asLong() + " MiB",
-          String.format(Locale.ROOT, "%.1f s", os.path("boot_ms").asDouble() / 1000),
-          joined(os.path("containers")));
+  static final class ListAll extends VmCommand.ListAll {
+    ListAll() {
+      super(KIND);
     }
   }
 
   @Command(name = "show", description = "Show an OS.")
-  static final class Show implements Runnable {
-    @Mixin private Options options = new Options();
-
-    @Parameters(paramLabel = "NAME")
-    private String name = "";
-
-    @Override
-    public void run() {
-      JsonNode os = options.client().get("/v1/os/" + name);
-      if (options.json()) {
-        Output.json(os);
-      } else {
-        print(os);
-      }
+  static final class Show extends VmCommand.Show {
+    Show() {
+      super(KIND);
     }
   }
 
@@ -311,20 +229,9 @@ final class OsCommand {
   }
 
   @Command(name = "delete", description = "End an OS in which no container runs.")
-  static final class Delete implements Runnable {
-    @Mixin private Options options = new Options();
-
-    @Parameters(paramLabel = "NAME")
-    private String name = "";
-
-    @Override
-    public void run() {
-      JsonNode answer = options.client().delete("/v1/os/" + name);
-      if (options.json()) {
-        Output.json(answer);
-      } else {
-        System.out.println("OS " + name + " is deleted.");
-      }
+  static final class Delete extends VmCommand.Delete {
+    Delete() {
+      super(KIND);
     }
   }
 }

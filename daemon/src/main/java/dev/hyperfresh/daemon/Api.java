@@ -9,20 +9,21 @@ import static io.helidon.http.Method.POST;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerLog;
 import dev.hyperfresh.relocation.ContainerSpec;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
+import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmSettings;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.socket.SocketWriterException;
 import io.helidon.http.DirectHandler;
@@ -593,8 +594,7 @@ final class Api implements AutoCloseable {
   private Object createMachine(Job job) {
     long mebibytes =
         job.fields()
-            .number(
-                "memory_mib", MachineSettings.DEFAULT_MEMORY_BYTES >> 20, 0, Long.MAX_VALUE >> 20);
+            .number("memory_mib", VmSettings.DEFAULT_MEMORY_BYTES >> 20, 0, Long.MAX_VALUE >> 20);
     return daemon
         .machines()
         .view(
@@ -613,7 +613,7 @@ final class Api implements AutoCloseable {
     var _ =
         RolloutOrder.of(
             job.body(), new MachineRoom.Target(List.of(), daemon.machines().get(job.name())));
-    MachineRoom.Replaced replaced =
+    Replaced<ReplacementRecord> replaced =
         daemon.replaceMachine(
             job.name(),
             RolloutOrder.to(job.body()),
@@ -643,7 +643,7 @@ final class Api implements AutoCloseable {
   private Object createOs(Job job) {
     long mebibytes =
         job.fields()
-            .number("memory_mib", OsSettings.DEFAULT_MEMORY_BYTES >> 20, 0, Long.MAX_VALUE >> 20);
+            .number("memory_mib", VmSettings.DEFAULT_MEMORY_BYTES >> 20, 0, Long.MAX_VALUE >> 20);
     return os(
         daemon
             .systems()
@@ -660,7 +660,7 @@ final class Api implements AutoCloseable {
     if (job.flag("dry_run", false)) {
       return Views.relocations(daemon.systems().planReplace(job.name(), to));
     }
-    OsRoom.Replaced replaced =
+    Replaced<RelocationRecord> replaced =
         daemon.systems().replace(job.name(), to, RolloutOrder.pace(job.fields()), job.audience());
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("old", job.name());

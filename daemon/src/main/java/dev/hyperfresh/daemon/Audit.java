@@ -1,7 +1,7 @@
 package dev.hyperfresh.daemon;
 
-import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.PrivateFile;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.sql.Connection;

@@ -3,7 +3,6 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
-import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
@@ -16,19 +15,20 @@ import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.PrivateFile;
 import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.WarmUp;
 import dev.hyperfresh.machine.MachineKind;
+import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.machine.MachineReleases;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.ControlWatcher;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.OsReleases;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
 import java.io.IOException;
@@ -110,7 +110,7 @@ public final class Daemon implements AutoCloseable {
     this.machines =
         new MachineRoom(
             inhabited,
-            new MachineReleases(config.releases(), new DebianPackages(config.packages())),
+            MachineRecipe.releases(config.releases(), new DebianPackages(config.packages())),
             releases,
             leases,
             hyperplexor,
@@ -118,7 +118,7 @@ public final class Daemon implements AutoCloseable {
     this.systems =
         new OsRoom(
             new Systems(config.state(), config.state().resolve("run"), this::keep),
-            new OsReleases(config.releases(), new DebianPackages(config.packages())),
+            OsRecipe.releases(config.releases(), new DebianPackages(config.packages())),
             releases,
             leases,
             hyperplexor,
@@ -444,7 +444,7 @@ public final class Daemon implements AutoCloseable {
   /// Moves all guests of a machine to another one and ends the old one; see [MachineRoom#replace].
   ///
   /// @param order the rollout, for the guests and the machine that it is given
-  public MachineRoom.Replaced replaceMachine(
+  public Replaced<ReplacementRecord> replaceMachine(
       String old,
       String to,
       Function<MachineRoom.Target, GuestRollout.Order> order,

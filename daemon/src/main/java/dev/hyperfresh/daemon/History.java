@@ -1,8 +1,8 @@
 package dev.hyperfresh.daemon;
 
-import dev.hyperfresh.hyperplexor.PrivateFile;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.PrivateFile;
 import dev.hyperfresh.relocation.RelocationRecord;
 import java.io.IOException;
 import java.nio.file.Path;

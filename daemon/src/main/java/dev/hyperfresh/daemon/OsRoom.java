@@ -6,22 +6,19 @@ import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.ContainerRollout;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.OsReleases;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmReleases;
 import java.time.Duration;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.function.Consumer;
 
@@ -29,30 +26,42 @@ import java.util.function.Consumer;
 /// Thread-safe.
 public final class OsRoom {
   private final Systems systems;
-  private final OsReleases releases;
   private final QemuReleases processes;
-  private final ReleaseLeases leases;
   private final Hyperplexor hyperplexor;
-  private final AcceleratorChoice accelerator;
+  private final VmRoom<OsVm, OsRelease> room;
 
   OsRoom(
       Systems systems,
-      OsReleases releases,
+      VmReleases<OsRelease> releases,
       QemuReleases processes,
       ReleaseLeases leases,
       Hyperplexor hyperplexor,
       AcceleratorChoice accelerator) {
     this.systems = systems;
-    this.releases = releases;
     this.processes = processes;
-    this.leases = leases;
     this.hyperplexor = hyperplexor;
-    this.accelerator = accelerator;
+    this.room =
+        new VmRoom<>(
+            Systems.ABOUT,
+            systems,
+            new VmRoom.Tenants<>("container", this::running, os -> running(os).isEmpty()),
+            releases,
+            processes,
+            leases,
+            hyperplexor,
+            accelerator);
+  }
+
+  private List<String> running(OsVm os) {
+    return systems.containers().stream()
+        .filter(container -> container.os().equals(os) && !container.state().hasEnded())
+        .map(container -> container.name())
+        .toList();
   }
 
   /// The installed releases of operating systems.
-  public OsReleases releases() {
-    return releases;
+  public VmReleases<OsRelease> releases() {
+    return room.releases();
   }
 
   /// What runs, and what is done with it.
@@ -62,12 +71,12 @@ public final class OsRoom {
 
   /// Why operating systems are executed as they are, for people.
   public String acceleratorReason() {
-    return accelerator.reason();
+    return room.accelerator().reason();
   }
 
   /// Takes back what an earlier daemon left; see [Systems#recover].
   void recover(Duration patience, Consumer<String> told) {
-    systems.recover(releases::builtByAny, processes::get, patience, told);
+    systems.recover(releases()::builtByAny, processes::get, patience, told);
   }
 
   /// Boots an OS.
@@ -75,56 +84,7 @@ public final class OsRoom {
   /// @throws HyperFreshException [Problem#OS_START], [Problem#OS_EXISTS],
   ///   [Problem#RELEASE_UNKNOWN], [Problem#SPEC_INVALID], [Problem#SPEC_MEMORY]
   public OsVm create(String name, String release, int vcpus, long memoryBytes, Progress progress) {
-    try (Hyperplexor.Work _ = hyperplexor.begin()) {
-      return boot(name, release, vcpus, memoryBytes, progress);
-    }
-  }
-
-  private OsVm boot(String name, String release, int vcpus, long memoryBytes, Progress progress) {
-    if (name.startsWith(OsRelease.KIND + "-")) {
-      throw Problem.SPEC_INVALID.because(
-          "name: '" + name + "' begins like a release; an OS stands where a release stands");
-    }
-    try (ReleaseLeases.Lease<QemuRelease> hardware =
-            leases.hold(this::hardware, QemuRelease::name);
-        ReleaseLeases.Lease<OsRelease> inside =
-            leases.hold(() -> releases.get(release), OsRelease::name)) {
-      return boot(name, inside.release(), hardware.release(), vcpus, memoryBytes, progress);
-    }
-  }
-
-  private OsVm boot(
-      String name,
-      OsRelease release,
-      QemuRelease hardware,
-      int vcpus,
-      long memoryBytes,
-      Progress progress) {
-    progress.step(
-        "create",
-        "booting "
-            + release.name()
-            + " on "
-            + hardware.name()
-            + " ("
-            + accelerator.accelerator().label()
-            + ": "
-            + accelerator.reason()
-            + ")");
-    OsVm os =
-        systems.create(
-            new OsSettings(name, release, hardware, accelerator.accelerator(), vcpus, memoryBytes));
-    progress.step(
-        "create", String.format(Locale.ROOT, "%s is up after %.1f s", name, os.bootMs() / 1000));
-    return os;
-  }
-
-  private QemuRelease hardware() {
-    return MachineRoom.newestHardware(processes)
-        .orElseThrow(() ->
-            Problem.OS_START.because(
-                "An OS needs a QEMU of this host as its hardware, 10.0 or newer: `hyperfresh"
-                    + " release fetch qemu-10.0`."));
+    return room.create(name, release, vcpus, memoryBytes, progress);
   }
 
   /// Ends an OS without containers.
@@ -187,18 +147,6 @@ public final class OsRoom {
     }
   }
 
-  /// How an OS was replaced.
-  ///
-  /// @param rollout of its containers
-  /// @param target the OS to which containers were moved
-  /// @param retired whether the old OS is gone
-  /// @param withdrawn whether the new OS is gone, because no container came
-  public record Replaced(
-      Rollout.Result<RelocationRecord> rollout,
-      String target,
-      boolean retired,
-      boolean withdrawn) {}
-
   /// What moving all containers of an OS to another one that is there would come to. Touches
   /// nothing.
   ///
@@ -215,99 +163,35 @@ public final class OsRoom {
   ///
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_START],
   ///   [Problem#RELEASE_UNKNOWN], [Problem#API_REQUEST]; the containers are where they were then
-  public Replaced replace(String old, String to, Rollout.Pace pace, Rollout.Audience audience) {
-    Progress progress =
-        (state, text) -> {
-          var _ = audience.told("", state, text);
-        };
+  public Replaced<RelocationRecord> replace(
+      String old, String to, Rollout.Pace pace, Rollout.Audience audience) {
+    if (!pace.faults().isEmpty()) {
+      throw Problem.API_REQUEST.because(String.join("; ", pace.faults()) + ".");
+    }
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
-      OsVm from = systems.get(old);
-      Optional<OsVm> there = systems.find(to);
-      if (there.filter(from::equals).isPresent()) {
-        throw Problem.API_REQUEST.because("An OS cannot be replaced by itself.");
-      }
-      if (!pace.faults().isEmpty()) {
-        throw Problem.API_REQUEST.because(String.join("; ", pace.faults()) + ".");
-      }
-      OsVm target = there.orElseGet(() -> successor(from, to, progress));
-      Rollout.Result<RelocationRecord> result;
-      try {
-        result =
-            new Rollout<>(new ContainerRollout(systems, old, target.name()), pace, audience).run();
-      } catch (RuntimeException e) {
-        if (there.isEmpty()) {
-          withdraw(target, progress);
-        }
-        throw e;
-      }
-      boolean retired = retire(from, progress);
-      if (retired) {
+      Replaced<RelocationRecord> replaced =
+          room.replace(
+              systems.get(old),
+              to,
+              target ->
+                  new Rollout<>(new ContainerRollout(systems, old, target.name()), pace, audience)
+                      .run(),
+              (state, text) -> {
+                var _ = audience.told("", state, text);
+              });
+      if (replaced.retired()) {
         // What has ended is started in the new one the next time.
-        systems.follow(old, target.name());
+        systems.follow(old, replaced.target());
       }
-      return new Replaced(
-          result,
-          target.name(),
-          retired,
-          !retired && there.isEmpty() && withdraw(target, progress));
+      return replaced;
     }
-  }
-
-  private boolean retire(OsVm old, Progress progress) {
-    List<String> left = running(old);
-    if (!left.isEmpty()) {
-      progress.step("retire", old.name() + " stays, with " + String.join(", ", left));
-      return false;
-    }
-    progress.step("retire", old.name() + " is empty and is ended");
-    return ended(old, progress);
-  }
-
-  private boolean withdraw(OsVm made, Progress progress) {
-    List<String> inside = running(made);
-    if (!inside.isEmpty()) {
-      progress.step("retire", made.name() + " stays, with " + String.join(", ", inside));
-      return false;
-    }
-    progress.step("retire", made.name() + " got no container and is ended");
-    return ended(made, progress);
-  }
-
-  /// Whether it could be ended: somebody may have come meanwhile.
-  private boolean ended(OsVm os, Progress progress) {
-    try {
-      systems.delete(os.name());
-      return true;
-    } catch (HyperFreshException e) {
-      progress.step("retire", os.name() + " stays: " + e.detail());
-      return false;
-    }
-  }
-
-  private List<String> running(OsVm os) {
-    return systems.containers().stream()
-        .filter(container -> container.os().equals(os) && !container.state().hasEnded())
-        .map(container -> container.name())
-        .toList();
-  }
-
-  private OsVm successor(OsVm old, String release, Progress progress) {
-    OsSettings settings = old.settings();
-    String name = Successor.of(old.name(), taken -> systems.find(taken).isPresent());
-    progress.step("create", name + " is to follow " + old.name());
-    return boot(name, release, settings.vcpus(), settings.memoryBytes(), progress);
   }
 
   /// Removes a release that no OS runs.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
   public void removeRelease(String name) {
-    String full = releases.get(name).name();
-    List<String> users = systems.on(full);
-    if (!users.isEmpty()) {
-      throw Problem.RELEASE_IN_USE.because(full + " runs in " + String.join(", ", users) + ".");
-    }
-    releases.remove(full);
+    room.removeRelease(name);
   }
 
   /// The operating systems whose hardware is `release`, a full name.

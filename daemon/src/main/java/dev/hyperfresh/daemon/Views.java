@@ -9,16 +9,15 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.ContainerStats;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.vm.VmSettings;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -222,7 +221,7 @@ public final class Views {
   ///
   /// @param guests the names of those in it
   public static Map<String, Object> machine(Machine machine, String reason, List<String> guests) {
-    MachineSettings settings = machine.settings();
+    VmSettings<MachineRelease> settings = machine.settings();
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("name", machine.name());
     json.put("state", machine.ended() ? "ended" : "running");
@@ -263,7 +262,7 @@ public final class Views {
   ///
   /// @param containers the names of those in it
   public static Map<String, Object> os(OsVm os, String reason, List<String> containers) {
-    OsSettings settings = os.settings();
+    VmSettings<OsRelease> settings = os.settings();
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("name", os.name());
     json.put("state", os.ended() ? "ended" : "running");

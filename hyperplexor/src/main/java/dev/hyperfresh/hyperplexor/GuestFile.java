@@ -15,8 +15,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.linux.Host;
-import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.ProcessIdentity;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
@@ -151,16 +150,7 @@ record GuestFile(
 
     /// Whether that very process still runs; one that waits to be reaped does not.
     boolean processLives() {
-      if (isExpected()
-          || !boot.equals(Host.bootId())
-          || Host.processStart(pid).orElse(-1) != start) {
-        return false;
-      }
-      try (PidFd process = PidFd.open(pid)) {
-        return !process.exited();
-      } catch (LinuxException gone) {
-        return false;
-      }
+      return new ProcessIdentity(pid, start, boot).lives();
     }
 
     /// Whether the instance is there, of the guest whose folder is `files`.

@@ -8,6 +8,8 @@ import dev.hyperfresh.linux.ProcessMemory;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.qemu.QemuInside;
 import dev.hyperfresh.qemu.QemuProcess;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.AgentException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -1,6 +1,6 @@
 package dev.hyperfresh.machine;
 
-import dev.hyperfresh.machine.MachineFile.Entry;
+import dev.hyperfresh.machine.LedgerFile.Entry;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -12,27 +12,25 @@ import java.util.function.UnaryOperator;
 /// [dev.hyperfresh.hypervisor.HyperFreshException] and has not happened.
 final class Ledger {
   private final Path folder;
-  private MachineFile file;
+  private LedgerFile file;
 
-  /// @param folder of the machine
-  /// @param file what stands in it
-  Ledger(Path folder, MachineFile file) {
+  /// The ledger in the folder of a machine; an empty one when there is none.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE when it is damaged
+  Ledger(Path folder) {
     this.folder = folder;
-    this.file = file;
+    this.file = LedgerFile.read(folder);
   }
 
-  private void change(UnaryOperator<MachineFile> change) {
-    MachineFile next = change.apply(file);
+  private void change(UnaryOperator<LedgerFile> change) {
+    LedgerFile next = change.apply(file);
     next.write(folder);
     file = next;
   }
 
-  synchronized void booted(double millis) {
-    change(old -> old.asBooted(millis));
-  }
-
-  synchronized double bootMs() {
-    return file.bootMs();
+  /// Whether a daemon has stopped the machine, or was about to.
+  synchronized boolean isHalted() {
+    return file.halted();
   }
 
   synchronized void halted(boolean now) {

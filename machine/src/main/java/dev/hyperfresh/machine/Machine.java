@@ -1,22 +1,20 @@
 package dev.hyperfresh.machine;
 
-import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Clock;
-import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.ProcessThreads;
 import dev.hyperfresh.linux.Signals;
-import dev.hyperfresh.qemu.HostProcess;
-import dev.hyperfresh.qemu.QemuControl;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.VirtualMachine;
+import dev.hyperfresh.vm.VmFile;
+import dev.hyperfresh.vm.VmKind;
+import dev.hyperfresh.vm.VmSettings;
 import java.nio.file.Path;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -29,212 +27,34 @@ import java.util.concurrent.CompletionException;
 ///
 /// It stands where a release stands with other kinds: a guest is moved *to* a machine. What is
 /// built and installed is its [MachineRelease].
-public final class Machine implements Release, AutoCloseable {
+public final class Machine implements Release, VmKind.Member<MachineRelease> {
   private static final System.Logger LOG = System.getLogger(Machine.class.getName());
-
-  /// Translated on a busy host it takes tens of seconds.
-  private static final Duration BOOT_LIMIT = Duration.ofMinutes(4);
 
   private static final int CLOCK_LOOKS = 8;
 
   /// As for a guest's state.
   private static final int RELAY_PIPE_BYTES = 1 << 20;
 
-  /// QEMU `ACPI_MAX_RAM_SLOTS` is 256; a window takes one.
-  private static final int SLOTS = 64;
-
-  /// How long a machine that an earlier daemon left may take for its first answer.
-  private static final Duration ANSWER_LIMIT = Duration.ofSeconds(20);
-
-  /// Windows are placed at multiples of 1 GiB.
-  private static final long ROOM_BYTES = 64L << 30;
-
-  /// `acpi_no_memhotplug`: a window that is plugged in is not to become memory of this kernel. No
-  /// IPv6: its network cards belong to guests, and must not say a word of their own.
-  private static final String KERNEL_OPTIONS =
-      "console=ttyS0 quiet acpi_no_memhotplug panic=-1 ipv6.disable=1";
-
-  private final MachineSettings settings;
+  private final VmSettings<MachineRelease> settings;
   private final Path files;
   private final Ledger ledger;
   private final VirtualMachine vm;
+  private final double bootMs;
 
-  private Machine(MachineSettings settings, Path files, Ledger ledger, VirtualMachine vm) {
+  /// @param files the folder with its logs
+  /// @param vm what it runs on
+  /// @param bootMs from the start of its hardware to the first word of its agent
+  Machine(
+      VmSettings<MachineRelease> settings,
+      Path files,
+      Ledger ledger,
+      VirtualMachine vm,
+      double bootMs) {
     this.settings = settings;
     this.files = files;
     this.ledger = ledger;
     this.vm = vm;
-  }
-
-  private static VirtualMachine reached(
-      MachineSettings settings, Path files, Path sockets, HostProcess process, Duration patience) {
-    return new VirtualMachine(
-        "machine " + settings.name(),
-        settings.accelerator() == Accelerator.TCG,
-        files,
-        sockets(settings.name(), sockets),
-        process,
-        patience);
-  }
-
-  private static VirtualMachine.Sockets sockets(String name, Path folder) {
-    return VirtualMachine.Sockets.of(folder, name, "machine");
-  }
-
-  /// Takes over a machine that an earlier daemon left. Guests in it notice nothing; what belongs to
-  /// none that runs is taken out of it. The machine goes on whether this succeeds or not.
-  ///
-  /// @param file what is written down of it, of a process that lives
-  /// @throws TroubleException when it does not answer
-  static Machine again(MachineSettings settings, MachineFile file, Path files, Path sockets) {
-    Ledger ledger = new Ledger(files, file);
-    try {
-      requireGoing(settings.name(), file, ledger);
-      Machine machine = reach(settings, file.pid(), files, sockets, ledger);
-      try {
-        machine.tidy();
-        return machine;
-      } catch (RuntimeException e) {
-        machine.letGo();
-        throw e;
-      }
-    } catch (LinuxException | QemuControl.RefusedException | AgentException e) {
-      throw new TroubleException("it does not answer: " + e.getMessage(), e);
-    }
-  }
-
-  private static Machine reach(
-      MachineSettings settings, int pid, Path files, Path sockets, Ledger ledger) {
-    HostProcess process = HostProcess.survivor(pid);
-    try {
-      return new Machine(
-          settings, files, ledger, reached(settings, files, sockets, process, ANSWER_LIMIT));
-    } catch (RuntimeException e) {
-      process.close();
-      throw e;
-    }
-  }
-
-  /// An earlier daemon stops a machine when it cannot do otherwise, and lets it go on when what it
-  /// was in doubt of has been settled. It may have died in between.
-  private static void requireGoing(String name, MachineFile file, Ledger ledger) {
-    if (!file.halted()) {
-      return;
-    }
-    if (file.places().stream().anyMatch(MachineFile.Entry::condemned)) {
-      throw new TroubleException(
-          "it was stopped and stays so, because in it is a hypervisor that must not run any more");
-    }
-    try (PidFd process = PidFd.open(file.pid())) {
-      process.signal(Signals.CONT);
-    }
-    LOG.log(System.Logger.Level.INFO, "machine " + name + " was stopped and goes on");
-    ledger.halted(false);
-  }
-
-  /// Takes out what an earlier daemon had not finished making or removing, and what has ended.
-  private void tidy() {
-    vm.forgetUnnamed();
-    if (ledger.places().stream().anyMatch(place -> place.inner() == 0)) {
-      endUnknown();
-    }
-    for (MachineFile.Entry place : ledger.places()) {
-      if (place.inner() == 0 || !vm.runs(place.inner())) {
-        Place.again(this, place).close();
-      }
-    }
-  }
-
-  /// A program inside whose number nobody has written down was being started for a place that was
-  /// not ready yet. The agent knows its own children only by number, and these are small.
-  private void endUnknown() {
-    List<Integer> known = ledger.places().stream().map(MachineFile.Entry::inner).toList();
-    int last =
-        vm.ask(a ->
-            a.start(
-                new Agent.Program(
-                    List.of(VirtualMachine.AGENT, "remove", "-"), Map.of(), List.of())));
-    vm.watch(last, _ -> {});
-    for (int pid = 2; pid < last; pid++) {
-      if (!known.contains(pid) && vm.runs(pid)) {
-        LOG.log(System.Logger.Level.INFO, "process " + pid + " in " + name() + " is ended");
-        vm.endInside(pid);
-      }
-    }
-  }
-
-  /// Starts a machine and returns when its agent answers.
-  ///
-  /// @param files an existing folder for its logs
-  /// @param sockets the folder for its control sockets, mode 0700
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#MACHINE_START] with the last
-  ///   that it printed; nothing is left then but the logs
-  static Machine boot(MachineSettings settings, Path files, Path sockets) {
-    try {
-      return up(settings, files, sockets);
-    } catch (LinuxException | QemuControl.RefusedException | AgentException e) {
-      sockets(settings.name(), sockets).remove();
-      throw Problem.MACHINE_START.because(
-          settings.name()
-              + " ("
-              + settings.release().name()
-              + ") did not come up: "
-              + e.getMessage()
-              + "."
-              + VirtualMachine.lastWords(files),
-          e);
-    }
-  }
-
-  private static Machine up(MachineSettings settings, Path files, Path sockets) {
-    long start = Clock.monotonicNanos();
-    HostProcess process =
-        VirtualMachine.spawn(
-            settings.hardware(),
-            "machine-" + settings.name(),
-            options(settings),
-            Map.of(),
-            files,
-            sockets(settings.name(), sockets));
-    try {
-      MachineFile file = MachineFile.of(settings, process.pid());
-      file.write(files);
-      Ledger ledger = new Ledger(files, file);
-      VirtualMachine vm = reached(settings, files, sockets, process, BOOT_LIMIT);
-      ledger.booted((Clock.monotonicNanos() - start) / 1e6);
-      return new Machine(settings, files, ledger, vm);
-    } catch (RuntimeException e) {
-      process.kill();
-      process.close();
-      MachineFile.remove(files);
-      throw e;
-    }
-  }
-
-  private static List<String> options(MachineSettings settings) {
-    MachineRelease release = settings.release();
-    boolean kvm = settings.accelerator() == Accelerator.KVM;
-    List<String> line = new ArrayList<>();
-    // Devices come and go on one flat bus of 29 places by the ACPI of this machine type. A machine
-    // never moves itself, so that the alias does no harm.
-    line.addAll(List.of("-machine", "pc", "-accel", settings.accelerator().label()));
-    // TCG translates AMD's virtualization and not Intel's.
-    line.addAll(List.of("-cpu", kvm ? "host" : "EPYC,+svm,+npt"));
-    line.addAll(List.of("-smp", Integer.toString(settings.vcpus())));
-    long room = Host.totalMemoryBytes() * 2 + ROOM_BYTES;
-    line.addAll(
-        List.of(
-            "-m",
-            (settings.memoryBytes() >> 20)
-                + "M,slots="
-                + SLOTS
-                + ",maxmem="
-                + ((settings.memoryBytes() + room) >> 20)
-                + "M"));
-    line.addAll(
-        List.of("-kernel", release.kernel().toString(), "-initrd", release.initrd().toString()));
-    line.addAll(List.of("-append", KERNEL_OPTIONS));
-    return line;
+    this.bootMs = bootMs;
   }
 
   @Override
@@ -267,14 +87,15 @@ public final class Machine implements Release, AutoCloseable {
     return settings.release().machines();
   }
 
-  /// What it is made of.
-  public MachineSettings settings() {
+  @Override
+  public VmSettings<MachineRelease> settings() {
     return settings;
   }
 
-  /// From the start of its hardware to the first word of its agent, milliseconds.
+  /// To the first word of its agent.
+  @Override
   public double bootMs() {
-    return ledger.bootMs();
+    return bootMs;
   }
 
   /// What it runs on.
@@ -282,7 +103,7 @@ public final class Machine implements Release, AutoCloseable {
     return vm;
   }
 
-  /// What its agent said when it came up.
+  @Override
   public Agent.Hello hello() {
     return vm.hello();
   }
@@ -297,7 +118,7 @@ public final class Machine implements Release, AutoCloseable {
     return vm.agent();
   }
 
-  /// The process on this host that is its hardware.
+  @Override
   public int pid() {
     return vm.pid();
   }
@@ -348,7 +169,7 @@ public final class Machine implements Release, AutoCloseable {
     if (ledger.places().stream().allMatch(other -> other.id().equals(place))) {
       signal(Signals.KILL);
     } else {
-      ledger.update(place, MachineFile.Entry::asCondemned);
+      ledger.update(place, LedgerFile.Entry::asCondemned);
       LOG.log(
           System.Logger.Level.ERROR,
           "machine {0} does not answer and stays stopped, with other guests in it",
@@ -375,7 +196,7 @@ public final class Machine implements Release, AutoCloseable {
   public double relayMs(Machine target, int bytes) {
     String there = target.ledger.newPlace() + ".relay";
     String here = ledger.newPlace() + ".relay";
-    String file = MachineRelease.RUN_FOLDER + "/" + here;
+    String file = VirtualMachine.RUN_FOLDER + "/" + here;
     try (Pipe way = Pipe.open(RELAY_PIPE_BYTES, here)) {
       target.vm.lend(
           way.readEnd(),
@@ -432,21 +253,15 @@ public final class Machine implements Release, AutoCloseable {
     return offset / 1000;
   }
 
-  /// Lets go of the machine, which goes on with all that runs in it.
-  void letGo() {
+  @Override
+  public void letGo() {
     vm.letGo();
   }
 
-  /// Ends the machine, and with it everything that runs in it. Does nothing the second time.
   @Override
   public void close() {
     vm.close();
-    MachineFile.remove(files);
-  }
-
-  /// Removes what a machine that is gone has left, but for its logs.
-  static void forget(String name, Path files, Path sockets) {
-    sockets(name, sockets).remove();
-    MachineFile.remove(files);
+    VmFile.remove(files);
+    LedgerFile.remove(files);
   }
 }

@@ -20,6 +20,8 @@ import dev.hyperfresh.qemu.ControlWatcher;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuInside;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.HardwareFiles;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -205,7 +207,7 @@ public final class MachineKind implements Hypervisor {
   public Instance attach(Launch launch, int pid) {
     Machine machine = (Machine) launch.release();
     try {
-      MachineFile.Entry entry =
+      LedgerFile.Entry entry =
           machine
               .ledger()
               .find(launch.files(), launch.generation())
@@ -250,7 +252,7 @@ public final class MachineKind implements Hypervisor {
   public boolean lives(Survivor instance) {
     Machine machine = machine(instance);
     return reaching(() -> {
-      Optional<MachineFile.Entry> place = place(machine, instance);
+      Optional<LedgerFile.Entry> place = place(machine, instance);
       if (place.isEmpty()) {
         return false;
       }
@@ -289,7 +291,7 @@ public final class MachineKind implements Hypervisor {
         });
   }
 
-  private static Optional<MachineFile.Entry> place(Machine machine, Survivor instance) {
+  private static Optional<LedgerFile.Entry> place(Machine machine, Survivor instance) {
     return machine.ledger().find(instance.files(), instance.generation());
   }
 

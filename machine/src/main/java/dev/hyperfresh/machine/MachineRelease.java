@@ -2,6 +2,7 @@ package dev.hyperfresh.machine;
 
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.vm.VmRelease;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -38,7 +39,7 @@ public record MachineRelease(
     Set<String> cpus,
     Set<String> capabilities,
     String source)
-    implements Release {
+    implements Release, VmRelease {
 
   /// What [#kind] says.
   public static final String KIND = "machine";
@@ -52,12 +53,6 @@ public record MachineRelease(
 
   /// Its value is `ADDRESS:BYTES`, both decimal.
   public static final String WINDOW_VARIABLE = "HF_WINDOW";
-
-  /// Where the agent lets outlets be made, inside.
-  public static final String RUN_FOLDER = "/run/hf";
-
-  /// The name of the virtio-serial port that the agent serves.
-  public static final String AGENT_PORT = "dev.hyperfresh.agent";
 
   /// The first QEMU whose `memory-backend-file` has the option `offset`.
   private static final int[] PLACES_MAPPINGS = {8, 1};
@@ -109,7 +104,8 @@ public record MachineRelease(
 
   /// Whether this is the release that `wanted` names, or one of the series: `machine-6.12`,
   /// `machine-6.12+qemu-10.0` and the full name all fit `machine-6.12.95+qemu-10.0.2`.
-  boolean meets(String wanted) {
+  @Override
+  public boolean meets(String wanted) {
     String[] part = wanted.split("\\+", 2);
     return fits(part[0], KIND + "-" + kernelVersion)
         && (part.length == 1 || fits(part[1], "qemu-" + qemuVersion));

@@ -7,9 +7,11 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.machine.MachineFile.Entry;
+import dev.hyperfresh.machine.LedgerFile.Entry;
 import dev.hyperfresh.qemu.QemuInside;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.VirtualMachine;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -38,7 +40,7 @@ final class Place implements AutoCloseable {
   static final int INCOMING_FD = 9;
 
   private static final Duration COPY_LIMIT = Duration.ofSeconds(60);
-  private static final String FOLDER = MachineRelease.RUN_FOLDER + "/";
+  private static final String FOLDER = VirtualMachine.RUN_FOLDER + "/";
   private static final int CHUNK_BYTES = 256 << 10;
   private static final int TYPED_BYTES = 64 << 10;
 

@@ -1,8 +1,8 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.Agent;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;

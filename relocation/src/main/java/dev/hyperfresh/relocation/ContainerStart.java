@@ -6,6 +6,7 @@ import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.StateFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -59,7 +60,7 @@ record ContainerStart(Path containers, Path placements) {
   }
 
   private ContainerFolder folder(String name) {
-    return new ContainerFolder(Systems.folder(containers).resolve(name));
+    return new ContainerFolder(StateFile.folder(containers).resolve(name));
   }
 
   /// Starts a container whose folder is there.
@@ -71,7 +72,7 @@ record ContainerStart(Path containers, Path placements) {
     Inside inside = new Inside(os, spec);
     Optional<Tap> port = Optional.empty();
     try {
-      new Placement(spec, os.name(), 0, Optional.empty()).write(Systems.folder(placements));
+      new Placement(spec, os.name(), 0, Optional.empty()).write(StateFile.folder(placements));
       port = spec.network().map(network -> port(spec, network));
       Container container = new Container(spec, folder(spec.name()), placements, port, os);
       inside.share(container.folder());

@@ -68,8 +68,8 @@ final class Containers implements AutoCloseable {
 
     /// Why something of an earlier daemon is not taken back yet; empty when there is no such thing.
     ///
-    /// @param key `os/NAME` or `container/NAME`
-    String waiting(String key);
+    /// @param what such as `OS web` or `Container web`
+    String waiting(String what);
 
     /// Whether a container stands because it may have run in an OS that is gone.
     boolean isInDoubt(String name);
@@ -87,10 +87,6 @@ final class Containers implements AutoCloseable {
     this.restarts = new Restarts(lives, life, this::startLater);
   }
 
-  private static String key(String name) {
-    return "container/" + name;
-  }
-
   /// Reads what an earlier daemon has written down, before the containers that run are taken back.
   ///
   /// @param placed those that may run
@@ -98,7 +94,7 @@ final class Containers implements AutoCloseable {
     told = tell;
     lives.load(tell);
     for (Life known : lives.list()) {
-      names.add(key(known.name()));
+      names.add(known.name());
       if (known.end().isEmpty() && !placed.contains(known.name())) {
         neverPlaced(known);
       }
@@ -111,7 +107,7 @@ final class Containers implements AutoCloseable {
     } else {
       // It was being made. Its folder, if there is one, is left over.
       lives.forget(known.name());
-      names.remove(key(known.name()));
+      names.remove(known.name());
     }
   }
 
@@ -133,7 +129,7 @@ final class Containers implements AutoCloseable {
     if (lives.find(name).filter(known -> known.started() && known.end().isEmpty()).isEmpty()) {
       lives.note(name, known -> known.runs(container.os().name(), Instant.now()));
     }
-    names.add(key(name));
+    names.add(name);
     running.put(name, container);
     life.follow(container);
   }
@@ -147,7 +143,7 @@ final class Containers implements AutoCloseable {
     if (isNew) {
       folderOf(name).delete();
       lives.forget(name);
-      names.remove(key(name));
+      names.remove(name);
       return false;
     }
     if (lives.find(name).isEmpty()) {
@@ -213,7 +209,7 @@ final class Containers implements AutoCloseable {
   }
 
   private HyperFreshException unknown(String name) {
-    String why = hosts.waiting(key(name));
+    String why = hosts.waiting("Container " + name);
     if (hosts.isInDoubt(name)) {
       return Problem.RELOCATE_DOUBT.because(why);
     }
@@ -277,7 +273,7 @@ final class Containers implements AutoCloseable {
     }
     try (Stream<Path> all = Files.list(folder)) {
       return all.map(path -> String.valueOf(path.getFileName()))
-          .filter(name -> GuestSpec.isName(name) && !names.contains(key(name)))
+          .filter(name -> GuestSpec.isName(name) && !names.contains(name))
           .sorted()
           .toList();
     } catch (IOException e) {
@@ -300,7 +296,7 @@ final class Containers implements AutoCloseable {
     }
     OsVm where = hosts.get(os);
     String name = spec.name();
-    if (!names.add(key(name))) {
+    if (!names.add(name)) {
       throw Problem.CONTAINER_EXISTS.because(
           known(name)
               .flatMap(Life::end)
@@ -321,7 +317,7 @@ final class Containers implements AutoCloseable {
       return container;
     } finally {
       if (!made) {
-        names.remove(key(name));
+        names.remove(name);
       }
     }
   }
@@ -426,7 +422,7 @@ final class Containers implements AutoCloseable {
     if (same.isPresent()) {
       return same.get();
     }
-    String why = hosts.waiting("os/" + ended.os());
+    String why = hosts.waiting("OS " + ended.os());
     if (!why.isEmpty()) {
       throw Problem.OS_UNKNOWN.because("OS " + ended.os() + " is not taken back: " + why);
     }
@@ -571,14 +567,14 @@ final class Containers implements AutoCloseable {
       restarts.forget(name);
       folderOf(name).delete();
       lives.forget(name);
-      names.remove(key(name));
+      names.remove(name);
     } finally {
       busy.remove(name);
     }
   }
 
   private void removeLeftOver(String name) {
-    if (!GuestSpec.isName(name) || !names.add(key(name))) {
+    if (!GuestSpec.isName(name) || !names.add(name)) {
       throw unknown(name);
     }
     try {
@@ -587,7 +583,7 @@ final class Containers implements AutoCloseable {
       }
       folderOf(name).delete();
     } finally {
-      names.remove(key(name));
+      names.remove(name);
     }
   }
 

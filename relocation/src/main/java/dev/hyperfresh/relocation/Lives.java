@@ -2,6 +2,7 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.vm.StateFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -1,5 +1,6 @@
 package dev.hyperfresh.relocation;
 
+import dev.hyperfresh.vm.VmRelease;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -36,7 +37,8 @@ public record OsRelease(
     String kernelSha256,
     String sha256,
     String sourcesSha256,
-    String source) {
+    String source)
+    implements VmRelease {
 
   /// With what names begin.
   public static final String KIND = "os";
@@ -65,7 +67,8 @@ public record OsRelease(
 
   /// Whether this is the release that `wanted` names, or one of the series: `os-6.12`,
   /// `os-6.12+trixie` and the full name all fit `os-6.12.95+trixie`.
-  boolean meets(String wanted) {
+  @Override
+  public boolean meets(String wanted) {
     String[] part = wanted.split("\\+", 2);
     String kernel = KIND + "-" + kernelVersion;
     return (part[0].equals(kernel) || kernel.startsWith(part[0] + "."))

@@ -1,24 +1,20 @@
 package dev.hyperfresh.relocation;
 
-import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.ProcessIdentity;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.machine.Agent;
-import dev.hyperfresh.machine.AgentException;
-import dev.hyperfresh.machine.VirtualMachine;
-import dev.hyperfresh.qemu.HostProcess;
-import dev.hyperfresh.qemu.QemuControl;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.VirtualMachine;
+import dev.hyperfresh.vm.VmFile;
+import dev.hyperfresh.vm.VmKind;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -31,7 +27,7 @@ import tools.jackson.databind.JsonNode;
 
 /// An operating system for containers, in a virtual machine whose memory the hyperplexor owns: so
 /// it can be mapped into the next one. Thread-safe.
-public final class OsVm implements AutoCloseable {
+public final class OsVm implements VmKind.Member<OsRelease> {
   /// Where containers' folders are inside.
   static final String CONTAINERS = "/containers";
 
@@ -41,12 +37,13 @@ public final class OsVm implements AutoCloseable {
   /// Where networks of containers have names inside.
   static final String NETWORKS = "/run/netns";
 
-  private static final String KIND = "os";
-  private static final String FILES = "files";
+  /// The folder in that of an OS with a file for each [FileService].
+  static final String FILES = "files";
 
-  /// Each has 31 places, and a container has up to two devices. They are there from the beginning,
-  /// since the ACPI of this machine type tells a kernel of devices behind such bridges alone.
-  private static final int BRIDGES = 4;
+  /// Each has [#BRIDGE_PLACES], and a container has up to two devices. They are there from the
+  /// beginning, since the ACPI of this machine type tells a kernel of devices behind such bridges
+  /// alone.
+  static final int BRIDGES = 4;
 
   private static final int BRIDGE_PLACES = 31;
 
@@ -54,39 +51,21 @@ public final class OsVm implements AutoCloseable {
   /// its folder and one for its card; four are left for moves that copy.
   static final int MOST_CONTAINERS = 60;
 
-  private static final int MEMORY_FD = VirtualMachine.FIRST_FD;
-
-  /// QEMU `ACPI_MAX_RAM_SLOTS` is 256; the memory of an older OS takes one.
-  private static final int SLOTS = 64;
-
-  /// Memories of other operating systems are placed at multiples of 1 GiB.
-  private static final long ROOM_BYTES = 64L << 30;
-
   /// QEMU `pc_init1`: a machine of this type with this much memory or more has only the first
   /// [#LOW_BYTES] of it below 4 GiB, the rest from there on.
   private static final long SPLIT_FROM_BYTES = 0xe000_0000L;
 
   private static final long LOW_BYTES = 0xc000_0000L;
 
-  /// Translated on a busy host it takes tens of seconds.
-  private static final Duration BOOT_LIMIT = Duration.ofMinutes(4);
-
-  private static final Duration SET_UP_LIMIT = Duration.ofSeconds(60);
-
   /// How long an OS in which something does not end may take to say where.
   private static final Duration TELL_LIMIT = Duration.ofSeconds(15);
 
-  /// `acpi_no_memhotplug`: memory of an older OS that is plugged in is not to become memory of this
-  /// kernel.
-  private static final String KERNEL_OPTIONS =
-      "console=ttyS0 quiet acpi_no_memhotplug panic=-1 net.ifnames=0" + " cryptomgr.notests";
-
-  /// How long an OS that an earlier daemon left may take for its first answer.
-  private static final Duration ANSWER_LIMIT = Duration.ofSeconds(20);
+  /// How long an OS that runs may take for an answer.
+  static final Duration ANSWER_LIMIT = Duration.ofSeconds(20);
 
   private static final Pattern WINDOW = Pattern.compile("w([0-9]{1,9})\\.memory.*");
 
-  private final OsSettings settings;
+  private final VmSettings<OsRelease> settings;
   private final Path folder;
   private final VirtualMachine vm;
   private final MemFd memory;
@@ -98,8 +77,11 @@ public final class OsVm implements AutoCloseable {
 
   private final AtomicInteger windows = new AtomicInteger();
 
-  private OsVm(
-      OsSettings settings,
+  /// @param folder with its logs
+  /// @param memory all of it
+  /// @param sockets the folder for control sockets
+  OsVm(
+      VmSettings<OsRelease> settings,
       Path folder,
       VirtualMachine vm,
       MemFd memory,
@@ -113,59 +95,8 @@ public final class OsVm implements AutoCloseable {
     this.bootMs = bootMs;
   }
 
-  /// Boots an OS and returns when it can take containers.
-  ///
-  /// @param folder an existing folder for its logs
-  /// @param sockets the folder for its control sockets, mode 0700
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#OS_START] with the last that it
-  ///   printed; nothing is left then but the logs
-  static OsVm boot(OsSettings settings, Path folder, Path sockets) {
-    long start = Clock.monotonicNanos();
-    List<AutoCloseable> made = new ArrayList<>();
-    try {
-      OsFile file = OsFile.of(settings);
-      made.add(() -> OsFile.remove(folder));
-      file.write(folder);
-      MemFd memory = MemFd.create("hf-os-" + settings.name(), settings.memoryBytes());
-      made.add(memory);
-      VirtualMachine vm = power(settings, folder, sockets, file, memory);
-      made.add(vm);
-      vm.run(List.of(PROGRAMS + "/setup", CONTAINERS), SET_UP_LIMIT);
-      rehearse(settings.name(), vm);
-      double bootMs = (Clock.monotonicNanos() - start) / 1e6;
-      file.on(OsFile.Identity.of(vm.pid())).asBooted(bootMs).write(folder);
-      return new OsVm(settings, folder, vm, memory, sockets, bootMs);
-    } catch (LinuxException | QemuControl.RefusedException | AgentException | TroubleException e) {
-      made.reversed().forEach(OsVm::undo);
-      throw Problem.OS_START.because(
-          settings.name()
-              + " ("
-              + settings.release().name()
-              + ") did not come up: "
-              + e.getMessage()
-              + "."
-              + VirtualMachine.lastWords(folder),
-          e);
-    } catch (RuntimeException e) {
-      made.reversed().forEach(OsVm::undo);
-      throw e;
-    }
-  }
-
-  /// What fails here fails again with a container, and is told then.
-  private static void rehearse(String name, VirtualMachine vm) {
-    try {
-      Agent.Exited end = runToEnd(vm, List.of(PROGRAMS + "/rehearse"), SET_UP_LIMIT);
-      if (end.status() != 0) {
-        throw new TroubleException(end.tail().strip());
-      }
-    } catch (TroubleException e) {
-      System.getLogger(OsVm.class.getName())
-          .log(System.Logger.Level.WARNING, "OS " + name + " has not rehearsed a relocation", e);
-    }
-  }
-
-  private static Agent.Exited runToEnd(VirtualMachine vm, List<String> command, Duration limit) {
+  /// As [#runToEnd(List, Duration)], in an OS that is coming up.
+  static Agent.Exited runToEnd(VirtualMachine vm, List<String> command, Duration limit) {
     try {
       return vm.runToEnd(command, limit);
     } catch (TroubleException e) {
@@ -184,171 +115,27 @@ public final class OsVm implements AutoCloseable {
     return runToEnd(vm, command, limit);
   }
 
-  /// Takes over an OS that an earlier daemon left. Containers in it notice nothing. The OS goes on
-  /// whether this succeeds or not.
-  ///
-  /// @param file what is written down of it, of a process that lives
-  /// @throws TroubleException when it does not answer, or was started by a daemon of a version that
-  ///   gave it the folders of all containers
-  static OsVm again(OsSettings settings, OsFile file, Path folder, Path sockets) {
-    if (file.fileServer().pid() > 0) {
-      throw new TroubleException(
-          "it was started by an earlier version, which gave it the files of all containers; it"
-              + " and they go on, and that version can stop them: or end process "
-              + file.hardwareProcess().pid()
-              + ", which ends them all");
-    }
-    List<Runnable> leave = new ArrayList<>();
-    try {
-      HostProcess process = HostProcess.survivor(file.hardwareProcess().pid());
-      leave.add(process::close);
-      VirtualMachine vm = reached(settings, folder, sockets, process, ANSWER_LIMIT);
-      leave.set(0, vm::letGo);
-      vm.forgetUnnamed();
-      MemFd memory = MemFd.adopt(vm.copy(MEMORY_FD));
-      leave.add(memory::close);
-      OsVm os = new OsVm(settings, folder, vm, memory, sockets, file.bootMs());
-      os.windows.set(os.lastWindow());
-      os.takeServers();
-      return os;
-    } catch (LinuxException
-        | QemuControl.RefusedException
-        | AgentException
-        | IllegalArgumentException e) {
-      leave.reversed().forEach(Runnable::run);
-      throw new TroubleException("it does not answer: " + e.getMessage(), e);
-    } catch (RuntimeException e) {
-      leave.reversed().forEach(Runnable::run);
-      throw e;
-    }
-  }
-
-  /// Ends what is left of an OS that cannot be taken over, and forgets it; its logs stay.
-  ///
-  /// @throws LinuxException when a process of it cannot be ended
-  static void forget(String name, OsFile file, Path folder, Path sockets) {
-    end(file.hardwareProcess());
-    end(file.fileServer());
-    ServerFile.all(folder.resolve(FILES))
-        .forEach((container, server) -> {
-          end(server.process());
-          ServerFile.remove(folder.resolve(FILES), container);
-        });
-    VirtualMachine.Sockets.of(sockets, name, KIND).remove();
-    OsFile.remove(folder);
-  }
-
-  private static void end(OsFile.Identity process) {
-    if (process.lives()) {
-      try (HostProcess left = HostProcess.survivor(process.pid())) {
-        left.kill();
-      }
-    }
-  }
-
-  private static VirtualMachine reached(
-      OsSettings settings, Path folder, Path sockets, HostProcess process, Duration patience) {
-    return new VirtualMachine(
-        "OS " + settings.name(),
-        settings.accelerator() == Accelerator.TCG,
-        folder,
-        VirtualMachine.Sockets.of(sockets, settings.name(), KIND),
-        process,
-        patience);
-  }
-
-  private static void undo(AutoCloseable part) {
-    try {
-      part.close();
-    } catch (Exception e) {
-      System.getLogger(OsVm.class.getName())
-          .log(System.Logger.Level.WARNING, "an OS that did not start is not cleared up", e);
-    }
-  }
-
-  private static VirtualMachine power(
-      OsSettings settings, Path folder, Path sockets, OsFile file, MemFd memory) {
-    VirtualMachine.Sockets control = VirtualMachine.Sockets.of(sockets, settings.name(), KIND);
-    HostProcess process =
-        VirtualMachine.spawn(
-            settings.hardware(),
-            "os-" + settings.name(),
-            options(settings),
-            Map.of(MEMORY_FD, memory.fd()),
-            folder,
-            control);
-    try {
-      file.on(OsFile.Identity.of(process.pid())).write(folder);
-      return reached(settings, folder, sockets, process, BOOT_LIMIT);
-    } catch (RuntimeException e) {
-      process.kill();
-      process.close();
-      control.remove();
-      throw e;
-    }
-  }
-
-  private static List<String> options(OsSettings settings) {
-    OsRelease release = settings.release();
-    boolean kvm = settings.accelerator() == Accelerator.KVM;
-    long room = Host.totalMemoryBytes() * 2 + ROOM_BYTES;
-    List<String> options = new ArrayList<>();
-    // With a hotplug controller of its own, which nobody uses, the firmware gives a bridge ports
-    // and
-    // memory for what may come.
-    for (int i = 1; i <= BRIDGES; i++) {
-      options.addAll(
-          List.of("-device", "pci-bridge,id=bridge" + i + ",chassis_nr=" + i + ",shpc=on"));
-    }
-    options.addAll(
-        List.of(
-            "-machine",
-            "pc,memory-backend=ram",
-            "-accel",
-            settings.accelerator().label(),
-            // Translated, string instructions that claim to be fast copy byte by byte.
-            "-cpu",
-            kvm ? "host" : "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc",
-            "-smp",
-            Integer.toString(settings.vcpus()),
-            "-m",
-            (settings.memoryBytes() >> 20)
-                + "M,slots="
-                + SLOTS
-                + ",maxmem="
-                + ((settings.memoryBytes() + room) >> 20)
-                + "M",
-            "-object",
-            "memory-backend-file,id=ram,size="
-                + settings.memoryBytes()
-                + ",mem-path=/proc/self/fd/"
-                + MEMORY_FD
-                + ",share=on",
-            "-kernel",
-            release.kernel().toString(),
-            "-initrd",
-            release.initrd().toString(),
-            "-append",
-            KERNEL_OPTIONS));
-    return options;
-  }
-
   /// Its name.
   public String name() {
     return settings.name();
   }
 
-  /// What it is made of.
-  public OsSettings settings() {
+  @Override
+  public VmSettings<OsRelease> settings() {
     return settings;
   }
 
-  /// From the start of its hardware until it could take containers, milliseconds.
+  @Override
   public double bootMs() {
     return bootMs;
   }
 
-  /// The process on this host that is its hardware.
+  @Override
+  public Agent.Hello hello() {
+    return vm.hello();
+  }
+
+  @Override
   public int pid() {
     return vm.pid();
   }
@@ -466,7 +253,7 @@ public final class OsVm implements AutoCloseable {
       vm.clearFolder(folderOf(container));
       FileService.Started started = serve(folder);
       try (UnixSocket connection = started.connection()) {
-        new ServerFile(OsFile.Identity.of(started.service().pid()))
+        new ServerFile(ProcessIdentity.of(started.service().pid()))
             .write(this.folder.resolve(FILES), container);
         vm.addFolder(folderOf(container), container, connection.fd(), bus());
         files.put(container, started.service());
@@ -541,7 +328,12 @@ public final class OsVm implements AutoCloseable {
     }
   }
 
-  /// Those that an earlier daemon has started and that live.
+  /// Takes what an earlier daemon has left: the file servers that live, and the names of windows.
+  void takeOver() {
+    windows.set(lastWindow());
+    takeServers();
+  }
+
   private void takeServers() {
     Path written = folder.resolve(FILES);
     ServerFile.all(written)
@@ -577,8 +369,8 @@ public final class OsVm implements AutoCloseable {
         .orElseThrow(() -> new TroubleException("OS " + name() + " has room for no more devices"));
   }
 
-  /// Lets go of the OS, which goes on with all that runs in it.
-  void letGo() {
+  @Override
+  public void letGo() {
     vm.letGo();
     synchronized (files) {
       files.values().forEach(FileService::letGo);
@@ -587,12 +379,11 @@ public final class OsVm implements AutoCloseable {
     memory.close();
   }
 
-  /// Ends the OS and everything in it. Does nothing the second time.
   @Override
   public void close() {
     vm.close();
     served().forEach(this::unshare);
     memory.close();
-    OsFile.remove(folder);
+    VmFile.remove(folder);
   }
 }

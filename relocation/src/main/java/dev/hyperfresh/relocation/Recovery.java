@@ -1,78 +1,39 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
-import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.relocation.Container.State;
-import java.io.IOException;
-import java.nio.file.Files;
+import dev.hyperfresh.vm.TakingBack;
+import dev.hyperfresh.vm.VmRegistry;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
-import java.util.function.Function;
-import java.util.stream.Stream;
 
-/// Takes back what an earlier daemon left: each OS on a thread of its own, and each container on
-/// another one when the operating systems it has to do with have answered or are known to be gone.
+/// Takes back the containers that an earlier daemon left: each on a thread of its own, when the
+/// operating systems it has to do with have answered or are known to be gone.
 final class Recovery implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Recovery.class.getName());
 
-  /// How soon is asked again what has not answered.
-  private static final Duration AGAIN = Duration.ofSeconds(1);
-
-  private final Folders folders;
-  private final Function<String, OsRelease> releases;
-  private final Function<String, QemuRelease> hardware;
-  private final Consumer<String> told;
+  private final Path containers;
+  private final Path folder;
+  private final VmRegistry<OsVm, OsRelease> systems;
+  private final TakingBack takingBack;
   private final Taker taker;
   private final Consumer<RelocationRecord> records;
-
-  /// Each OS of which something is written: empty when it is gone.
-  private final Map<String, CompletableFuture<Optional<OsVm>>> answers = new ConcurrentHashMap<>();
-
-  private final Map<String, String> waiting = new ConcurrentHashMap<>();
   private final Map<String, Placement> placements = new ConcurrentHashMap<>();
   private final Map<String, Relocation> unfinished = new ConcurrentHashMap<>();
-
-  /// Each is open when nothing is to be expected of that key any more.
-  private final Map<String, CountDownLatch> firsts = new ConcurrentHashMap<>();
-
   private volatile boolean closed;
 
-  /// @param systems of operating systems
-  /// @param containers of containers
-  /// @param placements of [Placement]s
-  /// @param sockets for control sockets
-  record Folders(Path systems, Path containers, Path placements, Path sockets) {
-    ContainerFolder container(String name) {
-      return new ContainerFolder(containers.resolve(name));
-    }
-  }
-
-  /// Whose all this becomes. A key is `os/NAME` or `container/NAME`.
+  /// Whose all this becomes.
   interface Taker {
-    /// The name is in use.
-    void claim(String key);
-
-    /// The name is free again.
-    void release(String key);
-
-    /// @throws TroubleException when it has ended
-    void take(OsVm os);
+    /// The name of a container is in use.
+    void claim(String name);
 
     /// @throws TroubleException when it has ended
     void take(Container container);
@@ -83,143 +44,53 @@ final class Recovery implements AutoCloseable {
     boolean ended(Placement at, ContainerState how);
   }
 
+  /// @param containers the folder of all containers
+  /// @param folder of [Placement]s
+  /// @param systems which are being taken back
+  /// @param records told of every move that has come to its end
   Recovery(
-      Folders folders,
-      Function<String, OsRelease> releases,
-      Function<String, QemuRelease> hardware,
-      Consumer<String> told,
+      Path containers,
+      Path folder,
+      VmRegistry<OsVm, OsRelease> systems,
+      TakingBack takingBack,
       Taker taker,
       Consumer<RelocationRecord> records) {
-    this.folders = folders;
-    this.releases = releases;
-    this.hardware = hardware;
-    this.told = told;
+    this.containers = containers;
+    this.folder = folder;
+    this.systems = systems;
+    this.takingBack = takingBack;
     this.taker = taker;
     this.records = records;
   }
 
-  /// Returns when everything has been taken back, or after `patience`.
-  void run(Duration patience) {
-    List<CountDownLatch> ends = new ArrayList<>();
-    for (Path folder : systems()) {
-      found(String.valueOf(folder.getFileName()), folder).ifPresent(ends::add);
-    }
-    for (String name : Placement.names(folders.placements())) {
-      found(name).ifPresent(ends::add);
-    }
-    long deadline = System.nanoTime() + patience.toNanos();
-    try {
-      for (CountDownLatch end : ends) {
-        var _ = end.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+  private static String called(String container) {
+    return "Container " + container;
   }
 
-  private List<Path> systems() {
-    if (!Files.isDirectory(folders.systems())) {
-      return List.of();
-    }
-    try (Stream<Path> all = Files.list(folders.systems())) {
-      return all.filter(Files::isDirectory).sorted().toList();
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folders.systems() + ": " + e.getMessage(), e);
-    }
-  }
-
-  private Optional<CountDownLatch> found(String name, Path folder) {
-    try {
-      return OsFile.read(folder).map(file -> begin("os/" + name, () -> again(name, folder, file)));
-    } catch (HyperFreshException e) {
-      leave("os/" + name, "OS " + name, e);
-      answers.put(name, new CompletableFuture<>());
-      return Optional.empty();
-    }
-  }
-
-  private Optional<CountDownLatch> found(String name) {
-    try {
-      Placement placement = Placement.read(folders.placements(), name);
-      placements.put(name, placement);
-      // Read anew each time: an attempt may have written down how far it came.
-      return Optional.of(
-          begin("container/" + name, () -> again(Placement.read(folders.placements(), name))));
-    } catch (HyperFreshException e) {
-      leave("container/" + name, "Container " + name, e);
-      return Optional.empty();
-    }
-  }
-
-  private void leave(String key, String what, HyperFreshException e) {
-    taker.claim(key);
-    waiting.put(key, e.detail());
-    told.accept(what + " cannot be taken back: " + e.detail());
-  }
-
-  /// Does `attempt`, which says whether it is done with, until it is.
-  private CountDownLatch begin(String key, Attempt attempt) {
-    CountDownLatch first = firsts.computeIfAbsent(key, _ -> new CountDownLatch(1));
-    String name = key.substring(key.indexOf('/') + 1);
-    taker.claim(key);
-    waiting.put(key, "it was not asked yet");
-    if (key.startsWith("os/")) {
-      answers.put(name, new CompletableFuture<>());
-    }
-    Thread.ofPlatform()
-        .name("hf-recover-" + name)
-        .daemon()
-        .start(() -> {
-          try {
-            repeat(key, attempt);
-          } finally {
-            first.countDown();
-          }
-        });
-    return first;
-  }
-
-  /// What is done again until it does not throw.
-  private interface Attempt {
-    void run();
-  }
-
-  private void repeat(String key, Attempt attempt) {
-    while (!closed) {
+  /// Begins to take them back. The operating systems have been begun with.
+  void begin() {
+    for (String name : Placement.names(folder)) {
+      taker.claim(name);
       try {
-        attempt.run();
-        waiting.remove(key);
-        return;
-      } catch (CancellationException e) {
-        return;
+        placements.put(name, Placement.read(folder, name));
+        // Read anew each time: an attempt may have written down how far it came.
+        takingBack.begin(
+            called(name), "hf-recover-" + name, () -> again(Placement.read(folder, name)));
       } catch (HyperFreshException e) {
-        remember(key, e.detail());
-      } catch (TroubleException | LinuxException | IllegalStateException e) {
-        remember(key, String.valueOf(e.getMessage()));
+        takingBack.leave(called(name), e.detail());
       }
-      LockSupport.parkNanos(AGAIN.toNanos());
     }
   }
 
-  private void remember(String key, String why) {
-    if (!closed && !why.equals(waiting.put(key, why))) {
-      told.accept(
-          (key.startsWith("os/") ? "OS " : "Container ")
-              + key.substring(key.indexOf('/') + 1)
-              + " is not taken back yet: "
-              + why);
-    }
-  }
-
-  /// Why something is not taken back yet; empty when nothing waits under that key.
-  String why(String key) {
-    return waiting.getOrDefault(key, "");
+  /// Why something is not taken back yet, such as `Container web`; empty when it is.
+  String why(String what) {
+    return takingBack.why(what);
   }
 
   /// The names of containers that are not taken back yet and have to do with an OS.
   List<String> waitingFor(String os) {
     return placements.values().stream()
-        .filter(placement -> waiting.containsKey("container/" + placement.name()))
+        .filter(placement -> !takingBack.why(called(placement.name())).isEmpty())
         .filter(placement ->
             placement.os().equals(os)
                 || placement
@@ -231,40 +102,9 @@ final class Recovery implements AutoCloseable {
         .toList();
   }
 
-  private void again(String name, Path folder, OsFile file) {
-    boolean lives = file.hardwareProcess().lives();
-    if (!lives || !file.booted()) {
-      OsVm.forget(name, file, folder, folders.sockets());
-      taker.release("os/" + name);
-      told.accept(
-          lives
-              ? "OS " + name + " had not come up yet and was ended."
-              : "OS " + name + " ended while no daemon ran; its logs are in " + folder + ".");
-      answer(name, Optional.empty());
-      return;
-    }
-    OsSettings settings =
-        new OsSettings(
-            name,
-            releases.apply(file.release()),
-            hardware.apply(file.hardware()),
-            file.accelerator(),
-            file.vcpus(),
-            file.memoryBytes());
-    OsVm os = OsVm.again(settings, file, folder, folders.sockets());
-    taker.take(os);
-    told.accept("OS " + name + " was taken back.");
-    answer(name, Optional.of(os));
-  }
-
-  private void answer(String name, Optional<OsVm> os) {
-    var _ = answers.computeIfAbsent(name, _ -> new CompletableFuture<>()).complete(os);
-  }
-
   /// Waits for an OS; empty when it is gone.
   private Optional<OsVm> os(String name) {
-    CompletableFuture<Optional<OsVm>> answer = answers.get(name);
-    return answer == null ? Optional.empty() : answer.join().filter(os -> !os.ended());
+    return systems.awaitAnswer(name).filter(os -> !os.ended());
   }
 
   private void again(Placement at) {
@@ -284,7 +124,7 @@ final class Recovery implements AutoCloseable {
 
   private void again(Placement at, Placement.Move move) {
     Optional<OsVm> to = os(move.to());
-    ContainerFolder files = folders.container(at.name());
+    ContainerFolder files = files(at.name());
     OsMove steps =
         new OsMove(at.spec(), move, os(move.from()), to, Optional.empty(), files, () -> closed);
     FoundJournal journal = new FoundJournal(at, to);
@@ -308,19 +148,19 @@ final class Recovery implements AutoCloseable {
     String what = "The move of " + at.name() + " from " + move.from() + " to " + move.to();
     switch (over) {
       case MoveState.Retired _ -> {
-        told.accept(what + " was finished.");
+        takingBack.say(what + " was finished.");
         journal.retire();
       }
       case MoveState.RolledBack _ -> {
-        told.accept(what + " was undone.");
+        takingBack.say(what + " was undone.");
         again(at.of(over));
       }
       case MoveState.Ended(String why) -> {
-        told.accept(what + " was finished, but it has ended: " + why + ".");
+        takingBack.say(what + " was finished, but it has ended: " + why + ".");
         journal.end(why);
       }
       case MoveState.Lost(String why) -> {
-        told.accept(what + " has lost it: " + why + ".");
+        takingBack.say(what + " has lost it: " + why + ".");
         journal.lost(why);
       }
     }
@@ -361,7 +201,7 @@ final class Recovery implements AutoCloseable {
     @Override
     public void write(MoveState state) {
       written = begun.of(state);
-      written.write(folders.placements());
+      written.write(folder);
       if (state instanceof MoveState.Doubt) {
         waits(
             "it stands in "
@@ -371,7 +211,7 @@ final class Recovery implements AutoCloseable {
                 + ", which is gone. `hyperfresh container resume "
                 + begun.name()
                 + "` has it go on.");
-        firsts.computeIfAbsent("container/" + begun.name(), _ -> new CountDownLatch(1)).countDown();
+        takingBack.goOnWithout(called(begun.name()));
       }
     }
 
@@ -390,7 +230,7 @@ final class Recovery implements AutoCloseable {
 
     @Override
     public void waits(String why) {
-      remember("container/" + begun.name(), why);
+      takingBack.waits(called(begun.name()), why);
     }
 
     void retire() {
@@ -420,23 +260,21 @@ final class Recovery implements AutoCloseable {
     giveUpElsewhere(at, os);
     // A queue that is left alone is the first of its port.
     Optional<Tap> port = at.spec().network().map(_ -> adopt(os, at.spec().port()));
-    Container container =
-        new Container(at.spec(), folders.container(at.name()), folders.placements(), port, os);
+    Container container = new Container(at.spec(), files(at.name()), folder, port, os);
     container.runs(os, pid);
     return container;
   }
 
   /// No OS but `os` has a card on the container's port.
   private void giveUpElsewhere(Placement at, OsVm os) {
-    for (String name : answers.keySet()) {
-      CompletableFuture<Optional<OsVm>> answer = answers.get(name);
-      if (answer == null || !answer.isDone()) {
-        continue;
-      }
-      os(name)
-          .filter(other -> !other.equals(os) && other.vm().hasQueue(at.spec().port()))
-          .ifPresent(other -> new Inside(other, at.spec()).unplug());
-    }
+    systems.list().stream()
+        .filter(other -> !other.equals(os) && !other.ended())
+        .filter(other -> other.vm().hasQueue(at.spec().port()))
+        .forEach(other -> new Inside(other, at.spec()).unplug());
+  }
+
+  private ContainerFolder files(String container) {
+    return new ContainerFolder(containers.resolve(container));
   }
 
   private static Tap adopt(OsVm os, String port) {
@@ -455,8 +293,8 @@ final class Recovery implements AutoCloseable {
     } catch (TroubleException e) {
       return false;
     }
-    waiting.remove("container/" + name);
-    told.accept("Container " + name + " was taken back in " + container.os().name() + ".");
+    takingBack.taken(called(name));
+    takingBack.say("Container " + name + " was taken back in " + container.os().name() + ".");
     return true;
   }
 
@@ -469,15 +307,15 @@ final class Recovery implements AutoCloseable {
 
   private void ended(Placement at, ContainerState how) {
     boolean ran = taker.ended(at, how);
-    Placement.remove(folders.placements(), at.name());
-    told.accept(
+    Placement.remove(folder, at.name());
+    takingBack.say(
         ran
             ? "Container "
                 + at.name()
                 + " has ended ("
                 + how.how()
                 + "); its files are in "
-                + folders.containers().resolve(at.name())
+                + containers.resolve(at.name())
                 + "."
             : "Container " + at.name() + " had not been started yet and was removed.");
   }
@@ -496,6 +334,6 @@ final class Recovery implements AutoCloseable {
   @Override
   public void close() {
     closed = true;
-    answers.values().forEach(answer -> answer.cancel(false));
+    takingBack.close();
   }
 }

@@ -1,11 +1,9 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
-import java.io.IOException;
-import java.nio.file.Files;
+import dev.hyperfresh.linux.ProcessIdentity;
+import dev.hyperfresh.vm.StateFile;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.HashMap;
 import java.util.Map;
 
@@ -13,18 +11,11 @@ import java.util.Map;
 /// folder of the OS that it serves, of which that OS sees nothing.
 ///
 /// @param process the server
-record ServerFile(OsFile.Identity process) {
+record ServerFile(ProcessIdentity process) {
   /// @param folder of all servers of the OS
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   void write(Path folder, String container) {
-    try {
-      Files.createDirectories(
-          folder,
-          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + ": " + e.getMessage(), e);
-    }
-    StateFile.write(StateFile.of(folder, container), this);
+    StateFile.write(StateFile.of(StateFile.folder(folder), container), this);
   }
 
   /// @throws HyperFreshException [Problem#DAEMON_STATE]

@@ -1,25 +1,24 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hyperplexor.Progress;
-import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
-import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.TakingBack;
+import dev.hyperfresh.vm.VmKind;
+import dev.hyperfresh.vm.VmRegistry;
+import dev.hyperfresh.vm.VmSettings;
+import dev.hyperfresh.vm.VmStock;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -27,29 +26,29 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import java.util.stream.Stream;
 
 /// The operating systems of one state directory, and the containers in them. Thread-safe.
 ///
 /// Both go on without this process. [#letGo] leaves them to the next one, which takes them back
 /// with [#recover], as it does after this one was killed.
-public final class Systems implements AutoCloseable {
+public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
+  /// What is said of operating systems.
+  public static final VmKind.About ABOUT = OsBoot.ABOUT;
+
   private static final Duration EXEC_LIMIT = Duration.ofMinutes(10);
   private static final int MOST_OUTPUT_BYTES = 4 << 20;
 
   /// How long moves may take to end before this process lets go of them.
   private static final Duration MOVE_PATIENCE = Duration.ofSeconds(10);
 
-  private final Path directory;
   private final Path containersFolder;
   private final Path placements;
   private final Path images;
-  private final Path sockets;
-  private final Map<String, OsVm> systems = new ConcurrentHashMap<>();
+  private final VmRegistry<OsVm, OsRelease> systems;
   private final Occupancy occupancy = new Occupancy();
   private final Containers containers;
 
-  /// Names in use, from before an OS boots or a container starts until it is removed.
+  /// Names of containers in use, from before one starts until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
 
   /// Of the files for what programs print. No name comes again under another daemon: an OS knows
@@ -68,11 +67,10 @@ public final class Systems implements AutoCloseable {
   public Systems(Path state, Path sockets, Consumer<RelocationRecord> records) {
     this.records = records;
     this.moves = new Moves(records);
-    this.directory = state.resolve("os");
+    this.systems = new VmRegistry<>(new OsBoot(), state.resolve("os"), sockets);
     this.containersFolder = state.resolve("containers");
     this.placements = state.resolve("placements");
     this.images = state.resolve("images");
-    this.sockets = sockets;
     this.containers = new Containers(state, new Hosts(), occupancy, names);
   }
 
@@ -93,8 +91,8 @@ public final class Systems implements AutoCloseable {
     }
 
     @Override
-    public String waiting(String key) {
-      return Systems.this.waiting(key);
+    public String waiting(String what) {
+      return Systems.this.waiting(what);
     }
 
     @Override
@@ -119,41 +117,22 @@ public final class Systems implements AutoCloseable {
       Duration patience,
       Consumer<String> told) {
     UnpackedImage.removeAbandoned(images);
+    TakingBack takingBack = new TakingBack(told);
     Recovery begun =
-        new Recovery(
-            new Recovery.Folders(directory, containersFolder, placements, sockets),
-            releases,
-            hardware,
-            told,
-            new Taking(),
-            records);
+        new Recovery(containersFolder, placements, systems, takingBack, new Taking(), records);
     recovery = Optional.of(begun);
     containers.recover(Placement.names(placements), told);
-    begun.run(patience);
+    systems.recover(new VmRegistry.Parts<>(releases, hardware), takingBack);
+    begun.begin();
+    takingBack.await(patience);
     containers.resume();
   }
 
   /// What a [Recovery] finds becomes this object's, unless that has ended.
   private final class Taking implements Recovery.Taker {
     @Override
-    public void claim(String key) {
-      names.add(key);
-    }
-
-    @Override
-    public void release(String key) {
-      names.remove(key);
-    }
-
-    @Override
-    public void take(OsVm os) {
-      synchronized (Systems.this) {
-        if (closed) {
-          os.letGo();
-          throw new TroubleException("the daemon ends");
-        }
-        systems.put(os.name(), os);
-      }
+    public void claim(String name) {
+      names.add(name);
     }
 
     @Override
@@ -173,144 +152,42 @@ public final class Systems implements AutoCloseable {
     }
   }
 
-  private String waiting(String key) {
-    return recovery.map(begun -> begun.why(key)).filter(why -> !why.isEmpty()).orElse("");
+  private String waiting(String what) {
+    return recovery.map(begun -> begun.why(what)).orElse("");
   }
 
-  /// Boots an OS and returns when it can take containers.
-  ///
-  /// @throws HyperFreshException [Problem#OS_EXISTS], [Problem#OS_START], [Problem#SPEC_INVALID],
-  ///   [Problem#SPEC_MEMORY], [Problem#DAEMON_STATE]
-  public OsVm create(OsSettings settings) {
-    check(settings);
-    String key = "os/" + settings.name();
-    if (!names.add(key)) {
-      throw Problem.OS_EXISTS.because("OS " + settings.name() + " is here already.");
-    }
-    boolean made = false;
-    try {
-      Path folder = folder(directory.resolve(settings.name()));
-      OsFile.read(folder)
-          .filter(left -> left.hardwareProcess().lives())
-          .ifPresent(left -> {
-            throw Problem.OS_EXISTS.because(
-                "OS "
-                    + settings.name()
-                    + " of an earlier daemon is here, process "
-                    + left.hardwareProcess().pid()
-                    + ".");
-          });
-      OsVm os = OsVm.boot(settings, folder, sockets);
-      systems.put(settings.name(), os);
-      made = true;
-      return os;
-    } finally {
-      if (!made) {
-        names.remove(key);
-      }
-    }
+  @Override
+  public OsVm create(VmSettings<OsRelease> settings) {
+    return systems.create(settings);
   }
 
-  private static void check(OsSettings settings) {
-    if (!GuestSpec.isName(settings.name())) {
-      throw Problem.SPEC_INVALID.because(
-          "name: '"
-              + settings.name()
-              + "' is not 1 to 32 letters, digits or '-', starting with a letter");
-    }
-    long memory = settings.memoryBytes();
-    if (memory < OsSettings.MIN_MEMORY_BYTES || memory % (1 << 20) != 0) {
-      throw Problem.SPEC_INVALID.because(
-          "memory: " + memory + " bytes is not a multiple of 1 MiB of at least 256 MiB");
-    }
-    if (settings.vcpus() < 1 || settings.vcpus() > 64) {
-      throw Problem.SPEC_INVALID.because("vcpus: " + settings.vcpus() + " is not between 1 and 64");
-    }
-    if (memory > Host.availableMemoryBytes()) {
-      throw Problem.SPEC_MEMORY.because(
-          (memory >> 20)
-              + " MiB asked for, "
-              + (Host.availableMemoryBytes() >> 20)
-              + " MiB available.");
-    }
-  }
-
-  static Path folder(Path path) {
-    try {
-      return Files.createDirectories(
-          path, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(path + ": " + e.getMessage(), e);
-    }
-  }
-
-  /// All operating systems, by name.
+  @Override
   public List<OsVm> list() {
-    return systems.values().stream().sorted(Comparator.comparing(OsVm::name)).toList();
+    return systems.list();
   }
 
-  /// The names of all that run on a release or with it as their hardware, also of those that are
-  /// booting or have not been taken back yet.
-  ///
-  /// @param release its full name
-  /// @throws HyperFreshException [Problem#DAEMON_STATE] when that cannot be told
+  @Override
   public List<String> on(String release) {
-    if (!Files.isDirectory(directory)) {
-      return List.of();
-    }
-    try (Stream<Path> folders = Files.list(directory)) {
-      return folders
-          .filter(folder ->
-              OsFile.read(folder)
-                  .filter(os -> os.release().equals(release) || os.hardware().equals(release))
-                  .filter(os -> os.hardwareProcess().lives())
-                  .isPresent())
-          .map(folder -> String.valueOf(folder.getFileName()))
-          .sorted()
-          .toList();
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(directory + ": " + e.getMessage(), e);
-    }
+    return systems.on(release);
   }
 
-  /// The OS called `name`, if there is one.
+  @Override
   public Optional<OsVm> find(String name) {
-    return Optional.ofNullable(systems.get(name));
+    return systems.find(name);
   }
 
-  /// The OS called `name`.
-  ///
-  /// @throws HyperFreshException [Problem#OS_UNKNOWN]
+  @Override
   public OsVm get(String name) {
-    return find(name)
-        .orElseThrow(() -> {
-          String why = waiting("os/" + name);
-          return Problem.OS_UNKNOWN.because(
-              why.isEmpty()
-                  ? "'"
-                      + name
-                      + "' is none of: "
-                      + (systems.isEmpty()
-                          ? "none"
-                          : String.join(", ", list().stream().map(OsVm::name).toList()))
-                      + "."
-                  : "OS " + name + " is not taken back: " + why);
-        });
+    return systems.get(name);
   }
 
   /// Ends an OS without containers.
   ///
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_IN_USE]
+  @Override
   public void delete(String name) {
-    OsVm os = get(name);
-    occupancy.end(
-        name,
-        () -> inside(name),
-        () -> {
-          os.close();
-          systems.remove(name);
-          names.remove("os/" + name);
-        });
+    var _ = get(name);
+    occupancy.end(name, () -> inside(name), () -> systems.delete(name));
   }
 
   private List<String> inside(String os) {
@@ -591,9 +468,9 @@ public final class Systems implements AutoCloseable {
     held.removeIf(container -> !locks(container, deadline));
     moves.leave();
     try {
-      systems.values().forEach(OsVm::letGo);
+      systems.letGo();
       containers.letGo();
-      forgetAll();
+      names.clear();
     } finally {
       held.forEach(container -> container.lock().unlock());
     }
@@ -608,11 +485,6 @@ public final class Systems implements AutoCloseable {
     }
   }
 
-  private void forgetAll() {
-    systems.clear();
-    names.clear();
-  }
-
   /// Ends all containers and operating systems, except those that have not been taken back.
   @Override
   public void close() {
@@ -621,8 +493,8 @@ public final class Systems implements AutoCloseable {
     synchronized (this) {
       closed = true;
     }
-    systems.values().forEach(OsVm::close);
+    systems.close();
     containers.close();
-    forgetAll();
+    names.clear();
   }
 }

@@ -3,7 +3,6 @@ package dev.hyperfresh.relocation;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -58,7 +57,8 @@ class PlacementTest {
     Path file = folder.resolve("c1.json");
     Files.writeString(
         file,
-        Files.readString(file)
+        Files.readAllLines(file)
+            .getFirst()
             .replaceFirst(
                 "\"network\":\\{[^}]*\\}",
                 "\"network\":{\"address\":\"10.0.0.5/24\",\"gateway\":null,\"bridge\":\"br0\"}"));
@@ -74,36 +74,5 @@ class PlacementTest {
         .hasMessageContaining("c2");
     Files.writeString(folder.resolve("c1.json"), "{\"spec\":");
     assertThatThrownBy(() -> Placement.read(folder, "c1")).isInstanceOf(HyperFreshException.class);
-  }
-
-  @Test
-  void aProcessIsKnownByItsNumberAndItsStart() throws IOException {
-    int self = (int) ProcessHandle.current().pid();
-    OsFile.Identity me = OsFile.Identity.of(self);
-    assertThat(me.lives()).isTrue();
-    assertThat(new OsFile.Identity(self, me.start() + 1, me.boot()).lives()).isFalse();
-    assertThat(new OsFile.Identity(self, me.start(), Optional.of("earlier")).lives()).isFalse();
-    assertThat(new OsFile.Identity(self, me.start(), Optional.empty()).lives()).isTrue();
-    assertThat(OsFile.Identity.NONE.lives()).isFalse();
-    OsFile file =
-        new OsFile(
-            me,
-            OsFile.Identity.NONE,
-            true,
-            "os-6.12.95+trixie",
-            "qemu-10.0.2",
-            Accelerator.TCG,
-            2,
-            1L << 30,
-            5.5);
-    file.write(folder);
-    assertThat(OsFile.read(folder)).contains(file);
-    // As an older daemon wrote it.
-    Path path = folder.resolve("os.json");
-    Files.writeString(path, Files.readString(path).replaceAll(",\"boot\":(\"[^\"]*\"|null)", ""));
-    assertThat(OsFile.read(folder).orElseThrow().hardwareProcess())
-        .isEqualTo(new OsFile.Identity(self, me.start(), Optional.empty()));
-    OsFile.remove(folder);
-    assertThat(OsFile.read(folder)).isEmpty();
   }
 }

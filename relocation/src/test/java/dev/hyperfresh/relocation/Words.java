@@ -30,7 +30,7 @@ final class Words {
   static List<String> relocateSources() throws IOException {
     List<String> others =
         List.of(in(resource("/os/build.sh"), "for program in ([a-z ]+);").first().split(" "));
-    return OsReleases.SOURCES.files().stream()
+    return OsRecipe.SOURCES.files().stream()
         .filter(file -> file.startsWith("/os/") && file.matches(".*\\.[ch]"))
         .filter(file -> !others.contains(file.replaceAll(".*/|\\.[ch]", "")))
         .toList();

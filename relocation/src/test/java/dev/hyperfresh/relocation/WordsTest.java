@@ -35,7 +35,7 @@ class WordsTest {
               .map(file -> "/os/" + file.getFileName())
               .collect(Collectors.toCollection(TreeSet::new));
     }
-    assertThat(OsReleases.SOURCES.files().stream().filter(file -> file.startsWith("/os/")))
+    assertThat(OsRecipe.SOURCES.files().stream().filter(file -> file.startsWith("/os/")))
         .containsExactlyInAnyOrderElementsOf(present);
     String parts = Words.in(Words.resource("/os/build.sh"), "(?s)\nrelocate=\\(([^)]*)\\)").first();
     assertThat(Arrays.stream(parts.strip().split("\\s+")).map(part -> "/os/" + part))

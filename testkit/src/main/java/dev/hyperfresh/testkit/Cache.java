@@ -1,9 +1,12 @@
 package dev.hyperfresh.testkit;
 
-import dev.hyperfresh.machine.MachineReleases;
+import dev.hyperfresh.machine.MachineRecipe;
+import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.qemu.DebianPackages;
 import dev.hyperfresh.qemu.QemuReleases;
-import dev.hyperfresh.relocation.OsReleases;
+import dev.hyperfresh.relocation.OsRecipe;
+import dev.hyperfresh.relocation.OsRelease;
+import dev.hyperfresh.vm.VmReleases;
 import java.nio.file.Path;
 import java.util.function.Consumer;
 
@@ -35,12 +38,12 @@ final class Cache {
     return new QemuReleases(folder.resolve("releases"), packages);
   }
 
-  MachineReleases machineReleases() {
-    return new MachineReleases(folder.resolve("releases"), packages);
+  VmReleases<MachineRelease> machineReleases() {
+    return MachineRecipe.releases(folder.resolve("releases"), packages);
   }
 
-  OsReleases osReleases() {
-    return new OsReleases(folder.resolve("releases"), packages);
+  VmReleases<OsRelease> osReleases() {
+    return OsRecipe.releases(folder.resolve("releases"), packages);
   }
 
   GuestImages images(Consumer<String> progress) {

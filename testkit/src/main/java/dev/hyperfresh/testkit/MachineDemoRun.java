@@ -1,7 +1,7 @@
 package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.daemon.Daemon;
-import dev.hyperfresh.daemon.MachineRoom;
+import dev.hyperfresh.daemon.Replaced;
 import dev.hyperfresh.daemon.Views;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.Progress;
@@ -14,8 +14,9 @@ import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.machine.Machine;
-import dev.hyperfresh.machine.MachineReleases;
-import dev.hyperfresh.machine.MachineSettings;
+import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.net.InetSocketAddress;
@@ -91,7 +92,7 @@ final class MachineDemoRun {
   static void fetch(Cache cache, PrintStream out) {
     Consumer<String> say = line -> out.println("  " + line);
     cache.releases().fetch(HARDWARE, say);
-    MachineReleases machines = cache.machineReleases();
+    VmReleases<MachineRelease> machines = cache.machineReleases();
     for (String kernel : List.of(OLDER, NEWER)) {
       var _ = machines.find(release(kernel)).orElseGet(() -> machines.build(kernel, QEMU, say));
     }
@@ -148,11 +149,7 @@ final class MachineDemoRun {
     return daemon
         .machines()
         .create(
-            name,
-            release(kernel),
-            VCPUS,
-            MachineSettings.DEFAULT_MEMORY_BYTES,
-            (_, text) -> say(text));
+            name, release(kernel), VCPUS, VmSettings.DEFAULT_MEMORY_BYTES, (_, text) -> say(text));
   }
 
   private void create(String name, Machine on, boolean networked, Losses losses) {
@@ -221,7 +218,7 @@ final class MachineDemoRun {
     exits.put("before_per_second", Math.round(exitsPerSecond(older)));
     stream.ifPresent(EchoStream::takeLongestStallMs);
     double relayMs = older.relayMs(newer, STATE_BYTES);
-    MachineRoom.Replaced replaced = replace(older);
+    Replaced<ReplacementRecord> replaced = replace(older);
     OptionalDouble stall =
         stream.isPresent()
             ? OptionalDouble.of(stream.get().takeLongestStallMs())
@@ -251,10 +248,10 @@ final class MachineDemoRun {
     exits.put("after_per_second", Math.round(exitsPerSecond(newer)));
   }
 
-  private MachineRoom.Replaced replace(Machine older) {
+  private Replaced<ReplacementRecord> replace(Machine older) {
     long begin = Clock.monotonicNanos();
     long counted = exits(older);
-    MachineRoom.Replaced replaced =
+    Replaced<ReplacementRecord> replaced =
         daemon.replaceMachine(
             "m1",
             "m2",

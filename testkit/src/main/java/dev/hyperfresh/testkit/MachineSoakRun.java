@@ -10,7 +10,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.machine.Machine;
-import dev.hyperfresh.machine.MachineSettings;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.PrintStream;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -161,7 +161,7 @@ final class MachineSoakRun {
                   name,
                   MachineDemoRun.release(kernel(number)),
                   VCPUS,
-                  MachineSettings.DEFAULT_MEMORY_BYTES,
+                  VmSettings.DEFAULT_MEMORY_BYTES,
                   Progress.NONE);
       booted(machine);
       for (String guest : guests) {

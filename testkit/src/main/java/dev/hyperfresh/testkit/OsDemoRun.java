@@ -1,16 +1,18 @@
 package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.daemon.Daemon;
-import dev.hyperfresh.daemon.OsRoom;
+import dev.hyperfresh.daemon.Replaced;
 import dev.hyperfresh.daemon.Views;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.relocation.ContainerSpec;
-import dev.hyperfresh.relocation.OsReleases;
+import dev.hyperfresh.relocation.OsRecipe;
+import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmReleases;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.net.InetSocketAddress;
@@ -53,12 +55,12 @@ final class OsDemoRun {
   static void fetch(Cache cache, PrintStream out) {
     Consumer<String> say = line -> out.println("  " + line);
     cache.releases().fetch(HARDWARE, say);
-    OsReleases releases = cache.osReleases();
+    VmReleases<OsRelease> releases = cache.osReleases();
     for (String kernel : List.of(OLDER, NEWER)) {
       var _ =
           releases
               .find("os-" + kernel)
-              .orElseGet(() -> releases.build(kernel, OsReleases.USERLAND, say));
+              .orElseGet(() -> releases.build(kernel, OsRecipe.USERLAND, say));
     }
   }
 
@@ -164,7 +166,7 @@ final class OsDemoRun {
     LockSupport.parkNanos(SAMPLE.toNanos());
     Map<String, Double> floor = new LinkedHashMap<>();
     served.forEach(one -> floor.put(one.name(), one.client().takeLongestMs()));
-    OsRoom.Replaced replaced =
+    Replaced<RelocationRecord> replaced =
         daemon
             .systems()
             .replace(

@@ -27,24 +27,35 @@ class ArchitectureTest {
   /// Which modules a module may use. Whoever adds a module adds it here first.
   private static final Map<String, Set<String>> ARROWS =
       Map.of(
-          "linux", Set.of(),
-          "hypervisor", Set.of("linux"),
-          "qemu", Set.of("hypervisor", "linux"),
-          "machine", Set.of("hypervisor", "linux", "qemu"),
-          "hyperplexor", Set.of("hypervisor", "linux"),
-          "relocation", Set.of("hyperplexor", "machine", "qemu", "hypervisor", "linux"),
-          "daemon", Set.of("hyperplexor", "relocation", "machine", "qemu", "hypervisor", "linux"),
-          "cli", Set.of("daemon", "relocation", "machine", "hyperplexor", "hypervisor"),
+          "linux",
+          Set.of(),
+          "hypervisor",
+          Set.of("linux"),
+          "qemu",
+          Set.of("hypervisor", "linux"),
+          "vm",
+          Set.of("qemu", "hypervisor", "linux"),
+          "machine",
+          Set.of("vm", "qemu", "hypervisor", "linux"),
+          "hyperplexor",
+          Set.of("hypervisor", "linux"),
+          "relocation",
+          Set.of("hyperplexor", "vm", "qemu", "hypervisor", "linux"),
+          "daemon",
+          Set.of("hyperplexor", "relocation", "machine", "vm", "qemu", "hypervisor", "linux"),
+          "cli",
+          Set.of("daemon", "relocation", "machine", "vm", "hyperplexor", "hypervisor"),
           "testkit",
-              Set.of(
-                  "cli",
-                  "daemon",
-                  "relocation",
-                  "machine",
-                  "hyperplexor",
-                  "qemu",
-                  "hypervisor",
-                  "linux"));
+          Set.of(
+              "cli",
+              "daemon",
+              "relocation",
+              "machine",
+              "vm",
+              "hyperplexor",
+              "qemu",
+              "hypervisor",
+              "linux"));
 
   private static final JavaClasses MAIN =
       new ClassFileImporter()

@@ -4,15 +4,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.machine.Agent;
-import dev.hyperfresh.machine.Agent.Exited;
-import dev.hyperfresh.machine.Agent.Mode;
-import dev.hyperfresh.machine.Agent.Opening;
-import dev.hyperfresh.machine.Agent.Program;
-import dev.hyperfresh.machine.AgentException;
+import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.machine.MachineReleases;
 import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.Agent.Exited;
+import dev.hyperfresh.vm.Agent.Mode;
+import dev.hyperfresh.vm.Agent.Opening;
+import dev.hyperfresh.vm.Agent.Program;
+import dev.hyperfresh.vm.AgentException;
+import dev.hyperfresh.vm.VirtualMachine;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
@@ -50,7 +51,7 @@ class BootTest {
   @CsvSource({"6.12, 10.0", "6.1, 7.2"})
   void aMachineRunsAGuestInAWindow(String kernel, String qemu) throws Exception {
     MachineRelease release =
-        new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES)
+        MachineRecipe.releases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES)
             .build(kernel, qemu, Workshop::say);
     QemuRelease outer = Workshop.RELEASES.fetch("qemu-10.0", Workshop::say);
     Path window = Files.createTempFile(Path.of("/dev/shm"), "hf-window-", "");
@@ -111,7 +112,7 @@ class BootTest {
     arguments.addAll(List.of("-append", "acpi_no_memhotplug panic=-1 quiet console=ttyS0"));
     arguments.addAll(List.of("-serial", "file:" + folder.resolve("console.log")));
     arguments.addAll(List.of("-device", "virtio-serial-pci"));
-    for (String port : List.of(MachineRelease.AGENT_PORT, "hf.out")) {
+    for (String port : List.of(VirtualMachine.AGENT_PORT, "hf.out")) {
       String path = folder.resolve(port).toString();
       arguments.addAll(
           List.of("-chardev", "socket,id=" + port + ",path=" + path + ",server=on,wait=off"));
@@ -125,13 +126,13 @@ class BootTest {
   }
 
   private Agent agent() {
-    return Agent.over(UnixSocket.connect(folder.resolve(MachineRelease.AGENT_PORT)), ends::add);
+    return Agent.over(UnixSocket.connect(folder.resolve(VirtualMachine.AGENT_PORT)), ends::add);
   }
 
   /// A QEMU without a machine greets whoever its control channel is connected to: here the outlet.
   private void speaksThroughPorts(Agent agent) {
     String device = agent.port("hf.out", PATIENCE);
-    String path = MachineRelease.RUN_FOLDER + "/out";
+    String path = VirtualMachine.RUN_FOLDER + "/out";
     agent.outlet(device, path);
     try (UnixSocket out = UnixSocket.connect(folder.resolve("hf.out"))) {
       out.receiveTimeout(PATIENCE);

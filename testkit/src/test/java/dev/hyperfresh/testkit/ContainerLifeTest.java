@@ -13,10 +13,10 @@ import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.ContainerView;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -64,7 +64,7 @@ class ContainerLifeTest {
     var _ =
         systems()
             .create(
-                new OsSettings(
+                new VmSettings<>(
                     name,
                     OsDaemon.release("6.12"),
                     Workshop.release("qemu-10.0"),

@@ -11,10 +11,12 @@ import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineKind;
-import dev.hyperfresh.machine.MachineReleases;
-import dev.hyperfresh.machine.MachineSettings;
+import dev.hyperfresh.machine.MachineRecipe;
+import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.Qemu;
+import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.net.InetSocketAddress;
@@ -45,8 +47,8 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 class ExitCostTest {
   private static final Duration BOOT = Duration.ofMinutes(4);
   private static final Duration SAMPLE = Duration.ofSeconds(3);
-  private static final MachineReleases RELEASES =
-      new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
+  private static final VmReleases<MachineRelease> RELEASES =
+      MachineRecipe.releases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
@@ -75,7 +77,7 @@ class ExitCostTest {
 
   private Machine machine(String name, String kernel) {
     return machines.create(
-        new MachineSettings(
+        new VmSettings<>(
             name,
             RELEASES
                 .find("machine-" + kernel + "+qemu-10.0")
@@ -83,7 +85,7 @@ class ExitCostTest {
             Workshop.release("qemu-10.0"),
             Accelerator.TCG,
             1,
-            MachineSettings.DEFAULT_MEMORY_BYTES));
+            VmSettings.DEFAULT_MEMORY_BYTES));
   }
 
   @Test

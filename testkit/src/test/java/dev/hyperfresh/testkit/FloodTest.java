@@ -9,7 +9,7 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.machine.VirtualMachine;
+import dev.hyperfresh.vm.VirtualMachine;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.OutputStream;

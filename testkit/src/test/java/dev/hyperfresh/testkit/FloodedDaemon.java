@@ -2,8 +2,8 @@ package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
-import dev.hyperfresh.machine.VirtualMachine;
 import dev.hyperfresh.qemu.HostProcess;
+import dev.hyperfresh.vm.VirtualMachine;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;

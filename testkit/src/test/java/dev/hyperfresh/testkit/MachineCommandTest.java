@@ -5,8 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.machine.MachineReleases;
+import dev.hyperfresh.vm.VmReleases;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -53,7 +54,7 @@ class MachineCommandTest {
   /// The release itself stays in the cache; only its description is copied.
   private static MachineRelease release(String kernel, Path folder) throws IOException {
     Path cache = Workshop.CACHE.resolve("releases");
-    MachineReleases releases = new MachineReleases(cache, Workshop.PACKAGES);
+    VmReleases<MachineRelease> releases = MachineRecipe.releases(cache, Workshop.PACKAGES);
     MachineRelease release =
         releases
             .find("machine-" + kernel + "+qemu-10.0")

@@ -8,12 +8,13 @@ import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineKind;
+import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.machine.MachineReleases;
-import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.ControlWatcher;
 import dev.hyperfresh.qemu.Qemu;
+import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSettings;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -30,8 +31,8 @@ final class MachineDaemon {
   static final Duration MAX_BLACKOUT = Duration.ofSeconds(20);
   private static final Duration PATIENCE = Duration.ofSeconds(60);
 
-  private static final MachineReleases RELEASES =
-      new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
+  private static final VmReleases<MachineRelease> RELEASES =
+      MachineRecipe.releases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
 
   final Machines machines;
   final Hyperplexor hyperplexor;
@@ -88,13 +89,13 @@ final class MachineDaemon {
 
   Machine machine(String name, String kernel, String qemu) {
     return machines.create(
-        new MachineSettings(
+        new VmSettings<>(
             name,
             release(kernel, qemu),
             Workshop.release("qemu-10.0"),
             Accelerator.TCG,
             1,
-            MachineSettings.DEFAULT_MEMORY_BYTES));
+            VmSettings.DEFAULT_MEMORY_BYTES));
   }
 
   ReplacementRecord replace(String guest, Machine to) {

@@ -9,9 +9,9 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.machine.Agent;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.vm.Agent;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
@@ -297,13 +297,13 @@ class MachineRecoveryTest {
   @Test
   void aTargetThatWasBeingMadeIsRemoved() throws Exception {
     Process killed = launch("never at-all", "web1");
-    Path file = workspace.state().resolve("machines/m2/machine.properties");
+    Path file = workspace.state().resolve("machines/m2/places.json");
     try {
-      Workshop.await("a place in m2", BOOT, () -> Workshop.contains(file, "place.0.inner=0"));
+      Workshop.await("a place in m2", BOOT, () -> Workshop.contains(file, "\"inner\":0"));
     } finally {
       killed.destroyForcibly().waitFor();
     }
-    assertThat(file).content().contains("place.0.inner=0");
+    assertThat(file).content().contains("\"inner\":0");
     int unknown;
     Path socket = workspace.state().resolve("run/m2.machine.agent");
     try (Agent agent = Agent.over(UnixSocket.connect(socket), _ -> {})) {
@@ -320,7 +320,7 @@ class MachineRecoveryTest {
 
     Machine target = machine(next, "m2");
     assertThatThrownBy(() -> target.agent().state(unknown)).hasMessageContaining("no program");
-    assertThat(file).content().contains("places=0");
+    assertThat(file).content().contains("\"places\":[]");
     assertGone(target, "web1");
     GuestView taken = next.hyperplexor.show("web1");
     assertThat(taken.release()).isEqualTo("m1");

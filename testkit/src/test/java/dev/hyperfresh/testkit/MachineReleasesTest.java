@@ -5,8 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.machine.MachineReleases;
+import dev.hyperfresh.vm.VmReleases;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -24,7 +25,7 @@ class MachineReleasesTest {
 
   @Test
   void nothingIsInstalledAtFirst() {
-    MachineReleases releases = new MachineReleases(directory, Workshop.PACKAGES);
+    VmReleases<MachineRelease> releases = MachineRecipe.releases(directory, Workshop.PACKAGES);
 
     assertThat(releases.list()).isEmpty();
     assertProblem(() -> releases.get("machine-6.12"), Problem.RELEASE_UNKNOWN);
@@ -33,7 +34,7 @@ class MachineReleasesTest {
 
   @Test
   void whatIsNoSeriesIsNotBuilt() {
-    MachineReleases releases = new MachineReleases(directory, Workshop.PACKAGES);
+    VmReleases<MachineRelease> releases = MachineRecipe.releases(directory, Workshop.PACKAGES);
 
     for (String series : List.of("", "6", "six", "6.12; reboot", "../6.12")) {
       assertProblem(() -> releases.build(series, "10.0", _ -> {}), Problem.RELEASE_FETCH);
@@ -46,13 +47,13 @@ class MachineReleasesTest {
   @Test
   void theSamePackagesGiveTheSameBytes() throws Exception {
     var _ = Workshop.release("qemu-10.0");
-    MachineReleases elsewhere =
-        new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
+    VmReleases<MachineRelease> elsewhere =
+        MachineRecipe.releases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
     MachineRelease second = elsewhere.build("6.12", "10.0", Workshop::say);
     List<String> steps = new ArrayList<>();
     assertThat(elsewhere.build("6.12", "10.0", steps::add)).isEqualTo(second);
     assertThat(steps).noneMatch(step -> step.startsWith("building"));
-    MachineReleases releases = new MachineReleases(directory, Workshop.PACKAGES);
+    VmReleases<MachineRelease> releases = MachineRecipe.releases(directory, Workshop.PACKAGES);
     MachineRelease first = releases.build("6.12", "10.0", Workshop::say);
 
     assertThat(first.name()).matches("machine-6\\.12\\.[0-9]+\\+qemu-10\\.0\\.[0-9]+");
@@ -90,7 +91,7 @@ class MachineReleasesTest {
   @Tag("slow")
   @Test
   void aKernelThatNobodyOffersIsNamed() {
-    MachineReleases releases = new MachineReleases(directory, Workshop.PACKAGES);
+    VmReleases<MachineRelease> releases = MachineRecipe.releases(directory, Workshop.PACKAGES);
 
     assertThatThrownBy(() -> releases.build("9.99", "10.0", _ -> {}))
         .isInstanceOf(HyperFreshException.class)

@@ -27,15 +27,16 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
-import dev.hyperfresh.machine.Agent;
-import dev.hyperfresh.machine.AgentException;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineKind;
+import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.machine.MachineReleases;
-import dev.hyperfresh.machine.MachineSettings;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.Qemu;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.AgentException;
+import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
@@ -72,8 +73,8 @@ class MachineTest {
   /// No machine has room for such a window.
   private static final long NO_ROOM_BYTES = 1L << 42;
 
-  private static final MachineReleases RELEASES =
-      new MachineReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
+  private static final VmReleases<MachineRelease> RELEASES =
+      MachineRecipe.releases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
@@ -152,13 +153,13 @@ class MachineTest {
   private Machine machine(String name, String kernel, String qemu) {
     Machine machine =
         machines.create(
-            new MachineSettings(
+            new VmSettings<>(
                 name,
                 release(kernel, qemu),
                 Workshop.release("qemu-10.0"),
                 Accelerator.TCG,
                 1,
-                MachineSettings.DEFAULT_MEMORY_BYTES));
+                VmSettings.DEFAULT_MEMORY_BYTES));
     Workshop.say(
         String.format(
             Locale.ROOT,

@@ -4,11 +4,12 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.OsReleases;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSettings;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -25,8 +26,8 @@ import java.util.concurrent.CountDownLatch;
 final class OsDaemon {
   static final String DONE = "all is done";
   private static final Duration PATIENCE = Duration.ofSeconds(60);
-  private static final OsReleases RELEASES =
-      new OsReleases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
+  private static final VmReleases<OsRelease> RELEASES =
+      OsRecipe.releases(Workshop.CACHE.resolve("releases"), Workshop.PACKAGES);
 
   final Systems systems;
 
@@ -52,12 +53,12 @@ final class OsDaemon {
   static OsRelease release(String kernel) {
     return RELEASES
         .find(OsRelease.KIND + "-" + kernel)
-        .orElseGet(() -> RELEASES.build(kernel, OsReleases.USERLAND, Workshop::say));
+        .orElseGet(() -> RELEASES.build(kernel, OsRecipe.USERLAND, Workshop::say));
   }
 
   private void boot(String name, String kernel) {
     systems.create(
-        new OsSettings(
+        new VmSettings<>(
             name,
             release(kernel),
             Workshop.release("qemu-10.0"),

@@ -12,10 +12,10 @@ import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.ContainerRollout;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -81,7 +81,7 @@ class RelocationCasesTest {
     var _ =
         systems()
             .create(
-                new OsSettings(
+                new VmSettings<>(
                     name,
                     OsDaemon.release(kernel),
                     Workshop.release("qemu-10.0"),

@@ -6,10 +6,10 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.ContainerSpec;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
@@ -241,7 +241,7 @@ class RelocationCostTest {
   private void boot(Systems systems, String name, String kernel, int vcpus, long memoryBytes) {
     var _ =
         systems.create(
-            new OsSettings(
+            new VmSettings<>(
                 name,
                 OsDaemon.release(kernel),
                 Workshop.release("qemu-10.0"),

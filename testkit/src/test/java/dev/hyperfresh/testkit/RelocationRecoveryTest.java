@@ -274,7 +274,7 @@ class RelocationRecoveryTest {
     assertThat(processes()).hasSize(3);
     takeBack();
     assertRunsIn("older");
-    assertThat(Files.getPosixFilePermissions(state().resolve("os/older/os.json")))
+    assertThat(Files.getPosixFilePermissions(state().resolve("os/older/vm.json")))
         .isEqualTo(PosixFilePermissions.fromString("rw-------"));
     assertThat(daemon.orElseThrow().systems.log("c1")).contains("on " + client().kernel());
     assertMoves("newer");

@@ -15,11 +15,11 @@ import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.OsSettings;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
@@ -97,7 +97,7 @@ class RelocationTest {
     OsVm os =
         systems()
             .create(
-                new OsSettings(
+                new VmSettings<>(
                     name,
                     OsDaemon.release(kernel),
                     Workshop.release("qemu-10.0"),
@@ -224,7 +224,7 @@ class RelocationTest {
   @Test
   @Order(2)
   void wrongOrdersAreRefusedAndChangeNothing() throws Exception {
-    OsSettings older = systems().get("older").settings();
+    VmSettings<OsRelease> older = systems().get("older").settings();
     assertRefused(Problem.OS_EXISTS, () -> systems().create(older));
     assertRefused(Problem.OS_IN_USE, () -> systems().delete("older"));
     assertRefused(Problem.OS_UNKNOWN, () -> systems().delete("nobody"));
@@ -260,9 +260,8 @@ class RelocationTest {
             good.sha256(),
             good.sourcesSha256(),
             "a test");
-    OsSettings mute =
-        new OsSettings(
-            "mute", silent, older.hardware(), older.accelerator(), 1, OsSettings.MIN_MEMORY_BYTES);
+    VmSettings<OsRelease> mute =
+        new VmSettings<>("mute", silent, older.hardware(), older.accelerator(), 1, 256L << 20);
     assertRefused(Problem.OS_START, () -> systems().create(mute));
     assertThat(systems().find("mute")).isEmpty();
     try (OutageClient client = client()) {

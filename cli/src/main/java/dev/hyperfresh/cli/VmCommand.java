@@ -1,0 +1,201 @@
+package dev.hyperfresh.cli;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.Function;
+import picocli.CommandLine;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.JsonNode;
+
+/// What is ordered of a virtual machine of either kind: `hyperfresh machine …` and `hyperfresh os
+/// …`.
+final class VmCommand {
+  private VmCommand() {}
+
+  /// One kind of virtual machines.
+  ///
+  /// @param route where the API has them
+  /// @param called what one is called in a sentence
+  /// @param fields what is shown of one, in their order
+  /// @param tenants who lives in it
+  /// @param columns of a list, each with what stands in it
+  record Kind(
+      String route,
+      String called,
+      List<String> fields,
+      String tenants,
+      Map<String, Function<JsonNode, String>> columns) {
+    private static final int LABEL_WIDTH = 24;
+
+    private String path(String name) {
+      return "/v1/" + route + "/" + name;
+    }
+
+    private void print(JsonNode vm) {
+      fields.forEach(field -> line(field.replace('_', ' '), vm.path(field).asString("")));
+      line(tenants, names(vm.path(tenants)));
+    }
+
+    private static void line(String label, String value) {
+      System.out.printf("%-" + LABEL_WIDTH + "s %s%n", label, value);
+    }
+  }
+
+  /// Names in one line.
+  static String names(JsonNode names) {
+    return names.isEmpty()
+        ? "none"
+        : String.join(" ", names.valueStream().map(JsonNode::asString).toList());
+  }
+
+  /// Boots one.
+  abstract static class Create implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @CommandLine.Spec
+    private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
+    @Parameters(paramLabel = "NAME", description = "1 to 32 letters, digits or '-'.")
+    private String name = "";
+
+    @Option(
+        names = "--release",
+        required = true,
+        paramLabel = "RELEASE",
+        description = "What it boots; `hyperfresh release list` shows what is installed.")
+    private String release = "";
+
+    @Option(
+        names = "--memory",
+        paramLabel = "SIZE",
+        defaultValue = "1G",
+        description = "Its own memory, such as 768M or 2G (default: ${DEFAULT-VALUE}).")
+    private String memory = "";
+
+    @Option(
+        names = "--vcpus",
+        paramLabel = "N",
+        defaultValue = "1",
+        description = "Its processors, 1 to 64 (default: ${DEFAULT-VALUE}).")
+    private int vcpus;
+
+    private final Kind kind;
+
+    Create(Kind kind) {
+      this.kind = kind;
+    }
+
+    @Override
+    public void run() {
+      Map<String, Object> body = new LinkedHashMap<>();
+      body.put("name", name);
+      body.put("release", release);
+      body.put("memory_mib", Size.mebibytes(memory, spec));
+      body.put("vcpus", vcpus);
+      JsonNode vm = options.client().work("/v1/" + kind.route(), body, Output::progress);
+      if (options.json()) {
+        Output.json(vm);
+      } else {
+        kind.print(vm);
+      }
+    }
+  }
+
+  /// Lists all of a kind.
+  abstract static class ListAll implements Runnable {
+    @Mixin private Options options = new Options();
+
+    private final Kind kind;
+
+    ListAll(Kind kind) {
+      this.kind = kind;
+    }
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().get("/v1/" + kind.route());
+      if (options.json()) {
+        Output.json(answer);
+        return;
+      }
+      Output.table(
+          List.copyOf(kind.columns().keySet()),
+          answer.path(kind.route()).valueStream().map(this::row).toList());
+    }
+
+    private List<String> row(JsonNode vm) {
+      return kind.columns().values().stream().map(column -> column.apply(vm)).toList();
+    }
+  }
+
+  /// Shows one.
+  abstract static class Show implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    private final Kind kind;
+
+    Show(Kind kind) {
+      this.kind = kind;
+    }
+
+    @Override
+    public void run() {
+      JsonNode vm = options.client().get(kind.path(name));
+      if (options.json()) {
+        Output.json(vm);
+      } else {
+        kind.print(vm);
+      }
+    }
+  }
+
+  /// Ends one.
+  abstract static class Delete implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    private final Kind kind;
+
+    Delete(Kind kind) {
+      this.kind = kind;
+    }
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().delete(kind.path(name));
+      if (options.json()) {
+        Output.json(answer);
+      } else {
+        System.out.println(kind.called() + " " + name + " is deleted.");
+      }
+    }
+  }
+
+  /// The columns that both kinds have, with others between.
+  ///
+  /// @param parts what is in one, after its kernel
+  static Map<String, Function<JsonNode, String>> columns(List<String> parts, String tenants) {
+    Map<String, Function<JsonNode, String>> columns = new LinkedHashMap<>();
+    columns.put("NAME", vm -> vm.path("name").asString());
+    columns.put("STATE", vm -> vm.path("state").asString());
+    columns.put("KERNEL", vm -> vm.path("kernel").asString());
+    for (String part : parts) {
+      columns.put(part.toUpperCase(Locale.ROOT), vm -> vm.path(part).asString());
+    }
+    columns.put("ACCELERATOR", vm -> vm.path("accelerator").asString());
+    columns.put("MEMORY", vm -> vm.path("memory_mib").asLong() + " MiB");
+    columns.put(
+        "BOOT", vm -> String.format(Locale.ROOT, "%.1f s", vm.path("boot_ms").asDouble() / 1000));
+    columns.put(tenants.toUpperCase(Locale.ROOT), vm -> names(vm.path(tenants)));
+    return columns;
+  }
+}

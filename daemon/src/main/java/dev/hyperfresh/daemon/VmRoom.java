@@ -1,0 +1,217 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.vm.VmKind;
+import dev.hyperfresh.vm.VmRelease;
+import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSettings;
+import dev.hyperfresh.vm.VmStock;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Predicate;
+
+/// The virtual machines of one kind in a daemon: made, replaced and ended here. Thread-safe.
+///
+/// @param <V> a virtual machine of the kind
+/// @param <R> what it boots
+final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
+  /// The first QEMU whose translator runs the KVM of a machine, and which has all that the ports of
+  /// such virtual machines need.
+  private static final int OLDEST_HARDWARE = 10;
+
+  private final VmKind.About about;
+  private final VmStock<V, R> stock;
+  private final Tenants<V> tenants;
+  private final VmReleases<R> releases;
+  private final QemuReleases processes;
+  private final ReleaseLeases leases;
+  private final Hyperplexor hyperplexor;
+  private final AcceleratorChoice accelerator;
+
+  /// Who lives in virtual machines of a kind.
+  ///
+  /// @param one what one is called: `guest`, `container`
+  /// @param in the names of those that are in one and run
+  /// @param free whether its end would be nobody's end
+  record Tenants<V>(String one, Function<V, List<String>> in, Predicate<V> free) {}
+
+  VmRoom(
+      VmKind.About about,
+      VmStock<V, R> stock,
+      Tenants<V> tenants,
+      VmReleases<R> releases,
+      QemuReleases processes,
+      ReleaseLeases leases,
+      Hyperplexor hyperplexor,
+      AcceleratorChoice accelerator) {
+    this.about = about;
+    this.stock = stock;
+    this.tenants = tenants;
+    this.releases = releases;
+    this.processes = processes;
+    this.leases = leases;
+    this.hyperplexor = hyperplexor;
+    this.accelerator = accelerator;
+  }
+
+  VmReleases<R> releases() {
+    return releases;
+  }
+
+  AcceleratorChoice accelerator() {
+    return accelerator;
+  }
+
+  /// Boots one.
+  V create(String name, String release, int vcpus, long memoryBytes, Progress progress) {
+    // A newer daemon must find it whole or not at all.
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      return boot(name, release, vcpus, memoryBytes, progress);
+    }
+  }
+
+  private V boot(String name, String release, int vcpus, long memoryBytes, Progress progress) {
+    if (name.startsWith("qemu-") || name.startsWith(about.releases() + "-")) {
+      throw Problem.SPEC_INVALID.because(
+          "name: '" + name + "' begins like a release, and stands where a release stands");
+    }
+    try (ReleaseLeases.Lease<QemuRelease> hardware =
+            leases.hold(this::hardware, QemuRelease::name);
+        ReleaseLeases.Lease<R> inside = leases.hold(() -> releases.get(release), VmRelease::name)) {
+      return boot(
+          new VmSettings<>(
+              name,
+              inside.release(),
+              hardware.release(),
+              accelerator.accelerator(),
+              vcpus,
+              memoryBytes),
+          progress);
+    }
+  }
+
+  private V boot(VmSettings<R> settings, Progress progress) {
+    progress.step(
+        "create",
+        "booting "
+            + settings.release().name()
+            + " on "
+            + settings.hardware().name()
+            + " ("
+            + accelerator.accelerator().label()
+            + ": "
+            + accelerator.reason()
+            + ")");
+    V vm = stock.create(settings);
+    progress.step(
+        "create",
+        String.format(
+            Locale.ROOT,
+            "%s is up after %.1f s, with %d MiB free",
+            settings.name(),
+            vm.bootMs() / 1000,
+            vm.hello().memoryFreeKib() >> 10));
+    int vcpus = vm.settings().vcpus();
+    if (vcpus < settings.vcpus()) {
+      progress.step(
+          "create",
+          settings.name() + " has " + vcpus + " vCPU, as every one of its kind that is translated");
+    }
+    return vm;
+  }
+
+  private QemuRelease hardware() {
+    return processes.list().reversed().stream()
+        .filter(
+            release -> Integer.parseInt(release.version().split("\\.", 2)[0]) >= OLDEST_HARDWARE)
+        .findFirst()
+        .orElseThrow(() ->
+            about
+                .start()
+                .because(
+                    about.one()
+                        + " needs a QEMU of this host as its hardware, 10.0 or newer: `hyperfresh"
+                        + " release fetch qemu-10.0`."));
+  }
+
+  /// Removes a release that nothing runs.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
+  void removeRelease(String name) {
+    String full = releases.get(name).name();
+    List<String> users = stock.on(full);
+    if (!users.isEmpty()) {
+      throw Problem.RELEASE_IN_USE.because(full + " runs in " + String.join(", ", users) + ".");
+    }
+    releases.remove(full);
+  }
+
+  /// Moves all that are in one to another, which is made for it unless `to` names one, and ends the
+  /// old one when it is empty. One that was made for it and got nobody is ended instead.
+  ///
+  /// @param from whose place is to be taken
+  /// @param rollout moves them to the one that it is given
+  /// @param <T> the record of one move
+  /// @throws HyperFreshException whatever keeps the rollout from beginning; everybody is where he
+  ///   was then
+  <T> Replaced<T> replace(
+      V from, String to, Function<V, Rollout.Result<T>> rollout, Progress progress) {
+    Optional<V> there = stock.find(to);
+    if (there.filter(from::equals).isPresent()) {
+      throw Problem.API_REQUEST.because(about.one() + " cannot be replaced by itself.");
+    }
+    V target = there.orElseGet(() -> successor(from.settings(), to, progress));
+    Rollout.Result<T> result;
+    try {
+      result = rollout.apply(target);
+    } catch (RuntimeException e) {
+      if (there.isEmpty()) {
+        var _ = ended(target, "got no " + tenants.one(), progress);
+      }
+      throw e;
+    }
+    boolean retired = ended(from, "is empty", progress);
+    return new Replaced<>(
+        result,
+        target.settings().name(),
+        retired,
+        !retired && there.isEmpty() && ended(target, "got no " + tenants.one(), progress));
+  }
+
+  private V successor(VmSettings<R> old, String release, Progress progress) {
+    String name = Successor.of(old.name(), taken -> stock.find(taken).isPresent());
+    progress.step("create", name + " is to follow " + old.name());
+    return boot(name, release, old.vcpus(), old.memoryBytes(), progress);
+  }
+
+  /// Whether it could be ended: somebody may be in it, or have come meanwhile.
+  private boolean ended(V vm, String why, Progress progress) {
+    String name = vm.settings().name();
+    if (!tenants.free().test(vm)) {
+      List<String> left = tenants.in().apply(vm);
+      progress.step(
+          "retire",
+          name
+              + " stays, with "
+              + (left.isEmpty() ? "what is left of a " + tenants.one() : String.join(", ", left)));
+      return false;
+    }
+    progress.step("retire", name + " " + why + " and is ended");
+    try {
+      stock.delete(name);
+      return true;
+    } catch (HyperFreshException e) {
+      progress.step("retire", name + " stays: " + e.detail());
+      return false;
+    }
+  }
+}

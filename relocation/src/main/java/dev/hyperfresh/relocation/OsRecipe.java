@@ -1,0 +1,165 @@
+package dev.hyperfresh.relocation;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.qemu.DebianPackages.PackagesException;
+import dev.hyperfresh.qemu.DebianPackages.Suite;
+import dev.hyperfresh.qemu.DebianPackages.Unpacked;
+import dev.hyperfresh.relocation.OsRelease.FileServer;
+import dev.hyperfresh.vm.ImageSources;
+import dev.hyperfresh.vm.KernelPackage;
+import dev.hyperfresh.vm.VmRecipe;
+import dev.hyperfresh.vm.VmReleases;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.function.Consumer;
+
+/// How releases of operating systems are made: beside the kernel stands a userland with runc and
+/// CRIU.
+public final class OsRecipe implements VmRecipe<OsRelease> {
+  /// The only userland there is: the first Debian whose CRIU restores on kernels of today.
+  public static final String USERLAND = "trixie";
+
+  private static final List<String> PACKAGES = List.of("criu", "runc", "busybox-static", "tar");
+  private static final String SUCCESSOR = "virtiofsd";
+  private static final String PREDECESSOR = "qemu-system-common";
+  static final ImageSources SOURCES =
+      new ImageSources(
+          List.of(
+              "/os/build.sh",
+              "/os/init",
+              "/os/setup",
+              "/os/rehearse",
+              "/os/container",
+              "/os/tasks",
+              "/os/relocate.c",
+              "/os/gate.c",
+              "/os/keep.c",
+              "/os/log.c",
+              "/os/memory.c",
+              "/os/list.c",
+              "/os/images.c",
+              "/os/obstacles.c",
+              "/os/hook.c",
+              "/os/show.c",
+              "/os/timers.c",
+              "/os/tar.c",
+              "/os/archive.c",
+              "/os/within.c",
+              "/os/drain.c",
+              "/os/extents.c",
+              "/os/window.c",
+              "/os/gather.c",
+              "/os/priority.c",
+              "/os/relocate.h",
+              "/os/parts.h",
+              "/os/memory.h",
+              "/os/list.h",
+              "/os/images.h",
+              "/os/hook.h",
+              "/os/extents.h",
+              "/os/window.h",
+              "/image/archive.sh",
+              "/image/agent.c"));
+
+  private static final About<OsRelease> ABOUT =
+      new About<>(
+          OsRelease.class, OsRelease.KIND, "operating systems", OsRelease.BY_VERSION, SOURCES);
+
+  private OsRecipe() {}
+
+  /// The OS releases under one folder, which may be that of other kinds of releases.
+  public static VmReleases<OsRelease> releases(Path directory, DebianPackages packages) {
+    return new VmReleases<>(new OsRecipe(), directory, packages);
+  }
+
+  @Override
+  public About<OsRelease> about() {
+    return ABOUT;
+  }
+
+  /// @param userland [#USERLAND]
+  @Override
+  public void check(String userland) {
+    if (!userland.equals(USERLAND)) {
+      throw Problem.RELEASE_FETCH.because(
+          "'" + userland + "' is no userland of an OS release; there is " + USERLAND + ".");
+    }
+  }
+
+  @Override
+  public Draft<OsRelease> draft(KernelPackage kernel, String userland, Bench bench) {
+    return new WithUserland(kernel, bench);
+  }
+
+  private static final class WithUserland implements Draft<OsRelease> {
+    private final KernelPackage kernel;
+    private final Bench bench;
+    private String criu = "";
+    private String runc = "";
+    private Path host = Path.of("");
+    private boolean isSuccessor = true;
+
+    WithUserland(KernelPackage kernel, Bench bench) {
+      this.kernel = kernel;
+      this.bench = bench;
+    }
+
+    @Override
+    public String name() {
+      return OsRelease.KIND + "-" + kernel.version() + "+" + USERLAND;
+    }
+
+    @Override
+    public Path gather() {
+      Consumer<String> progress = bench.progress();
+      Unpacked user =
+          bench
+              .packages()
+              .unpack(Suite.TRIXIE, PACKAGES, true, bench.work().resolve("userland"), progress);
+      criu = String.valueOf(user.versions().get("criu"));
+      runc = String.valueOf(user.versions().get("runc"));
+      host = bench.staging().resolve("host");
+      gatherFileServer(progress);
+      return user.root();
+    }
+
+    /// Debian 12 has virtiofsd in a package of QEMU, later ones in one of its own.
+    private void gatherFileServer(Consumer<String> progress) {
+      DebianPackages packages = bench.packages();
+      try {
+        var _ = packages.unpack(Suite.STABLE, List.of(SUCCESSOR), true, host, progress);
+      } catch (PackagesException e) {
+        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
+          throw e;
+        }
+        isSuccessor = false;
+        var _ = packages.unpack(Suite.STABLE, List.of(PREDECESSOR), false, host, progress);
+      }
+    }
+
+    @Override
+    public OsRelease describe(Image image) {
+      String program = isSuccessor ? "usr/libexec/virtiofsd" : "usr/lib/qemu/virtiofsd";
+      return new OsRelease(
+          name(),
+          kernel.version(),
+          kernel.release(),
+          USERLAND,
+          criu,
+          runc,
+          image.kernel(),
+          image.initrd(),
+          new FileServer(
+              image.installed().apply(host.resolve(program)),
+              List.of(
+                  image.installed().apply(host.resolve("usr/lib/x86_64-linux-gnu")),
+                  image.installed().apply(host.resolve("lib/x86_64-linux-gnu"))),
+              isSuccessor),
+          image.kernelSha256(),
+          image.sha256(),
+          image.sourcesSha256(),
+          "Debian packages " + kernel.source() + ", criu " + criu + ", runc " + runc);
+    }
+  }
+}

@@ -1,0 +1,130 @@
+package dev.hyperfresh.vm;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import java.time.Duration;
+import java.util.Map;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
+
+/// Takes back what an earlier daemon left: each thing on a thread of its own, tried again until it
+/// is done. Things are known by what they are called in sentences, such as `OS web`. Thread-safe.
+public final class TakingBack implements AutoCloseable {
+  /// How soon is tried again what did not come off.
+  private static final Duration AGAIN = Duration.ofSeconds(1);
+
+  private final Consumer<String> told;
+
+  /// Why each is not taken back yet.
+  private final Map<String, String> waiting = new ConcurrentHashMap<>();
+
+  /// Each is open when nothing is to be waited for any more.
+  private final Map<String, CountDownLatch> firsts = new ConcurrentHashMap<>();
+
+  private volatile boolean closed;
+
+  /// @param told one sentence for each, and more when it changes; called by several threads
+  public TakingBack(Consumer<String> told) {
+    this.told = told;
+  }
+
+  /// What is done again until it does not throw.
+  @FunctionalInterface
+  public interface Attempt {
+    /// Takes it back, or finds that it is gone.
+    ///
+    /// @throws HyperFreshException as [TroubleException] and [LinuxException], with why not yet
+    void run();
+  }
+
+  /// Does `attempt` until it is done.
+  ///
+  /// @param thread the name of its thread
+  public void begin(String what, String thread, Attempt attempt) {
+    CountDownLatch first = firsts.computeIfAbsent(what, _ -> new CountDownLatch(1));
+    waiting.put(what, "it was not asked yet");
+    Thread.ofPlatform()
+        .name(thread)
+        .daemon()
+        .start(() -> {
+          try {
+            repeat(what, attempt);
+          } finally {
+            first.countDown();
+          }
+        });
+  }
+
+  private void repeat(String what, Attempt attempt) {
+    while (!closed) {
+      try {
+        attempt.run();
+        waiting.remove(what);
+        return;
+      } catch (CancellationException e) {
+        return;
+      } catch (HyperFreshException e) {
+        waits(what, e.detail());
+      } catch (TroubleException | LinuxException | IllegalStateException e) {
+        waits(what, String.valueOf(e.getMessage()));
+      }
+      LockSupport.parkNanos(AGAIN.toNanos());
+    }
+  }
+
+  /// It is left alone: what is written of it cannot be understood.
+  public void leave(String what, String why) {
+    waiting.put(what, why);
+    say(what + " cannot be taken back: " + why);
+  }
+
+  /// It is not taken back yet; told when the reason is another one.
+  public void waits(String what, String why) {
+    if (!closed && !why.equals(waiting.put(what, why))) {
+      told.accept(what + " is not taken back yet: " + why);
+    }
+  }
+
+  /// It has been taken back before its attempt is over.
+  public void taken(String what) {
+    waiting.remove(what);
+  }
+
+  /// Nobody is to wait for it any more, though it is not taken back.
+  public void goOnWithout(String what) {
+    firsts.computeIfAbsent(what, _ -> new CountDownLatch(1)).countDown();
+  }
+
+  /// Tells a sentence.
+  public void say(String sentence) {
+    told.accept(sentence);
+  }
+
+  /// Why something is not taken back yet; empty when it is, or there is no such thing.
+  public String why(String what) {
+    return waiting.getOrDefault(what, "");
+  }
+
+  /// Returns when all that was begun is done, or after `patience`.
+  public void await(Duration patience) {
+    long deadline = System.nanoTime() + patience.toNanos();
+    try {
+      for (CountDownLatch first : firsts.values()) {
+        var _ = first.await(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /// What has not been taken back is left as it is.
+  @Override
+  public void close() {
+    closed = true;
+  }
+}
