@@ -228,10 +228,28 @@ final class OsCommand {
     }
   }
 
-  @Command(name = "delete", description = "End an OS in which no container runs.")
+  @Command(
+      name = "delete",
+      description = "End an OS in which no container runs.",
+      footer = {
+        "",
+        "Examples:",
+        "  hyperfresh os delete os1",
+        "  hyperfresh os delete os1 --force      also one that hangs; its containers are lost"
+      })
   static final class Delete extends VmCommand.Delete {
+    @Option(
+        names = "--force",
+        description = "Kill it with all containers in it, and though it does not answer.")
+    private boolean force;
+
     Delete() {
       super(KIND);
+    }
+
+    @Override
+    Map<String, String> query() {
+      return force ? Map.of("force", "true") : Map.of();
     }
   }
 }

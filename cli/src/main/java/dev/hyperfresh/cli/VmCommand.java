@@ -169,9 +169,14 @@ final class VmCommand {
       this.kind = kind;
     }
 
+    /// What is ordered beside the name, as the API has it.
+    Map<String, String> query() {
+      return Map.of();
+    }
+
     @Override
     public void run() {
-      JsonNode answer = options.client().delete(kind.path(name));
+      JsonNode answer = options.client().delete(kind.path(name), query());
       if (options.json()) {
         Output.json(answer);
       } else {

@@ -370,11 +370,7 @@ final class Api implements AutoCloseable {
             "/v1/os/{name}",
             Role.VIEWER,
             sending(request -> os(daemon.systems().systems().get(name(request))))),
-        changing(
-            DELETE,
-            "/v1/os/{name}",
-            Role.ADMIN,
-            sending(request -> done("deleted", request, daemon.systems()::delete))),
+        changing(DELETE, "/v1/os/{name}", Role.ADMIN, sending(this::deleteOs)),
         changing(POST, "/v1/os/{name}/replacements", Role.OPERATOR, working(this::replaceOs)));
   }
 
@@ -695,9 +691,17 @@ final class Api implements AutoCloseable {
         daemon.systems().start(job.name(), job.fields().optional("os"), job.progress()));
   }
 
+  private Object deleteOs(ServerRequest request) {
+    OsRoom systems = daemon.systems();
+    return done("deleted", request, isForced(request) ? systems::kill : systems::delete);
+  }
+
+  private static boolean isForced(ServerRequest request) {
+    return Optional.of("true").equals(request.query().first("force").asOptional());
+  }
+
   private Object removeContainer(ServerRequest request) {
-    boolean force = Optional.of("true").equals(request.query().first("force").asOptional());
-    daemon.systems().remove(name(request), force);
+    daemon.systems().remove(name(request), isForced(request));
     return Map.of("removed", name(request));
   }
 

@@ -96,6 +96,12 @@ public final class OsRoom {
     }
   }
 
+  /// Ends an OS with everything in it; see [Systems#kill].
+  public void kill(String name) {
+    // A move that waits for it is work in flight, and must not keep it from being ended.
+    systems.kill(name);
+  }
+
   /// Makes a container and starts it; see [Systems#run].
   public ContainerView run(
       ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {

@@ -466,6 +466,14 @@ public enum Problem {
       "The container may have run in an OS that is gone.",
       "It stands in the OS that it was to leave. `hyperfresh container resume NAME` has it go on"
           + " there; what it did in the other OS may then be done once more."),
+  /// A daemon that ends leaves a move to the next one, or nobody waits for it any more.
+  RELOCATE_UNFINISHED(
+      "HF-RELOCATE-005",
+      5,
+      503,
+      "The move of the container is not over.",
+      "It comes to its end without you, under the next daemon if need be: `hyperfresh container show"
+          + " NAME` tells where the container runs."),
   /// A demonstration or a soak lost what it was to keep, or could not see that it was kept.
   RUN_LOST(
       "HF-RUN-001",

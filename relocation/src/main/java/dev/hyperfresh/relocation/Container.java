@@ -105,11 +105,9 @@ public final class Container {
   }
 
   /// A move has found it ended. If it is known how, that stays.
-  ///
-  /// @param why a sentence
-  void stops(String why) {
+  void stops(ContainerState.Ended how) {
     state = State.RUNNING;
-    ended(os, ContainerState.Ended.unknown(Instant.now(), why));
+    ended(os, how);
   }
 
   /// A move has lost it, and has killed what was left of it: that is how it ended.

@@ -43,18 +43,21 @@ final class ContainerJournal implements MoveJournal {
       case MoveState.Retired _ -> container.is(State.RUNNING);
       case MoveState.RolledBack _ -> {
         container.is(State.RUNNING);
-        progress.step("RolledBack", name + " runs on in " + begun.os());
+        // Its program may have ended by itself meanwhile.
+        String goes = container.state().hasEnded() ? " has ended in " : " runs on in ";
+        progress.step("RolledBack", name + goes + begun.os());
       }
       case MoveState.Clearing(MoveState.Over end) -> {
         container.is(State.MOVING);
         // What is told of the end of its copy in the old OS, which is killed now, is not how it
         // ended.
-        if (end instanceof MoveState.Ended(String why) && !container.os().equals(to)) {
+        if (end instanceof MoveState.Ended(_, ContainerState.Ended how)
+            && !container.os().equals(to)) {
           container.runs(to, 0);
-          container.stops(why);
+          container.stops(how);
         }
       }
-      case MoveState.Ended(String why) -> container.stops(why);
+      case MoveState.Ended(_, ContainerState.Ended how) -> container.stops(how);
       case MoveState.Lost(String why) -> container.lost(why);
       case MoveState.Doubt _ -> container.is(State.MOVING);
     }

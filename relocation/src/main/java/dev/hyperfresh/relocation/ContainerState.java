@@ -57,7 +57,8 @@ public sealed interface ContainerState {
           "");
     }
 
-    private String words() {
+    /// In a few words, such as `exit code 3`.
+    String words() {
       StringBuilder text = new StringBuilder();
       code.ifPresent(number -> text.append("exit code ").append(number));
       signal.ifPresent(number -> text.append("signal ").append(number));

@@ -266,7 +266,7 @@ record Inside(OsVm os, ContainerSpec spec) {
   }
 
   /// How its first process has ended here, which it has.
-  ContainerState ending() {
+  ContainerState.Ended ending() {
     try {
       return ContainerState.Ended.parse(order(LIMIT, List.of("wait")), Instant.now());
     } catch (TroubleException e) {

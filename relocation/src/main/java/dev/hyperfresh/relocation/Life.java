@@ -79,4 +79,10 @@ record Life(
     return new Life(
         spec, os, restart, started, false, byPolicy ? restarts + 1 : 0, since, ended, lost);
   }
+
+  /// The start that its policy was about could not be tried.
+  Life notStarted() {
+    return new Life(
+        spec, os, restart, started, stopped, Math.max(0, restarts - 1), since, ended, lost);
+  }
 }

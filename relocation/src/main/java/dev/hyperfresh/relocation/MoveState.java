@@ -1,5 +1,6 @@
 package dev.hyperfresh.relocation;
 
+import java.time.Instant;
 import java.util.OptionalDouble;
 
 /// Where a move stands. What is written down, the documentation and [Relocation] use these names.
@@ -63,7 +64,15 @@ sealed interface MoveState {
   record RolledBack(String why) implements Over {}
 
   /// It ran in the new OS and ended there.
-  record Ended(String why) implements Over {}
+  ///
+  /// @param why the move did not come to another end
+  /// @param how it ended, as far as anybody has seen it
+  record Ended(String why, ContainerState.Ended how) implements Over {
+    /// Of an end that nobody has seen.
+    static Ended unseen(String why) {
+      return new Ended(why, ContainerState.Ended.unknown(Instant.now(), why));
+    }
+  }
 
   /// No OS has it.
   record Lost(String why) implements Over {}

@@ -78,6 +78,10 @@ interface MoveSteps {
   ///   there and has ended; nothing when it was not, and never will be
   Optional<Integer> here();
 
+  /// How it ended in the new OS, where [#here] says 0; that nobody knows when the OS does not say.
+  /// Does not throw.
+  ContainerState.Ended ending();
+
   // Undoing.
 
   /// No peer hears of the container's end in the new OS.

@@ -26,7 +26,7 @@ final class Moves {
 
   /// Does `work`, which moves a container, and waits for its end.
   ///
-  /// @throws HyperFreshException as `work` does; [Problem#CONTAINER_STATE] when the waiting is
+  /// @throws HyperFreshException as `work` does; [Problem#RELOCATE_UNFINISHED] when the waiting is
   ///   interrupted, and the move goes on
   RelocationRecord await(String name, Supplier<RelocationRecord> work) {
     CompletableFuture<RelocationRecord> end = new CompletableFuture<>();
@@ -44,7 +44,7 @@ final class Moves {
       return end.get();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw Problem.CONTAINER_STATE.because(
+      throw Problem.RELOCATE_UNFINISHED.because(
           name + " is still being moved; nobody waits for the end of that any more.", e);
     } catch (ExecutionException e) {
       if (e.getCause() instanceof HyperFreshException refused) {
@@ -62,7 +62,7 @@ final class Moves {
   /// Moves a container, whose lock the calling thread holds.
   ///
   /// @throws HyperFreshException [Problem#RELOCATE_LOST], [Problem#DAEMON_STATE],
-  ///   [Problem#CONTAINER_STATE] when this daemon ends meanwhile
+  ///   [Problem#RELOCATE_UNFINISHED] when this daemon ends meanwhile
   RelocationRecord move(Container container, OsVm to, Transport transport, Progress progress) {
     OsVm from = container.os();
     Placement.Move move =
@@ -91,7 +91,7 @@ final class Moves {
       records.accept(record);
       return kept(record);
     } catch (Relocation.LeftException e) {
-      throw Problem.CONTAINER_STATE.because(
+      throw Problem.RELOCATE_UNFINISHED.because(
           container.name() + " was being moved when this daemon ended; the next one decides.", e);
     }
   }

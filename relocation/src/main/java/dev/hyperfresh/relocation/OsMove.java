@@ -77,7 +77,8 @@ final class OsMove implements MoveSteps {
         switch (over) {
           case MoveState.Retired(OptionalDouble frozen) -> new Outcome("committed", "", frozen);
           case MoveState.RolledBack(String why) -> new Outcome("rolled-back", why);
-          case MoveState.Ended(String why) -> new Outcome("ended", why);
+          case MoveState.Ended(String why, ContainerState.Ended how) ->
+              new Outcome("ended", why + ": " + how.words());
           case MoveState.Lost(String why) -> new Outcome("lost", why);
         };
     return new RelocationRecord(
@@ -280,6 +281,15 @@ final class OsMove implements MoveSteps {
   @Override
   public Optional<Integer> here() {
     return fresh().here();
+  }
+
+  @Override
+  public ContainerState.Ended ending() {
+    try {
+      return fresh().ending();
+    } catch (RuntimeException e) {
+      return ContainerState.Ended.unknown(Instant.now(), "");
+    }
   }
 
   @Override

@@ -51,7 +51,7 @@ record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
       case PREPARING -> new MoveState.Preparing();
       case SWITCHING -> new MoveState.Switching(MoveState.Told.UNKNOWN);
       case UNDOING -> new MoveState.Undoing(DIED);
-      case ENDED -> new MoveState.Clearing(new MoveState.Ended(DIED));
+      case ENDED -> new MoveState.Clearing(MoveState.Ended.unseen(DIED));
       case LOST -> new MoveState.Clearing(new MoveState.Lost(DIED));
       case DOUBT -> new MoveState.Doubt();
       case COMMITTED -> new MoveState.Committed(pid, OptionalDouble.empty());

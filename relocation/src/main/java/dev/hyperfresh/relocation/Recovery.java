@@ -23,6 +23,7 @@ final class Recovery implements AutoCloseable {
   private final Path containers;
   private final Path folder;
   private final VmRegistry<OsVm, OsRelease> systems;
+  private final Occupancy occupancy;
   private final TakingBack takingBack;
   private final Taker taker;
   private final Consumer<RelocationRecord> records;
@@ -47,17 +48,20 @@ final class Recovery implements AutoCloseable {
   /// @param containers the folder of all containers
   /// @param folder of [Placement]s
   /// @param systems which are being taken back
+  /// @param occupancy in which a move has its places in both operating systems until it is over
   /// @param records told of every move that has come to its end
   Recovery(
       Path containers,
       Path folder,
       VmRegistry<OsVm, OsRelease> systems,
+      Occupancy occupancy,
       TakingBack takingBack,
       Taker taker,
       Consumer<RelocationRecord> records) {
     this.containers = containers;
     this.folder = folder;
     this.systems = systems;
+    this.occupancy = occupancy;
     this.takingBack = takingBack;
     this.taker = taker;
     this.records = records;
@@ -132,7 +136,9 @@ final class Recovery implements AutoCloseable {
         new Relocation(steps, journal, at.state(), System::nanoTime, LockSupport::parkNanos);
     unfinished.put(at.name(), relocation);
     Instant startedAt = Instant.now();
-    try {
+    String what = at.name() + " is being moved";
+    try (Occupancy.Place _ = occupancy.keep(move.from(), what);
+        Occupancy.Place _ = occupancy.keep(move.to(), what)) {
       MoveState.Over over = relocation.settle(Placement.DIED);
       records.accept(steps.record(startedAt, over, relocation.phasesMs()));
       ended(at, move, journal, over);
@@ -155,9 +161,9 @@ final class Recovery implements AutoCloseable {
         takingBack.say(what + " was undone.");
         again(at.of(over));
       }
-      case MoveState.Ended(String why) -> {
+      case MoveState.Ended(String why, ContainerState.Ended how) -> {
         takingBack.say(what + " was finished, but it has ended: " + why + ".");
-        journal.end(why);
+        journal.end(how);
       }
       case MoveState.Lost(String why) -> {
         takingBack.say(what + " has lost it: " + why + ".");
@@ -240,14 +246,14 @@ final class Recovery implements AutoCloseable {
     void lost(String why) {
       container.ifPresent(found -> found.lost(why));
       if (container.isEmpty()) {
-        end("it was lost in a move: " + why);
+        end(ContainerState.Ended.unknown(Instant.now(), "it was lost in a move: " + why));
       }
     }
 
-    void end(String why) {
-      container.ifPresent(found -> found.stops(why));
+    void end(ContainerState.Ended how) {
+      container.ifPresent(found -> found.stops(how));
       if (container.isEmpty()) {
-        Recovery.this.ended(written, ContainerState.Ended.unknown(Instant.now(), why));
+        Recovery.this.ended(written, how);
       }
     }
 

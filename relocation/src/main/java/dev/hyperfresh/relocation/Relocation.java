@@ -263,7 +263,8 @@ final class Relocation {
   }
 
   private Over endedThere(String why) {
-    return clear(new Ended(why));
+    // Before anything of it is removed.
+    return clear(steps.newEnded() ? Ended.unseen(why) : new Ended(why, steps.ending()));
   }
 
   private Over lost(String why) {

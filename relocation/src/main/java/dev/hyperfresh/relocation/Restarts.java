@@ -11,7 +11,8 @@ import java.util.concurrent.ConcurrentHashMap;
 /// of the [Pace]; what is seen of it may be read by any.
 ///
 /// A container that cannot be started is tried again and again, with the same delays as one that
-/// ends at once, and keeps its last end until it runs.
+/// ends at once, and keeps its last end until it runs. A start that could not be tried does not
+/// count for `on-failure:N`.
 final class Restarts {
   private final Lives lives;
   private final Pace pace;
@@ -24,7 +25,8 @@ final class Restarts {
   ///
   /// @param at when it is started
   /// @param failure why it could not be started the last time, or empty
-  record Next(Instant at, String failure) {}
+  /// @param failures how often it could not, one after the other
+  record Next(Instant at, String failure, int failures) {}
 
   /// Time, and the thread on which everything is decided.
   interface Pace {
@@ -55,17 +57,17 @@ final class Restarts {
 
   /// Looks whether a container that has ended is to be started again.
   void consider(String name) {
-    pace.after(Duration.ZERO, () -> plan(name, ""));
+    pace.after(Duration.ZERO, () -> plan(name, "", 0));
   }
 
-  private void plan(String name, String failure) {
+  private void plan(String name, String failure, int failures) {
     waiting.remove(name);
     lives
         .find(name)
         .filter(Restarts::isWanted)
         .ifPresent(life -> {
-          Duration delay = RestartPolicy.delay(life.restarts());
-          Next next = new Next(pace.now().plus(delay), failure);
+          Duration delay = RestartPolicy.delay(life.restarts() + failures);
+          Next next = new Next(pace.now().plus(delay), failure, failures);
           waiting.put(name, next);
           pace.after(delay, () -> start(name, next));
         });
@@ -90,7 +92,8 @@ final class Restarts {
 
   private void started(String name, Next expected, Optional<HyperFreshException> failure) {
     if (failure.isPresent()) {
-      plan(name, failure.get().detail());
+      lives.note(name, Life::notStarted);
+      plan(name, failure.get().detail(), expected.failures() + 1);
     } else {
       waiting.remove(name, expected);
     }

@@ -119,7 +119,8 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     UnpackedImage.removeAbandoned(images);
     TakingBack takingBack = new TakingBack(told);
     Recovery begun =
-        new Recovery(containersFolder, placements, systems, takingBack, new Taking(), records);
+        new Recovery(
+            containersFolder, placements, systems, occupancy, takingBack, new Taking(), records);
     recovery = Optional.of(begun);
     containers.recover(Placement.names(placements), told);
     systems.recover(new VmRegistry.Parts<>(releases, hardware), takingBack);
@@ -188,6 +189,14 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   public void delete(String name) {
     var _ = get(name);
     occupancy.end(name, () -> inside(name), () -> systems.delete(name));
+  }
+
+  /// Ends an OS with everything in it, also one that does not answer. Containers that it has are
+  /// lost; a move that waits for it comes to its end.
+  ///
+  /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#INTERNAL] when it cannot be ended
+  public void kill(String name) {
+    systems.kill(name);
   }
 
   private List<String> inside(String os) {

@@ -193,6 +193,18 @@ class RestartsTest {
   }
 
   @Test
+  void aStartThatCouldNotBeTriedDoesNotCount() {
+    ended("on-failure:1", exited(1));
+    time.run(Duration.ofSeconds(2));
+    assertThat(startedMs()).containsExactly(100L, 300L, 700L, 1500L);
+    course(1, Duration.ofSeconds(1));
+    time.run(Duration.ofMinutes(5));
+    assertThat(starts).hasSize(5);
+    assertThat(lives.find("job").orElseThrow().restarts()).isEqualTo(1);
+    assertThat(restarts.next("job")).isEmpty();
+  }
+
+  @Test
   void oneThatWasToldToStopStaysSo() {
     course(0, Duration.ofDays(1));
     ended("always", exited(1));

@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.RelocationRecord.Drain;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -461,6 +462,11 @@ final class SimulatedMove {
     @Override
     public boolean released() {
       return lets;
+    }
+
+    @Override
+    public ContainerState.Ended ending() {
+      return ContainerState.Ended.unknown(Instant.EPOCH, "simulated");
     }
 
     @Override

@@ -56,7 +56,7 @@ final class OsDaemon {
         .orElseGet(() -> RELEASES.build(kernel, OsRecipe.USERLAND, Workshop::say));
   }
 
-  private void boot(String name, String kernel) {
+  void boot(String name, String kernel) {
     systems.create(
         new VmSettings<>(
             name,

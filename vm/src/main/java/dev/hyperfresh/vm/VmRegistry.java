@@ -2,6 +2,7 @@ package dev.hyperfresh.vm;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.qemu.HostProcess;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
@@ -294,6 +295,23 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     deleteFolder(files(name));
     here.remove(name, vm);
     names.remove(name);
+  }
+
+  /// As [#delete], of one in which somebody may be, and that may not answer: also one that is not
+  /// taken back, which is noticed then and forgotten.
+  ///
+  /// @throws HyperFreshException [VmKind.About#unknown], [Problem#INTERNAL]
+  public void kill(String name) {
+    Optional<VmFile> silent = Optional.ofNullable(waiting().get(name));
+    if (find(name).isPresent() || silent.isEmpty()) {
+      delete(name);
+      return;
+    }
+    try (HostProcess left = HostProcess.survivor(silent.get().process().pid())) {
+      left.kill();
+    } catch (LinuxException e) {
+      throw Problem.INTERNAL.because(called(name) + " lives on: " + e.getMessage(), e);
+    }
   }
 
   private static void deleteFolder(Path folder) {

@@ -1,0 +1,275 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.relocation.Container;
+import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.ContainerState;
+import dev.hyperfresh.relocation.Systems;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// Containers move between two operating systems again and again, each time with a fault at a
+/// random moment. After each move every container runs in exactly one OS, with its memory and its
+/// connection, unless the very OS was killed that had it.
+///
+/// `-Dhf.soak.moves=N` makes more moves than the few of `./verify`, and then operating systems are
+/// killed, too; `-Dhf.soak.seed=S` makes the same ones again.
+@Tag("slow")
+class RelocationSoakTest {
+  private static final int FEW = 5;
+  private static final int MOVES = Integer.getInteger("hf.soak.moves", FEW);
+  private static final long SEED = Long.getLong("hf.soak.seed", 1L);
+  private static final int MEBIBYTES = 24;
+  private static final int LONGEST_SILENCE_MS = 6_000;
+  private static final int LONGEST_DELAY_MS = 3_000;
+  private static final Duration LIMIT = Duration.ofMinutes(2);
+
+  @RegisterExtension final Workspace workspace = Workspace.ofTest();
+
+  private final Random random = new Random(SEED);
+  private final Map<Fault, Integer> moved = new EnumMap<>(Fault.class);
+  private final Map<Fault, Integer> stayed = new EnumMap<>(Fault.class);
+  private final Map<Fault, Integer> lost = new EnumMap<>(Fault.class);
+
+  /// The clients of the containers, by their names.
+  private final Map<String, OutageClient> clients = new LinkedHashMap<>();
+
+  private Optional<OsStage> opened = Optional.empty();
+
+  private enum Fault {
+    DAEMON_KILLED,
+    DAEMON_ENDED,
+    DAEMON_UPGRADED,
+    RESTORE_FAILS,
+    NEW_OS_SILENT,
+    OLD_OS_SILENT,
+    NONE,
+    NEW_OS_KILLED,
+    OLD_OS_KILLED;
+
+    boolean killsOs() {
+      return this == NEW_OS_KILLED || this == OLD_OS_KILLED;
+    }
+  }
+
+  private OsStage stage() {
+    return opened.orElseThrow();
+  }
+
+  private Systems systems() {
+    return stage().daemon().systems;
+  }
+
+  @Test
+  void containersMoveWhateverHappens() throws Exception {
+    System.out.printf(Locale.ROOT, "  %d moves, seed %d%n", MOVES, SEED);
+    try (OsStage made = new OsStage(workspace.state(), "10.80.0.1/24")) {
+      opened = Optional.of(made);
+      made.takeBack();
+      made.boot("older", "6.1");
+      made.boot("newer", "6.12");
+      Path bundle = ContainerBundle.build(workspace.state().resolve("bundle"), MEBIBYTES, 1);
+      start("c1", bundle, "older");
+      start("c2", bundle, "newer");
+      List<Fault> faults = faults();
+      for (int i = 0; i < MOVES; i++) {
+        move(i, random.nextBoolean() ? "c1" : "c2", faults.get(i % faults.size()));
+      }
+    } finally {
+      clients.values().forEach(OutageClient::close);
+    }
+    System.out.printf(
+        Locale.ROOT, "  moved: %s%n  stayed: %s%n  lost with their OS: %s%n", moved, stayed, lost);
+  }
+
+  /// All that there are in few moves, in an order of their own; each as often in many.
+  private List<Fault> faults() {
+    List<Fault> faults = new ArrayList<>(List.of(Fault.values()));
+    if (MOVES <= FEW) {
+      return faults.subList(0, FEW);
+    }
+    Collections.shuffle(faults, random);
+    return faults;
+  }
+
+  private static String address(String container) {
+    return "10.80.0.1" + container.substring(1);
+  }
+
+  private void start(String name, Path bundle, String os) {
+    ContainerSpec spec =
+        new ContainerSpec(
+            name,
+            bundle,
+            Optional.of(
+                new ContainerSpec.Network(
+                    address(name) + "/24", Optional.empty(), Optional.of("br0"))));
+    var _ = stage().network().within(() -> systems().run(spec, os, Progress.NONE));
+    connect(name);
+  }
+
+  private void connect(String name) {
+    Optional.ofNullable(clients.remove(name)).ifPresent(OutageClient::close);
+    clients.put(
+        name,
+        stage()
+            .network()
+            .within(() -> {
+              try {
+                return OutageClient.open(
+                    new InetSocketAddress(address(name), ContainerBundle.PORT), LIMIT);
+              } catch (IOException e) {
+                throw new UncheckedIOException(e);
+              }
+            }));
+  }
+
+  /// @param oldPid the hardware of the OS that the container is to leave
+  private record Order(
+      String name, String from, String to, Fault fault, int delayMs, int oldPid, int newPid) {
+    String text() {
+      return String.format(Locale.ROOT, "%s to %s, %s after %d ms", name, to, fault, delayMs);
+    }
+
+    String killed() {
+      return switch (fault) {
+        case NEW_OS_KILLED -> to;
+        case OLD_OS_KILLED -> from;
+        default -> "";
+      };
+    }
+  }
+
+  /// One move under a daemon of its own, and what became of it under this process.
+  private void move(int number, String name, Fault fault) throws Exception {
+    String from = systems().container(name).os().name();
+    String to = from.equals("older") ? "newer" : "older";
+    int delay = random.nextInt(LONGEST_DELAY_MS);
+    String step = fault == Fault.RESTORE_FAILS ? "usleep " + delay * 1000L + "; exit 1" : "";
+    stage().beforeRestore(to, name, step);
+    Order order =
+        new Order(name, from, to, fault, delay, stage().os(from).pid(), stage().os(to).pid());
+    stage().letGo();
+    carryOut(order);
+    stage().takeBack();
+    check("move " + number + " of " + order.text(), order);
+  }
+
+  private void carryOut(Order order) throws Exception {
+    Process daemon = stage().launchDaemon();
+    List<Process> all = new ArrayList<>(List.of(daemon));
+    try {
+      for (String each : clients.keySet()) {
+        Workshop.await(each, LIMIT, () -> stage().runs(each));
+      }
+      Process asking = stage().launchMove(order.name(), order.to());
+      all.add(asking);
+      stage().awaitIn(asking, LIMIT, () -> stage().said("Planned"));
+      Workshop.pause(Duration.ofMillis(order.delayMs()));
+      switch (order.fault()) {
+        case DAEMON_KILLED -> daemon.destroyForcibly().waitFor();
+        case DAEMON_ENDED -> OsStage.end(daemon);
+        case DAEMON_UPGRADED -> all.add(stage().launchDaemon("--upgrade"));
+        case NEW_OS_SILENT -> silence(order.newPid());
+        case OLD_OS_SILENT -> silence(order.oldPid());
+        case NEW_OS_KILLED -> signal(order.newPid(), Signals.KILL);
+        case OLD_OS_KILLED -> signal(order.oldPid(), Signals.KILL);
+        case RESTORE_FAILS, NONE -> {}
+      }
+      assertThat(asking.waitFor(LIMIT.toSeconds(), TimeUnit.SECONDS)).as(order.text()).isTrue();
+      for (Process each : all) {
+        if (each.isAlive()) {
+          OsStage.end(each);
+        }
+      }
+    } finally {
+      for (Process each : all) {
+        each.destroyForcibly().waitFor();
+      }
+    }
+  }
+
+  private void silence(int pid) {
+    signal(pid, Signals.STOP);
+    Workshop.pause(Duration.ofMillis(1 + random.nextInt(LONGEST_SILENCE_MS)));
+    signal(pid, Signals.CONT);
+  }
+
+  private static void signal(int pid, int signal) {
+    try (PidFd process = PidFd.open(pid)) {
+      process.signal(signal);
+    }
+  }
+
+  private void check(String what, Order order) throws Exception {
+    String told = what + ": " + String.join(" / ", stage().daemon().told);
+    if (order.fault().killsOs()) {
+      stage().boot(order.killed(), order.killed().equals("older") ? "6.1" : "6.12");
+    }
+    for (String each : List.copyOf(clients.keySet())) {
+      if (systems().view(each).state().hasEnded()) {
+        // Its OS took it along, or half of its memory.
+        assertThat(order.fault().killsOs()).as(told).isTrue();
+        lost.merge(order.fault(), 1, Integer::sum);
+        startAgain(each, order.killed());
+      }
+      assertRuns(told, each);
+    }
+    String os = systems().container(order.name()).os().name();
+    boolean arrived = os.equals(order.to());
+    (arrived ? moved : stayed).merge(order.fault(), 1, Integer::sum);
+    if (order.fault() == Fault.NONE || order.fault() == Fault.DAEMON_UPGRADED) {
+      assertThat(arrived).as(told).isTrue();
+    }
+    System.out.printf(
+        Locale.ROOT,
+        "  %s: in %s; clients waited %s ms%n",
+        what,
+        os,
+        clients.values().stream().map(one -> Math.round(one.takeLongestMs())).toList());
+  }
+
+  private void startAgain(String name, String os) {
+    var _ = stage().network().within(() -> systems().start(name, Optional.of(os), Progress.NONE));
+    connect(name);
+  }
+
+  private void assertRuns(String told, String name) {
+    Container container = systems().container(name);
+    OutageClient client = Optional.ofNullable(clients.get(name)).orElseThrow();
+    assertThat(container.state()).as(told).isInstanceOf(ContainerState.Running.class);
+    assertThat(client.isMemoryGood()).as(told + " / " + client.fault()).isTrue();
+    assertThat(client.fault()).as(told).isEmpty();
+    assertThat(client.kernel())
+        .as(told)
+        .isEqualTo(container.os().settings().release().kernelRelease());
+    String other = container.os().name().equals("older") ? "newer" : "older";
+    List<String> inOther =
+        stage().os(other).run(List.of("ls", "/sys/fs/cgroup"), LIMIT).lines().toList();
+    assertThat(inOther).as(told).doesNotContain(name);
+    assertThat(OsStage.read(workspace.state().resolve("placements/" + name + ".json")))
+        .as(told)
+        .contains("\"move\":null");
+    assertThat(stage().maps("older", "newer") || stage().maps("newer", "older")).as(told).isFalse();
+  }
+}
