@@ -29,7 +29,10 @@ import org.junit.jupiter.api.io.TempDir;
 /// one that does nothing.
 @Timeout(60)
 class MachinesTest {
-  private static final Duration PATIENCE = Duration.ofMillis(300);
+  /// Longer than anything takes that comes to an end.
+  private static final Duration PATIENCE = Duration.ofSeconds(20);
+
+  private static final Duration NONE = Duration.ZERO;
 
   @TempDir Path folder;
 
@@ -113,14 +116,22 @@ class MachinesTest {
     write(ProcessIdentity.of((int) process.pid()), booted);
   }
 
-  private void recover() {
+  private void recover(Duration patience) {
     machines.recover(
         name -> {
           throw Problem.RELEASE_UNKNOWN.because("There is no " + name + ".");
         },
         MachinesTest::hardware,
-        PATIENCE,
+        patience,
         told::add);
+  }
+
+  private void awaitTold(int sentences) throws InterruptedException {
+    long deadline = System.nanoTime() + PATIENCE.toNanos();
+    while (told.size() < sentences) {
+      assertThat(System.nanoTime()).isLessThan(deadline);
+      Thread.sleep(20);
+    }
   }
 
   private static QemuRelease hardware(String name) {
@@ -148,7 +159,7 @@ class MachinesTest {
     byte[] whole = Files.readAllBytes(files.resolve(VmFile.NAME));
     Files.write(files.resolve(VmFile.NAME), Arrays.copyOf(whole, whole.length / 2));
 
-    recover();
+    recover(PATIENCE);
 
     assertThat(told).singleElement().asString().contains("Machine m1 cannot be taken back");
     assertThat(process.isAlive()).isTrue();
@@ -161,7 +172,8 @@ class MachinesTest {
     Process process = process();
     write(process, true);
     Files.writeString(files.resolve(LedgerFile.NAME), "{}\n#sum 0\n");
-    machines.recover(_ -> release(), _ -> QEMU, PATIENCE, told::add);
+    machines.recover(_ -> release(), _ -> QEMU, NONE, told::add);
+    awaitTold(1);
 
     assertThat(told).singleElement().asString().contains("Machine m1 is not taken back yet");
     assertThat(told.getFirst()).contains("its sum is not right");
@@ -172,7 +184,7 @@ class MachinesTest {
   void aMachineOfAnEarlierVersionKeepsItsName() throws Exception {
     Files.writeString(files.resolve("machine.properties"), "pid=1");
 
-    recover();
+    recover(PATIENCE);
 
     assertThat(told).singleElement().asString().contains("an earlier version of HyperFresh");
     assertThatThrownBy(() -> machines.get("m1")).hasMessageContaining("is not taken back");
@@ -186,7 +198,7 @@ class MachinesTest {
     Path socket = Files.createFile(run.resolve("m1.machine.qmp"));
     Path log = Files.createFile(files.resolve("hardware.log"));
 
-    recover();
+    recover(PATIENCE);
 
     assertThat(told).singleElement().asString().contains("ended while no daemon ran");
     assertThat(other.isAlive()).isTrue();
@@ -200,7 +212,7 @@ class MachinesTest {
     Process process = process();
     write(process, false);
 
-    recover();
+    recover(PATIENCE);
 
     assertThat(told).singleElement().asString().contains("had not come up yet");
     assertThat(process.waitFor(10, TimeUnit.SECONDS)).isTrue();
@@ -212,7 +224,8 @@ class MachinesTest {
     Process process = process();
     write(process, true);
 
-    recover();
+    recover(NONE);
+    awaitTold(1);
 
     assertThat(told).singleElement().asString().contains("m1 is not taken back yet");
     assertThat(process.isAlive()).isTrue();
@@ -220,11 +233,7 @@ class MachinesTest {
     assertThatThrownBy(() -> machines.get("m1")).hasMessageContaining("is not taken back");
 
     process.destroyForcibly().waitFor();
-    long deadline = System.nanoTime() + Duration.ofSeconds(10).toNanos();
-    while (told.size() < 2) {
-      assertThat(System.nanoTime()).isLessThan(deadline);
-      Thread.sleep(20);
-    }
+    awaitTold(2);
     assertThat(told.getLast()).contains("ended while no daemon ran");
     assertThat(machines.places()).isEmpty();
   }
