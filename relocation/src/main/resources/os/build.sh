@@ -17,7 +17,7 @@ wanted=(virtio_pci virtio_console virtio_net virtiofs overlay unix_diag inet_dia
 
 # The parts of the program that moves memory.
 relocate=(relocate.c memory.c list.c images.c obstacles.c hook.c show.c timers.c tar.c archive.c within.c drain.c
-    extents.c window.c gather.c priority.c)
+    extents.c window.c gather.c priority.c clock.c)
 
 libraries=usr/lib/x86_64-linux-gnu
 

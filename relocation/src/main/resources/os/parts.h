@@ -10,6 +10,7 @@ int tar(char **arguments);
 int drain(char **argument);
 int unpack(const char *path, const char *images);
 int within(const char *group, char **command);
+int set_clock(const char *how, const char *micros);
 int urgent(const char *pid);
 int ordinary(char **command);
 int gather(const char *group, const char *folder);

@@ -140,6 +140,8 @@ int main(int count, char **arguments)
         return urgent(arguments[2]);
     if (count > 2 && !strcmp(arguments[1], "ordinary"))
         return ordinary(arguments + 2);
+    if (count == 4 && !strcmp(arguments[1], "clock"))
+        return set_clock(arguments[2], arguments[3]);
     if (count > 3 && !strcmp(arguments[1], "within"))
         return within(arguments[2], arguments + 3);
     if (count == 1 && getenv("CRTOOLS_SCRIPT_ACTION"))
@@ -151,6 +153,7 @@ int main(int count, char **arguments)
                     "       relocate gather CGROUP BUSY\n"
                     "       relocate unpack ARCHIVE FOLDER\n"
                     "       relocate within CGROUP COMMAND...\n"
+                    "       relocate clock step|slew MICROSECONDS\n"
                     "       relocate urgent PID\n"
                     "       relocate ordinary COMMAND...\n"
                     "       relocate, as --action-script of criu\n");

@@ -393,7 +393,8 @@ public enum Problem {
       3,
       409,
       "Containers are in the OS.",
-      "Move them with `hyperfresh os replace NAME --to RELEASE`, or stop them."),
+      "Move them with `hyperfresh os replace NAME --to RELEASE`, or stop them. `hyperfresh os delete"
+          + " NAME --force` ends an OS that hangs, and them with it."),
   /// The OS has as many containers as it can have.
   OS_FULL(
       "HF-OS-005",

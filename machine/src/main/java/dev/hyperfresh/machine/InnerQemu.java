@@ -119,7 +119,7 @@ final class InnerQemu implements QemuProcess {
 
   private void compareClocks() {
     try {
-      clockOffset = machine.clockOffsetMicros();
+      clockOffset = machine.vm().clockOffsetMicros();
     } catch (AgentException e) {
       throw new TroubleException("machine " + machine.name() + ": " + e.getMessage(), e);
     }

@@ -14,9 +14,10 @@ final class Ledger {
   private final Path folder;
   private LedgerFile file;
 
-  /// The ledger in the folder of a machine; an empty one when there is none.
+  /// The ledger in the folder of a machine.
   ///
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE when it is damaged
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE when it is damaged or
+  ///   missing
   Ledger(Path folder) {
     this.folder = folder;
     this.file = LedgerFile.read(folder);

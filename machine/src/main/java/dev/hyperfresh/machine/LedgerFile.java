@@ -1,5 +1,6 @@
 package dev.hyperfresh.machine;
 
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.vm.StateFile;
 import java.nio.file.Path;
 import java.util.List;
@@ -15,7 +16,9 @@ record LedgerFile(boolean halted, int lastPlace, List<Entry> places) {
   /// Its name, in the folder of the machine.
   static final String NAME = "places.json";
 
-  private static final LedgerFile EMPTY = new LedgerFile(false, 0, List.of());
+  /// Of a machine that is about to boot.
+  static final LedgerFile EMPTY = new LedgerFile(false, 0, List.of());
+
   private static final Pattern ID = Pattern.compile("p[1-9][0-9]{0,8}");
 
   LedgerFile {
@@ -80,12 +83,13 @@ record LedgerFile(boolean halted, int lastPlace, List<Entry> places) {
     StateFile.write(folder.resolve(NAME), this);
   }
 
-  /// What stands in the folder of a machine; an empty ledger when there is none.
+  /// What stands in the folder of a machine.
   ///
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE when it is damaged, or
-  ///   cannot be understood
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE] when it is
+  ///   damaged or missing: nobody is to believe that no guest is there
   static LedgerFile read(Path folder) {
-    return StateFile.read(folder.resolve(NAME), LedgerFile.class).orElse(EMPTY);
+    return StateFile.readWithSum(folder.resolve(NAME), LedgerFile.class)
+        .orElseThrow(() -> Problem.DAEMON_STATE.because(folder.resolve(NAME) + " is missing."));
   }
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE

@@ -3,7 +3,6 @@ package dev.hyperfresh.machine;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.ProcessThreads;
@@ -29,8 +28,6 @@ import java.util.concurrent.CompletionException;
 /// built and installed is its [MachineRelease].
 public final class Machine implements Release, VmKind.Member<MachineRelease> {
   private static final System.Logger LOG = System.getLogger(Machine.class.getName());
-
-  private static final int CLOCK_LOOKS = 8;
 
   /// As for a guest's state.
   private static final int RELAY_PIPE_BYTES = 1 << 20;
@@ -234,23 +231,6 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
   private void dropRelay(String channel) {
     vm.contained(() -> vm.removePort(channel));
     vm.contained(() -> vm.removeChannel(channel));
-  }
-
-  /// The machine's wall clock and this host's: what to add to the first to get the second,
-  /// microseconds; true to within half of the fastest of some round trips.
-  long clockOffsetMicros() {
-    long best = Long.MAX_VALUE;
-    long offset = 0;
-    for (int i = 0; i < CLOCK_LOOKS; i++) {
-      long before = Clock.realtimeNanos();
-      long inside = vm.agent().clock();
-      long after = Clock.realtimeNanos();
-      if (after - before < best) {
-        best = after - before;
-        offset = before + (after - before) / 2 - inside;
-      }
-    }
-    return offset / 1000;
   }
 
   @Override

@@ -101,7 +101,7 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
   }
 
   private static Machine up(VmSettings<MachineRelease> settings, Path files, Path sockets) {
-    LedgerFile.remove(files);
+    LedgerFile.EMPTY.write(files);
     long start = Clock.monotonicNanos();
     HostProcess process =
         VirtualMachine.spawn(

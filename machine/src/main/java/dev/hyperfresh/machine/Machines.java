@@ -74,9 +74,18 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
     registry
         .waiting()
         .forEach((name, file) ->
-            places.put(file.process().pid(), LedgerFile.read(registry.files(name)).places()));
+            legible(name).ifPresent(ledger -> places.put(file.process().pid(), ledger.places())));
     registry.list().forEach(machine -> places.put(machine.pid(), machine.ledger().places()));
     return places;
+  }
+
+  /// Of one that is damaged nothing is known: its machine is not taken back, and its guests wait.
+  private Optional<LedgerFile> legible(String name) {
+    try {
+      return Optional.of(LedgerFile.read(registry.files(name)));
+    } catch (HyperFreshException damaged) {
+      return Optional.empty();
+    }
   }
 
   /// Takes back the machines that an earlier process on this directory left, all at once. Comes

@@ -140,6 +140,8 @@ class MachinesTest {
 
   @Test
   void whatIsWrittenOfPlacesIsRead() {
+    assertThatThrownBy(() -> new Ledger(files)).hasMessageContaining("places.json is missing");
+    LedgerFile.EMPTY.write(files);
     Ledger ledger = new Ledger(files);
     assertThat(ledger.places()).isEmpty();
     assertThat(ledger.newPlace()).isEqualTo("p1");
@@ -148,8 +150,6 @@ class MachinesTest {
     assertThat(new Ledger(files).places()).isEqualTo(PLACES);
     assertThat(new Ledger(files).isHalted()).isTrue();
     assertThat(new Ledger(files).newPlace()).isEqualTo("p2");
-    LedgerFile.remove(files);
-    assertThat(new Ledger(files).places()).isEmpty();
   }
 
   @Test
@@ -163,6 +163,7 @@ class MachinesTest {
 
     assertThat(told).singleElement().asString().contains("Machine m1 cannot be taken back");
     assertThat(process.isAlive()).isTrue();
+    assertThat(machines.places()).isEmpty();
     assertThat(machines.list()).isEmpty();
     assertThat(Files.exists(files.resolve(VmFile.NAME))).isTrue();
   }
@@ -178,16 +179,32 @@ class MachinesTest {
     assertThat(told).singleElement().asString().contains("Machine m1 is not taken back yet");
     assertThat(told.getFirst()).contains("its sum is not right");
     assertThat(process.isAlive()).isTrue();
+    // Guests of others must be able to be taken back.
+    assertThat(machines.places()).isEmpty();
+    assertThat(machines.on("qemu-10.0.2")).containsExactly("m1");
   }
 
   @Test
   void aMachineOfAnEarlierVersionKeepsItsName() throws Exception {
-    Files.writeString(files.resolve("machine.properties"), "pid=1");
+    ProcessIdentity it = ProcessIdentity.of((int) process().pid());
+    Path file = files.resolve("machine.properties");
+    Files.writeString(
+        file, "pid=" + it.pid() + "\nstart=" + it.start() + "\nrelease=machine-6.1+qemu-7.2\n");
 
     recover(PATIENCE);
 
     assertThat(told).singleElement().asString().contains("an earlier version of HyperFresh");
     assertThatThrownBy(() -> machines.get("m1")).hasMessageContaining("is not taken back");
+    assertThat(machines.on("machine-6.1+qemu-7.2")).containsExactly("m1");
+    assertThat(machines.on("qemu-10.0.2")).isEmpty();
+
+    Files.writeString(file, "pid=" + it.pid() + "\nstart=" + (it.start() - 1) + "\n");
+    machines = new Machines(folder.resolve("machines"), run);
+    recover(PATIENCE);
+
+    assertThat(told).hasSize(2);
+    assertThat(told.getLast()).contains("ended while no daemon ran");
+    assertThat(Files.exists(file)).isFalse();
   }
 
   @Test

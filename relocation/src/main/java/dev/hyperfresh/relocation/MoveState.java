@@ -70,7 +70,7 @@ sealed interface MoveState {
   record Ended(String why, ContainerState.Ended how) implements Over {
     /// Of an end that nobody has seen.
     static Ended unseen(String why) {
-      return new Ended(why, ContainerState.Ended.unknown(Instant.now(), why));
+      return new Ended(why, ContainerState.Ended.unknown(Instant.now(), ""));
     }
   }
 

@@ -16,6 +16,14 @@ import java.util.function.Supplier;
 /// The moves of a daemon. Each is made by a thread of its own, which nobody interrupts: whoever
 /// asked for it may go, and it comes to its end. Thread-safe.
 final class Moves {
+  /// What an OS says of a container that cannot be written down in this moment (script
+  /// `container`).
+  static final String NOT_ACCEPTED = "a program has not accepted a connection yet";
+
+  /// How often a move is tried that connections keep from coming about, which programs accept
+  /// within milliseconds.
+  private static final int MOST_ATTEMPTS = 5;
+
   private final Consumer<RelocationRecord> records;
   private volatile boolean left;
 
@@ -59,14 +67,27 @@ final class Moves {
     left = true;
   }
 
+  /// As [#move], again when somebody connects in the very moment.
+  RelocationRecord moveInTime(
+      Container container, OsVm to, Transport transport, Progress progress) {
+    for (int attempt = 1; ; attempt++) {
+      RelocationRecord record = move(container, to, transport, progress);
+      if (attempt == MOST_ATTEMPTS || !record.detail().contains(NOT_ACCEPTED)) {
+        return record;
+      }
+      progress.step(
+          "Planned",
+          NOT_ACCEPTED + "; attempt " + (attempt + 1) + " of " + MOST_ATTEMPTS + " begins");
+    }
+  }
+
   /// Moves a container, whose lock the calling thread holds.
   ///
   /// @throws HyperFreshException [Problem#RELOCATE_LOST], [Problem#DAEMON_STATE],
   ///   [Problem#RELOCATE_UNFINISHED] when this daemon ends meanwhile
   RelocationRecord move(Container container, OsVm to, Transport transport, Progress progress) {
     OsVm from = container.os();
-    Placement.Move move =
-        new Placement.Move(from.name(), to.name(), transport, to.newWindow(), Optional.empty());
+    Placement.Move move = Placement.Move.begun(from.name(), to.name(), transport, to.newWindow());
     Placement begun = container.placement(Optional.of(move));
     Instant startedAt = Instant.now();
     OsMove steps =

@@ -79,6 +79,18 @@ final class Occupancy {
     }
   }
 
+  /// Has an OS ended with all that are in it, while nobody can take another place there.
+  ///
+  /// @throws HyperFreshException [Problem#OS_UNKNOWN] when it is being ended
+  void kill(String os, Runnable end) {
+    claim(os);
+    try {
+      end.run();
+    } finally {
+      done(os);
+    }
+  }
+
   private synchronized void begin(String os, Supplier<List<String>> inside) {
     List<String> there = inside.get();
     if (!there.isEmpty()) {
@@ -88,6 +100,10 @@ final class Occupancy {
     if (!taken.isEmpty()) {
       throw Problem.OS_IN_USE.because(os + ": " + String.join(", ", taken) + ".");
     }
+    claim(os);
+  }
+
+  private synchronized void claim(String os) {
     if (!ending.add(os)) {
       throw Problem.OS_UNKNOWN.because("OS " + os + " is being ended.");
     }

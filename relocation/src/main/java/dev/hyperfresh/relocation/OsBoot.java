@@ -63,6 +63,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
       VirtualMachine vm = power(settings, folder, sockets, file, memory);
       made.add(vm);
       vm.run(List.of(OsVm.PROGRAMS + "/setup", OsVm.CONTAINERS), SET_UP_LIMIT);
+      OsVm.setClock(vm, "step");
       rehearse(settings.name(), vm);
       double bootMs = (Clock.monotonicNanos() - start) / 1e6;
       file.on(ProcessIdentity.of(vm.pid())).asBooted(bootMs).write(folder);
@@ -180,6 +181,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
       leave.add(memory::close);
       OsVm os = new OsVm(settings, folder, vm, memory, sockets, file.bootMs());
       os.takeOver();
+      os.setClock("slew");
       return os;
     } catch (LinuxException
         | QemuControl.RefusedException

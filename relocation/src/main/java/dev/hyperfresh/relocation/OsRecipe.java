@@ -51,6 +51,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
               "/os/window.c",
               "/os/gather.c",
               "/os/priority.c",
+              "/os/clock.c",
               "/os/relocate.h",
               "/os/parts.h",
               "/os/memory.h",

@@ -153,6 +153,22 @@ public final class OsVm implements VmKind.Member<OsRelease> {
     return vm.run(command, limit);
   }
 
+  /// Sets its wall clock by this host's, to within some milliseconds. What goes wrong is only told:
+  /// a clock keeps nobody from anything.
+  ///
+  /// @param how `step`, at once, or `slew`, bit by bit
+  void setClock(String how) {
+    setClock(vm, how);
+  }
+
+  /// As [#setClock(String)], of an OS that is coming up.
+  static void setClock(VirtualMachine vm, String how) {
+    vm.contained(() -> {
+      String micros = Long.toString(vm.clockOffsetMicros());
+      vm.run(List.of(PROGRAMS + "/relocate", "clock", how, micros), TELL_LIMIT);
+    });
+  }
+
   /// How much of its memory has pages of this host behind it, in bytes.
   public long populatedBytes() {
     return memory.populatedBytes();

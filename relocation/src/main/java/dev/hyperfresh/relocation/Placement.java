@@ -25,9 +25,27 @@ record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
   ///
   /// @param window where it has, or is to have, the memory of `from`
   /// @param phase how far it is; empty in files that an older daemon wrote
-  record Move(String from, String to, Transport transport, String window, Optional<Phase> phase) {
+  /// @param ended how the container has ended, in [Phase#ENDED]
+  record Move(
+      String from,
+      String to,
+      Transport transport,
+      String window,
+      Optional<Phase> phase,
+      Optional<ContainerState.Ended> ended) {
+    /// One that is about to begin.
+    static Move begun(String from, String to, Transport transport, String window) {
+      return new Move(from, to, transport, window, Optional.empty(), Optional.empty());
+    }
+
     Move in(Phase next) {
-      return new Move(from, to, transport, window, Optional.of(next));
+      return new Move(from, to, transport, window, Optional.of(next), ended);
+    }
+
+    Move clearing(MoveState.Over end) {
+      return end instanceof MoveState.Ended(_, ContainerState.Ended how)
+          ? new Move(from, to, transport, window, Optional.of(Phase.ENDED), Optional.of(how))
+          : in(Phase.LOST);
     }
   }
 
@@ -51,7 +69,12 @@ record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
       case PREPARING -> new MoveState.Preparing();
       case SWITCHING -> new MoveState.Switching(MoveState.Told.UNKNOWN);
       case UNDOING -> new MoveState.Undoing(DIED);
-      case ENDED -> new MoveState.Clearing(MoveState.Ended.unseen(DIED));
+      case ENDED ->
+          new MoveState.Clearing(
+              begun
+                  .ended()
+                  .map(how -> new MoveState.Ended(DIED, how))
+                  .orElseGet(() -> MoveState.Ended.unseen(DIED)));
       case LOST -> new MoveState.Clearing(new MoveState.Lost(DIED));
       case DOUBT -> new MoveState.Doubt();
       case COMMITTED -> new MoveState.Committed(pid, OptionalDouble.empty());
@@ -69,10 +92,7 @@ record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
       case MoveState.Committed(int there, _) ->
           with(begun.to(), there, Optional.of(begun.in(Phase.COMMITTED)));
       case MoveState.Clearing(MoveState.Over end) ->
-          with(
-              os,
-              pid,
-              Optional.of(begun.in(end instanceof MoveState.Lost ? Phase.LOST : Phase.ENDED)));
+          with(os, pid, Optional.of(begun.clearing(end)));
       case MoveState.RolledBack _ -> with(begun.from(), pid, Optional.empty());
       case MoveState.Retired _, MoveState.Ended _, MoveState.Lost _ ->
           with(begun.to(), pid, Optional.empty());

@@ -264,7 +264,10 @@ final class Relocation {
 
   private Over endedThere(String why) {
     // Before anything of it is removed.
-    return clear(steps.newEnded() ? Ended.unseen(why) : new Ended(why, steps.ending()));
+    Ended end = steps.newEnded() ? Ended.unseen(why) : new Ended(why, steps.ending());
+    // The answer took its time, and the next daemon may have decided.
+    requireHeld();
+    return clear(end);
   }
 
   private Over lost(String why) {

@@ -1,6 +1,7 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -92,8 +93,12 @@ final class Restarts {
 
   private void started(String name, Next expected, Optional<HyperFreshException> failure) {
     if (failure.isPresent()) {
-      lives.note(name, Life::notStarted);
-      plan(name, failure.get().detail(), expected.failures() + 1);
+      // One that was tried and failed counts like one that ended at once.
+      boolean tried = failure.get().problem() == Problem.CONTAINER_START;
+      if (!tried) {
+        lives.note(name, Life::notStarted);
+      }
+      plan(name, failure.get().detail(), expected.failures() + (tried ? 0 : 1));
     } else {
       waiting.remove(name, expected);
     }

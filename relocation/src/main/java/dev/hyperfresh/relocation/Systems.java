@@ -192,11 +192,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   }
 
   /// Ends an OS with everything in it, also one that does not answer. Containers that it has are
-  /// lost; a move that waits for it comes to its end.
+  /// lost; a move that waits for it comes to its end. Its logs stay.
   ///
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#INTERNAL] when it cannot be ended
   public void kill(String name) {
-    systems.kill(name);
+    occupancy.kill(name, () -> systems.kill(name));
   }
 
   private List<String> inside(String os) {
@@ -420,10 +420,12 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
                     throw Problem.RELOCATE_PREFLIGHT.because(String.join(" ", obstacles));
                   }
                   String from = container.os().name();
+                  // Its programs see the difference between the two clocks.
+                  target.setClock("slew");
                   try (Occupancy.Place _ = occupancy.keep(from, name + " is leaving");
                       Occupancy.Place _ =
                           occupancy.take(to, name + " is arriving", () -> inside(to))) {
-                    return moves.move(container, target, transport, progress);
+                    return moves.moveInTime(container, target, transport, progress);
                   }
                 }));
   }

@@ -64,6 +64,20 @@ class OccupancyTest {
   }
 
   @Test
+  void whatIsKilledHasNobodyAskedAndTakesNobody() {
+    try (Occupancy.Place _ = occupancy.take("os1", "web1 is starting", List::of)) {
+      occupancy.kill(
+          "os1",
+          () -> {
+            assertRefused(
+                Problem.OS_UNKNOWN, "being ended", () -> occupancy.take("os1", "web2", List::of));
+            assertRefused(Problem.OS_UNKNOWN, "being ended", () -> occupancy.kill("os1", () -> {}));
+          });
+    }
+    occupancy.take("os1", "web2", List::of).close();
+  }
+
+  @Test
   void placesOfTheSameNameAreTwo() {
     Occupancy.Place one = occupancy.take("os1", "web1 is starting", List::of);
     Occupancy.Place other = occupancy.take("os1", "web1 is starting", List::of);

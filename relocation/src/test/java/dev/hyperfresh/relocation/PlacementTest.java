@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Instant;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -38,7 +39,8 @@ class PlacementTest {
                     "newer",
                     Transport.COPIED_LAZILY,
                     "w3",
-                    Optional.of(Placement.Phase.SWITCHING))));
+                    Optional.of(Placement.Phase.SWITCHING),
+                    Optional.empty())));
     moved.write(folder);
     assertThat(Placement.read(folder, "c1")).isEqualTo(moved);
     placement(Optional.empty()).write(folder);
@@ -49,6 +51,23 @@ class PlacementTest {
     Placement.remove(folder, "c1");
     assertThat(Placement.names(folder)).isEmpty();
     assertThat(Placement.names(folder.resolve("none"))).isEmpty();
+  }
+
+  /// A job that has done its work must not be started again.
+  @Test
+  void howAContainerEndedInAMoveIsKnownToTheNextDaemon() {
+    Placement.Move move = Placement.Move.begun("older", "newer", Transport.MAPPED, "w3");
+    ContainerState.Ended how = ContainerState.Ended.parse("code 0 oom 0 ago_ms 5", Instant.now());
+    placement(Optional.of(move))
+        .of(new MoveState.Clearing(new MoveState.Ended("it ended", how)))
+        .write(folder);
+    assertThat(Placement.read(folder, "c1").state())
+        .isInstanceOfSatisfying(
+            MoveState.Clearing.class,
+            clearing ->
+                assertThat(clearing.end())
+                    .isInstanceOfSatisfying(
+                        MoveState.Ended.class, end -> assertThat(end.how()).isEqualTo(how)));
   }
 
   @Test

@@ -30,6 +30,9 @@ class RestartsTest {
   private final Virtual time = new Virtual();
   private final List<Duration> starts = new ArrayList<>();
 
+  /// Of a start for which there is no course.
+  private Problem failure = Problem.OS_UNKNOWN;
+
   /// What each start leads to: nothing when it fails, else how the container ends and when.
   private final Deque<Optional<Course>> courses = new ArrayDeque<>();
 
@@ -77,7 +80,7 @@ class RestartsTest {
     starts.add(Duration.between(BEGIN, time.now()));
     Optional<Course> course = courses.isEmpty() ? Optional.empty() : courses.remove();
     if (course.isEmpty()) {
-      done.accept(Optional.of(Problem.OS_UNKNOWN.because("there is no OS.")));
+      done.accept(Optional.of(failure.because("there is no OS.")));
       return;
     }
     lives.change(name, life -> life.runs("os1", time.now()));
@@ -201,6 +204,15 @@ class RestartsTest {
     time.run(Duration.ofMinutes(5));
     assertThat(starts).hasSize(5);
     assertThat(lives.find("job").orElseThrow().restarts()).isEqualTo(1);
+    assertThat(restarts.next("job")).isEmpty();
+  }
+
+  @Test
+  void aStartThatWasTriedAndFailedCounts() {
+    failure = Problem.CONTAINER_START;
+    ended("on-failure:3", exited(1));
+    time.run(Duration.ofHours(1));
+    assertThat(startedMs()).containsExactly(100L, 300L, 700L);
     assertThat(restarts.next("job")).isEmpty();
   }
 

@@ -107,6 +107,7 @@ class WordsTest {
         .contains("netns=" + OsVm.NETWORKS + "/$name")
         .contains("relocate=" + OsVm.PROGRAMS + "/relocate")
         .contains("images=$home/images", "\"$images/pages\"", "\"$home/$4\"");
+    assertThat(script).contains("fail \"" + Moves.NOT_ACCEPTED + "\"");
     assertThat(java("ContainerFolder")).contains("\"images\"", "\"freed.\"", "\"/pages\"");
     assertThat(java("ContainerLog")).contains("\"log\"", "\"log.1\"", "\"log.2\"");
     assertThat(Words.resource("/os/log.c")).contains("log.1", "log.2");

@@ -38,6 +38,12 @@ final class ContainerBundle {
     return build(folder, "busy", List.of("/bin/busy"));
   }
 
+  /// Makes the bundle of a server in `folder`, which is new, that accepts no connection before
+  /// `seconds` have gone by.
+  static Path late(Path folder, int seconds) throws IOException {
+    return build(folder, "late", List.of("/bin/late", Integer.toString(seconds)));
+  }
+
   private static Path build(Path folder, String program, List<String> arguments)
       throws IOException {
     Path root = folder.resolve("rootfs");

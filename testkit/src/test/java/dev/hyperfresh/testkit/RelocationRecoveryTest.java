@@ -6,11 +6,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -339,5 +342,28 @@ class RelocationRecoveryTest {
         () -> stage().daemon().told.stream().anyMatch(l -> l.contains("c1 was taken back")));
     assertThat(client().isMemoryGood()).as(client().fault()).isTrue();
     assertThat(client().kernel()).isEqualTo(os("newer").settings().release().kernelRelease());
+  }
+
+  /// The last resort: it is told what it costs.
+  @Test
+  @Order(10)
+  void anOsThatHangsIsEndedByForce() {
+    Systems systems = stage().daemon().systems;
+    ProcessHandle hardware = ProcessHandle.of(os("newer").pid()).orElseThrow();
+    try (PidFd process = PidFd.open((int) hardware.pid())) {
+      process.signal(Signals.STOP);
+    }
+    assertThatThrownBy(() -> systems.delete("newer"))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(Problem.OS_IN_USE));
+    systems.kill("newer");
+    assertThat(hardware.isAlive()).isFalse();
+    assertThat(systems.find("newer")).isEmpty();
+    Workshop.await("the loss of c1", LIMIT, () -> systems.view("c1").state().hasEnded());
+    assertThat(systems.view("c1").state()).isInstanceOf(ContainerState.Lost.class);
+    assertThat(state().resolve("os/newer/console.log")).exists();
+    assertThatThrownBy(() -> systems.kill("newer"))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(Problem.OS_UNKNOWN));
   }
 }

@@ -228,8 +228,13 @@ class RelocationSoakTest {
     }
     for (String each : List.copyOf(clients.keySet())) {
       if (systems().view(each).state().hasEnded()) {
-        // Its OS took it along, or half of its memory.
-        assertThat(order.fault().killsOs()).as(told).isTrue();
+        // Its OS took it along, or half of its memory, where it was moving.
+        boolean gone =
+            systems().view(each).state() instanceof ContainerState.Lost(String os, _)
+                && os.equals(order.killed());
+        assertThat(order.fault().killsOs() && (gone || each.equals(order.name())))
+            .as(told + " / " + each + ": " + systems().view(each).state())
+            .isTrue();
         lost.merge(order.fault(), 1, Integer::sum);
         startAgain(each, order.killed());
       }
@@ -240,6 +245,9 @@ class RelocationSoakTest {
     (arrived ? moved : stayed).merge(order.fault(), 1, Integer::sum);
     if (order.fault() == Fault.NONE || order.fault() == Fault.DAEMON_UPGRADED) {
       assertThat(arrived).as(told).isTrue();
+    }
+    if (order.fault() == Fault.RESTORE_FAILS) {
+      assertThat(arrived).as(told).isFalse();
     }
     System.out.printf(
         Locale.ROOT,

@@ -23,12 +23,17 @@ import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -46,6 +51,13 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class RelocationTest {
   private static final String ADDRESS = "10.78.0.5";
+  private static final String LATE_ADDRESS = "10.78.0.9";
+
+  /// An OS takes its time from a clock of whole seconds.
+  private static final double MOST_CLOCK_MS = 20;
+
+  private static final Pattern CLOCK =
+      Pattern.compile("(?s).*tv_sec: *([0-9]+).*tv_usec: *([0-9]+).*");
   private static final String ADDRESS6 = "fd78::5";
   private static final int MEBIBYTES = 64;
   private static final int LARGE_MEBIBYTES = 384;
@@ -108,13 +120,35 @@ class RelocationTest {
                     1L << 30));
     // What it says of a rehearsal that failed is in the log of the test; here it is an error.
     assertThat(os.run(List.of("/usr/lib/hyperfresh/rehearse"), LIMIT)).isEqualTo("rehearsed");
+    double clockMs = clockOffsetMs(os);
     System.out.printf(
         Locale.ROOT,
-        "  %s runs Linux %s: up after %.1f s%n",
+        "  %s runs Linux %s: up after %.1f s, its clock %.3f ms from the host's%n",
         name,
         os.settings().release().kernelVersion(),
-        os.bootMs() / 1000);
+        os.bootMs() / 1000,
+        clockMs);
+    assertThat(Math.abs(clockMs)).isLessThan(MOST_CLOCK_MS);
     return os;
+  }
+
+  /// By a program in it, whose start and end are seen from here: the least of some, since it takes
+  /// some milliseconds.
+  private static double clockOffsetMs(OsVm os) {
+    double least = Double.MAX_VALUE;
+    for (int i = 0; i < 5; i++) {
+      double before = System.currentTimeMillis();
+      String said = os.run(List.of("sh", "-c", "adjtimex | grep -E 'tv_(u)?sec'"), LIMIT);
+      double after = System.currentTimeMillis();
+      Matcher clock = CLOCK.matcher(said);
+      assertThat(clock.matches()).as(said).isTrue();
+      double inside = Long.parseLong(clock.group(1)) * 1e3 + Long.parseLong(clock.group(2)) / 1e3;
+      double offset = inside < before ? inside - before : Math.max(0, inside - after);
+      if (Math.abs(offset) < Math.abs(least)) {
+        least = offset;
+      }
+    }
+    return least;
   }
 
   private static Systems systems() {
@@ -314,6 +348,55 @@ class RelocationTest {
     }
     assertThat(canary).hasContent(secret);
     assertThat(state.resolve("os")).isDirectory();
+  }
+
+  /// Its clients were answered by the kernel, and know nothing of what the program has not done
+  /// yet.
+  @Test
+  @Order(2)
+  void connectionsThatAreNotAcceptedYetAreWaitedFor() throws Exception {
+    Path bundle = ContainerBundle.late(WORKSPACE.state().resolve("late"), 4);
+    ContainerSpec spec =
+        new ContainerSpec(
+            "late",
+            bundle,
+            Optional.of(
+                new ContainerSpec.Network(
+                    LATE_ADDRESS + "/24", Optional.empty(), Optional.of("br0"))));
+    TestNetwork net = network.orElseThrow();
+    var _ = net.within(() -> systems().run(spec, "older", Progress.NONE));
+    Workshop.await("late", LIMIT, () -> systems().log("late").contains("listening"));
+    List<String> steps = new ArrayList<>();
+    RelocationRecord move;
+    try (Socket first = connected(net);
+        Socket second = connected(net)) {
+      move =
+          net.within(() ->
+              systems().relocate("late", "newer", Transport.MAPPED, (_, text) -> steps.add(text)));
+      assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
+      assertThat(steps).anyMatch(step -> step.contains("has not accepted a connection yet"));
+      for (Socket client : List.of(first, second)) {
+        client.getOutputStream().write('\n');
+        String kernel = systems().get("newer").settings().release().kernelRelease();
+        byte[] answer = client.getInputStream().readNBytes(kernel.length());
+        assertThat(new String(answer, StandardCharsets.US_ASCII)).isEqualTo(kernel);
+      }
+    }
+    systems().stop("late", Duration.ZERO);
+    systems().remove("late", false);
+  }
+
+  private static Socket connected(TestNetwork net) {
+    return net.within(() -> {
+      try {
+        Socket client = new Socket();
+        client.connect(new InetSocketAddress(LATE_ADDRESS, ContainerBundle.PORT), 10_000);
+        client.setSoTimeout(10_000);
+        return client;
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    });
   }
 
   @Test

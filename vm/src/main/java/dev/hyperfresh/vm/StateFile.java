@@ -91,25 +91,39 @@ public final class StateFile {
     }
   }
 
-  /// Reads a file, if it is there.
+  /// As [#read], of a file that has always had a sum.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE] also without one
+  public static <T> Optional<T> readWithSum(Path file, Class<T> type) {
+    return read(file, type, true);
+  }
+
+  /// Reads a file, if it is there. An older daemon wrote no sum.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE] when it cannot be
   ///   understood
   public static <T> Optional<T> read(Path file, Class<T> type) {
+    return read(file, type, false);
+  }
+
+  private static <T> Optional<T> read(Path file, Class<T> type, boolean withSum) {
     if (!Files.exists(file)) {
       return Optional.empty();
     }
     try {
       byte[] bytes = BoundedFile.read(file, BoundedFile.STATE_BYTES);
-      return Optional.of(JSON.readValue(checked(new String(bytes, StandardCharsets.UTF_8)), type));
+      return Optional.of(
+          JSON.readValue(checked(new String(bytes, StandardCharsets.UTF_8), withSum), type));
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
     }
   }
 
-  /// An older daemon wrote no sum.
-  private static String checked(String text) throws IOException {
+  private static String checked(String text, boolean withSum) throws IOException {
     int at = text.lastIndexOf(SUM);
+    if (at < 0 && withSum) {
+      throw new IOException("it is damaged: it has no sum");
+    }
     if (at < 0) {
       return text;
     }

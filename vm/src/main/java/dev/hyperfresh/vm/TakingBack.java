@@ -15,6 +15,8 @@ import java.util.function.Consumer;
 /// Takes back what an earlier daemon left: each thing on a thread of its own, tried again until it
 /// is done. Things are known by what they are called in sentences, such as `OS web`. Thread-safe.
 public final class TakingBack implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(TakingBack.class.getName());
+
   /// How soon is tried again what did not come off.
   private static final Duration AGAIN = Duration.ofSeconds(1);
 
@@ -72,6 +74,10 @@ public final class TakingBack implements AutoCloseable {
         waits(what, e.detail());
       } catch (TroubleException | LinuxException | IllegalStateException e) {
         waits(what, String.valueOf(e.getMessage()));
+      } catch (RuntimeException e) {
+        // A defect must not leave it waiting without a word.
+        LOG.log(System.Logger.Level.ERROR, what + " is not taken back", e);
+        waits(what, e.toString());
       }
       LockSupport.parkNanos(AGAIN.toNanos());
     }

@@ -57,7 +57,7 @@ public record VmFile(
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE when it is damaged, or
   ///   cannot be understood
   public static Optional<VmFile> read(Path folder) {
-    return StateFile.read(folder.resolve(NAME), VmFile.class);
+    return StateFile.readWithSum(folder.resolve(NAME), VmFile.class);
   }
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE

@@ -3,11 +3,14 @@ package dev.hyperfresh.vm;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.ProcessIdentity;
 import dev.hyperfresh.qemu.HostProcess;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -16,6 +19,9 @@ import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
 import java.util.stream.Stream;
 
@@ -28,6 +34,11 @@ import java.util.stream.Stream;
 /// @param <R> what it boots
 public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     implements VmStock<V, R>, AutoCloseable {
+  private static final System.Logger LOG = System.getLogger(VmRegistry.class.getName());
+
+  /// How long it may take until it is seen that one has been killed.
+  private static final Duration FORGETTING = Duration.ofSeconds(30);
+
   private final VmKind<V, R> kind;
   private final Path directory;
   private final Path sockets;
@@ -35,6 +46,9 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   /// Names in use, from before one boots until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
+
+  /// Names of those that are being ended.
+  private final Set<String> ending = ConcurrentHashMap.newKeySet();
 
   /// Each of which something is written: empty when it is gone.
   private final Map<String, CompletableFuture<Optional<V>>> answers = new ConcurrentHashMap<>();
@@ -149,14 +163,15 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   }
 
   /// What is written of those that are not taken back yet and whose hardware runs, by their names.
+  /// What cannot be read is left out.
   ///
-  /// @throws HyperFreshException [Problem#DAEMON_STATE] when that cannot be told
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when the directory cannot be read
   public Map<String, VmFile> waiting() {
     Map<String, VmFile> waiting = new ConcurrentHashMap<>();
     for (Path folder : folders()) {
       String name = String.valueOf(folder.getFileName());
       if (!here.containsKey(name) && !why(name).isEmpty()) {
-        VmFile.read(folder)
+        legible(folder)
             .filter(file -> file.process().lives())
             .ifPresent(file -> waiting.put(name, file));
       }
@@ -164,16 +179,36 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     return waiting;
   }
 
+  private static Optional<VmFile> legible(Path folder) {
+    try {
+      return VmFile.read(folder);
+    } catch (HyperFreshException damaged) {
+      return Optional.empty();
+    }
+  }
+
   @Override
   public List<String> on(String release) {
     return folders().stream()
-        .filter(folder ->
-            VmFile.read(folder)
-                .filter(vm -> vm.release().equals(release) || vm.hardware().equals(release))
-                .filter(vm -> vm.process().lives())
-                .isPresent())
+        .filter(folder -> mayUse(folder, release))
         .map(folder -> String.valueOf(folder.getFileName()))
         .toList();
+  }
+
+  /// What cannot be read counts: its release must not be removed under it.
+  private boolean mayUse(Path folder, String release) {
+    try {
+      Optional<VmFile> file = VmFile.read(folder);
+      if (file.isPresent()) {
+        VmFile vm = file.get();
+        return (vm.release().equals(release) || vm.hardware().equals(release))
+            && vm.process().lives();
+      }
+      Path earlier = folder.resolve(kind.about().earlierFile());
+      return Files.exists(earlier) && EarlierFile.read(earlier).mayUse(release);
+    } catch (HyperFreshException damaged) {
+      return true;
+    }
   }
 
   private List<Path> folders() {
@@ -203,18 +238,34 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
           answers.put(name, new CompletableFuture<>());
           begun.begin(
               called(name), "hf-recover-" + name, () -> attempt(name, folder, parts, begun));
-        } else if (Files.exists(folder.resolve(kind.about().earlierFile()))) {
-          leave(
-              name,
-              "an earlier version of HyperFresh has started it, and it alone can take it back; "
-                  + folder.resolve(kind.about().earlierFile())
-                  + " says which process it is.",
-              begun);
+        } else {
+          recoverEarlier(name, folder.resolve(kind.about().earlierFile()), begun);
         }
       } catch (HyperFreshException e) {
         leave(name, e.detail(), begun);
       }
     }
+  }
+
+  private void recoverEarlier(String name, Path file, TakingBack begun) {
+    if (!Files.exists(file)) {
+      return;
+    }
+    if (EarlierFile.read(file).mayLive()) {
+      leave(
+          name,
+          "an earlier version of HyperFresh has started it, and it alone can take it back; "
+              + file
+              + " says which process it is.",
+          begun);
+      return;
+    }
+    try {
+      EarlierFile.remove(file);
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be removed: " + e.getMessage(), e);
+    }
+    begun.say(called(name) + " ended while no daemon ran; its logs are in " + files(name) + ".");
   }
 
   private void leave(String name, String why, TakingBack begun) {
@@ -290,27 +341,61 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   @Override
   public void delete(String name) {
-    V vm = get(name);
-    vm.close();
+    end(name);
     deleteFolder(files(name));
-    here.remove(name, vm);
     names.remove(name);
   }
 
+  /// Ends one. Only one caller does; its name stays in use.
+  private void end(String name) {
+    V vm = get(name);
+    if (!ending.add(name)) {
+      throw kind.about().unknown().because(called(name) + " is being ended.");
+    }
+    try {
+      vm.close();
+      here.remove(name, vm);
+    } finally {
+      ending.remove(name);
+    }
+  }
+
   /// As [#delete], of one in which somebody may be, and that may not answer: also one that is not
-  /// taken back, which is noticed then and forgotten.
+  /// taken back. Its logs stay.
   ///
   /// @throws HyperFreshException [VmKind.About#unknown], [Problem#INTERNAL]
   public void kill(String name) {
-    Optional<VmFile> silent = Optional.ofNullable(waiting().get(name));
-    if (find(name).isPresent() || silent.isEmpty()) {
-      delete(name);
+    if (here.containsKey(name)) {
+      end(name);
+      names.remove(name);
       return;
     }
-    try (HostProcess left = HostProcess.survivor(silent.get().process().pid())) {
+    ProcessIdentity process =
+        legible(files(name))
+            .map(VmFile::process)
+            .filter(ProcessIdentity::lives)
+            .orElseThrow(() -> kind.about().unknown().because(called(name) + " does not run."));
+    try (HostProcess left = HostProcess.survivor(process.pid())) {
       left.kill();
-    } catch (LinuxException e) {
-      throw Problem.INTERNAL.because(called(name) + " lives on: " + e.getMessage(), e);
+    } catch (LinuxException | IllegalStateException e) {
+      if (process.lives()) {
+        throw Problem.INTERNAL.because(called(name) + " lives on: " + e.getMessage(), e);
+      }
+    }
+    awaitForgotten(name);
+  }
+
+  /// Whoever takes it back sees that it is gone.
+  private void awaitForgotten(String name) {
+    CompletableFuture<Optional<V>> answer = answers.get(name);
+    try {
+      if (answer != null) {
+        var _ = answer.get(FORGETTING.toSeconds(), TimeUnit.SECONDS);
+      }
+    } catch (TimeoutException | ExecutionException | CancellationException e) {
+      LOG.log(System.Logger.Level.DEBUG, called(name) + " is not forgotten yet", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 
@@ -319,7 +404,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
       for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(file);
       }
-    } catch (IOException e) {
+    } catch (IOException | UncheckedIOException e) {
       throw Problem.DAEMON_STATE.because(folder + " cannot be removed: " + e.getMessage(), e);
     }
   }

@@ -58,6 +58,8 @@ class StateFileTest {
   void whatAnOlderDaemonWroteIsReadWithoutItsSum() throws IOException {
     Files.writeString(file, Files.readAllLines(file).getFirst());
     assertThat(StateFile.read(file, Content.class)).contains(CONTENT);
+    assertThatThrownBy(() -> StateFile.readWithSum(file, Content.class))
+        .hasMessageContaining("it has no sum");
   }
 
   @Test
