@@ -45,14 +45,15 @@ failed_tests() {
         if (!match(line, " " name "=\"[^\"]*\"")) return ""
         line = substr(line, RSTART + length(name) + 3, RLENGTH - length(name) - 4)
         gsub(/&#10;/, " ", line); gsub(/&lt;/, "<", line); gsub(/&gt;/, ">", line)
-        gsub(/&quot;/, "\"", line); gsub(/&amp;/, "\\&", line)
+        gsub(/&quot;/, "\"", line); gsub(/&apos;/, "\047", line); gsub(/&amp;/, "\\&", line)
         return line
       }
       /^  <testcase / { test = attribute("classname", $0) "." attribute("name", $0) }
       /^    <(failure|error)[ >]/ {
         said = attribute("message", $0)
         if (said == "") said = attribute("type", $0)
-        print test ": " substr(said, 1, 600)
+        if (length(said) > 700) said = substr(said, 1, 300) " ... " substr(said, length(said) - 399)
+        print test ": " said
       }' "$report"
   done
 }

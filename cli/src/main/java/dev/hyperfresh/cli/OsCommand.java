@@ -64,7 +64,7 @@ final class OsCommand {
       footer = {
         "",
         "Its hardware is the newest installed QEMU of this host, 10.0 or newer. Its memory is that",
-        "of all its containers, too: 256M or more.",
+        "of all its containers, too: 256M or more. An OS that is translated always has 1 processor.",
         "",
         "Examples:",
         "  hyperfresh os create os1 --release os-6.12",

@@ -23,10 +23,6 @@ import java.util.Map;
 
 /// How machines come up, and how they are taken over from an earlier daemon. Stateless.
 final class MachineBoot implements VmKind<Machine, MachineRelease> {
-  /// How many processors a translated machine has, whatever was asked for: with more of them QEMU's
-  /// translator has ended machines with guests in them.
-  static final int TRANSLATED_VCPUS = 1;
-
   private static final System.Logger LOG = System.getLogger(MachineBoot.class.getName());
 
   /// Below this the machine's userland does not fit beside a guest's QEMU.
@@ -48,11 +44,6 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
 
   /// How long a machine that an earlier daemon left may take for its first answer.
   private static final Duration ANSWER_LIMIT = Duration.ofSeconds(20);
-
-  /// How many processors a machine gets that is to have `asked`.
-  static int granted(Accelerator accelerator, int asked) {
-    return accelerator == Accelerator.TCG ? Math.min(asked, TRANSLATED_VCPUS) : asked;
-  }
 
   @Override
   public About about() {
@@ -78,12 +69,10 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
     return VirtualMachine.Sockets.of(folder, name, MachineRelease.KIND);
   }
 
-  /// One that is translated gets one processor.
   @Override
   public Machine boot(VmSettings<MachineRelease> settings, Path files, Path sockets) {
     try {
-      return up(
-          settings.withVcpus(granted(settings.accelerator(), settings.vcpus())), files, sockets);
+      return up(settings, files, sockets);
     } catch (LinuxException | QemuControl.RefusedException | AgentException e) {
       sockets(settings.name(), sockets).remove();
       throw ABOUT

@@ -26,6 +26,7 @@ import tools.jackson.databind.json.JsonMapper;
 /// other thread touches.
 final class SoakRun {
   private static final Duration MAX_BLACKOUT = Duration.ofSeconds(1);
+  private static final Duration GOES_ON = Duration.ofSeconds(30);
   private static final String OLDER = "qemu-7.2";
   private static final String NEWER = "qemu-10.0";
 
@@ -193,6 +194,8 @@ final class SoakRun {
 
   private void replace(SoakGuest guest, int number) {
     String to = guest.view().release().startsWith(OLDER) ? NEWER : OLDER;
+    // One that stands because its hypervisor was silent goes on by itself when that answers.
+    var _ = Await.holdsWithin(GOES_ON, () -> guest.view().detail().isEmpty());
     boolean broken = guest.random().nextInt(100) < order.faults();
     Optional<FaultPlan> plan =
         broken ? Optional.of(FaultMatrix.random(guest.random())) : Optional.empty();

@@ -12,7 +12,7 @@ import dev.hyperfresh.qemu.QemuRelease;
 /// @param release what runs in it
 /// @param hardware the QEMU on this host that is its hardware, 10.0 or newer
 /// @param accelerator what executes it
-/// @param vcpus 1 to 64
+/// @param vcpus 1 to 64; one that is translated gets 1
 /// @param memoryBytes its own memory; a multiple of 1 MiB of at least what its kind needs
 /// @param <R> the kind of its release
 public record VmSettings<R extends VmRelease>(
@@ -26,10 +26,15 @@ public record VmSettings<R extends VmRelease>(
   public static final long DEFAULT_MEMORY_BYTES = 1L << 30;
 
   private static final int MOST_VCPUS = 64;
+  private static final int TRANSLATED_VCPUS = 1;
 
-  /// The same with another number of processors.
-  public VmSettings<R> withVcpus(int number) {
-    return new VmSettings<>(name, release, hardware, accelerator, number, memoryBytes);
+  /// With as many processors as its accelerator can be trusted with: one that is translated has
+  /// one, whatever was asked for. With more of them QEMU's translator has ended machines with
+  /// guests in them, and has lost interrupts of the second processor's timer, for which programs
+  /// wait then.
+  VmSettings<R> dependable() {
+    int granted = accelerator == Accelerator.TCG ? Math.min(vcpus, TRANSLATED_VCPUS) : vcpus;
+    return new VmSettings<>(name, release, hardware, accelerator, granted, memoryBytes);
   }
 
   /// Checks that such a machine can be.

@@ -1,0 +1,83 @@
+package dev.hyperfresh.vm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+
+class VmSettingsTest {
+  private static final Path NOWHERE = Path.of("/none");
+
+  private record Release(String name) implements VmRelease {
+    @Override
+    public String kernelVersion() {
+      return "6.12.95";
+    }
+
+    @Override
+    public String kernelRelease() {
+      return kernelVersion();
+    }
+
+    @Override
+    public Path kernel() {
+      return NOWHERE;
+    }
+
+    @Override
+    public Path initrd() {
+      return NOWHERE;
+    }
+
+    @Override
+    public String kernelSha256() {
+      return "";
+    }
+
+    @Override
+    public String sha256() {
+      return "";
+    }
+
+    @Override
+    public String sourcesSha256() {
+      return "";
+    }
+
+    @Override
+    public boolean meets(String wanted) {
+      return wanted.equals(name);
+    }
+  }
+
+  private static int granted(Accelerator accelerator, int asked) {
+    QemuRelease qemu =
+        new QemuRelease(
+            "qemu-10.0.2",
+            "10.0.2",
+            NOWHERE,
+            List.of(),
+            List.of(),
+            "",
+            Set.of(),
+            Set.of(),
+            Set.of(),
+            "a test");
+    return new VmSettings<>("m1", new Release("r1"), qemu, accelerator, asked, 1L << 30)
+        .dependable()
+        .vcpus();
+  }
+
+  /// With several, QEMU's translator ended machines now and then, and all guests in them; and the
+  /// timer of the second stood still.
+  @Test
+  void whatIsTranslatedHasOneProcessor() {
+    assertThat(granted(Accelerator.TCG, 1)).isEqualTo(1);
+    assertThat(granted(Accelerator.TCG, 8)).isEqualTo(1);
+    assertThat(granted(Accelerator.KVM, 8)).isEqualTo(8);
+  }
+}
