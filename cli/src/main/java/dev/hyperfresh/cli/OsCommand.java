@@ -64,7 +64,8 @@ final class OsCommand {
       footer = {
         "",
         "Its hardware is the newest installed QEMU of this host, 10.0 or newer. Its memory is that",
-        "of all its containers, too: 256M or more. An OS that is translated always has 1 processor.",
+        "of all its containers, too: 256M or more. Without KVM give it 1 processor: the timers of a",
+        "second one may stand still.",
         "",
         "Examples:",
         "  hyperfresh os create os1 --release os-6.12",

@@ -3,6 +3,7 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
@@ -121,6 +122,11 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
             vm.bootMs() / 1000,
             vm.hello().memoryFreeKib() >> 10));
     int vcpus = vm.settings().vcpus();
+    if (vcpus > 1 && accelerator.accelerator() == Accelerator.TCG) {
+      progress.step(
+          "create",
+          settings.name() + " is translated; the timers of its other vCPUs may stand still");
+    }
     if (vcpus < settings.vcpus()) {
       progress.step(
           "create",

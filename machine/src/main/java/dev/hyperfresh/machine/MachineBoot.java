@@ -28,6 +28,9 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
   /// Below this the machine's userland does not fit beside a guest's QEMU.
   private static final long LEAST_MEMORY_BYTES = 512L << 20;
 
+  /// With more of them QEMU's translator has ended machines with guests in them.
+  private static final int TRANSLATED_VCPUS = 1;
+
   static final About ABOUT =
       new About(
           "Machine",
@@ -35,6 +38,7 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
           MachineRelease.KIND,
           "machine.properties",
           LEAST_MEMORY_BYTES,
+          TRANSLATED_VCPUS,
           Problem.MACHINE_EXISTS,
           Problem.MACHINE_UNKNOWN,
           Problem.MACHINE_START);

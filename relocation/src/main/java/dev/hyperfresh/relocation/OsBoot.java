@@ -36,6 +36,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
           OsRelease.KIND,
           "os.json",
           LEAST_MEMORY_BYTES,
+          VmSettings.MOST_VCPUS,
           Problem.OS_EXISTS,
           Problem.OS_UNKNOWN,
           Problem.OS_START);

@@ -63,7 +63,8 @@ final class OsDaemon {
             release(kernel),
             Workshop.release("qemu-10.0"),
             Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE ? Accelerator.KVM : Accelerator.TCG,
-            2,
+            // The timer of a second one that is translated may stand still, and programs with it.
+            1,
             1L << 30));
   }
 

@@ -40,6 +40,7 @@ public interface VmKind<V extends VmKind.Member<R>, R extends VmRelease> {
   /// @param earlierFile in which an earlier version of HyperFresh wrote one down, which it alone
   ///   can take back
   /// @param leastMemoryBytes the least memory of one
+  /// @param mostTranslatedVcpus how many processors one may have that is translated
   /// @param exists when there is one of that name already
   /// @param unknown when there is none
   /// @param start when one does not come up
@@ -49,6 +50,7 @@ public interface VmKind<V extends VmKind.Member<R>, R extends VmRelease> {
       String releases,
       String earlierFile,
       long leastMemoryBytes,
+      int mostTranslatedVcpus,
       Problem exists,
       Problem unknown,
       Problem start) {}

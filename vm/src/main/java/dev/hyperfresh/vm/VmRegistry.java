@@ -98,7 +98,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
                         + left.process().pid()
                         + ".");
           });
-      V vm = kind.boot(settings.dependable(), folder, sockets);
+      V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
       keep(name, vm);
       made = true;
       return vm;

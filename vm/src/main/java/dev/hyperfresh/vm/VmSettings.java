@@ -12,7 +12,7 @@ import dev.hyperfresh.qemu.QemuRelease;
 /// @param release what runs in it
 /// @param hardware the QEMU on this host that is its hardware, 10.0 or newer
 /// @param accelerator what executes it
-/// @param vcpus 1 to 64; one that is translated gets 1
+/// @param vcpus 1 to 64; a machine that is translated gets 1
 /// @param memoryBytes its own memory; a multiple of 1 MiB of at least what its kind needs
 /// @param <R> the kind of its release
 public record VmSettings<R extends VmRelease>(
@@ -25,15 +25,14 @@ public record VmSettings<R extends VmRelease>(
   /// What a virtual machine gets that nobody asked otherwise for.
   public static final long DEFAULT_MEMORY_BYTES = 1L << 30;
 
-  private static final int MOST_VCPUS = 64;
-  private static final int TRANSLATED_VCPUS = 1;
+  /// No virtual machine of ours has more.
+  public static final int MOST_VCPUS = 64;
 
-  /// With as many processors as its accelerator can be trusted with: one that is translated has
-  /// one, whatever was asked for. With more of them QEMU's translator has ended machines with
-  /// guests in them, and has lost interrupts of the second processor's timer, for which programs
-  /// wait then.
-  VmSettings<R> dependable() {
-    int granted = accelerator == Accelerator.TCG ? Math.min(vcpus, TRANSLATED_VCPUS) : vcpus;
+  /// With as many processors as its accelerator can be trusted with.
+  ///
+  /// @param mostTranslated how many one may have that is translated, whatever was asked for
+  VmSettings<R> dependable(int mostTranslated) {
+    int granted = accelerator == Accelerator.TCG ? Math.min(vcpus, mostTranslated) : vcpus;
     return new VmSettings<>(name, release, hardware, accelerator, granted, memoryBytes);
   }
 

@@ -68,14 +68,13 @@ class VmSettingsTest {
             Set.of(),
             "a test");
     return new VmSettings<>("m1", new Release("r1"), qemu, accelerator, asked, 1L << 30)
-        .dependable()
+        .dependable(1)
         .vcpus();
   }
 
-  /// With several, QEMU's translator ended machines now and then, and all guests in them; and the
-  /// timer of the second stood still.
+  /// With several, QEMU's translator ended machines now and then, and all guests in them.
   @Test
-  void whatIsTranslatedHasOneProcessor() {
+  void aTranslatedMachineHasOneProcessor() {
     assertThat(granted(Accelerator.TCG, 1)).isEqualTo(1);
     assertThat(granted(Accelerator.TCG, 8)).isEqualTo(1);
     assertThat(granted(Accelerator.KVM, 8)).isEqualTo(8);
