@@ -16,8 +16,8 @@ wanted=(virtio_pci virtio_console virtio_net virtiofs overlay unix_diag inet_dia
     raw_diag af_packet_diag netlink_diag nf_tables nf_conntrack_netlink tun)
 
 # The parts of the program that moves memory.
-relocate=(relocate.c memory.c list.c images.c obstacles.c hook.c show.c timers.c tar.c archive.c within.c drain.c
-    extents.c window.c gather.c priority.c clock.c)
+relocate=(relocate.c memory.c list.c images.c obstacles.c hook.c show.c timers.c sleeps.c tar.c archive.c within.c
+    drain.c extents.c window.c gather.c priority.c clock.c)
 
 libraries=usr/lib/x86_64-linux-gnu
 

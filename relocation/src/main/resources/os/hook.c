@@ -74,6 +74,7 @@ static void close_images(const char *group, const char *images)
     if (shown())
         await_archives();
     rearm_timers(group, images);
+    continue_sleeps(images);
     if (archive)
         pack(images, archive);
 }

@@ -17,6 +17,9 @@ void check_smaps(int pid);
 /* timers.c: in the images in the folder, timers that would stand still go on. */
 void rearm_timers(const char *group, const char *images);
 
+/* sleeps.c: in the images in the folder, sleeps that would end early go on. */
+void continue_sleeps(const char *images);
+
 /* archive.c: puts the images into one file. */
 void pack(const char *images, const char *path);
 

@@ -7,8 +7,11 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ArgGroup;
@@ -18,7 +21,9 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
 
 /// `hyperfresh container …`.
 @Command(
@@ -80,14 +85,24 @@ final class ContainerCommand {
             + " until",
         "there is one. The delay is 100 ms and doubles up to a minute until it has run for 10 s.",
         "",
+        "A volume is a folder that stays when the container is removed, and goes with it from OS to",
+        "OS. It is made if need be; an empty one begins with what the container has at its place.",
+        "",
+        "A health check is a program in the container that ends with 0 when the container works. One",
+        "that is unhealthy is not moved, and one that does not work in the new OS is moved back.",
+        "",
         "Examples:",
         "  hyperfresh container run job1 --os os1 --bundle ./job1",
         "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 \\",
         "      --gateway 10.0.0.1 --bridge br0 --restart always",
         "  hyperfresh container run web2 --os os1 --image ./nginx.tar:nginx:1.27 --bridge br0 \\",
-        "      --address 10.0.0.6/24 --address6 fd00::6/64 --dns 10.0.0.1"
+        "      --address 10.0.0.6/24 --address6 fd00::6/64 --dns 10.0.0.1",
+        "  hyperfresh container run db1 --os os1 --bundle ./db1 --volume data:/var/lib/db \\",
+        "      --health-cmd 'redis-cli ping' --health-interval 10s"
       })
   static final class Run implements Runnable {
+    private static final JsonMapper JSON = JsonMapper.builder().build();
+
     @Mixin private Options options = new Options();
 
     @Parameters(paramLabel = "NAME", description = "1 to 32 letters, digits or '-'.")
@@ -171,6 +186,75 @@ final class ContainerCommand {
                 + " the other) or always (default: ${DEFAULT-VALUE}).")
     private String restart = "";
 
+    @Option(
+        names = {"-v", "--volume"},
+        paramLabel = "NAME:PATH[:ro]",
+        description = "A volume, and where the container has it; any number of times.")
+    private List<String> volumes = List.of();
+
+    @Option(
+        names = "--health-cmd",
+        paramLabel = "LINE",
+        description = "Its health check: a line for its /bin/sh, or a JSON list of words.")
+    private String health = "";
+
+    @Option(
+        names = "--health-interval",
+        paramLabel = "TIME",
+        defaultValue = "30s",
+        description = "From the end of a check to the next (default: ${DEFAULT-VALUE}).")
+    private String healthInterval = "";
+
+    @Option(
+        names = "--health-timeout",
+        paramLabel = "TIME",
+        defaultValue = "10s",
+        description = "After which a check is killed and has failed (default: ${DEFAULT-VALUE}).")
+    private String healthTimeout = "";
+
+    @Option(
+        names = "--health-retries",
+        paramLabel = "N",
+        defaultValue = "3",
+        description = "Failures in a row that make it unhealthy (default: ${DEFAULT-VALUE}).")
+    private int healthRetries;
+
+    @Option(
+        names = "--health-start-period",
+        paramLabel = "TIME",
+        defaultValue = "0s",
+        description = "In which failures do not count after a start (default: ${DEFAULT-VALUE}).")
+    private String healthStart = "";
+
+    @Spec private @Nullable CommandSpec spec;
+
+    private Map<String, Object> health() {
+      CommandSpec here = Objects.requireNonNull(spec);
+      return Map.of(
+          "command",
+          words().orElseGet(() -> List.of("/bin/sh", "-c", health)),
+          "interval_ms",
+          Period.parse(healthInterval, here).toMillis(),
+          "timeout_ms",
+          Period.parse(healthTimeout, here).toMillis(),
+          "retries",
+          healthRetries,
+          "start_ms",
+          Period.parse(healthStart, here).toMillis());
+    }
+
+    /// Those of a JSON list; a line may begin like one.
+    private Optional<List<String>> words() {
+      try {
+        JsonNode list = JSON.readTree(health);
+        boolean words = list.isArray() && list.valueStream().allMatch(JsonNode::isString);
+        return Optional.of(list.valueStream().map(word -> word.asString("")).toList())
+            .filter(_ -> words);
+      } catch (JacksonException e) {
+        return Optional.empty();
+      }
+    }
+
     @Override
     public void run() {
       Map<String, Object> body = new LinkedHashMap<>();
@@ -184,6 +268,10 @@ final class ContainerCommand {
       body.put("gateway6", gateway6);
       body.put("dns", dns);
       body.put("bridge", bridge);
+      body.put("volumes", volumes);
+      if (!health.isEmpty()) {
+        body.put("health", health());
+      }
       JsonNode container = options.client().work("/v1/containers", body, Output::progress);
       if (options.json()) {
         Output.json(container);
@@ -234,7 +322,7 @@ final class ContainerCommand {
     private static List<String> row(JsonNode c) {
       return List.of(
           c.path("name").asString(),
-          c.path("state").asString(),
+          c.path("state").asString() + (c.has("health") ? ", " + c.path("health").asString() : ""),
           c.path("os").asString(),
           c.path("kernel").asString("-"),
           c.path("address").asString(c.path("address6").asString("-")),
@@ -264,9 +352,15 @@ final class ContainerCommand {
             .properties()
             .forEach(field ->
                 System.out.printf(
-                    "%-20s %s%n", field.getKey().replace('_', ' '), field.getValue().asString("")));
+                    "%-20s %s%n", field.getKey().replace('_', ' '), text(field.getValue())));
       }
     }
+  }
+
+  private static String text(JsonNode value) {
+    return value.isArray()
+        ? value.valueStream().map(item -> item.asString("")).collect(Collectors.joining(", "))
+        : value.asString("");
   }
 
   @Command(
@@ -427,10 +521,13 @@ final class ContainerCommand {
       description = "Move a container to another OS while it runs.",
       footer = {
         "",
-        "Until it runs in the other OS, every failure leads back to the one where it is.",
+        "Until it runs in the other OS, every failure leads back to the one where it is. If it has a",
+        "health check, that has to go well before; when it fails in the new OS, the container is moved",
+        "back.",
         "",
-        "Example:",
-        "  hyperfresh container relocate web1 --to os2"
+        "Examples:",
+        "  hyperfresh container relocate web1 --to os2",
+        "  hyperfresh container relocate web1 --to os2 --no-health"
       })
   static final class Relocate implements Callable<Integer> {
     @Mixin private Options options = new Options();
@@ -447,6 +544,11 @@ final class ContainerCommand {
             "Copy its memory while it stands still: the ordinary way, slow, to compare with.")
     private boolean copy;
 
+    @Option(
+        names = "--no-health",
+        description = "Move it whatever its health check says, and leave it there.")
+    private boolean noHealth;
+
     @Override
     public Integer call() {
       JsonNode move =
@@ -454,7 +556,7 @@ final class ContainerCommand {
               .client()
               .work(
                   "/v1/containers/" + name + "/relocations",
-                  Map.of("to", to, "copy", copy),
+                  Map.of("to", to, "copy", copy, "health", !noHealth),
                   Output::progress);
       if (options.json()) {
         Output.json(move);
@@ -609,7 +711,7 @@ final class ContainerCommand {
       if (options.json()) {
         Output.json(answer);
       } else {
-        System.out.println(name + " is removed, and its files.");
+        System.out.println(name + " is removed, and its files; volumes stay.");
       }
     }
   }

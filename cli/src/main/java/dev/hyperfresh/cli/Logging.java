@@ -1,6 +1,19 @@
 package dev.hyperfresh.cli;
 
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.time.ZoneId;
+import java.time.format.DateTimeFormatter;
+import java.util.Objects;
+import java.util.concurrent.TimeoutException;
+import java.util.logging.Formatter;
+import java.util.logging.Handler;
 import java.util.logging.Level;
+import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 
 /// What the daemon writes to standard error: one line an entry, and of libraries only warnings.
@@ -8,14 +21,67 @@ public final class Logging {
   // Fields, because the log manager would forget the levels with the loggers.
   private static final Logger LIBRARIES = Logger.getLogger("io.helidon");
   private static final Logger OURS = Logger.getLogger("dev.hyperfresh");
+  private static final Logger ROOT = Logger.getLogger("");
+
+  private static final DateTimeFormatter TIME =
+      DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss.SSS").withZone(ZoneId.systemDefault());
 
   private Logging() {}
 
   /// Sets the format and shows our own entries from `level` on.
   public static void plain(Level level) {
-    System.setProperty(
-        "java.util.logging.SimpleFormatter.format", "%1$tFT%1$tT.%1$tL %4$s %5$s%6$s%n");
+    for (Handler handler : ROOT.getHandlers()) {
+      handler.setFormatter(new Lines());
+    }
     LIBRARIES.setLevel(Level.WARNING);
     OURS.setLevel(level);
+  }
+
+  /// Troubles of the world outside say in their message what they are; where the program was says
+  /// nothing more. Of everything else the stack is shown, which tells of a defect.
+  static final class Lines extends Formatter {
+    @Override
+    public String format(LogRecord entry) {
+      return TIME.format(entry.getInstant())
+          + " "
+          + entry.getLevel().getName()
+          + " "
+          + formatMessage(entry)
+          + (entry.getThrown() == null ? "" : why(entry.getThrown()))
+          + System.lineSeparator();
+    }
+
+    private static String why(Throwable thrown) {
+      return isOrdinary(thrown) ? ": " + message(thrown) : System.lineSeparator() + stack(thrown);
+    }
+
+    /// With all its causes.
+    private static boolean isOrdinary(Throwable thrown) {
+      boolean ordinary =
+          switch (thrown) {
+            case HyperFreshException _, TroubleException _, LinuxException _ -> true;
+            case IOException _, TimeoutException _, InterruptedException _ -> true;
+            default -> false;
+          };
+      return ordinary && (thrown.getCause() == null || isOrdinary(thrown.getCause()));
+    }
+
+    private static String message(Throwable thrown) {
+      String text =
+          thrown instanceof HyperFreshException known
+              ? known.detail()
+              : Objects.requireNonNullElse(thrown.getMessage(), thrown.getClass().getSimpleName());
+      Throwable cause = thrown.getCause();
+      String deeper = cause == null ? "" : message(cause);
+      return (text.contains(deeper) ? text : text + ": " + deeper)
+          .strip()
+          .replaceAll("\\s*\\n\\s*", " / ");
+    }
+
+    private static String stack(Throwable thrown) {
+      StringWriter text = new StringWriter();
+      thrown.printStackTrace(new PrintWriter(text));
+      return text.toString().stripTrailing();
+    }
   }
 }

@@ -38,6 +38,7 @@ import picocli.CommandLine.Command;
       MachineCommand.class,
       OsCommand.class,
       ContainerCommand.class,
+      VolumeCommand.class,
       ReplaceCommand.class,
       HistoryCommand.class,
       AuditCommand.class,

@@ -8,8 +8,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -46,7 +44,6 @@ import tools.jackson.databind.JsonNode;
       "all guests of the old one move to it, and the old one is ended when it is empty."
     })
 final class ReplaceCommand implements Callable<Integer> {
-  private static final Pattern DURATION = Pattern.compile("([0-9]{1,9})(ms|s|m|h)?");
   private static final String DEFAULT_SOAK = "30s";
 
   @Mixin private Options options = new Options();
@@ -163,18 +160,7 @@ final class ReplaceCommand implements Callable<Integer> {
   }
 
   private Duration soakTime() {
-    Matcher time = DURATION.matcher(soak.isEmpty() ? DEFAULT_SOAK : soak);
-    if (!time.matches()) {
-      throw new ParameterException(
-          spec.commandLine(), "'" + soak + "' is not a time such as 500ms, 30s, 10m or 2h.");
-    }
-    long count = Long.parseLong(time.group(1));
-    return switch (time.group(2)) {
-      case "ms" -> Duration.ofMillis(count);
-      case "m" -> Duration.ofMinutes(count);
-      case "h" -> Duration.ofHours(count);
-      case null, default -> Duration.ofSeconds(count);
-    };
+    return Period.parse(soak.isEmpty() ? DEFAULT_SOAK : soak, spec);
   }
 
   private int plan(Client client) {

@@ -17,10 +17,8 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerLog;
-import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
-import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmSettings;
@@ -303,6 +301,7 @@ final class Api implements AutoCloseable {
             machineRoutes(),
             osRoutes(),
             containerRoutes(),
+            volumeRoutes(),
             recordRoutes(),
             releaseRoutes())
         .flatMap(List::stream)
@@ -401,6 +400,17 @@ final class Api implements AutoCloseable {
             sending(request -> done("resumed", request, daemon.systems()::resume))),
         changing(
             POST, "/v1/containers/{name}/relocations", Role.OPERATOR, working(this::relocate)));
+  }
+
+  private List<Route> volumeRoutes() {
+    return List.of(
+        reading(GET, "/v1/volumes", Role.VIEWER, sending(_ -> volumes())),
+        changing(POST, "/v1/volumes", Role.ADMIN, sending(this::createVolume)),
+        changing(
+            DELETE,
+            "/v1/volumes/{name}",
+            Role.ADMIN,
+            sending(request -> done("removed", request, daemon.systems()::removeVolume))));
   }
 
   private List<Route> recordRoutes() {
@@ -705,40 +715,24 @@ final class Api implements AutoCloseable {
     return Map.of("removed", name(request));
   }
 
-  private static RestartPolicy restart(Fields fields) {
-    String text = fields.optional("restart").orElse("no");
-    return RestartPolicy.parse(text)
-        .orElseThrow(() ->
-            Problem.CONTAINER_SPEC.because(
-                "restart: '" + text + "' is none of no, on-failure, on-failure:N, always"));
-  }
-
   private Object runContainer(Job job) {
-    boolean image = job.body().has("image");
-    if (image && job.body().has("bundle")) {
-      throw Problem.API_REQUEST.because("A container has a bundle or an image, not both.");
-    }
-    ContainerSpec spec =
-        new ContainerSpec(
-            job.text("name"), path(job.text(image ? "image" : "bundle")), network(job));
+    ContainerOrder order = ContainerOrder.read(job.body(), Api::path);
     OsRoom systems = daemon.systems();
     return Views.container(
-        image
-            ? systems.runImage(spec, restart(job.fields()), job.text("os"), job.progress())
-            : systems.run(spec, restart(job.fields()), job.text("os"), job.progress()));
+        order.isImage()
+            ? systems.runImage(order.spec(), order.restart(), order.os(), job.progress())
+            : systems.run(order.spec(), order.restart(), order.os(), job.progress()));
   }
 
-  private static Optional<ContainerSpec.Network> network(Job job) {
-    Fields fields = job.fields();
-    ContainerSpec.Network network =
-        new ContainerSpec.Network(
-            fields.optional("address"),
-            fields.optional("gateway"),
-            fields.optional("bridge"),
-            fields.optional("address6"),
-            fields.optional("gateway6"),
-            fields.texts("dns"));
-    return Optional.of(network).filter(asked -> !asked.equals(ContainerSpec.Network.NONE));
+  private Object volumes() {
+    return Map.of(
+        "volumes", daemon.systems().systems().volumes().stream().map(Views::volume).toList());
+  }
+
+  private Object createVolume(ServerRequest request) {
+    String name = new Fields(body(request)).text("name");
+    daemon.systems().createVolume(name);
+    return Map.of("created", name);
   }
 
   private Object execute(Job job) {
@@ -763,6 +757,7 @@ final class Api implements AutoCloseable {
                 job.name(),
                 job.text("to"),
                 job.flag("copy", false) ? Transport.COPIED : Transport.MAPPED,
+                job.flag("health", true),
                 job.progress()));
   }
 

@@ -147,9 +147,24 @@ public final class OsRoom {
   }
 
   /// Moves a container; see [Systems#relocate].
-  public RelocationRecord relocate(String name, String to, Transport transport, Progress progress) {
+  public RelocationRecord relocate(
+      String name, String to, Transport transport, boolean checked, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
-      return systems.relocate(name, to, transport, progress);
+      return systems.relocate(name, to, transport, checked, progress);
+    }
+  }
+
+  /// Makes an empty volume; see [Systems#createVolume].
+  void createVolume(String name) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      systems.createVolume(name);
+    }
+  }
+
+  /// Removes a volume; see [Systems#removeVolume].
+  void removeVolume(String name) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      systems.removeVolume(name);
     }
   }
 

@@ -14,9 +14,12 @@ import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.ContainerStats;
 import dev.hyperfresh.relocation.ContainerView;
+import dev.hyperfresh.relocation.Health;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.relocation.VolumeMount;
+import dev.hyperfresh.relocation.VolumeView;
 import dev.hyperfresh.vm.VmSettings;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -307,7 +310,33 @@ public final class Views {
           json.put("routes", network.routes());
           json.put("dns", network.dns());
         });
+    if (!container.spec().volumes().isEmpty()) {
+      json.put("volumes", container.spec().volumes().stream().map(VolumeMount::text).toList());
+    }
+    container.health().ifPresent(health -> health(health, json));
     json.put("log", container.log().toString());
+    return json;
+  }
+
+  private static void health(Health health, Map<String, Object> json) {
+    json.put("health", health.state().word());
+    health.checkedAt().ifPresent(at -> json.put("health_checked_at", at.toString()));
+    if (!health.failure().isEmpty()) {
+      json.put("health_failures", health.failures());
+      json.put("health_failure", health.failure());
+    }
+  }
+
+  /// A volume of containers.
+  public static Map<String, Object> volume(VolumeView volume) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", volume.name());
+    volume.createdAt().ifPresent(at -> json.put("created_at", at.toString()));
+    volume.container().ifPresent(name -> json.put("container", name));
+    json.put("path", volume.path().toString());
+    if (!volume.fault().isEmpty()) {
+      json.put("fault", volume.fault());
+    }
     return json;
   }
 

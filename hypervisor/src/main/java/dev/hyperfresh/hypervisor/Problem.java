@@ -274,7 +274,8 @@ public enum Problem {
       7,
       500,
       "The state directory cannot be used.",
-      "Give a directory that belongs to this user with --state."),
+      "Read what is named above: it has to belong to this user, and its disk needs room. `--state DIR`"
+          + " names another directory."),
   /// A daemon was killed in the middle of a replacement.
   DAEMON_DIED(
       "HF-DAEMON-004",
@@ -438,6 +439,29 @@ public enum Problem {
       409,
       "The container is not in a state that allows this.",
       "`hyperfresh container list` shows its state. One that runs is removed with `--force` only."),
+  /// No volume has that name.
+  VOLUME_UNKNOWN(
+      "HF-VOLUME-001",
+      3,
+      404,
+      "There is no volume of this name.",
+      "`hyperfresh volume list` shows them."),
+  /// A volume of that name exists already.
+  VOLUME_EXISTS(
+      "HF-VOLUME-002",
+      3,
+      409,
+      "A volume of this name exists.",
+      "Nothing was touched. Use it, choose another name, or remove it with `hyperfresh volume rm"
+          + " NAME`."),
+  /// A container has the volume, also one that has ended.
+  VOLUME_IN_USE(
+      "HF-VOLUME-003",
+      3,
+      409,
+      "A container has the volume.",
+      "One container has a volume at a time, until it is removed: `hyperfresh container rm NAME`"
+          + " leaves the volume and what is in it."),
   /// The container cannot be moved; all reasons are reported together.
   RELOCATE_PREFLIGHT(
       "HF-RELOCATE-001",
@@ -475,6 +499,14 @@ public enum Problem {
       "The move of the container is not over.",
       "It comes to its end without you, under the next daemon if need be: `hyperfresh container show"
           + " NAME` tells where the container runs."),
+  /// The container came to the new OS, and its health check failed there.
+  RELOCATE_UNHEALTHY(
+      "HF-RELOCATE-006",
+      5,
+      500,
+      "The container does not work in the new OS.",
+      "Read what its check has said, and where it runs now. `hyperfresh container relocate NAME --to"
+          + " OS --no-health` moves it whatever its check says."),
   /// A demonstration or a soak lost what it was to keep, or could not see that it was kept.
   RUN_LOST(
       "HF-RUN-001",

@@ -16,12 +16,15 @@ final class Constants {
   static final int EAGAIN = 11;
   static final int EACCES = 13;
   static final int EEXIST = 17;
+  static final int EXDEV = 18;
   static final int ENODEV = 19;
+  static final int ENOTDIR = 20;
   static final int EISDIR = 21;
   static final int EINVAL = 22;
   static final int ENOTTY = 25;
   static final int ENOSYS = 38;
   static final int ENOTEMPTY = 39;
+  static final int ELOOP = 40;
   static final int EMSGSIZE = 90;
   static final int EOPNOTSUPP = 95;
 

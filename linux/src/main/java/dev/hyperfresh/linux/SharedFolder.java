@@ -21,6 +21,7 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /// A folder of this host in which somebody may write who is not trusted, and may do so at this
 /// moment.
@@ -42,6 +43,10 @@ public final class SharedFolder implements AutoCloseable {
           | Constants.RESOLVE_NO_XDEV;
   private static final int AS_IT_IS = Constants.O_PATH | Constants.O_NOFOLLOW;
   private static final int OWNER_ONLY = 0600;
+
+  /// What is there is no folder of this folder's own.
+  private static final Set<Integer> NO_FOLDER =
+      Set.of(Constants.ENOENT, Constants.ENOTDIR, Constants.ELOOP, Constants.EXDEV);
 
   private final Fd fd;
 
@@ -210,6 +215,39 @@ public final class SharedFolder implements AutoCloseable {
       deletion.take(fd, arena.allocateFrom(entry(name)));
       deletion.run();
     } catch (LinuxException e) {
+      throw new IOException(e.getMessage(), e);
+    }
+  }
+
+  /// Moves a folder that is in a folder in here into another one, where it keeps its name.
+  ///
+  /// @param inside the folder in here in which it is
+  /// @param into a folder of the same file system that nobody else may write, and in which nothing
+  ///   has that name
+  /// @return false when no folder of that name is there, and nothing was moved
+  /// @throws IOException when it cannot be moved
+  public boolean giveFolder(String inside, String name, SharedFolder into) throws IOException {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment entry = arena.allocateFrom(entry(name));
+      try (Fd parent = openFolder(inside);
+          Fd _ = open(parent, entry, AS_IT_IS | Constants.O_DIRECTORY, 0)) {
+        int from = parent.acquire();
+        int to = into.fd.acquire();
+        try {
+          int done = FileCalls.renameat(from, entry, to, entry);
+          if (done < 0) {
+            throw refused("renameat", name, done);
+          }
+          return true;
+        } finally {
+          into.fd.release();
+          parent.release();
+        }
+      }
+    } catch (LinuxException e) {
+      if (NO_FOLDER.contains(e.errno())) {
+        return false;
+      }
       throw new IOException(e.getMessage(), e);
     }
   }

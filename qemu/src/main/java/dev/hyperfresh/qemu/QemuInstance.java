@@ -202,11 +202,12 @@ final class QemuInstance implements Instance {
     }
   }
 
-  /// A process that is starting has longer for its first answers, but no longer than the product
-  /// waits for anything.
+  /// A process that is starting has longer for its first answers, but no longer than an ordinary
+  /// one ever has: unless it always has longer, as in a machine that is translated.
   private static Duration startLimit(Duration patience) {
+    Duration most = patience.compareTo(Qmp.PATIENCE) > 0 ? patience : Qmp.PATIENCE;
     Duration longer = patience.multipliedBy(3);
-    return longer.compareTo(Qmp.PATIENCE) < 0 ? longer : Qmp.PATIENCE;
+    return longer.compareTo(most) < 0 ? longer : most;
   }
 
   @Override

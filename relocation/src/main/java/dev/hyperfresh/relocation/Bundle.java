@@ -135,7 +135,15 @@ final class Bundle {
   }
 
   /// What runc gets: the configuration with the container's own place in an OS.
-  byte[] configuration(String name, String networkNamespace) {
-    return config.json(name, networkNamespace);
+  byte[] configuration(String name, String networkNamespace, List<VolumeMount> volumes) {
+    return config.json(name, networkNamespace, volumes);
+  }
+
+  /// @throws HyperFreshException [Problem#CONTAINER_SPEC] when volumes hide what it mounts itself
+  void require(List<VolumeMount> volumes) {
+    List<String> hidden = config.hidden(volumes);
+    if (!hidden.isEmpty()) {
+      throw Problem.CONTAINER_SPEC.because(String.join("; ", hidden) + ".");
+    }
   }
 }

@@ -100,6 +100,16 @@ public final class Container {
     return lock;
   }
 
+  /// Takes the lock if it becomes free in time.
+  boolean lock(Duration patience) {
+    try {
+      return lock.tryLock(patience.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
+  }
+
   void is(State next) {
     state = next;
   }

@@ -123,7 +123,8 @@ record ContainerConfig(
   /// networks in every OS.
   ///
   /// @param networkNamespace the file that stands for it
-  byte[] json(String name, String networkNamespace) {
+  /// @param volumes mounted after everything else
+  byte[] json(String name, String networkNamespace, List<VolumeMount> volumes) {
     List<Namespace> namespaces = new ArrayList<>();
     NAMESPACES.forEach(type -> namespaces.add(new Namespace(type, "")));
     namespaces.add(new Namespace("network", networkNamespace));
@@ -148,8 +149,39 @@ record ContainerConfig(
             process,
             hostname.isEmpty() ? name : hostname,
             "",
-            mounts,
+            withVolumes(name, volumes),
             placed,
             annotations));
+  }
+
+  private List<Mount> withVolumes(String name, List<VolumeMount> volumes) {
+    List<Mount> all =
+        new ArrayList<>(
+            mounts.stream()
+                .filter(own -> volumes.stream().noneMatch(v -> v.path().equals(own.destination())))
+                .toList());
+    for (VolumeMount volume : volumes) {
+      all.add(
+          new Mount(
+              volume.path(),
+              "bind",
+              OsVm.volume(name, volume.volume()),
+              List.of("bind", "rprivate", "nodev", volume.readOnly() ? "ro" : "rw")));
+    }
+    return all;
+  }
+
+  /// What of its own mounts nobody would see under the volumes, a sentence each. One at the very
+  /// place of a volume, such as a tmpfs that stands for one, gives way to it.
+  List<String> hidden(List<VolumeMount> volumes) {
+    List<String> hidden = new ArrayList<>();
+    for (VolumeMount volume : volumes) {
+      mounts.stream()
+          .map(Mount::destination)
+          .filter(there -> volume.hides(there) && !there.equals(volume.path()))
+          .forEach(there ->
+              hidden.add("volume: " + volume.path() + " would hide " + there + " of the bundle"));
+    }
+    return hidden;
   }
 }

@@ -9,6 +9,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.Objects;
@@ -16,9 +17,9 @@ import java.util.Optional;
 
 /// A container's folder on this host. It is the host's alone but for one folder in it, `share`,
 /// which the OS has in which the container is, and during a move both: its root file system, its
-/// configuration, its log, what programs print and the images of a move. There an OS may write what
-/// it likes, so nothing in it is believed: see [SharedFolder]. The host never reads the
-/// configuration back.
+/// volumes, its configuration, its log, what programs print and the images of a move. There an OS
+/// may write what it likes, so nothing in it is believed: see [SharedFolder]. The host never reads
+/// the configuration back.
 ///
 /// @param home the folder
 record ContainerFolder(Path home) {
@@ -32,6 +33,9 @@ record ContainerFolder(Path home) {
 
   private static final Duration DELETE_LIMIT = Duration.ofMinutes(5);
   private static final String IMAGES = "images";
+
+  /// In the share: a folder for each volume that the container has.
+  static final String VOLUMES = "volumes";
 
   /// What an OS has of it.
   Path share() {
@@ -171,7 +175,34 @@ record ContainerFolder(Path home) {
     }
   }
 
-  /// Removes all of it. Does nothing when it is not there.
+  /// Puts a volume's folder in here. No OS has the share.
+  ///
+  /// @param home the folder, which is here from then on
+  void putVolume(String volume, Path home) throws IOException {
+    Path volumes = Files.createDirectories(share().resolve(VOLUMES));
+    Files.move(home, volumes.resolve(volume), StandardCopyOption.ATOMIC_MOVE);
+  }
+
+  /// Moves a volume's folder out of here, whatever an OS has made of the names. No OS has the share
+  /// any more.
+  ///
+  /// @param into the folder in which it is to be, under its name
+  /// @return whether there was one
+  boolean takeVolume(String volume, Path into) throws IOException {
+    try (SharedFolder to = SharedFolder.open(into)) {
+      Optional<SharedFolder> here = SharedFolder.find(share());
+      if (here.isEmpty()) {
+        return false;
+      }
+      try (SharedFolder from = here.get()) {
+        return from.giveFolder(VOLUMES, volume, to);
+      }
+    } catch (LinuxException e) {
+      throw new IOException(e.getMessage(), e);
+    }
+  }
+
+  /// Removes all of it. Does nothing when it is not there. Volumes that are in it would go too.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
   void delete() {

@@ -17,8 +17,27 @@ import java.util.stream.Stream;
 /// @param bundle an OCI bundle of this host: a folder with `config.json` and the root file system.
 ///   Of a container that was made of an image it is the image, see [Systems#runImage]
 /// @param network its network, if it has one
-public record ContainerSpec(String name, Path bundle, Optional<Network> network) {
+/// @param volumes what it has of volumes
+/// @param health how is found out whether it works, if anybody asks
+public record ContainerSpec(
+    String name,
+    Path bundle,
+    Optional<Network> network,
+    List<VolumeMount> volumes,
+    Optional<HealthCheck> health) {
   private static final Pattern BRIDGE = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}");
+
+  /// Copies the list.
+  public ContainerSpec {
+    // An earlier daemon has written neither down.
+    volumes = List.copyOf(Objects.requireNonNullElse(volumes, List.of()));
+    health = Objects.requireNonNullElse(health, Optional.empty());
+  }
+
+  /// One without volumes, of which nobody asks whether it works.
+  public ContainerSpec(String name, Path bundle, Optional<Network> network) {
+    this(name, bundle, network, List.of(), Optional.empty());
+  }
 
   /// One card, called `eth0` inside, and a port of this host that stays when the container moves.
   ///
@@ -123,6 +142,8 @@ public record ContainerSpec(String name, Path bundle, Optional<Network> network)
           "name: '" + name + "' is not 1 to 32 letters, digits or '-', starting with a letter");
     }
     network.map(Network::faults).ifPresent(faults::addAll);
+    faults.addAll(VolumeMount.faults(volumes));
+    health.map(HealthCheck::faults).ifPresent(faults::addAll);
     return faults;
   }
 

@@ -10,6 +10,7 @@ import dev.hyperfresh.vm.StateFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
@@ -22,24 +23,47 @@ import java.util.concurrent.TimeUnit;
 record ContainerStart(Path containers, Path placements) {
   private static final Duration COPY_LIMIT = Duration.ofMinutes(10);
 
-  /// Makes a container's folder from its bundle.
-  void fill(ContainerSpec spec, Bundle bundle) throws IOException {
+  /// Makes a container's folder from its bundle and its volumes.
+  void fill(ContainerSpec spec, Bundle bundle, Volumes.Claim volumes) throws IOException {
     ContainerFolder folder = folder(spec.name());
     folder.make();
     Path share = folder.share();
     Files.write(
         share.resolve("config.json"),
-        bundle.configuration(spec.name(), OsVm.NETWORKS + "/" + spec.name()));
+        bundle.configuration(spec.name(), OsVm.NETWORKS + "/" + spec.name(), spec.volumes()));
     Files.createFile(share.resolve("log"));
-    // It knows links, devices, owners and holes, and shares blocks where the file system can.
+    Path root = share.resolve("rootfs");
+    copy(bundle.root(), root);
+    if (spec.network().isPresent()) {
+      ResolvConf.write(root, spec.network().get().dns());
+    }
+    for (VolumeMount mount : spec.volumes()) {
+      if (volumes.isEmpty(mount.volume())) {
+        begin(volumes, mount, root);
+      }
+    }
+    volumes.put();
+  }
+
+  /// An empty volume begins with what the root file system has at its place, owner and all.
+  private static void begin(Volumes.Claim volumes, VolumeMount mount, Path root)
+      throws IOException {
+    Path there = root;
+    for (String part : mount.path().substring(1).split("/")) {
+      there = there.resolve(part);
+      // A link of somebody else's may lead anywhere.
+      if (!Files.isDirectory(there, LinkOption.NOFOLLOW_LINKS)) {
+        return;
+      }
+    }
+    copy(there.resolve("."), volumes.draft(mount.volume()));
+    volumes.begin(mount.volume());
+  }
+
+  /// With links, devices, owners and holes; blocks are shared where the file system can.
+  private static void copy(Path from, Path to) throws IOException {
     Process copy =
-        new ProcessBuilder(
-                "cp",
-                "-a",
-                "--reflink=auto",
-                "--",
-                bundle.root().toString(),
-                share.resolve("rootfs").toString())
+        new ProcessBuilder("cp", "-a", "--reflink=auto", "--", from.toString(), to.toString())
             .redirectErrorStream(true)
             .start();
     Scheduling.nice((int) copy.pid(), Scheduling.BEHIND_GUESTS);
@@ -53,9 +77,6 @@ record ContainerStart(Path containers, Path placements) {
       copy.destroyForcibly();
       Thread.currentThread().interrupt();
       throw new IOException("interrupted", e);
-    }
-    if (spec.network().isPresent()) {
-      ResolvConf.write(share.resolve("rootfs"), spec.network().get().dns());
     }
   }
 
@@ -95,7 +116,17 @@ record ContainerStart(Path containers, Path placements) {
   private static void giveUp(Inside inside, RuntimeException why) {
     try {
       inside.clear();
-    } catch (TroubleException left) {
+    } catch (TroubleException | LinuxException left) {
+      why.addSuppressed(left);
+      cutOff(inside, why);
+    }
+  }
+
+  /// Whatever the OS does, it is not to have the files of a container that did not start there.
+  private static void cutOff(Inside inside, RuntimeException why) {
+    try {
+      inside.cutOff();
+    } catch (TroubleException | LinuxException left) {
       why.addSuppressed(left);
     }
   }

@@ -15,6 +15,7 @@ import java.util.Optional;
 /// @param restarts how often it was, without having run well
 /// @param nextStart when it is started again, if it is
 /// @param failure why it could not be started again the last time, or empty
+/// @param health whether it works, if it runs and has a [HealthCheck]
 public record ContainerView(
     ContainerSpec spec,
     ContainerState state,
@@ -25,7 +26,8 @@ public record ContainerView(
     RestartPolicy restart,
     int restarts,
     Optional<Instant> nextStart,
-    String failure) {
+    String failure,
+    Optional<Health> health) {
 
   /// Its name.
   public String name() {

@@ -49,7 +49,9 @@ final class Containers implements AutoCloseable {
 
   private final Map<String, Container> running = new ConcurrentHashMap<>();
   private final Lives lives;
+  private final Volumes volumes;
   private final ContainerLife life = new ContainerLife(this::clearUp);
+  private final HealthWatch health = new HealthWatch(life);
   private final Restarts restarts;
 
   /// Those that have ended and are being started again or removed, as they were before.
@@ -84,6 +86,7 @@ final class Containers implements AutoCloseable {
     this.occupancy = occupancy;
     this.names = names;
     this.lives = new Lives(state.resolve("lives"));
+    this.volumes = new Volumes(state);
     this.restarts = new Restarts(lives, life, this::startLater);
   }
 
@@ -99,6 +102,13 @@ final class Containers implements AutoCloseable {
         neverPlaced(known);
       }
     }
+    names.addAll(placed);
+    volumes.recover(this::mayBe, this::folderOf, tell);
+  }
+
+  /// Whether there is, or may be, a container of that name, or its files.
+  private boolean mayBe(String name) {
+    return names.contains(name) || Files.exists(folder.resolve(name), LinkOption.NOFOLLOW_LINKS);
   }
 
   private void neverPlaced(Life known) {
@@ -132,6 +142,12 @@ final class Containers implements AutoCloseable {
     names.add(name);
     running.put(name, container);
     life.follow(container);
+    health.follow(container, lives.find(name).map(Life::since).orElseGet(Instant::now));
+  }
+
+  /// Looks whether containers work.
+  HealthWatch health() {
+    return health;
   }
 
   /// One that an earlier daemon left has ended.
@@ -141,7 +157,7 @@ final class Containers implements AutoCloseable {
     String name = at.name();
     boolean isNew = at.pid() == 0 && lives.find(name).filter(Life::started).isEmpty();
     if (isNew) {
-      folderOf(name).delete();
+      discard(name);
       lives.forget(name);
       names.remove(name);
       return false;
@@ -152,6 +168,30 @@ final class Containers implements AutoCloseable {
     lives.note(name, known -> known.end().isPresent() ? known : known.in(at.os()).ended(how));
     restarts.consider(name);
     return true;
+  }
+
+  /// Removes a container's files, and leaves its volumes.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  private void discard(String name) {
+    ContainerFolder files = folderOf(name);
+    volumes.release(name, files, told);
+    files.delete();
+  }
+
+  /// All volumes, by name.
+  List<VolumeView> volumes() {
+    return volumes.list(this::folderOf);
+  }
+
+  /// See [Volumes#create].
+  void createVolume(String name) {
+    volumes.create(name);
+  }
+
+  /// See [Volumes#remove].
+  void removeVolume(String name) {
+    volumes.remove(name);
   }
 
   /// Those that run, by name.
@@ -252,7 +292,8 @@ final class Containers implements AutoCloseable {
         known.restart(),
         known.restarts(),
         next.map(Restarts.Next::at),
-        next.map(Restarts.Next::failure).orElse(""));
+        next.map(Restarts.Next::failure).orElse(""),
+        Optional.ofNullable(running.get(known.name())).flatMap(health::of));
   }
 
   /// What a container has written, on this host.
@@ -309,9 +350,7 @@ final class Containers implements AutoCloseable {
         throw Problem.CONTAINER_EXISTS.because(
             "Files of a container " + name + " are here, which nobody knows any more.");
       }
-      Bundle bundle = files.get();
-      bundle.remarks().forEach(remark -> progress.step("remark", remark));
-      Container container = first(spec, bundle, restart, where, progress);
+      Container container = first(spec, files, restart, where, progress);
       take(container);
       made = true;
       return container;
@@ -323,17 +362,41 @@ final class Containers implements AutoCloseable {
   }
 
   private Container first(
-      ContainerSpec spec, Bundle bundle, RestartPolicy restart, OsVm os, Progress progress) {
+      ContainerSpec spec,
+      Supplier<Bundle> files,
+      RestartPolicy restart,
+      OsVm os,
+      Progress progress) {
+    try (Volumes.Claim claim = volumes.claim(spec, folderOf(spec.name()))) {
+      Bundle bundle = files.get();
+      bundle.require(spec.volumes());
+      bundle.remarks().forEach(remark -> progress.step("remark", remark));
+      Container container = first(spec, bundle, claim, restart, os, progress);
+      claim.keep();
+      return container;
+    }
+  }
+
+  private Container first(
+      ContainerSpec spec,
+      Bundle bundle,
+      Volumes.Claim claim,
+      RestartPolicy restart,
+      OsVm os,
+      Progress progress) {
     try {
       progress.step("create", "copying " + bundle.root());
-      starting.fill(spec, bundle);
+      starting.fill(spec, bundle, claim);
       lives.put(Life.begun(spec, os.name(), restart, Instant.now()));
       // One of the same name may have left something.
       new Inside(os, spec).clear();
       return starting.launch(spec, os, progress);
     } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
-      if (!os.vm().released()) {
-        folderOf(spec.name()).delete();
+      if (os.vm().released()) {
+        // The next daemon decides.
+        claim.keep();
+      } else {
+        discard(spec.name());
         lives.forget(spec.name());
       }
       throw Problem.CONTAINER_START.because(spec.name() + ": " + e.getMessage() + ".", e);
@@ -456,7 +519,7 @@ final class Containers implements AutoCloseable {
       stopEnded(name);
       return;
     }
-    if (!container.lock().tryLock()) {
+    if (!container.lock(HealthWatch.patience(container))) {
       throw Problem.CONTAINER_STATE.because(name + " is being moved or looked into.");
     }
     try {
@@ -524,6 +587,7 @@ final class Containers implements AutoCloseable {
     OsVm os = container.os();
     ContainerState how = container.state();
     life.leave(container);
+    health.leave(container);
     lives.note(name, known -> known.in(os.name()).ended(how));
     if (!os.ended()) {
       try {
@@ -565,7 +629,7 @@ final class Containers implements AutoCloseable {
     var _ = begin(name);
     try {
       restarts.forget(name);
-      folderOf(name).delete();
+      discard(name);
       lives.forget(name);
       names.remove(name);
     } finally {
@@ -581,7 +645,7 @@ final class Containers implements AutoCloseable {
       if (!Files.exists(folder.resolve(name), LinkOption.NOFOLLOW_LINKS)) {
         throw unknown(name);
       }
-      folderOf(name).delete();
+      discard(name);
     } finally {
       names.remove(name);
     }

@@ -257,6 +257,23 @@ record Inside(OsVm os, ContainerSpec spec) {
     return os.runToEnd(words, limit);
   }
 
+  /// Runs the container's health check.
+  ///
+  /// @return what it said when it failed; empty when it went well
+  Optional<String> health(HealthCheck check) {
+    List<String> words =
+        new ArrayList<>(
+            List.of("health", Long.toString(check.timeout().plusMillis(999).toSeconds())));
+    words.addAll(check.command());
+    Agent.Exited end = ended(LIMIT.plus(check.timeout()), words);
+    if (end.status() == 0) {
+      return Optional.empty();
+    }
+    String said = ConfigFields.plain(end.tail().strip().replaceAll("\\s*\\n\\s*", " / "));
+    String how = end.code().map(code -> "exit code " + code).orElse("killed");
+    return Optional.of(said.isEmpty() ? how : how + ": " + said);
+  }
+
   /// Begins to wait for the end of its first process. An earlier one that waits is ended, also one
   /// of an earlier daemon.
   ///

@@ -34,15 +34,21 @@ final class Occupancy {
   /// @throws HyperFreshException [Problem#OS_UNKNOWN] when the OS is being ended, [Problem#OS_FULL]
   synchronized Place take(String os, String what, Supplier<List<String>> inside) {
     List<String> there = inside.get();
-    // One that has arrived is there already, and keeps its place until it is done.
+    // One that has arrived is there already, and keeps its place until it is done; and one that
+    // has left and comes back has kept it.
     long taken =
         places.getOrDefault(os, List.of()).stream()
-            .filter(place -> !there.contains(place.split(" ", 2)[0]))
+            .map(Occupancy::who)
+            .filter(who -> !there.contains(who) && !who.equals(who(what)))
             .count();
     if (there.size() + taken >= MOST_CONTAINERS) {
       throw Problem.OS_FULL.because(os + " has " + MOST_CONTAINERS + " containers.");
     }
     return keep(os, what);
+  }
+
+  private static String who(String what) {
+    return what.split(" ", 2)[0];
   }
 
   /// Keeps the place of a container that is there already, while it leaves.

@@ -43,6 +43,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
               "/os/hook.c",
               "/os/show.c",
               "/os/timers.c",
+              "/os/sleeps.c",
               "/os/tar.c",
               "/os/archive.c",
               "/os/within.c",

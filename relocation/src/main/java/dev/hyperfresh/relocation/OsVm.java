@@ -95,6 +95,11 @@ public final class OsVm implements VmKind.Member<OsRelease> {
     this.bootMs = bootMs;
   }
 
+  /// Where a volume of a container is inside.
+  static String volume(String container, String volume) {
+    return CONTAINERS + "/" + container + "/" + ContainerFolder.VOLUMES + "/" + volume;
+  }
+
   /// As [#runToEnd(List, Duration)], in an OS that is coming up.
   static Agent.Exited runToEnd(VirtualMachine vm, List<String> command, Duration limit) {
     try {

@@ -303,6 +303,29 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     containers.remove(name, force);
   }
 
+  /// All volumes, by name.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  public List<VolumeView> volumes() {
+    return containers.volumes();
+  }
+
+  /// Makes an empty volume.
+  ///
+  /// @throws HyperFreshException [Problem#SPEC_INVALID], [Problem#VOLUME_EXISTS],
+  ///   [Problem#DAEMON_STATE]
+  public void createVolume(String name) {
+    containers.createVolume(name);
+  }
+
+  /// Removes a volume that no container has, and all that is in it.
+  ///
+  /// @throws HyperFreshException [Problem#VOLUME_UNKNOWN], [Problem#VOLUME_IN_USE],
+  ///   [Problem#DAEMON_STATE]
+  public void removeVolume(String name) {
+    containers.removeVolume(name);
+  }
+
   /// What a program in a container did.
   ///
   /// @param code its exit code; 128 and the signal's number when a signal ended it
@@ -383,7 +406,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   }
 
   private static <T> T held(Container container, Work<T> work) {
-    if (!container.lock().tryLock()) {
+    if (!container.lock(HealthWatch.patience(container))) {
       throw Problem.CONTAINER_STATE.because(
           container.name() + " is being moved, stopped or looked into.");
     }
@@ -399,12 +422,21 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     }
   }
 
+  /// As [#relocate(String, String, Transport, boolean, Progress)], with its health check.
+  public RelocationRecord relocate(String name, String to, Transport transport, Progress progress) {
+    return relocate(name, to, transport, true, progress);
+  }
+
   /// Moves a container to another OS, and returns when all of its memory is there.
   ///
   /// @param transport how its memory gets there
+  /// @param checked whether its [HealthCheck], if it has one, has to go well before it is moved and
+  ///   afterwards: when it fails in the new OS, the container is moved back
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#OS_UNKNOWN],
-  ///   [Problem#CONTAINER_STATE], [Problem#RELOCATE_PREFLIGHT], [Problem#RELOCATE_LOST]
-  public RelocationRecord relocate(String name, String to, Transport transport, Progress progress) {
+  ///   [Problem#CONTAINER_STATE], [Problem#RELOCATE_PREFLIGHT], [Problem#RELOCATE_LOST],
+  ///   [Problem#RELOCATE_UNHEALTHY], [Problem#RELOCATE_UNFINISHED]
+  public RelocationRecord relocate(
+      String name, String to, Transport transport, boolean checked, Progress progress) {
     Container container = container(name);
     OsVm target = get(to);
     return moves.await(
@@ -415,19 +447,74 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
                 () -> {
                   progress.step(
                       "Planned", name + " moves from " + container.os().name() + " to " + to);
-                  List<String> obstacles = found(container, target);
+                  List<String> obstacles = found(container, target, checked);
                   if (!obstacles.isEmpty()) {
                     throw Problem.RELOCATE_PREFLIGHT.because(String.join(" ", obstacles));
                   }
-                  String from = container.os().name();
-                  // Its programs see the difference between the two clocks.
-                  target.setClock("slew");
-                  try (Occupancy.Place _ = occupancy.keep(from, name + " is leaving");
-                      Occupancy.Place _ =
-                          occupancy.take(to, name + " is arriving", () -> inside(to))) {
-                    return moves.moveInTime(container, target, transport, progress);
+                  OsVm from = container.os();
+                  try (Occupancy.Place _ = occupancy.keep(from.name(), name + " is leaving")) {
+                    RelocationRecord record = arrive(container, target, transport, progress);
+                    if (checked && record.outcome().equals("committed")) {
+                      requireHealth(container, from, transport, progress);
+                    }
+                    return record;
                   }
                 }));
+  }
+
+  private RelocationRecord arrive(
+      Container container, OsVm target, Transport transport, Progress progress) {
+    String to = target.name();
+    // Its programs see the difference between the two clocks.
+    target.setClock("slew");
+    try (Occupancy.Place _ =
+        occupancy.take(to, container.name() + " is arriving", () -> inside(to))) {
+      return moves.moveInTime(container, target, transport, progress);
+    }
+  }
+
+  /// Moves a container back that does not work where it has come to.
+  private void requireHealth(
+      Container container, OsVm from, Transport transport, Progress progress) {
+    String name = container.name();
+    String to = container.os().name();
+    Optional<String> failure = containers.health().settle(container);
+    if (failure.isEmpty()) {
+      return;
+    }
+    if (container.os().vm().released()) {
+      throw Problem.RELOCATE_UNFINISHED.because(
+          name + " came to " + to + ", and this daemon ended before its health check went well.");
+    }
+    progress.step("Unhealthy", "its health check fails in " + to + ": " + failure.get());
+    String now =
+        container.state().hasEnded() ? "It has ended" : back(container, from, transport, progress);
+    throw Problem.RELOCATE_UNHEALTHY.because(
+        name
+            + " came to "
+            + to
+            + ", where its health check fails: "
+            + failure.get()
+            + ". "
+            + now
+            + ".");
+  }
+
+  private String back(Container container, OsVm from, Transport transport, Progress progress) {
+    String to = container.os().name();
+    String stays = "It could not be moved back, and runs in " + to + ": ";
+    try (Occupancy.Place _ = occupancy.keep(to, container.name() + " is leaving")) {
+      RelocationRecord record = arrive(container, from, transport, progress);
+      return record.outcome().equals("committed")
+          ? "It was moved back, and runs in " + from.name()
+          : stays + record.detail();
+    } catch (HyperFreshException e) {
+      return switch (e.problem()) {
+        // It runs nowhere, or nobody knows yet.
+        case RELOCATE_LOST, RELOCATE_UNFINISHED -> throw e;
+        default -> stays + e.detail();
+      };
+    }
   }
 
   /// Has a container go on in the OS that it was to leave, where there is a doubt: it stands there,
@@ -441,7 +528,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     }
   }
 
-  private static List<String> found(Container container, OsVm target) {
+  private List<String> found(Container container, OsVm target, boolean checked) {
     List<String> found = new ArrayList<>();
     if (container.os().equals(target)) {
       found.add(container.name() + " is in " + target.name() + " already.");
@@ -454,6 +541,12 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     }
     if (found.isEmpty()) {
       found.addAll(new Inside(container.os(), container.spec()).obstacles());
+      if (checked) {
+        containers
+            .health()
+            .check(container)
+            .ifPresent(why -> found.add("Its health check fails: " + why + "."));
+      }
     }
     return found;
   }
@@ -462,7 +555,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_STATE] when it has ended, or is being moved
   List<String> obstacles(Container container, OsVm target) {
-    return held(container, () -> found(container, target));
+    return held(container, () -> found(container, target, true));
   }
 
   /// Lets go of all containers and operating systems, which go on; the next process on this

@@ -77,7 +77,39 @@ class BundleTest {
   }
 
   private static JsonNode made(Bundle bundle) {
-    return JSON.readTree(bundle.configuration("web1", "/run/netns/web1"));
+    return JSON.readTree(bundle.configuration("web1", "/run/netns/web1", List.of()));
+  }
+
+  /// A tmpfs that stands for a volume of an image gives way; what a volume would hide is refused.
+  @Test
+  void volumesComeAfterAllOtherMounts() throws IOException {
+    Bundle bundle =
+        bundle(
+            """
+            {"process": {"args": ["/bin/app"]},
+             "mounts": [{"destination": "/data", "type": "tmpfs", "source": "tmpfs"},
+                        {"destination": "/proc", "type": "proc", "source": "proc"}]}\
+            """);
+    List<VolumeMount> volumes =
+        List.of(new VolumeMount("kept", "/data", false), new VolumeMount("read", "/r", true));
+    bundle.require(volumes);
+    JsonNode mounts =
+        JSON.readTree(bundle.configuration("web1", "/run/netns/web1", volumes)).path("mounts");
+    assertThat(mounts.valueStream().map(mount -> mount.path("destination").asString()))
+        .containsExactly("/proc", "/data", "/r");
+    assertThat(mounts.get(1).path("type").asString()).isEqualTo("bind");
+    assertThat(mounts.get(1).path("source").asString()).isEqualTo("/containers/web1/volumes/kept");
+    assertThat(mounts.get(1).path("options").toString())
+        .isEqualTo("[\"bind\",\"rprivate\",\"nodev\",\"rw\"]");
+    assertThat(mounts.get(2).path("options").toString()).contains("\"ro\"");
+    Bundle below =
+        bundle(
+            """
+            {"process": {"args": ["/bin/app"]},
+             "mounts": [{"destination": "/data/cache", "type": "tmpfs", "source": "tmpfs"}]}\
+            """);
+    assertThatThrownBy(() -> below.require(volumes))
+        .hasMessageContaining("/data would hide /data/cache");
   }
 
   @Test

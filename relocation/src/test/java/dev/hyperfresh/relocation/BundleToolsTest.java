@@ -106,7 +106,8 @@ class BundleToolsTest {
     run(folder, "cp", "-a", bundle.root().toString(), home.resolve("rootfs").toString());
     run(folder, "ip", "netns", "add", NAME);
     try {
-      Files.write(home.resolve("config.json"), bundle.configuration(NAME, "/run/netns/" + NAME));
+      Files.write(
+          home.resolve("config.json"), bundle.configuration(NAME, "/run/netns/" + NAME, List.of()));
       Path state = folder.resolve("runc");
       try {
         run(home, "runc", "--root", state.toString(), "create", "--bundle", home.toString(), NAME);

@@ -172,7 +172,7 @@ class ConfigFuzzTest {
       assertThat(e.detail()).as(text).hasSizeLessThan(6000).doesNotContainPattern("[\\x00-\\x1f]");
       return false;
     }
-    JsonNode made = JSON.readTree(bundle.configuration("web1", "/run/netns/web1"));
+    JsonNode made = JSON.readTree(bundle.configuration("web1", "/run/netns/web1", List.of()));
     assertThat(bundle.root()).as(text).isEqualTo(real(folder).resolve("rootfs"));
     assertThat(paths("", made)).as(text).isSubsetOf(ALLOWED);
     assertThat(made.path("root").path("path").asString()).isEqualTo("rootfs");

@@ -111,4 +111,16 @@ class OccupancyTest {
       occupancy.take("os1", "web2 is arriving", () -> there).close();
     }
   }
+
+  @Test
+  void oneThatComesBackHasKeptItsPlace() {
+    List<String> there = Collections.nCopies(Occupancy.MOST_CONTAINERS - 1, "one");
+    try (Occupancy.Place _ = occupancy.keep("os1", "web1 is leaving")) {
+      occupancy.take("os1", "web1 is arriving", () -> there).close();
+      assertRefused(
+          Problem.OS_FULL,
+          Integer.toString(Occupancy.MOST_CONTAINERS),
+          () -> occupancy.take("os1", "web2 is arriving", () -> there));
+    }
+  }
 }

@@ -149,7 +149,8 @@ final class OsDemoRun {
   }
 
   private RelocationRecord moved(Served one, String to, Transport transport) {
-    RelocationRecord record = daemon.systems().relocate(one.name(), to, transport, Progress.NONE);
+    RelocationRecord record =
+        daemon.systems().relocate(one.name(), to, transport, true, Progress.NONE);
     if (!record.outcome().equals("committed")) {
       throw Problem.RELOCATE_ROLLED_BACK.because(one.name() + ": " + record.detail());
     }

@@ -13,9 +13,13 @@ import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.ContainerView;
+import dev.hyperfresh.relocation.Health;
+import dev.hyperfresh.relocation.HealthCheck;
 import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
+import dev.hyperfresh.relocation.VolumeMount;
+import dev.hyperfresh.relocation.VolumeView;
 import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -24,6 +28,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -51,8 +56,8 @@ class ContainerLifeTest {
   static void boot() throws IOException {
     Files.createDirectories(state().resolve("run"));
     daemon = Optional.of(OsDaemon.start(state()));
-    create("one");
-    create("two");
+    create("one", "6.1");
+    create("two", "6.12");
   }
 
   @AfterAll
@@ -60,13 +65,13 @@ class ContainerLifeTest {
     daemon.ifPresent(last -> last.systems.close());
   }
 
-  private static void create(String name) {
+  private static void create(String name, String kernel) {
     var _ =
         systems()
             .create(
                 new VmSettings<>(
                     name,
-                    OsDaemon.release("6.12"),
+                    OsDaemon.release(kernel),
                     Workshop.release("qemu-10.0"),
                     Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
                         ? Accelerator.KVM
@@ -279,6 +284,198 @@ class ContainerLifeTest {
         .run(List.of("sh", "-c", "kill -9 $(cat /run/containers/mover/pid)"), LIMIT);
     assertThat(ended("mover").signal()).hasValue(9);
     systems().remove("mover", false);
+  }
+
+  private static Path volume(String name) {
+    return systems().volumes().stream()
+        .filter(volume -> volume.name().equals(name))
+        .map(VolumeView::path)
+        .findFirst()
+        .orElseThrow();
+  }
+
+  private static long counted(String volume) {
+    try {
+      List<String> lines = Files.readAllLines(volume(volume).resolve("lines"));
+      for (int i = 0; i < lines.size(); i++) {
+        // None twice, and none left out.
+        assertThat(lines.get(i)).isEqualTo(Integer.toString(i + 1));
+      }
+      return lines.size();
+    } catch (IOException e) {
+      return 0;
+    }
+  }
+
+  private static void awaitCount(String volume, long least) {
+    Workshop.await("it to count on", LIMIT, () -> counted(volume) >= least);
+  }
+
+  private static int exitCode(String container, String... words) {
+    List<String> command = Stream.concat(Stream.of("/bin/job"), Stream.of(words)).toList();
+    return systems().execute(container, command).code();
+  }
+
+  /// Also what a shared mapping of it has that no program has written.
+  @Test
+  @Order(5)
+  void volumesGoWithAContainerAndStayWhenItIsRemoved() throws IOException {
+    Path bundle = bundle("counts", 0, "count", "/data/kept");
+    Files.createDirectories(bundle.resolve("rootfs/data/kept"));
+    Files.writeString(bundle.resolve("rootfs/data/kept/first"), "of the image");
+    systems().createVolume("read");
+    Files.writeString(volume("read").resolve("known"), "x");
+    ContainerSpec spec =
+        new ContainerSpec(
+            "counts",
+            bundle,
+            Optional.empty(),
+            List.of(
+                VolumeMount.parse("kept:/data/kept").orElseThrow(),
+                VolumeMount.parse("read:/read:ro").orElseThrow()),
+            Optional.empty());
+    var _ = systems().run(spec, "one", Progress.NONE);
+    assertRefused(Problem.VOLUME_IN_USE, "counts", () -> systems().removeVolume("kept"));
+    ContainerSpec other =
+        new ContainerSpec(
+            "other", bundle, Optional.empty(), spec.volumes().subList(0, 1), Optional.empty());
+    assertRefused(
+        Problem.VOLUME_IN_USE, "counts", () -> systems().run(other, "two", Progress.NONE));
+    assertThat(systems().views()).noneMatch(view -> view.name().equals("other"));
+
+    for (String to : List.of("two", "one")) {
+      awaitCount("kept", counted("kept") + 50);
+      var move = systems().relocate("counts", to, Transport.MAPPED, Progress.NONE);
+      assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
+      awaitCount("kept", counted("kept") + 50);
+      assertThat(systems().view("counts").state()).isInstanceOf(ContainerState.Running.class);
+      assertThat(exitCode("counts", "has", "/read/known")).isZero();
+      assertThat(exitCode("counts", "refused", "/read/new")).isZero();
+      assertThat(exitCode("counts", "refused", "/data/kept/new")).isOne();
+    }
+    systems().stop("counts", Duration.ZERO);
+    systems().remove("counts", false);
+    long last = counted("kept");
+    assertThat(volume("kept").getParent()).isEqualTo(state().resolve("volumes"));
+    assertThat(volume("kept").resolve("first")).hasContent("of the image");
+
+    // In another container it goes on where it was, under the next daemon too.
+    Files.delete(bundle.resolve("rootfs/data/kept/first"));
+    nextDaemon();
+    var _ = systems().run(spec, "two", Progress.NONE);
+    awaitCount("kept", last + 10);
+    systems().remove("counts", true);
+    assertThat(volume("kept").resolve("first")).hasContent("of the image");
+    systems().removeVolume("kept");
+    systems().removeVolume("read");
+    assertThat(systems().volumes()).isEmpty();
+    assertRefused(Problem.VOLUME_UNKNOWN, "kept", () -> systems().removeVolume("kept"));
+  }
+
+  private static Instant movedWhile(String name, String... words) {
+    Instant begun = Instant.now();
+    run(name, words);
+    var move = systems().relocate(name, "two", Transport.MAPPED, Progress.NONE);
+    assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
+    return begun;
+  }
+
+  /// A program that believes the kernel, which lets nobody sleep shorter than he asked for.
+  @Test
+  @Order(5)
+  void aSleepIsNotCutShort() {
+    Instant begun = movedWhile("sleeps", "sleep", "15", "exit", "3");
+    Instant later = movedWhile("waits", "wait", "15000", "exit", "4");
+    assertThat(ended("sleeps").code()).hasValue(3);
+    assertThat(ended("waits").code()).hasValue(4);
+    Duration slept = Duration.between(begun, ended("sleeps").at());
+    Duration waited = Duration.between(later, ended("waits").at());
+    System.out.printf("  of 15 s: %s with what is left, %s without%n", slept, waited);
+    assertThat(List.of(slept, waited))
+        .allSatisfy(time -> assertThat(time).isGreaterThan(Duration.ofMillis(14_900)));
+    systems().remove("sleeps", false);
+    systems().remove("waits", false);
+  }
+
+  private static ContainerSpec checked(String name, String... words) {
+    List<String> command = Stream.concat(Stream.of("/bin/job"), Stream.of(words)).toList();
+    return new ContainerSpec(
+        name,
+        bundle(name, 0, "append", "/data/runs"),
+        Optional.empty(),
+        List.of(),
+        Optional.of(
+            new HealthCheck(
+                command, Duration.ofSeconds(1), Duration.ofSeconds(10), 2, Duration.ZERO)));
+  }
+
+  private static void awaitHealth(String container, Health.State state) {
+    Workshop.await(
+        container + " to be " + state,
+        LIMIT,
+        () ->
+            systems()
+                .view(container)
+                .health()
+                .filter(health -> health.state() == state)
+                .isPresent());
+  }
+
+  @Test
+  @Order(5)
+  void aContainerThatDoesNotWorkInTheNewOsIsMovedBack() {
+    var _ = systems().run(checked("picky", "kernel", "6.1."), "one", Progress.NONE);
+    awaitHealth("picky", Health.State.HEALTHY);
+    assertRefused(
+        Problem.RELOCATE_UNHEALTHY,
+        "exit code 1: it is 6.12",
+        () -> systems().relocate("picky", "two", Transport.MAPPED, Progress.NONE));
+    assertThat(systems().view("picky").os()).isEqualTo("one");
+    awaitHealth("picky", Health.State.HEALTHY);
+
+    var move = systems().relocate("picky", "two", Transport.MAPPED, false, Progress.NONE);
+    assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
+    awaitHealth("picky", Health.State.UNHEALTHY);
+    assertThat(systems().view("picky").health().orElseThrow().failure()).contains("it is 6.12");
+    assertRefused(
+        Problem.RELOCATE_PREFLIGHT,
+        "Its health check fails",
+        () -> systems().relocate("picky", "one", Transport.MAPPED, Progress.NONE));
+    // It has run once, and what checked it has left nothing.
+    awaitRuns("picky", 1);
+    Workshop.await("its checks to end", LIMIT, () -> systems().stats("picky").pids() == 1);
+    systems().remove("picky", true);
+  }
+
+  /// A check that does not end is ended, and nobody waits longer than it may take.
+  @Test
+  @Order(5)
+  void aCheckThatDoesNotEndHasFailed() {
+    ContainerSpec slow = checked("slow", "wait", "3600000");
+    HealthCheck check = slow.health().orElseThrow();
+    var _ =
+        systems()
+            .run(
+                new ContainerSpec(
+                    slow.name(),
+                    slow.bundle(),
+                    slow.network(),
+                    List.of(),
+                    Optional.of(
+                        new HealthCheck(
+                            check.command(),
+                            check.interval(),
+                            Duration.ofSeconds(1),
+                            2,
+                            Duration.ZERO))),
+                "two",
+                Progress.NONE);
+    awaitHealth("slow", Health.State.UNHEALTHY);
+    assertThat(systems().view("slow").health().orElseThrow().failure())
+        .contains("did not end within 1 s");
+    systems().remove("slow", true);
+    assertThat(systems().get("two").run(List.of("sh", "-c", "ps -o args"), LIMIT))
+        .doesNotContain("job");
   }
 
   @Test

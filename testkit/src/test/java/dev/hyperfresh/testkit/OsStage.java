@@ -210,6 +210,18 @@ final class OsStage implements AutoCloseable {
     write(os, "gate.after", after);
   }
 
+  /// What is done in an OS before `relocate` does something, such as `drain`, or what CRIU calls it
+  /// for, such as `network-lock`; or nothing special again.
+  void before(String os, String what, String step) {
+    hook(
+        os,
+        "/usr/lib/hyperfresh/relocate",
+        "step=/tmp/relocate.step.${CRTOOLS_SCRIPT_ACTION:-$1};"
+            + " [ ! -e $step ] || . $step;"
+            + " exec /tmp/relocate.real \"$@\"");
+    write(os, "relocate.step." + what, step);
+  }
+
   /// Puts a script in the place of a program, once for all: one that runs could not be taken away.
   private void hook(String os, String program, String script) {
     String name = program.substring(program.lastIndexOf('/') + 1);

@@ -25,7 +25,9 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
@@ -281,6 +283,68 @@ class RelocationRecoveryTest {
           .isEqualTo(pids);
     }
     List.of("by1", "by2").forEach(name -> stage().daemon().systems.stop(name, Duration.ZERO));
+  }
+
+  /// Where a move is held until the daemon that makes it is told to end.
+  private record Moment(String os, String what) {
+    void hold(boolean held) {
+      String step = "touch /containers/c1/marker; sleep 3";
+      if (what.startsWith("gate")) {
+        boolean before = what.equals("gate before");
+        stage().aroundGate(os, held && before ? step : ":", held && !before ? step : ":");
+      } else {
+        stage().before(os, what, held ? step : "");
+      }
+    }
+  }
+
+  /// As above, at every step of a move.
+  @Test
+  @Order(8)
+  @Tag("measure")
+  void theEndOfADaemonBreaksAMoveAtNoStep() throws Exception {
+    stage().takeBack();
+    OsDaemon now = stage().daemon();
+    Path bundle = state().resolve("bundle");
+    Map<String, Integer> others = new TreeMap<>();
+    for (String os : List.of("older", "newer")) {
+      String name = "beside-" + os;
+      ContainerSpec spec = new ContainerSpec(name, bundle, Optional.empty());
+      others.put(name, now.systems.run(spec, os, NOBODY).pid());
+    }
+    Map<String, Integer> arrived = new TreeMap<>();
+    for (String what :
+        List.of(
+            "check",
+            "drain",
+            "pre-dump",
+            "network-lock",
+            "post-dump",
+            "unpack",
+            "gate before",
+            "gate after",
+            "compare")) {
+      for (boolean upgrade : new boolean[] {false, true}) {
+        String from = stage().daemon().systems.container("c1").os().name();
+        String to = from.equals("older") ? "newer" : "older";
+        boolean inNew = List.of("drain", "unpack").contains(what) || what.startsWith("gate");
+        Moment moment = new Moment(inNew ? to : from, what);
+        moment.hold(true);
+        stage().letGo();
+        endWhileMoving(to, upgrade);
+        stage().takeBack();
+        moment.hold(false);
+        String runs = stage().daemon().systems.container("c1").os().name();
+        Files.deleteIfExists(state().resolve("containers/c1/share/marker"));
+        System.out.printf("  %s at %s: in %s%n", upgrade ? "upgrade" : "end", what, runs);
+        assertRunsIn(runs);
+        arrived.merge(what, runs.equals(to) ? 1 : 0, Integer::sum);
+        others.forEach((name, pid) ->
+            assertThat(stage().daemon().systems.container(name).pid()).as(name).isEqualTo(pid));
+      }
+    }
+    System.out.println("  arrived, of two each: " + arrived);
+    others.keySet().forEach(name -> stage().daemon().systems.stop(name, Duration.ZERO));
   }
 
   private static void endWhileMoving(String to, boolean upgrade) throws Exception {

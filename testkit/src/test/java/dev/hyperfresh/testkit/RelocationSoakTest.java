@@ -2,16 +2,12 @@ package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.Container;
-import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.Systems;
 import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -51,8 +47,7 @@ class RelocationSoakTest {
   private final Map<Fault, Integer> stayed = new EnumMap<>(Fault.class);
   private final Map<Fault, Integer> lost = new EnumMap<>(Fault.class);
 
-  /// The clients of the containers, by their names.
-  private final Map<String, OutageClient> clients = new LinkedHashMap<>();
+  private final Map<String, Lodger> lodgers = new LinkedHashMap<>();
 
   private Optional<OsStage> opened = Optional.empty();
 
@@ -88,15 +83,14 @@ class RelocationSoakTest {
       made.takeBack();
       made.boot("older", "6.1");
       made.boot("newer", "6.12");
-      Path bundle = ContainerBundle.build(workspace.state().resolve("bundle"), MEBIBYTES, 1);
-      start("c1", bundle, "older");
-      start("c2", bundle, "newer");
+      settle(made);
+      List<String> names = List.copyOf(lodgers.keySet());
       List<Fault> faults = faults();
       for (int i = 0; i < MOVES; i++) {
-        move(i, random.nextBoolean() ? "c1" : "c2", faults.get(i % faults.size()));
+        move(i, names.get(random.nextInt(names.size())), faults.get(i % faults.size()));
       }
     } finally {
-      clients.values().forEach(OutageClient::close);
+      lodgers.values().forEach(Lodger::close);
     }
     System.out.printf(
         Locale.ROOT, "  moved: %s%n  stayed: %s%n  lost with their OS: %s%n", moved, stayed, lost);
@@ -112,36 +106,21 @@ class RelocationSoakTest {
     return faults;
   }
 
-  private static String address(String container) {
-    return "10.80.0.1" + container.substring(1);
+  private void settle(OsStage made) throws IOException {
+    Path bundle = ContainerBundle.build(workspace.state().resolve("bundle"), MEBIBYTES, 1);
+    Path bundles = workspace.state().resolve("bundles");
+    settle(new Lodger.Serving(made, Lodger.spec("c1", "10.80.0.11", bundle)), "older");
+    settle(new Lodger.Serving(made, Lodger.spec("c2", "10.80.0.12", bundle)), "newer");
+    settle(new Lodger.Counting(made, "c3", new JobBundle(bundles)), "older");
+    if (MOVES > FEW) {
+      RealBundles real = new RealBundles(Workshop.CACHE, bundles, Workshop.PACKAGES, Workshop::say);
+      settle(new Lodger.Keeping(made, Lodger.spec("c4", "10.80.0.14", real.redis())), "newer");
+    }
   }
 
-  private void start(String name, Path bundle, String os) {
-    ContainerSpec spec =
-        new ContainerSpec(
-            name,
-            bundle,
-            Optional.of(
-                new ContainerSpec.Network(
-                    address(name) + "/24", Optional.empty(), Optional.of("br0"))));
-    var _ = stage().network().within(() -> systems().run(spec, os, Progress.NONE));
-    connect(name);
-  }
-
-  private void connect(String name) {
-    Optional.ofNullable(clients.remove(name)).ifPresent(OutageClient::close);
-    clients.put(
-        name,
-        stage()
-            .network()
-            .within(() -> {
-              try {
-                return OutageClient.open(
-                    new InetSocketAddress(address(name), ContainerBundle.PORT), LIMIT);
-              } catch (IOException e) {
-                throw new UncheckedIOException(e);
-              }
-            }));
+  private void settle(Lodger lodger, String os) {
+    lodgers.put(lodger.name, lodger);
+    lodger.begin(os);
   }
 
   /// @param oldPid the hardware of the OS that the container is to leave
@@ -179,7 +158,7 @@ class RelocationSoakTest {
     Process daemon = stage().launchDaemon();
     List<Process> all = new ArrayList<>(List.of(daemon));
     try {
-      for (String each : clients.keySet()) {
+      for (String each : lodgers.keySet()) {
         Workshop.await(each, LIMIT, () -> stage().runs(each));
       }
       Process asking = stage().launchMove(order.name(), order.to());
@@ -226,7 +205,7 @@ class RelocationSoakTest {
     if (order.fault().killsOs()) {
       stage().boot(order.killed(), order.killed().equals("older") ? "6.1" : "6.12");
     }
-    for (String each : List.copyOf(clients.keySet())) {
+    for (String each : List.copyOf(lodgers.keySet())) {
       if (systems().view(each).state().hasEnded()) {
         // Its OS took it along, or half of its memory, where it was moving.
         boolean gone =
@@ -236,7 +215,7 @@ class RelocationSoakTest {
             .as(told + " / " + each + ": " + systems().view(each).state())
             .isTrue();
         lost.merge(order.fault(), 1, Integer::sum);
-        startAgain(each, order.killed());
+        lodger(each).beginAgain(order.killed());
       }
       assertRuns(told, each);
     }
@@ -254,23 +233,21 @@ class RelocationSoakTest {
         "  %s: in %s; clients waited %s ms%n",
         what,
         os,
-        clients.values().stream().map(one -> Math.round(one.takeLongestMs())).toList());
+        lodgers.values().stream()
+            .map(Lodger::waitedMs)
+            .filter(ms -> ms > 0)
+            .map(Math::round)
+            .toList());
   }
 
-  private void startAgain(String name, String os) {
-    var _ = stage().network().within(() -> systems().start(name, Optional.of(os), Progress.NONE));
-    connect(name);
+  private Lodger lodger(String name) {
+    return Optional.ofNullable(lodgers.get(name)).orElseThrow();
   }
 
   private void assertRuns(String told, String name) {
     Container container = systems().container(name);
-    OutageClient client = Optional.ofNullable(clients.get(name)).orElseThrow();
     assertThat(container.state()).as(told).isInstanceOf(ContainerState.Running.class);
-    assertThat(client.isMemoryGood()).as(told + " / " + client.fault()).isTrue();
-    assertThat(client.fault()).as(told).isEmpty();
-    String kernel = container.os().settings().release().kernelRelease();
-    // A client that has just come has not been answered yet.
-    Workshop.await("an answer: " + told, LIMIT, () -> client.kernel().equals(kernel));
+    lodger(name).check(told);
     String other = container.os().name().equals("older") ? "newer" : "older";
     List<String> inOther =
         stage().os(other).run(List.of("ls", "/sys/fs/cgroup"), LIMIT).lines().toList();

@@ -20,7 +20,7 @@ import tools.jackson.databind.json.JsonMapper;
 /// it.
 @Tag("slow")
 class RunLossTest {
-  private static final Duration PATIENCE = Duration.ofMinutes(6);
+  private static final Duration PATIENCE = Duration.ofMinutes(15);
 
   @TempDir private Path folder;
 
