@@ -100,7 +100,7 @@ static uint64_t call_of(const struct number *all)
     return call == SYS_restart_syscall && like_sleep ? SYS_clock_nanosleep : call;
 }
 
-static void go_on(int fd, const uint8_t *image, struct message registers)
+static void go_on(const uint8_t *image, struct message registers)
 {
     struct number all[MOST_REGISTERS] = {{0}};
     struct message none;
@@ -117,22 +117,22 @@ static void go_on(int fd, const uint8_t *image, struct message registers)
     bool sleeps = call == SYS_nanosleep || call == SYS_clock_nanosleep;
     if (!sleeps || all[AX].value != (uint64_t)-EINTR || (all[MODE].at && all[MODE].value != NATIVE))
         return;
+    int fd = open(registers.path, O_WRONLY | O_CLOEXEC);
     struct number time = all[call == SYS_nanosleep ? DI : DX], left = all[call == SYS_nanosleep ? SI : R10];
     if (left.value != 0)
         set(fd, image, time, left.value);
     if (!set(fd, image, all[IP], all[IP].value - SYSCALL_BYTES) || !set(fd, image, all[AX], call))
         end(MALFORMED, "%s has registers that are none", registers.path);
+    close(fd);
 }
 
 static void look_into(const char *path)
 {
     struct message image = open_image(path, CORE_MAGIC), core, info, registers;
     const uint8_t *bytes = image.at - 8;
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (next_message(&image, &core) && !has_signals(core) && find_part(core, THREAD_INFO, &info)
         && find_part(info, REGISTERS, &registers))
-        go_on(fd, bytes, registers);
-    close(fd);
+        go_on(bytes, registers);
     free((void *)bytes);
 }
 

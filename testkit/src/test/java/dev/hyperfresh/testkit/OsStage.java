@@ -56,6 +56,11 @@ final class OsStage implements AutoCloseable {
     return daemon.orElseThrow();
   }
 
+  /// Takes everything back, unless this process has it.
+  OsDaemon own() {
+    return daemon.orElseGet(this::takeBack);
+  }
+
   OsVm os(String name) {
     return daemon().systems.get(name);
   }
@@ -216,9 +221,12 @@ final class OsStage implements AutoCloseable {
     hook(
         os,
         "/usr/lib/hyperfresh/relocate",
-        "step=/tmp/relocate.step.${CRTOOLS_SCRIPT_ACTION:-$1};"
+        // It goes by the name of tar, too.
+        "[ ${0##*/} != tar ] || exec /tmp/tar \"$@\";"
+            + " step=/tmp/relocate.step.${CRTOOLS_SCRIPT_ACTION:-$1};"
             + " [ ! -e $step ] || . $step;"
             + " exec /tmp/relocate.real \"$@\"");
+    in(os, "ln -sf relocate.real /tmp/tar");
     write(os, "relocate.step." + what, step);
   }
 

@@ -303,8 +303,7 @@ class RelocationRecoveryTest {
   @Order(8)
   @Tag("measure")
   void theEndOfADaemonBreaksAMoveAtNoStep() throws Exception {
-    stage().takeBack();
-    OsDaemon now = stage().daemon();
+    OsDaemon now = stage().own();
     Path bundle = state().resolve("bundle");
     Map<String, Integer> others = new TreeMap<>();
     for (String os : List.of("older", "newer")) {
