@@ -8,7 +8,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import java.time.Instant;
+import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -23,7 +25,15 @@ class PlacementTest {
             "c1",
             Path.of("/srv/c1"),
             Optional.of(
-                new ContainerSpec.Network("10.0.0.5/24", Optional.empty(), Optional.of("br0")))),
+                new ContainerSpec.Network("10.0.0.5/24", Optional.empty(), Optional.of("br0"))),
+            List.of(new VolumeMount("data", "/data", true)),
+            Optional.of(
+                new HealthCheck(
+                    List.of("/bin/true", ""),
+                    Duration.ofMillis(1500),
+                    HealthCheck.TIMEOUT,
+                    HealthCheck.RETRIES,
+                    Duration.ZERO))),
         "older",
         77,
         move);
@@ -51,6 +61,18 @@ class PlacementTest {
     Placement.remove(folder, "c1");
     assertThat(Placement.names(folder)).isEmpty();
     assertThat(Placement.names(folder.resolve("none"))).isEmpty();
+  }
+
+  /// Of one that an older daemon has written down nobody asks whether it works.
+  @Test
+  void whatAnOlderDaemonDidNotWriteDownIsNotThere() throws IOException {
+    String old =
+        "{\"spec\":{\"name\":\"c1\",\"bundle\":\"/srv/c1\",\"network\":null},"
+            + "\"os\":\"older\",\"pid\":7,\"move\":null}\n";
+    Files.writeString(folder.resolve("c1.json"), old);
+    ContainerSpec read = Placement.read(folder, "c1").spec();
+    assertThat(read.volumes()).isEmpty();
+    assertThat(read.health()).isEmpty();
   }
 
   /// A job that has done its work must not be started again.
