@@ -65,17 +65,18 @@ final class HealthWatch {
     if (now == null || container.os().vm().released()) {
       return;
     }
-    boolean free = container.lock().tryLock();
-    if (free) {
-      try {
-        if (container.state() instanceof ContainerState.Running) {
-          var _ = check(container);
-        }
-      } finally {
-        container.lock().unlock();
-      }
+    if (!container.lock().tryLock()) {
+      lookAfter(SOON, container);
+      return;
     }
-    lookAfter(free ? now.check().interval() : SOON, container);
+    try {
+      if (container.state() instanceof ContainerState.Running) {
+        var _ = check(container);
+      }
+    } finally {
+      container.lock().unlock();
+      lookAfter(now.check().interval(), container);
+    }
   }
 
   /// How long whoever wants a container's lock may have to wait for a check.

@@ -514,6 +514,8 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
         case RELOCATE_LOST, RELOCATE_UNFINISHED -> throw e;
         default -> stays + e.detail();
       };
+    } catch (TroubleException | LinuxException e) {
+      return stays + e.getMessage();
     }
   }
 
