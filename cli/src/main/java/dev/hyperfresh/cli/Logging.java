@@ -1,8 +1,6 @@
 package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -59,9 +57,9 @@ public final class Logging {
     private static boolean isOrdinary(Throwable thrown) {
       boolean ordinary =
           switch (thrown) {
-            case HyperFreshException _, TroubleException _, LinuxException _ -> true;
             case IOException _, TimeoutException _, InterruptedException _ -> true;
-            default -> false;
+            // Those of this program are troubles by their kind.
+            default -> thrown.getClass().getName().startsWith("dev.hyperfresh.");
           };
       return ordinary && (thrown.getCause() == null || isOrdinary(thrown.getCause()));
     }

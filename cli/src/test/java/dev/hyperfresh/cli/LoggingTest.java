@@ -3,7 +3,6 @@ package dev.hyperfresh.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.io.IOException;
 import java.util.concurrent.TimeoutException;
 import java.util.logging.Level;
@@ -11,6 +10,14 @@ import java.util.logging.LogRecord;
 import org.junit.jupiter.api.Test;
 
 class LoggingTest {
+  private static final class Trouble extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    Trouble(String message, Throwable cause) {
+      super(message, cause);
+    }
+  }
+
   private static String line(Throwable thrown) {
     LogRecord entry = new LogRecord(Level.WARNING, "web1 left something");
     entry.setThrown(thrown);
@@ -19,7 +26,7 @@ class LoggingTest {
 
   @Test
   void troublesAreALine() {
-    assertThat(line(new TroubleException("OS os1 does not answer", new TimeoutException())))
+    assertThat(line(new Trouble("OS os1 does not answer", new TimeoutException())))
         .isEqualTo(
             "WARNING web1 left something: OS os1 does not answer: TimeoutException"
                 + System.lineSeparator());
