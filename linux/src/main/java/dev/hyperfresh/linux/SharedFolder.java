@@ -46,7 +46,7 @@ public final class SharedFolder implements AutoCloseable {
 
   /// What is there is no folder of this folder's own.
   private static final Set<Integer> NO_FOLDER =
-      Set.of(Constants.ENOENT, Constants.ENOTDIR, Constants.ELOOP, Constants.EXDEV);
+      Set.of(Constants.ENOENT, Constants.ENOTDIR, Constants.ELOOP);
 
   private final Fd fd;
 
@@ -225,7 +225,7 @@ public final class SharedFolder implements AutoCloseable {
   /// @param into a folder of the same file system that nobody else may write, and in which nothing
   ///   has that name
   /// @return false when no folder of that name is there, and nothing was moved
-  /// @throws IOException when it cannot be moved
+  /// @throws IOException when it cannot be moved, or may be there: such as behind a mount
   public boolean giveFolder(String inside, String name, SharedFolder into) throws IOException {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment entry = arena.allocateFrom(entry(name));

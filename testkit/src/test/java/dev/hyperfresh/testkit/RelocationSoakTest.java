@@ -32,7 +32,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// killed, too; `-Dhf.soak.seed=S` makes the same ones again.
 @Tag("slow")
 class RelocationSoakTest {
-  private static final int FEW = 4;
+  private static final int FEW = 5;
   private static final int MOVES = Integer.getInteger("hf.soak.moves", FEW);
   private static final long SEED = Long.getLong("hf.soak.seed", 1L);
   private static final int MEBIBYTES = 24;
