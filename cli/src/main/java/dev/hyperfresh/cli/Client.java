@@ -21,11 +21,14 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import tools.jackson.databind.JsonNode;
 
 /// Speaks to the daemon of one state directory.
 final class Client {
+  private static final System.Logger LOG = System.getLogger(Client.class.getName());
+
   /// Longer than any fetch of packages.
   private static final Duration PATIENCE = Duration.ofHours(1);
 
@@ -128,6 +131,31 @@ final class Client {
       http.closeResource();
     }
     return result.orElseThrow(() -> Problem.DAEMON_ABSENT.because(BROKEN));
+  }
+
+  /// Reads an answer that does not end by itself, a line at a time, until its connection ends.
+  void lines(String path, Map<String, String> query, Consumer<String> told) {
+    WebClient http = connection();
+    HttpClientRequest request = http.method(Method.GET).path(path);
+    query.forEach(request::queryParam);
+    try (HttpClientResponse response = sent(request::request)) {
+      if (response.status().code() >= 400) {
+        var _ = checked(response, body(response));
+      }
+      BufferedReader lines =
+          new BufferedReader(new InputStreamReader(response.inputStream(), StandardCharsets.UTF_8));
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+        told.accept(line);
+      }
+    } catch (IOException
+        | UncheckedIOException
+        | IllegalStateException
+        | DataReader.InsufficientDataAvailableException e) {
+      // The daemon has ended, or gives way to a newer one.
+      LOG.log(System.Logger.Level.DEBUG, "the answer was cut off", e);
+    } finally {
+      http.closeResource();
+    }
   }
 
   private static byte[] body(HttpClientResponse response) {

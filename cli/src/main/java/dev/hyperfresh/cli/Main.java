@@ -41,6 +41,7 @@ import picocli.CommandLine.Command;
       VolumeCommand.class,
       ReplaceCommand.class,
       HistoryCommand.class,
+      EventsCommand.class,
       AuditCommand.class,
       GenerateCompletion.class
     })

@@ -181,8 +181,6 @@ final class ReleaseCommand {
               .work(
                   "/v1/releases",
                   Map.of(
-                      "kind",
-                      kind.name(),
                       "kernel",
                       kernel,
                       isMachine ? "qemu" : "userland",

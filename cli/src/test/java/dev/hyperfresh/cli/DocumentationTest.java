@@ -24,17 +24,14 @@ import picocli.CommandLine;
 class DocumentationTest {
   private static final Path ROOT = root();
   private static final Path ERRORS = ROOT.resolve("docs/ERRORS.md");
-  private static final List<String> DOCUMENTS =
-      List.of(
-          "README.md",
-          "ARCHITECTURE.md",
-          "SPECIFICATION.md",
-          "CONTRIBUTING.md",
-          "docs/ERRORS.md",
-          "docs/NESTING.md",
-          "docs/THREAT-MODEL.md",
-          "docs/TIME.md");
+  private static final List<String> DOCUMENTS = documents();
+
+  /// Longer than a newcomer reads in one sitting.
+  private static final int LONGEST_MAP_BYTES = 12 << 10;
+
   private static final Pattern TEST = Pattern.compile("`([A-Z]\\w*Test)(?:#(\\w+))?`");
+
+  private static final Pattern LINK = Pattern.compile("]\\(([^)#\\s]+)(#[^)]*)?\\)");
 
   /// Files as a document names them: with a folder of this project before them, or a document.
   private static final Pattern FILE =
@@ -42,10 +39,11 @@ class DocumentationTest {
           "(?<![\\w/.~-])((?:linux|hypervisor|qemu|machine|hyperplexor|daemon|cli|testkit|setup|docs|\\.ci)"
               + "/[\\w./-]*[\\w/]|[A-Z]+\\.md)");
 
-  /// What a document may say of a machine: places every Linux has, and ones of our own making.
+  /// What a document may say of a machine: places every Linux has, and ones of our own making; and
+  /// paths of the API.
   private static final Pattern PLACE =
       Pattern.compile(
-          "(?<![\\w.~:/*)\\]-])/(dev|proc|sys|etc/modprobe\\.d|usr/bin|usr/lib/jvm|(var/lib|run)/hyperfresh)(/[\\w./-]+)?\\b");
+          "(?<![\\w.~:/*)\\]-])/(dev|proc|sys|v1|etc/modprobe\\.d|usr/bin|usr/lib/jvm|(var/lib|run)/hyperfresh)(/[\\w./-]+)?\\b");
 
   private static final Pattern ABSOLUTE =
       Pattern.compile("(?<![\\w.~:/*>)\\]-])/[a-z][\\w.-]*/[\\w./-]+");
@@ -187,9 +185,53 @@ class DocumentationTest {
           .map(MatchResult::group)
           .filter(file -> !file.startsWith("testkit/target"))
           .filter(file -> !Files.exists(ROOT.resolve(file)))
+          .filter(file -> !Files.exists(ROOT.resolve(document).resolveSibling(file)))
           .forEach(file -> missing.add(document + " names " + file));
     }
     assertThat(missing).isEmpty();
+  }
+
+  /// Every page, but those that show the paths of other people's hosts.
+  private static List<String> documents() {
+    try (Stream<Path> all = Files.walk(ROOT.resolve("docs"));
+        Stream<Path> top = Files.list(ROOT)) {
+      return Stream.concat(all, top)
+          .filter(page -> page.toString().endsWith(".md"))
+          .map(page -> ROOT.relativize(page).toString())
+          .filter(page -> !page.equals("docs/ADOPT.md"))
+          .sorted()
+          .toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  @Test
+  void everyLinkLeadsSomewhere() throws IOException {
+    Set<String> dead = new TreeSet<>();
+    for (String document : DOCUMENTS) {
+      Path folder = ROOT.resolve(document).resolveSibling("");
+      LINK.matcher(Files.readString(ROOT.resolve(document)))
+          .results()
+          .map(link -> link.group(1))
+          .filter(link -> !link.startsWith("http"))
+          .filter(link -> !Files.exists(folder.resolve(link)))
+          .forEach(link -> dead.add(document + " links " + link));
+    }
+    assertThat(dead).isEmpty();
+  }
+
+  @Test
+  void everyModuleAndChapterStandsOnTheMap() throws IOException {
+    String map = Files.readString(ROOT.resolve("ARCHITECTURE.md"));
+    assertThat(Files.size(ROOT.resolve("ARCHITECTURE.md"))).isLessThanOrEqualTo(LONGEST_MAP_BYTES);
+    Pattern.compile("<module>(\\w+)</module>")
+        .matcher(read(ROOT.resolve("pom.xml")))
+        .results()
+        .forEach(module -> assertThat(map).contains("| `" + module.group(1) + "` |"));
+    DOCUMENTS.stream()
+        .filter(page -> page.startsWith("docs/design/"))
+        .forEach(page -> assertThat(map).contains("(" + page + ")"));
   }
 
   @Test
@@ -246,13 +288,13 @@ class DocumentationTest {
   @Test
   void everyLibraryAndPluginHasItsReason() {
     String pom = read(ROOT.resolve("pom.xml"));
-    String architecture = read(ROOT.resolve("ARCHITECTURE.md"));
+    String reasons = read(ROOT.resolve("docs/design/build.md"));
     Set<String> unexplained =
         Pattern.compile("<artifactId>([\\w-]+)</artifactId>\\s*<version>([\\w.]+)</version>")
             .matcher(pom)
             .results()
             .filter(found -> !found.group(1).equals("hyperfresh"))
-            .filter(found -> !architecture.contains(found.group(2)))
+            .filter(found -> !reasons.contains(found.group(2)))
             .map(found -> found.group(1) + " " + found.group(2))
             .collect(Collectors.toCollection(TreeSet::new));
 

@@ -9,7 +9,6 @@ import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
@@ -29,7 +28,6 @@ import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -73,6 +71,7 @@ public final class Daemon implements AutoCloseable {
   private final Hyperplexor hyperplexor;
   private final MachineRoom machines;
   private final OsRoom systems;
+  private final Observers observers;
   private final History history;
   private final Audit audit;
   private final Api api;
@@ -86,8 +85,10 @@ public final class Daemon implements AutoCloseable {
       Hypervisor hypervisor,
       Machines inhabited,
       FileChannel lockFile,
-      KvmProbe.Result kvm) {
+      KvmProbe.Result kvm,
+      Observers observers) {
     this.config = config;
+    this.observers = observers;
     this.lockFile = lockFile;
     this.releases = new QemuReleases(config.releases(), new DebianPackages(config.packages()));
     releases.letOthersRead();
@@ -95,18 +96,13 @@ public final class Daemon implements AutoCloseable {
     LOG.info("{} releases are installed", releases.list().size());
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
+    events().add(history);
     this.hyperplexor =
         new Hyperplexor(
             config.state(),
             hypervisor,
             kvm,
-            view ->
-                LOG.info(
-                    "guest {} is {} on {} {}",
-                    view.spec().name(),
-                    view.state(),
-                    view.release(),
-                    view.detail()));
+            guest -> events().publish(new Event.GuestChanged(guest)));
     this.machines =
         new MachineRoom(
             inhabited,
@@ -117,7 +113,7 @@ public final class Daemon implements AutoCloseable {
             kvm);
     this.systems =
         new OsRoom(
-            new Systems(config.state(), config.state().resolve("run"), this::keep),
+            new Systems(config.state(), config.state().resolve("run"), events().systems()),
             OsRecipe.releases(config.releases(), new DebianPackages(config.packages())),
             releases,
             leases,
@@ -125,6 +121,7 @@ public final class Daemon implements AutoCloseable {
             kvm.verdict() == KvmProbe.Verdict.USABLE
                 ? new AcceleratorChoice(Accelerator.KVM, "KVM")
                 : new AcceleratorChoice(Accelerator.TCG, kvm.reason()));
+    observers.count(hyperplexor, machines, systems);
     this.api = new Api(this);
   }
 
@@ -139,8 +136,9 @@ public final class Daemon implements AutoCloseable {
             .collect(Collectors.toSet()));
   }
 
-  private static Machines machines(DaemonConfig config) {
-    return new Machines(config.state().resolve("machines"), config.state().resolve("run"));
+  private static Machines machines(DaemonConfig config, Events events) {
+    return new Machines(
+        config.state().resolve("machines"), config.state().resolve("run"), events.machines());
   }
 
   private static Hypervisor kinds(Machines machines) {
@@ -153,8 +151,9 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config) {
-    Machines machines = machines(config);
-    return start(config, kinds(machines), machines);
+    Observers observers = new Observers();
+    Machines machines = machines(config, observers.events());
+    return start(config, kinds(machines), machines, observers);
   }
 
   /// Starts a daemon whose guests `hypervisor` runs; its releases are those of [QemuReleases].
@@ -162,12 +161,14 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config, Hypervisor hypervisor) {
-    return start(config, hypervisor, machines(config));
+    Observers observers = new Observers();
+    return start(config, hypervisor, machines(config, observers.events()), observers);
   }
 
-  private static Daemon start(DaemonConfig config, Hypervisor hypervisor, Machines machines) {
+  private static Daemon start(
+      DaemonConfig config, Hypervisor hypervisor, Machines machines, Observers observers) {
     FileChannel lockFile = lock(config.state());
-    return launch(config, lockFile, hypervisor, machines, Daemon::prepare, Map.of());
+    return launch(config, lockFile, hypervisor, machines, Daemon::prepare, Map.of(), observers);
   }
 
   /// Starts a daemon that takes over from the one that runs, if one does. Guests notice nothing,
@@ -178,6 +179,7 @@ public final class Daemon implements AutoCloseable {
   ///   [Problem#DAEMON_STATE]
   public static Daemon upgrade(DaemonConfig config) {
     KvmProbe.Result kvm = prepare();
+    Observers observers = new Observers();
     var _ = new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
     Map<String, Hypervisor.Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
     FileChannel lockFile;
@@ -187,8 +189,8 @@ public final class Daemon implements AutoCloseable {
       UpgradeClient.close(held);
       throw e;
     }
-    Machines machines = machines(config);
-    Daemon daemon = launch(config, lockFile, kinds(machines), machines, () -> kvm, held);
+    Machines machines = machines(config, observers.events());
+    Daemon daemon = launch(config, lockFile, kinds(machines), machines, () -> kvm, held, observers);
     LOG.info("took over {} guests", held.size());
     return daemon;
   }
@@ -207,10 +209,11 @@ public final class Daemon implements AutoCloseable {
       Hypervisor hypervisor,
       Machines machines,
       Supplier<KvmProbe.Result> kvm,
-      Map<String, Hypervisor.Holdings> held) {
+      Map<String, Hypervisor.Holdings> held,
+      Observers observers) {
     try {
       Roles roles = Roles.read(config.state());
-      Daemon daemon = new Daemon(config, hypervisor, machines, lockFile, kvm.get());
+      Daemon daemon = new Daemon(config, hypervisor, machines, lockFile, kvm.get(), observers);
       daemon.recover(held);
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();
@@ -233,10 +236,7 @@ public final class Daemon implements AutoCloseable {
         held,
         RECOVERY,
         LOG::info,
-        record -> {
-          keep(record);
-          ReplacementJfr.write(record);
-        });
+        record -> events().publish(new Event.GuestReplaced(record)));
     systems.recover(RECOVERY, LOG::info);
     LOG.info("recovery took {} ms", (System.nanoTime() - begin) / 1_000_000);
   }
@@ -299,6 +299,24 @@ public final class Daemon implements AutoCloseable {
 
   Audit audit() {
     return audit;
+  }
+
+  Events events() {
+    return observers.events();
+  }
+
+  EventStream stream() {
+    return observers.stream();
+  }
+
+  Metrics metrics() {
+    return observers.metrics();
+  }
+
+  /// Ends a guest and deletes its files; see [Hyperplexor#delete].
+  void deleteGuest(String name) {
+    hyperplexor.delete(name);
+    events().publish(new Event.GuestDeleted(name));
   }
 
   /// Makes a guest and starts it where [#releaseFor] says.
@@ -364,18 +382,8 @@ public final class Daemon implements AutoCloseable {
         ReleaseLeases.Lease<Release> lease = holdToRun(release)) {
       ReplacementRecord record =
           hyperplexor.replace(guest, lease.release(), maxBlackout, rehearse, stepClock, progress);
-      keep(record);
-      ReplacementJfr.write(record);
+      events().publish(new Event.GuestReplaced(record));
       return record;
-    }
-  }
-
-  /// What became of the guest is told whether it could be written down or not.
-  private void keep(ReplacementRecord record) {
-    try {
-      history.add(record);
-    } catch (HyperFreshException e) {
-      LOG.warn("replacement {} of {} is missing in the history", record.id(), record.guest(), e);
     }
   }
 
@@ -407,6 +415,7 @@ public final class Daemon implements AutoCloseable {
     } else {
       leases.remove(() -> releases.get(name).name(), this::removeProcesses);
     }
+    events().publish(new Event.ReleaseChanged(name, false));
   }
 
   private void removeProcesses(String full) {
@@ -456,15 +465,6 @@ public final class Daemon implements AutoCloseable {
         (state, text) -> {
           var _ = audience.told("", state, text);
         });
-  }
-
-  private void keep(RelocationRecord record) {
-    RelocationJfr.write(record);
-    try {
-      history.add(record);
-    } catch (HyperFreshException e) {
-      LOG.warn("a move of {} is missing in the history", record.container(), e);
-    }
   }
 
   /// Waits until a newer daemon has taken over.

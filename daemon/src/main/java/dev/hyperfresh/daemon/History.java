@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.PrivateFile;
 import dev.hyperfresh.relocation.RelocationRecord;
@@ -20,14 +21,18 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import tools.jackson.databind.JsonNode;
 
 /// Every replacement and every relocation that ended, newest first when read. Thread-safe: one
 /// connection, one lock.
 ///
 /// The newest 100 000 of each are kept.
-final class History implements AutoCloseable {
+final class History implements Consumer<Event>, AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(History.class);
   private static final int MOST_ROWS = 100_000;
 
   /// What hypervisors say is part of it. In characters.
@@ -97,6 +102,21 @@ final class History implements AutoCloseable {
     /// The column of what was moved.
     private String subject() {
       return subject;
+    }
+  }
+
+  /// Keeps what has come to its end. What became of a guest is told whether it could be written
+  /// down or not.
+  @Override
+  public void accept(Event event) {
+    try {
+      switch (event) {
+        case Event.GuestReplaced(var record) -> add(record);
+        case Event.ContainerMoved(var record) -> add(record);
+        default -> {}
+      }
+    } catch (HyperFreshException e) {
+      LOG.warn("{} of {} is missing in the history", event.type(), event.subject(), e);
     }
   }
 

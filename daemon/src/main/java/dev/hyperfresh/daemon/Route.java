@@ -12,19 +12,38 @@ import java.util.Optional;
 /// @param role the least that may ask
 /// @param audited whether each such request is written into the audit, whatever comes of it; one
 ///   that is refused always is
+/// @param summary what it does, a sentence
+/// @param fields that the body of a request may have
 /// @param handler answers; nobody without the role reaches it
-record Route(Method method, String path, Role role, boolean audited, Handler handler) {
+record Route(
+    Method method,
+    String path,
+    Role role,
+    boolean audited,
+    String summary,
+    List<String> fields,
+    Handler handler) {
   /// The segment that stands for a name.
   static final String NAME = "{name}";
 
   /// For what changes nothing.
-  static Route reading(Method method, String path, Role role, Handler handler) {
-    return new Route(method, path, role, false, handler);
+  static Route reading(Method method, String path, Role role, String summary, Handler handler) {
+    return new Route(method, path, role, false, summary, List.of(), handler);
   }
 
   /// For what changes something.
-  static Route changing(Method method, String path, Role role, Handler handler) {
-    return new Route(method, path, role, true, handler);
+  static Route changing(Method method, String path, Role role, String summary, Handler handler) {
+    return new Route(method, path, role, true, summary, List.of(), handler);
+  }
+
+  /// The same for which another handler answers.
+  Route with(Handler other) {
+    return new Route(method, path, role, audited, summary, fields, other);
+  }
+
+  /// The same whose requests have a body with these fields.
+  Route taking(String... names) {
+    return new Route(method, path, role, audited, summary, List.of(names), handler);
   }
 
   List<String> segments() {

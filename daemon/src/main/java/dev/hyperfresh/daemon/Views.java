@@ -20,6 +20,7 @@ import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.VolumeMount;
 import dev.hyperfresh.relocation.VolumeView;
+import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmSettings;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -280,6 +281,19 @@ public final class Views {
     json.put("boot_ms", rounded(os.bootMs()));
     json.put("pid", os.pid());
     json.put("containers", containers);
+    return json;
+  }
+
+  /// A virtual machine of ours, of any kind.
+  static Map<String, Object> vm(VmKind.Member<?> vm) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", vm.settings().name());
+    json.put("release", vm.settings().release().name());
+    json.put("hardware", vm.settings().hardware().name());
+    json.put("vcpus", vm.settings().vcpus());
+    json.put("memory_mib", vm.settings().memoryBytes() >> 20);
+    json.put("boot_ms", rounded(vm.bootMs()));
+    json.put("pid", vm.pid());
     return json;
   }
 

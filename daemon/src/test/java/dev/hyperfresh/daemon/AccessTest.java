@@ -290,7 +290,8 @@ class AccessTest {
   }
 
   private static String request(String method, String path) {
-    String body = method.equals("POST") ? "{\"to\": \"none\"}" : "";
+    String order = path.endsWith("/stop") ? "{}" : "{\"to\": \"none\"}";
+    String body = method.equals("POST") ? order : "";
     return RawHttp.head(method, path) + "Content-Length: " + body.length() + "\r\n\r\n" + body;
   }
 

@@ -119,10 +119,23 @@ class ApiTest {
     assertProblem(answer, code);
   }
 
+  @Test
+  void aFieldThatIsSpelledWrongIsNamed() throws Exception {
+    RawHttp.Answer answer =
+        api.post("/v1/guests/nobody/replacements", "{\"to\": \"qemu-10.0\", \"max_blackout\": 5}");
+
+    assertProblem(answer, "HF-API-001");
+    assertThat(answer.json().path("detail").asString())
+        .contains("'max_blackout'")
+        .contains("max_blackout_ms");
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"stop", "replacements"})
   void workOnAnUnknownGuestEndsWithItsProblem(String work) throws Exception {
-    RawHttp.Answer answer = api.post("/v1/guests/nobody/" + work, "{\"to\": \"qemu-10.0\"}");
+    RawHttp.Answer answer =
+        api.post(
+            "/v1/guests/nobody/" + work, work.equals("stop") ? "{}" : "{\"to\": \"qemu-10.0\"}");
 
     assertThat(answer.status()).isEqualTo(200);
     assertThat(answer.type()).isEqualTo("application/x-ndjson");

@@ -71,13 +71,14 @@ class GatewayTest {
     if (!route.path().endsWith("/plan")) {
       return route;
     }
-    return Route.reading(route.method(), route.path(), route.role(), GatewayTest::waitForTheClient);
+    return route.with(GatewayTest::waitForTheClient);
   }
 
   private static void waitForTheClient(ServerRequest request, ServerResponse response)
       throws Exception {
     Caller client = Warden.caller(request);
-    api.sending(_ -> api.planned(client, GatewayTest::work)).handle(request, response);
+    Replies replies = api.replies();
+    replies.sending(_ -> replies.planned(client, GatewayTest::work)).handle(request, response);
   }
 
   private static Object work() {

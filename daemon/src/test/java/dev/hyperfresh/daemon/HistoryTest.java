@@ -182,7 +182,7 @@ class HistoryTest {
     return records.stream().map(record -> record.path("id").asString()).toList();
   }
 
-  private static ReplacementRecord record(String id, String guest, Instant at, String outcome) {
+  static ReplacementRecord record(String id, String guest, Instant at, String outcome) {
     boolean committed = outcome.equals("committed");
     return new ReplacementRecord(
         id,

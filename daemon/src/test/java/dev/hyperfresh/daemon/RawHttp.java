@@ -49,11 +49,11 @@ final class RawHttp {
   }
 
   Answer get(String path) throws IOException {
-    return send(head("GET", path) + "\r\n");
+    return held("GET", path, send(head("GET", path) + "\r\n"));
   }
 
   Answer delete(String path) throws IOException {
-    return send(head("DELETE", path) + "\r\n");
+    return held("DELETE", path, send(head("DELETE", path) + "\r\n"));
   }
 
   Answer post(String path, String body) throws IOException {
@@ -62,7 +62,16 @@ final class RawHttp {
 
   Answer send(String method, String path, String body) throws IOException {
     int length = body.getBytes(StandardCharsets.UTF_8).length;
-    return send(head(method, path) + "Content-Length: " + length + "\r\n\r\n" + body);
+    return held(
+        method, path, send(head(method, path) + "Content-Length: " + length + "\r\n\r\n" + body));
+  }
+
+  /// An answer, which must be one that the contract has. Whoever is greeted speaks to stand-ins.
+  private Answer held(String method, String path, Answer answer) {
+    if (greeting.length == 0) {
+      Contract.requireFits(method, path, answer);
+    }
+    return answer;
   }
 
   static String head(String method, String path) {

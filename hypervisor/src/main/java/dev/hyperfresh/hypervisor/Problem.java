@@ -334,6 +334,13 @@ public enum Problem {
       405,
       "This path of the API does not know the method.",
       "The header `Allow` of the answer lists the methods that it knows."),
+  /// A user has as many clients of that kind as it may.
+  API_BUSY(
+      "HF-API-006",
+      3,
+      429,
+      "This user follows the events with too many clients.",
+      "End one of them and try again."),
   /// A machine did not boot, or its agent is silent.
   MACHINE_START(
       "HF-MACHINE-001",

@@ -120,6 +120,11 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
     return vm.pid();
   }
 
+  @Override
+  public void onEnd(Runnable told) {
+    vm.onEnd(told);
+  }
+
   /// Whether it is gone.
   public boolean ended() {
     return vm.ended();

@@ -7,6 +7,7 @@ import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmRegistry;
 import dev.hyperfresh.vm.VmSettings;
 import dev.hyperfresh.vm.VmStock;
+import dev.hyperfresh.vm.VmWatch;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
@@ -29,7 +30,12 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
   /// @param directory where each machine has a folder with its logs
   /// @param sockets the folder for their control sockets, mode 0700
   public Machines(Path directory, Path sockets) {
-    this.registry = new VmRegistry<>(new MachineBoot(), directory, sockets);
+    this(directory, sockets, VmWatch.none());
+  }
+
+  /// As the other one, with somebody who is told of each machine that comes and goes.
+  public Machines(Path directory, Path sockets, VmWatch<Machine> watch) {
+    this.registry = new VmRegistry<>(new MachineBoot(), directory, sockets, watch);
   }
 
   /// Boots a machine and returns when it can take guests. One that is translated gets one

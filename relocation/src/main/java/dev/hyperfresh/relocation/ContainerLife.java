@@ -31,6 +31,7 @@ final class ContainerLife implements Restarts.Pace, AutoCloseable {
   private static final String UNKNOWN_ORDER = "there is no 'wait'";
 
   private final Consumer<Container> clearUp;
+  private final Consumer<Container> came;
   private final ScheduledExecutorService thread =
       Executors.newSingleThreadScheduledExecutor(
           Thread.ofPlatform().name("hf-life").daemon().factory());
@@ -40,8 +41,10 @@ final class ContainerLife implements Restarts.Pace, AutoCloseable {
 
   /// @param clearUp does what is to be done with a container that has ended; called on a thread of
   ///   its own
-  ContainerLife(Consumer<Container> clearUp) {
+  /// @param came told of a container that runs in an OS in which it did not run before
+  ContainerLife(Consumer<Container> clearUp, Consumer<Container> came) {
     this.clearUp = clearUp;
+    this.came = came;
   }
 
   @Override
@@ -73,8 +76,15 @@ final class ContainerLife implements Restarts.Pace, AutoCloseable {
 
   /// Follows a container from now on, wherever it goes.
   void follow(Container container) {
-    container.onChange(() -> after(Duration.ZERO, () -> look(container)));
-    after(Duration.ZERO, () -> look(container));
+    container.onChange(() -> after(Duration.ZERO, () -> changed(container)));
+    after(Duration.ZERO, () -> changed(container));
+  }
+
+  private void changed(Container container) {
+    look(container);
+    if (!container.state().hasEnded()) {
+      came.accept(container);
+    }
   }
 
   /// The container is cleared up.

@@ -42,6 +42,7 @@ final class Containers implements AutoCloseable {
   private final ContainerStart starting;
   private final Hosts hosts;
   private final Occupancy occupancy;
+  private final SystemsWatch watch;
 
   /// Names in use, as `container/NAME`: from before anything of a container is made until nothing
   /// of it is left.
@@ -50,8 +51,9 @@ final class Containers implements AutoCloseable {
   private final Map<String, Container> running = new ConcurrentHashMap<>();
   private final Lives lives;
   private final Volumes volumes;
-  private final ContainerLife life = new ContainerLife(this::clearUp);
-  private final HealthWatch health = new HealthWatch(life);
+  private final ContainerLife life =
+      new ContainerLife(this::clearUp, container -> changed(container.name()));
+  private final HealthWatch health = new HealthWatch(life, container -> changed(container.name()));
   private final Restarts restarts;
 
   /// Those that have ended and are being started again or removed, as they were before.
@@ -79,11 +81,13 @@ final class Containers implements AutoCloseable {
 
   /// @param state the state directory
   /// @param names in use, also of others
-  Containers(Path state, Hosts hosts, Occupancy occupancy, Set<String> names) {
+  /// @param watch told of containers that change
+  Containers(Path state, Hosts hosts, Occupancy occupancy, Set<String> names, SystemsWatch watch) {
     this.folder = state.resolve("containers");
     this.starting = new ContainerStart(folder, state.resolve("placements"));
     this.hosts = hosts;
     this.occupancy = occupancy;
+    this.watch = watch;
     this.names = names;
     this.lives = new Lives(state.resolve("lives"));
     this.volumes = new Volumes(state);
@@ -166,8 +170,13 @@ final class Containers implements AutoCloseable {
       lives.found(Life.begun(at.spec(), at.os(), RestartPolicy.NO, Instant.now()));
     }
     lives.note(name, known -> known.end().isPresent() ? known : known.in(at.os()).ended(how));
+    changed(name);
     restarts.consider(name);
     return true;
+  }
+
+  private void changed(String name) {
+    lives.find(name).flatMap(this::view).ifPresent(watch::changed);
   }
 
   /// Removes a container's files, and leaves its volumes.
@@ -606,6 +615,7 @@ final class Containers implements AutoCloseable {
     }
     running.remove(name, container);
     told.accept("Container " + name + " has ended: " + how.how() + ".");
+    changed(name);
     restarts.consider(name);
   }
 
@@ -632,6 +642,7 @@ final class Containers implements AutoCloseable {
       discard(name);
       lives.forget(name);
       names.remove(name);
+      watch.removed(name);
     } finally {
       busy.remove(name);
     }

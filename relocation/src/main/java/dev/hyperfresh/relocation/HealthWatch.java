@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 
 /// Looks now and then whether containers work, by the [HealthCheck] of each. Thread-safe.
 ///
@@ -23,11 +24,14 @@ final class HealthWatch {
   private static final Duration SETTLE_LIMIT = Duration.ofMinutes(5);
 
   private final ContainerLife life;
+  private final Consumer<Container> changed;
   private final Map<Container, Watched> watched = new ConcurrentHashMap<>();
 
   /// @param life has done what waits
-  HealthWatch(ContainerLife life) {
+  /// @param changed told of a container that has another [Health.State]
+  HealthWatch(ContainerLife life, Consumer<Container> changed) {
     this.life = life;
+    this.changed = changed;
   }
 
   private record Watched(HealthCheck check, Instant startedAt, Health health) {
@@ -98,13 +102,17 @@ final class HealthWatch {
     }
     Optional<String> failure = ask(container, now.check());
     Instant at = Instant.now();
-    watched.computeIfPresent(
-        container,
-        (_, was) ->
-            was.with(
-                failure
-                    .map(why -> was.health().failed(was.check(), why, was.startedAt(), at))
-                    .orElseGet(() -> was.health().worked(at))));
+    Watched next =
+        watched.computeIfPresent(
+            container,
+            (_, was) ->
+                was.with(
+                    failure
+                        .map(why -> was.health().failed(was.check(), why, was.startedAt(), at))
+                        .orElseGet(() -> was.health().worked(at))));
+    if (next != null && next.health().state() != now.health().state()) {
+      changed.accept(container);
+    }
     return failure;
   }
 

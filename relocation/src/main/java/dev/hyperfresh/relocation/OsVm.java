@@ -145,6 +145,11 @@ public final class OsVm implements VmKind.Member<OsRelease> {
     return vm.pid();
   }
 
+  @Override
+  public void onEnd(Runnable told) {
+    vm.onEnd(told);
+  }
+
   /// Whether it is gone.
   public boolean ended() {
     return vm.ended();

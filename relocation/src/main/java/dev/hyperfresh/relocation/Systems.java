@@ -56,22 +56,22 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   private final AtomicLong outputs = new AtomicLong(System.currentTimeMillis());
 
   private final Moves moves;
-  private final Consumer<RelocationRecord> records;
+  private final SystemsWatch watch;
   private volatile Optional<Recovery> recovery = Optional.empty();
   private volatile boolean closed;
 
   /// @param state the state directory: logs of operating systems are in `os`, the folders of
   ///   containers in `containers`, and where these are in `placements`
   /// @param sockets the folder for control sockets, mode 0700
-  /// @param records told of every move that has come to its end, by several threads; must not throw
-  public Systems(Path state, Path sockets, Consumer<RelocationRecord> records) {
-    this.records = records;
-    this.moves = new Moves(records);
-    this.systems = new VmRegistry<>(new OsBoot(), state.resolve("os"), sockets);
+  /// @param watch told of all that happens to them
+  public Systems(Path state, Path sockets, SystemsWatch watch) {
+    this.watch = watch;
+    this.moves = new Moves(watch::moved);
+    this.systems = new VmRegistry<>(new OsBoot(), state.resolve("os"), sockets, watch);
     this.containersFolder = state.resolve("containers");
     this.placements = state.resolve("placements");
     this.images = state.resolve("images");
-    this.containers = new Containers(state, new Hosts(), occupancy, names);
+    this.containers = new Containers(state, new Hosts(), occupancy, names, watch);
   }
 
   private final class Hosts implements Containers.Hosts {
@@ -120,7 +120,13 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     TakingBack takingBack = new TakingBack(told);
     Recovery begun =
         new Recovery(
-            containersFolder, placements, systems, occupancy, takingBack, new Taking(), records);
+            containersFolder,
+            placements,
+            systems,
+            occupancy,
+            takingBack,
+            new Taking(),
+            watch::moved);
     recovery = Optional.of(begun);
     containers.recover(Placement.names(placements), told);
     systems.recover(new VmRegistry.Parts<>(releases, hardware), takingBack);

@@ -9,6 +9,7 @@ import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -40,7 +41,7 @@ class OsBootsTest {
     Sample boots = new Sample("boot with a rehearsal");
     Sample rehearsals = new Sample("rehearsal");
     Sample starts = new Sample("start of a container");
-    try (Systems systems = new Systems(workspace.state(), run, _ -> {})) {
+    try (Systems systems = new Systems(workspace.state(), run, SystemsWatch.NONE)) {
       for (int i = 0; i < BOOTS; i++) {
         OsVm os = boot(systems, i % 2 == 0 ? "6.1" : "6.12");
         boots.add(os.bootMs());

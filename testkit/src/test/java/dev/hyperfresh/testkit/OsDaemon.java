@@ -7,6 +7,7 @@ import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmReleases;
 import dev.hyperfresh.vm.VmSettings;
@@ -35,7 +36,7 @@ final class OsDaemon {
   final List<String> told = new CopyOnWriteArrayList<>();
 
   private OsDaemon(Path state) {
-    systems = new Systems(state, state.resolve("run"), _ -> {});
+    systems = new Systems(state, state.resolve("run"), SystemsWatch.NONE);
     systems.recover(RELEASES::builtByAny, Workshop::release, PATIENCE, this::say);
   }
 

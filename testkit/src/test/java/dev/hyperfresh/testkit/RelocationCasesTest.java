@@ -14,6 +14,7 @@ import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
@@ -66,7 +67,7 @@ class RelocationCasesTest {
     made.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
     made.ip("link", "set", "br0", "up");
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
-    systems = Optional.of(new Systems(WORKSPACE.state(), run, _ -> {}));
+    systems = Optional.of(new Systems(WORKSPACE.state(), run, SystemsWatch.NONE));
     create("older", "6.1");
     create("newer", "6.12");
   }

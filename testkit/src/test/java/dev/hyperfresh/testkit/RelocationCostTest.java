@@ -8,6 +8,7 @@ import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
@@ -148,7 +149,9 @@ class RelocationCostTest {
 
   private static Systems systems() throws IOException {
     return new Systems(
-        WORKSPACE.state(), Files.createDirectories(WORKSPACE.state().resolve("run")), _ -> {});
+        WORKSPACE.state(),
+        Files.createDirectories(WORKSPACE.state().resolve("run")),
+        SystemsWatch.NONE);
   }
 
   /// Two containers in either OS never rest, or are stopped, by turns; so both have the same part

@@ -18,6 +18,7 @@ import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
+import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
@@ -78,7 +79,7 @@ class RelocationTest {
     made.ip("addr", "add", "fd78::1/64", "dev", "br0", "nodad");
     made.ip("link", "set", "br0", "up");
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
-    Systems all = new Systems(WORKSPACE.state(), run, _ -> {});
+    Systems all = new Systems(WORKSPACE.state(), run, SystemsWatch.NONE);
     systems = Optional.of(all);
     create("older", "6.1");
     create("newer", "6.12");

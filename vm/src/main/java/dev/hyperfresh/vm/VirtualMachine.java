@@ -38,6 +38,9 @@ import tools.jackson.databind.JsonNode;
 /// A virtual machine of this host with an agent of ours inside: the process that is its hardware,
 /// the control channel through which devices come and go, and the agent. Thread-safe.
 public final class VirtualMachine implements AutoCloseable {
+  /// The number that no process inside has.
+  private static final int NO_PROCESS = 0;
+
   private static final System.Logger LOG = System.getLogger(VirtualMachine.class.getName());
   private static final String HARDWARE_LOG = "hardware.log";
   private static final String CONSOLE_LOG = "console.log";
@@ -388,6 +391,11 @@ public final class VirtualMachine implements AutoCloseable {
     if (before != null) {
       end.accept(before);
     }
+  }
+
+  /// Has `told` run once, on a thread that must not be held, when the machine ends.
+  public void onEnd(Runnable told) {
+    watch(NO_PROCESS, _ -> told.run());
   }
 
   /// Takes back what [#watch] was told.

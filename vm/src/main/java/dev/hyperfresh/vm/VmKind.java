@@ -24,6 +24,10 @@ public interface VmKind<V extends VmKind.Member<R>, R extends VmRelease> {
     /// What its agent said when it came up, or to this daemon first.
     Agent.Hello hello();
 
+    /// Has `told` run once, on a thread that must not be held, when it ends; at once when it has.
+    /// Not when it is let go of.
+    void onEnd(Runnable told);
+
     /// Lets go of it; it goes on with all that runs in it.
     void letGo();
 

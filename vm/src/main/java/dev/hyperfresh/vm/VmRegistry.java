@@ -42,6 +42,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   private final VmKind<V, R> kind;
   private final Path directory;
   private final Path sockets;
+  private final VmWatch<V> watch;
   private final Map<String, V> here = new ConcurrentHashMap<>();
 
   /// Names in use, from before one boots until it is removed.
@@ -58,10 +59,12 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   /// @param directory where each has a folder with its logs
   /// @param sockets the folder for their control sockets, mode 0700
-  public VmRegistry(VmKind<V, R> kind, Path directory, Path sockets) {
+  /// @param watch told of each that comes and goes
+  public VmRegistry(VmKind<V, R> kind, Path directory, Path sockets, VmWatch<V> watch) {
     this.kind = kind;
     this.directory = directory;
     this.sockets = sockets;
+    this.watch = watch;
   }
 
   /// What finds the parts of a virtual machine by their names.
@@ -101,12 +104,18 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
       V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
       keep(name, vm);
       made = true;
+      tellOf(vm);
       return vm;
     } finally {
       if (!made) {
         names.remove(name);
       }
     }
+  }
+
+  private void tellOf(V vm) {
+    watch.came(vm);
+    vm.onEnd(() -> watch.went(vm));
   }
 
   /// Nobody would end one that comes up when all others have been ended.
@@ -283,6 +292,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     }
     V vm = kind.again(settings(name, file.get(), parts), file.get(), folder, sockets);
     take(name, vm);
+    tellOf(vm);
     begun.taken(called(name));
     begun.say(called(name) + " was taken back.");
     answer(name, Optional.of(vm));

@@ -1,0 +1,152 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.time.Duration;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/// `hyperfresh events`.
+@Command(
+    name = "events",
+    description = "Follow what happens to guests and containers, a line each, until Ctrl-C.",
+    footer = {
+      "",
+      "It goes on when a newer daemon takes over.",
+      "",
+      "Examples:",
+      "  hyperfresh events",
+      "  hyperfresh events --json                       one JSON object a line",
+      "  hyperfresh events --after 1l2m3n4o-17 --json   from where another one has ended"
+    })
+final class EventsCommand implements Runnable {
+  /// How long there may be no daemon, while one gives way to another.
+  private static final Duration PATIENCE = Duration.ofSeconds(10);
+
+  private static final long LOOK_NANOS = 100_000_000;
+
+  @Mixin private Options options = new Options();
+
+  @Option(
+      names = "--after",
+      paramLabel = "ID",
+      description = "Begin after this event instead of now; its id is in --json.")
+  private String after = "";
+
+  private final StringBuilder data = new StringBuilder();
+  private String type = "";
+  private @Nullable HyperFreshException absent;
+
+  @Override
+  public void run() {
+    follow(options.client());
+    long deadline = System.nanoTime() + PATIENCE.toNanos();
+    while (System.nanoTime() < deadline) {
+      LockSupport.parkNanos(LOOK_NANOS);
+      if (followed()) {
+        deadline = System.nanoTime() + PATIENCE.toNanos();
+      }
+    }
+    throw absent == null ? Problem.DAEMON_ABSENT.because("It has ended.") : absent;
+  }
+
+  private boolean followed() {
+    try {
+      follow(options.client());
+      return true;
+    } catch (HyperFreshException e) {
+      if (e.problem() != Problem.DAEMON_ABSENT) {
+        throw e;
+      }
+      absent = e;
+      return false;
+    }
+  }
+
+  private void follow(Client client) {
+    data.setLength(0);
+    type = "";
+    client.lines("/v1/events", after.isEmpty() ? Map.of() : Map.of("after", after), this::line);
+  }
+
+  /// One line of the stream, as the standard of server-sent events has it.
+  private void line(String line) {
+    int colon = line.indexOf(':');
+    if (line.isEmpty()) {
+      if (!data.isEmpty()) {
+        print(type, Output.JSON.readTree(data.toString()));
+      }
+      data.setLength(0);
+      type = "";
+    } else if (colon > 0) {
+      String value = line.substring(colon + 1).strip();
+      switch (line.substring(0, colon)) {
+        case "id" -> after = value;
+        case "event" -> type = value;
+        case "data" -> data.append(value);
+        default -> {}
+      }
+    }
+  }
+
+  private void print(String kind, JsonNode event) {
+    if (options.json()) {
+      ObjectNode json = Output.JSON.createObjectNode();
+      json.put("id", after);
+      json.put("type", kind);
+      event.propertyStream().forEach(field -> json.set(field.getKey(), field.getValue()));
+      Output.json(json);
+      return;
+    }
+    if (kind.equals("missed")) {
+      System.out.println("some events are not here any more; the lists say how things are now");
+      return;
+    }
+    System.out.printf(
+        "%s  %-17s  %s%n",
+        event.path("at").asString("").replaceFirst("\\..*", "Z"),
+        kind,
+        (event.path("subject").asString("") + "  " + words(kind, event.path("data"))).strip());
+  }
+
+  private static String words(String kind, JsonNode data) {
+    return switch (kind) {
+      case "guest.changed" ->
+          (text(data, "state") + " on " + text(data, "release") + "  " + text(data, "detail"))
+              .strip();
+      case "guest.replaced" -> moved(data, "blackout_ms");
+      case "container.changed" ->
+          text(data, "state")
+              + (data.has("health") ? ", " + text(data, "health") : "")
+              + " in OS "
+              + text(data, "os")
+              + (data.has("ended") ? "  " + text(data, "ended") : "");
+      case "container.moved" -> moved(data, "frozen_ms");
+      case "machine.running", "os.running" ->
+          text(data, "release") + " on " + text(data, "hardware");
+      default -> "";
+    };
+  }
+
+  private static String moved(JsonNode data, String time) {
+    JsonNode stood = data.path(time);
+    return text(data, "from")
+        + " → "
+        + text(data, "to")
+        + "  "
+        + text(data, "outcome")
+        + (stood.isNumber() ? String.format(Locale.ROOT, "  %.2f ms", stood.asDouble()) : "")
+        + (data.has("problem") ? "  " + text(data, "problem") : "");
+  }
+
+  private static String text(JsonNode data, String field) {
+    return data.path(field).asString("");
+  }
+}

@@ -1,0 +1,208 @@
+package dev.hyperfresh.daemon;
+
+import static dev.hyperfresh.daemon.Route.changing;
+import static dev.hyperfresh.daemon.Route.reading;
+import static io.helidon.http.Method.DELETE;
+import static io.helidon.http.Method.GET;
+import static io.helidon.http.Method.POST;
+
+import dev.hyperfresh.hyperplexor.GuestRollout;
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import io.helidon.webserver.http.ServerRequest;
+import io.helidon.webserver.http.ServerResponse;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/// `/v1/guests` and `/v1/rollouts`.
+///
+/// @param daemon whose guests they are
+/// @param replies how requests are answered
+record GuestRoutes(Daemon daemon, Replies replies) {
+  /// The longest that a guest or container may be waited for.
+  static final int MAX_PATIENCE_SECONDS = 3600;
+
+  List<Route> routes() {
+    return List.of(
+        reading(GET, "/v1/guests", Role.VIEWER, "List all guests.", replies.sending(_ -> guests())),
+        changing(
+                POST,
+                "/v1/guests",
+                Role.ADMIN,
+                "Make a guest of a document and start it.",
+                replies.working(this::create))
+            .taking("document", "base"),
+        reading(
+            GET,
+            "/v1/guests/{name}",
+            Role.VIEWER,
+            "Show a guest.",
+            replies.sending(request -> guest(Replies.name(request)))),
+        changing(
+            DELETE,
+            "/v1/guests/{name}",
+            Role.ADMIN,
+            "End a guest and delete its files.",
+            replies.done("deleted", daemon::deleteGuest)),
+        changing(
+            POST,
+            "/v1/guests/{name}/resume",
+            Role.OPERATOR,
+            "Have a guest go on that stands.",
+            replies.sending(request -> Views.guest(hyperplexor().resume(Replies.name(request))))),
+        changing(
+                POST,
+                "/v1/guests/{name}/adopt",
+                Role.ADMIN,
+                "Take a running QEMU under management.",
+                replies.working(this::adopt))
+            .taking("pid", "qmp", "console"),
+        changing(
+                POST,
+                "/v1/guests/{name}/stop",
+                Role.OPERATOR,
+                "Ask a guest to power off, and end it.",
+                replies.working(this::stop))
+            .taking("patience_s"),
+        reading(
+                POST,
+                "/v1/guests/{name}/plan",
+                Role.VIEWER,
+                "Look at what decides whether a guest can move.",
+                replies.working(this::plan))
+            .taking("to", "rehearse", "step_clock"),
+        changing(
+                POST,
+                "/v1/guests/{name}/replacements",
+                Role.OPERATOR,
+                "Replace the hypervisor under a guest.",
+                replies.working(this::replace))
+            .taking("to", "max_blackout_ms", "rehearse", "step_clock"),
+        changing(
+                POST,
+                "/v1/rollouts",
+                Role.OPERATOR,
+                "Replace the hypervisor under many guests.",
+                replies.working(this::rollOut))
+            .taking(
+                "to",
+                "from",
+                "all",
+                "guests",
+                "parallel",
+                "canary",
+                "soak_ms",
+                "max_blackout_ms",
+                "rehearse",
+                "step_clock"),
+        reading(
+                POST,
+                "/v1/rollouts/plan",
+                Role.VIEWER,
+                "Say what a rollout would do.",
+                this::planRollout)
+            .taking(
+                "to",
+                "from",
+                "all",
+                "guests",
+                "parallel",
+                "canary",
+                "soak_ms",
+                "max_blackout_ms",
+                "rehearse",
+                "step_clock"));
+  }
+
+  private Hyperplexor hyperplexor() {
+    return daemon.hyperplexor();
+  }
+
+  private Object guests() {
+    return Map.of("guests", hyperplexor().list().stream().map(Views::guest).toList());
+  }
+
+  private Object guest(String name) {
+    return Views.guest(hyperplexor().show(name));
+  }
+
+  private Object create(Job job) {
+    SpecDocument document =
+        SpecDocument.parse(job.text("document"), Replies.path(job.text("base")));
+    return Views.guest(daemon.create(document, job.progress()));
+  }
+
+  private Object adopt(Job job) {
+    int pid = job.number("pid", 0, 2, Integer.MAX_VALUE);
+    if (pid == 0) {
+      throw Problem.API_REQUEST.because("The request lacks 'pid'.");
+    }
+    Optional<Path> console =
+        job.body().has("console")
+            ? Optional.of(Replies.path(job.text("console")))
+            : Optional.empty();
+    GuestView view =
+        hyperplexor()
+            .adopt(
+                job.name(),
+                pid,
+                Replies.path(job.text("qmp")),
+                console,
+                daemon.releases()::ofProcess,
+                job.progress());
+    return Views.guest(view);
+  }
+
+  private Object stop(Job job) {
+    Duration patience = Duration.ofSeconds(job.number("patience_s", 0, 0, MAX_PATIENCE_SECONDS));
+    job.progress().step("stop", "asking the guest to power off");
+    return Views.guest(hyperplexor().stop(job.name(), patience));
+  }
+
+  private Object plan(Job job) {
+    Release to = daemon.machines().whereToRun(job.text("to"));
+    boolean rehearse = job.flag("rehearse", true);
+    boolean stepClock = job.flag("step_clock", false);
+    List<Check> checks =
+        replies.planned(
+            job.client(), () -> daemon.plan(job.name(), to, rehearse, stepClock, job.progress()));
+    return Map.of(
+        "guest", job.name(),
+        "to", to.name(),
+        "possible", checks.stream().noneMatch(Check::failed),
+        "checks", Views.checks(checks));
+  }
+
+  private Object replace(Job job) {
+    Duration maxBlackout = Duration.ofMillis(job.number("max_blackout_ms", 1000, 1, 60_000));
+    return Views.replacement(
+        daemon.replace(
+            job.name(),
+            job.text("to"),
+            maxBlackout,
+            job.flag("rehearse", true),
+            job.flag("step_clock", false),
+            job.progress()));
+  }
+
+  private Object rollOut(Job job) {
+    return Views.rollout(
+        daemon.rollOut(
+            RolloutOrder.read(job.body(), daemon.machines()::whereToRun), job.audience()));
+  }
+
+  private void planRollout(ServerRequest request, ServerResponse response) {
+    GuestRollout.Order order =
+        RolloutOrder.read(replies.body(request), daemon.machines()::whereToRun);
+    Replies.send(
+        response,
+        Views.rollout(
+            replies.planned(Warden.caller(request), () -> hyperplexor().planRollout(order))));
+  }
+}

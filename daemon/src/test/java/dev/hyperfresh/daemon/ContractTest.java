@@ -1,0 +1,259 @@
+package dev.hyperfresh.daemon;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowable;
+
+import dev.hyperfresh.hyperplexor.ClockLoss;
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.relocation.ContainerSpec;
+import dev.hyperfresh.relocation.ContainerState;
+import dev.hyperfresh.relocation.ContainerStats;
+import dev.hyperfresh.relocation.ContainerView;
+import dev.hyperfresh.relocation.Health;
+import dev.hyperfresh.relocation.RelocationRecord;
+import dev.hyperfresh.relocation.RestartPolicy;
+import dev.hyperfresh.relocation.VolumeMount;
+import dev.hyperfresh.relocation.VolumeView;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import tools.jackson.databind.JsonNode;
+
+/// The contract has every route of the table, with its role and its fields, and every view fits it.
+/// What daemons answer in other tests is held against it by [RawHttp].
+class ContractTest {
+  private static final Instant NOON = Instant.parse("2026-03-01T12:00:00.123456Z");
+
+  @Test
+  void everyRouteStandsInItAsInTheTable(@TempDir Path folder) {
+    try (Daemon daemon = Daemon.start(DaemonConfig.under(folder.resolve("state")))) {
+      List<Route> routes = new Api(daemon).routes().all();
+      for (Route route : routes) {
+        JsonNode operation =
+            Contract.paths()
+                .path(route.path())
+                .path(route.method().text().toLowerCase(Locale.ROOT));
+        String named = route.method().text() + " " + route.path();
+        assertThat(operation.isObject()).as(named).isTrue();
+        assertThat(operation.path("summary").asString()).as(named).isEqualTo(route.summary());
+        assertThat(operation.path("x-role").asString()).as(named).isEqualTo(route.role().label());
+        assertThat(operation.path("x-audited").asBoolean()).as(named).isEqualTo(route.audited());
+        assertThat(
+                Contract.bodyOf(operation)
+                    .map(schema -> List.copyOf(schema.path("properties").propertyNames()))
+                    .orElse(List.of()))
+            .as(named)
+            .containsExactlyInAnyOrderElementsOf(route.fields());
+      }
+      long operations =
+          Contract.paths()
+              .valueStream()
+              .flatMap(path -> path.propertyNames().stream())
+              .filter(name -> !name.equals("parameters"))
+              .count();
+      assertThat(operations).isEqualTo(routes.size());
+    }
+  }
+
+  private static JsonNode json(Object view) {
+    return Api.JSON.readTree(Api.JSON.writeValueAsString(view));
+  }
+
+  private static GuestView guest(GuestView.State state) {
+    GuestSpec spec =
+        new GuestSpec(
+            "web1",
+            1,
+            256 << 20,
+            "pc-q35-7.2",
+            "qemu64",
+            GuestSpec.AcceleratorWish.AUTO,
+            Optional.of(new GuestSpec.KernelBoot(Path.of("/k"), Optional.empty(), "")),
+            List.of(),
+            List.of(new GuestSpec.Nic("tap0", Optional.of("br0"), "52:54:00:12:34:56")));
+    return new GuestView(
+        spec,
+        state,
+        "",
+        "process",
+        "qemu-10.0.2",
+        4711,
+        2,
+        new AcceleratorChoice(Accelerator.KVM, "KVM"),
+        NOON,
+        state == GuestView.State.STOPPED ? Optional.of(NOON) : Optional.empty(),
+        Optional.of(Path.of("/c")),
+        Path.of("/f"),
+        "",
+        GuestView.Origin.CREATED,
+        ClockLoss.NONE);
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void aGuestFits(GuestView.State state) {
+    Contract.requireFits("Guest", json(Views.guest(guest(state))));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"committed", "rolled-back", "failed"})
+  void aReplacementFits(String outcome) {
+    ReplacementRecord record = HistoryTest.record("a", "web1", NOON, outcome);
+
+    Contract.requireFits("Replacement", json(Views.replacement(record)));
+    Contract.requireFits(
+        "Rollout",
+        json(
+            Views.rollout(
+                new Rollout.Result<>(
+                    "qemu-10.0.2",
+                    true,
+                    Optional.of("Why."),
+                    List.of(Rollout.Entry.of("web1", "qemu-7.2.22", Rollout.Outcome.COMMITTED))))));
+  }
+
+  static Stream<ContainerState> states() {
+    return Stream.of(
+        new ContainerState.Running(),
+        new ContainerState.Moving(),
+        new ContainerState.Draining(),
+        new ContainerState.Ended(OptionalInt.of(3), OptionalInt.empty(), false, NOON, ""),
+        new ContainerState.Ended(OptionalInt.empty(), OptionalInt.of(9), true, NOON, ""),
+        new ContainerState.Lost("os1", NOON));
+  }
+
+  private static ContainerView container(ContainerState state) {
+    ContainerSpec.Network network =
+        new ContainerSpec.Network(
+            Optional.of("10.0.0.5/24"),
+            Optional.of("10.0.0.1"),
+            Optional.of("br0"),
+            Optional.of("fd00::5/64"),
+            Optional.empty(),
+            List.of("10.0.0.1"));
+    return new ContainerView(
+        new ContainerSpec(
+            "c1",
+            Path.of("/b"),
+            Optional.of(network),
+            List.of(new VolumeMount("data", "/data", false)),
+            Optional.empty()),
+        state,
+        "os1",
+        Optional.of("6.12.95"),
+        7,
+        Path.of("/log"),
+        RestartPolicy.NO,
+        1,
+        Optional.of(NOON),
+        "It cannot.",
+        Optional.of(new Health(Health.State.UNHEALTHY, 3, "no", Optional.of(NOON))));
+  }
+
+  @ParameterizedTest
+  @MethodSource("states")
+  void aContainerFits(ContainerState state) {
+    Contract.requireFits("Container", json(Views.container(container(state))));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"committed", "rolled-back", "ended", "lost"})
+  void aMoveOfAContainerFits(String outcome) {
+    RelocationRecord record = move(outcome);
+
+    Contract.requireFits("Relocation", json(Views.relocation(record)));
+    Contract.requireFits(
+        "OsReplacement",
+        json(
+            Views.relocations(
+                new Rollout.Result<>(
+                    "os2",
+                    true,
+                    Optional.empty(),
+                    List.of(Rollout.Entry.of("c1", "os1", Rollout.Outcome.COMMITTED))))));
+  }
+
+  private static RelocationRecord move(String outcome) {
+    return new RelocationRecord(
+        NOON,
+        "c1",
+        "os1",
+        "os2",
+        "6.1.192",
+        "6.12.95",
+        "mapped",
+        outcome,
+        "",
+        1 << 20,
+        512,
+        Map.of("freeze", 1.5),
+        OptionalDouble.of(3),
+        new RelocationRecord.Drain(1, 2, 3, 4));
+  }
+
+  @Test
+  void whatElseIsShownFits() {
+    Contract.requireFits(
+        "Stats",
+        json(Views.stats(new ContainerStats(1, OptionalLong.of(2), 3, 4, OptionalLong.empty()))));
+    Contract.requireFits(
+        "Volume",
+        json(
+            Views.volume(
+                new VolumeView("data", Optional.of(NOON), Optional.of("c1"), Path.of("/v"), ""))));
+    Contract.requireFits(
+        "Check", json(Views.checks(List.of(Check.pass("release", "It is there."))).getFirst()));
+  }
+
+  static Stream<Event> events() {
+    return Stream.of(
+        new Event.GuestChanged(guest(GuestView.State.RUNNING)),
+        new Event.GuestDeleted("web1"),
+        new Event.GuestReplaced(HistoryTest.record("a", "web1", NOON, "committed")),
+        new Event.ContainerChanged(container(new ContainerState.Running())),
+        new Event.ContainerRemoved("c1"),
+        new Event.ContainerMoved(move("committed")),
+        new Event.ReleaseChanged("qemu-10.0.2", true));
+  }
+
+  @ParameterizedTest
+  @MethodSource("events")
+  void anEventFits(Event event) throws Exception {
+    EventStream stream = new EventStream();
+    stream.accept(event);
+
+    String sent = stream.after(0, Duration.ofSeconds(1)).entries().getFirst().json();
+
+    Contract.requireFits("Event", Api.JSON.readTree(sent));
+  }
+
+  /// What is wrong must be noticed.
+  @Test
+  void whatTheContractDoesNotHaveDoesNotFit() {
+    JsonNode wrong = Api.JSON.readTree("{\"containers\": [], \"left_over\": [], \"more\": 1}");
+
+    assertThat(catchThrowable(() -> Contract.requireFits("Containers", wrong)))
+        .isInstanceOf(AssertionError.class)
+        .hasMessageContaining("more");
+  }
+}

@@ -1,0 +1,23 @@
+package dev.hyperfresh.vm;
+
+/// Is told of the virtual machines of one kind, by several threads, which it must not hold up.
+///
+/// @param <V> a virtual machine of the kind
+public interface VmWatch<V> {
+  /// One has booted, or was taken back from an earlier daemon.
+  void came(V vm);
+
+  /// One has ended, by itself or because it was to.
+  void went(V vm);
+
+  /// Is told nothing.
+  static <V> VmWatch<V> none() {
+    return new VmWatch<>() {
+      @Override
+      public void came(V vm) {}
+
+      @Override
+      public void went(V vm) {}
+    };
+  }
+}
