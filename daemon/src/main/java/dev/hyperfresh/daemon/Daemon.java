@@ -19,7 +19,6 @@ import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.WarmUp;
 import dev.hyperfresh.machine.MachineKind;
 import dev.hyperfresh.machine.MachineRecipe;
-import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.ControlWatcher;
 import dev.hyperfresh.qemu.DebianPackages;
@@ -27,7 +26,6 @@ import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.OsRecipe;
-import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.Systems;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -47,6 +45,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -71,6 +70,7 @@ public final class Daemon implements AutoCloseable {
   private final Hyperplexor hyperplexor;
   private final MachineRoom machines;
   private final OsRoom systems;
+  private final ReleaseKinds releaseKinds;
   private final Observers observers;
   private final History history;
   private final Audit audit;
@@ -121,6 +121,13 @@ public final class Daemon implements AutoCloseable {
             kvm.verdict() == KvmProbe.Verdict.USABLE
                 ? new AcceleratorChoice(Accelerator.KVM, "KVM")
                 : new AcceleratorChoice(Accelerator.TCG, kvm.reason()));
+    this.releaseKinds =
+        new ReleaseKinds(
+            List.of(
+                new ProcessReleases(releases, this::usersOf),
+                machines.releaseKind(),
+                systems.releaseKind()),
+            leases);
     observers.count(hyperplexor, machines, systems);
     this.api = new Api(this);
   }
@@ -403,51 +410,38 @@ public final class Daemon implements AutoCloseable {
         audience);
   }
 
+  /// The installed releases of every kind.
+  ReleaseKinds releaseKinds() {
+    return releaseKinds;
+  }
+
   /// Removes a release that runs no guest and no machine, and on which nothing is being started.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_IN_USE],
   ///   [Problem#RELEASE_UNKNOWN]
   public void removeRelease(String name) {
-    if (isOfMachines(name)) {
-      leases.remove(() -> machines.releases().get(name).name(), machines::removeRelease);
-    } else if (isOfSystems(name)) {
-      leases.remove(() -> systems.releases().get(name).name(), systems::removeRelease);
-    } else {
-      leases.remove(() -> releases.get(name).name(), this::removeProcesses);
-    }
-    events().publish(new Event.ReleaseChanged(name, false));
+    String full = releaseKinds.of(name).fullName(name);
+    releaseKinds.remove(full);
+    events().publish(new Event.ReleaseChanged(full, false));
   }
 
-  private void removeProcesses(String full) {
-    List<String> users =
+  /// Who runs a QEMU of this host, a phrase each.
+  private List<String> usersOf(String full) {
+    List<String> guests =
         hyperplexor.list().stream()
             .filter(view -> view.release().equals(full))
             .map(view -> view.spec().name())
             .toList();
-    if (!users.isEmpty()) {
-      throw Problem.RELEASE_IN_USE.because(full + " runs " + String.join(", ", users) + ".");
-    }
-    List<String> hardware = machines.onHardware(full);
-    if (!hardware.isEmpty()) {
-      throw Problem.RELEASE_IN_USE.because(
-          full + " is the hardware of machine " + String.join(", ", hardware) + ".");
-    }
-    List<String> below = systems.onHardware(full);
-    if (!below.isEmpty()) {
-      throw Problem.RELEASE_IN_USE.because(
-          full + " is the hardware of OS " + String.join(", ", below) + ".");
-    }
-    releases.remove(full);
+    return Stream.of(
+            phrase("runs ", guests),
+            phrase("is the hardware of machine ", machines.onHardware(full)),
+            phrase("is the hardware of OS ", systems.onHardware(full)))
+        .flatMap(Optional::stream)
+        .toList();
   }
 
-  /// Whether a release of that name is one of machines.
-  static boolean isOfMachines(String name) {
-    return name.startsWith(MachineRelease.KIND + "-");
-  }
-
-  /// Whether a release of that name is one of operating systems.
-  static boolean isOfSystems(String name) {
-    return name.startsWith(OsRelease.KIND + "-");
+  private static Optional<String> phrase(String words, List<String> names) {
+    return names.isEmpty() ? Optional.empty() : Optional.of(words + String.join(", ", names));
   }
 
   /// Moves all guests of a machine to another one and ends the old one; see [MachineRoom#replace].

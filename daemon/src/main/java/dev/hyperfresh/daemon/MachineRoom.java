@@ -163,11 +163,10 @@ public final class MachineRoom {
     return machine.ended() || (guests(machine.name()).isEmpty() && !machine.isOccupied());
   }
 
-  /// Removes a release that no machine runs.
-  ///
-  /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
-  public void removeRelease(String name) {
-    room.removeRelease(name);
+  /// Releases of machines, for the API.
+  ReleaseKind releaseKind() {
+    return new VmReleaseKind<>(
+        MachineRelease.KIND + "-", "qemu", releases(), Views::release, room::removeRelease);
   }
 
   /// The machines whose hardware is `release`, a full name.

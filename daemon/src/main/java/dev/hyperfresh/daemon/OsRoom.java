@@ -208,11 +208,14 @@ public final class OsRoom {
     }
   }
 
-  /// Removes a release that no OS runs.
-  ///
-  /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
-  public void removeRelease(String name) {
-    room.removeRelease(name);
+  /// Releases of operating systems, for the API.
+  ReleaseKind releaseKind() {
+    return new VmReleaseKind<>(
+        OsRelease.KIND + "-",
+        "userland",
+        releases(),
+        (release, _) -> Views.release(release),
+        room::removeRelease);
   }
 
   /// The operating systems whose hardware is `release`, a full name.

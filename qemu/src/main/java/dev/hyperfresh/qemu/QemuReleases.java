@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ReleaseFolders;
 import dev.hyperfresh.linux.BoundedFile;
@@ -92,7 +93,7 @@ public final class QemuReleases {
           progress.accept("asking QEMU " + upstream(version) + " what it can do");
           QemuRelease release = identified(staging, debianRelease(staging, version));
           if (meets(name, release.name())) {
-            return install(staging, release);
+            return installFetched(staging, release);
           }
           version = release.version();
         }
@@ -277,6 +278,19 @@ public final class QemuReleases {
         answer.cpus(),
         answer.capabilities(),
         candidate.source());
+  }
+
+  /// Somebody else may have been quicker, and theirs is as good.
+  private QemuRelease installFetched(Path staging, QemuRelease release) {
+    try {
+      return install(staging, release);
+    } catch (HyperFreshException e) {
+      return list().stream()
+          .filter(there -> there.name().equals(release.name()))
+          .filter(there -> there.sha256().equals(release.sha256()))
+          .findFirst()
+          .orElseThrow(() -> e);
+    }
   }
 
   private QemuRelease install(Path staging, QemuRelease staged) {

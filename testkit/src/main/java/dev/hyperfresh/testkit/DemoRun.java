@@ -31,7 +31,7 @@ import tools.jackson.databind.json.JsonMapper;
 /// One demonstration, on a daemon that belongs to it.
 final class DemoRun {
   private static final Duration MAX_BLACKOUT = Duration.ofSeconds(5);
-  private static final Duration BOOT_PATIENCE = Duration.ofMinutes(2);
+  private static final Duration BOOT_PATIENCE = Duration.ofMinutes(5);
   private static final String OLDER = "qemu-7.2";
   private static final String NEWER = "qemu-10.0";
   private static final String TAP = "hf-demo";

@@ -78,7 +78,7 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
         progress.accept("building the test guests from source");
         extractSources(work.resolve("src"));
         run(work);
-        Files.move(work.resolve("out"), home, StandardCopyOption.ATOMIC_MOVE);
+        keep(work.resolve("out"), home);
       } finally {
         delete(work);
       }
@@ -86,6 +86,17 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
       throw Problem.HOST_MISSING.because(String.valueOf(e.getMessage()), e);
     } catch (IOException e) {
       throw Problem.HOST_MISSING.because("The test guests cannot be built: " + e.getMessage(), e);
+    }
+  }
+
+  /// Somebody else may have been quicker, and theirs are as good.
+  private static void keep(Path made, Path home) throws IOException {
+    try {
+      Files.move(made, home, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      if (!Files.isDirectory(home)) {
+        throw e;
+      }
     }
   }
 

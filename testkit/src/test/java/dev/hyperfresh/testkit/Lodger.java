@@ -185,12 +185,19 @@ abstract class Lodger implements AutoCloseable {
     }
   }
 
-  /// A Redis, whose client asks it over one connection for all that it has told it.
-  static final class Keeping extends Lodger {
-    private Optional<RedisClient> client = Optional.empty();
+  /// A server whose client asks it over one connection, and knows every answer.
+  static final class Answering extends Lodger {
+    private final Calling calling;
+    private Optional<OneConnection> client = Optional.empty();
 
-    Keeping(OsStage stage, ContainerSpec spec) {
+    /// Makes a client of the server at an address.
+    interface Calling {
+      OneConnection call(String address, Duration patience) throws IOException;
+    }
+
+    Answering(OsStage stage, ContainerSpec spec, Calling calling) {
       super(stage, spec);
+      this.calling = calling;
     }
 
     @Override
@@ -202,21 +209,21 @@ abstract class Lodger implements AutoCloseable {
     @Override
     void meet() {
       close();
-      client = Optional.of(inside(() -> RedisClient.open(address(), LIMIT)));
+      client = Optional.of(inside(() -> calling.call(address(), LIMIT)));
     }
 
     @Override
     void check(String told) {
-      RedisClient one = client.orElseThrow();
-      long before = one.written();
+      OneConnection one = client.orElseThrow();
+      long before = one.answered();
       Workshop.await(
-          "Redis: " + told, LIMIT, () -> one.written() > before || !one.fault().isEmpty());
-      assertThat(one.fault()).as(told).isEmpty();
+          name + ": " + told, LIMIT, () -> one.answered() > before || !one.fault().isEmpty());
+      assertThat(one.fault()).as(told + " / " + name).isEmpty();
     }
 
     @Override
     public void close() {
-      client.ifPresent(RedisClient::close);
+      client.ifPresent(OneConnection::close);
     }
   }
 }

@@ -35,7 +35,7 @@ final class PostgresSession implements AutoCloseable {
   static PostgresSession open(String host, Duration patience) throws IOException {
     long deadline = System.nanoTime() + patience.toNanos();
     while (true) {
-      PostgresSession session = new PostgresSession(RedisClient.connect(host, PORT, patience));
+      PostgresSession session = new PostgresSession(OneConnection.connect(host, PORT, patience));
       try {
         session.begin();
         return session;

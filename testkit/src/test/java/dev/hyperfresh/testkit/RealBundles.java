@@ -14,6 +14,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import tools.jackson.databind.json.JsonMapper;
 
 /// OCI bundles with programs of Debian 13, as real containers have them: a configuration like that
@@ -73,6 +75,48 @@ final class RealBundles {
             "",
             "--appendonly",
             "yes"));
+  }
+
+  /// What nginx serves as `/page`.
+  static final String PAGE = "what stays stays\n".repeat(4000);
+
+  /// Where it listens.
+  static final int PAGE_PORT = 8080;
+
+  /// nginx with a worker, which keeps connections for ever.
+  Path nginx() {
+    Path root = root("nginx", List.of("nginx-light"), RealBundles::configureNginx);
+    return bundle(
+        "nginx",
+        root,
+        USER,
+        Map.of(),
+        List.of("/usr/sbin/nginx", "-e", "/dev/stderr", "-c", "/data/nginx.conf"));
+  }
+
+  private static void configureNginx(Path root) throws IOException {
+    Path data = root.resolve("data");
+    Files.writeString(data.resolve("page"), PAGE);
+    String temporary =
+        Stream.of("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            .map(kind -> kind + "_temp_path /tmp/" + kind + ";")
+            .collect(Collectors.joining("\n"));
+    Files.writeString(
+        data.resolve("nginx.conf"),
+        """
+        daemon off;
+        worker_processes 1;
+        pid /tmp/nginx.pid;
+        events { worker_connections 64; }
+        http {
+          %s
+          access_log off;
+          keepalive_timeout 24h;
+          keepalive_requests 100000000;
+          server { listen %d; location = /page { root /data; } }
+        }
+        """
+            .formatted(temporary, PAGE_PORT));
   }
 
   /// PostgreSQL with an empty cluster; user and database `postgres`, without a password.

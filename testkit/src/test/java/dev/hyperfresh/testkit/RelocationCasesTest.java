@@ -243,11 +243,11 @@ class RelocationCasesTest {
       awaitMore("shell", "line");
       awaitMore("odd", "odd");
       for (String to : List.of("newer", "older")) {
-        long keys = redis.written();
+        long keys = redis.answered();
 
         moveAll(to.equals("newer") ? "older" : "newer", to);
 
-        Workshop.await("Redis", PATIENCE, () -> redis.written() > keys + 10);
+        Workshop.await("Redis", PATIENCE, () -> redis.answered() > keys + 10);
         goOn(one, other, backend, to);
         goesOnIn(to, "shell", "line");
         goesOnIn(to, "odd", "odd");

@@ -114,7 +114,17 @@ class RelocationSoakTest {
     settle(new Lodger.Counting(made, "c3", new JobBundle(bundles)), "older");
     if (MOVES > FEW) {
       RealBundles real = new RealBundles(Workshop.CACHE, bundles, Workshop.PACKAGES, Workshop::say);
-      settle(new Lodger.Keeping(made, Lodger.spec("c4", "10.80.0.14", real.redis())), "newer");
+      settle(
+          new Lodger.Answering(
+              made, Lodger.spec("c4", "10.80.0.14", real.redis()), RedisClient::open),
+          "newer");
+      settle(
+          new Lodger.Answering(
+              made,
+              Lodger.spec("c5", "10.80.0.15", real.nginx()),
+              (address, patience) ->
+                  PageClient.open(address, RealBundles.PAGE_PORT, RealBundles.PAGE, patience)),
+          "older");
     }
   }
 

@@ -1,0 +1,63 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.QemuReleases;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+import tools.jackson.databind.JsonNode;
+
+/// Releases of QEMU, which run guests themselves or are the hardware of virtual machines.
+///
+/// @param releases what is installed
+/// @param users says of a full name who runs it, a phrase each, such as `runs web1`
+record ProcessReleases(QemuReleases releases, Function<String, List<String>> users)
+    implements ReleaseKind {
+  @Override
+  public String prefix() {
+    return "qemu-";
+  }
+
+  @Override
+  public List<Map<String, Object>> list() {
+    return releases.list().stream().map(release -> Views.release(release, false)).toList();
+  }
+
+  @Override
+  public Map<String, Object> show(String name) {
+    return Views.release(releases.get(name), true);
+  }
+
+  @Override
+  public Map<String, Object> verify(String name) {
+    return Views.verified(releases.verify(name));
+  }
+
+  @Override
+  public boolean isAskedFor(JsonNode body) {
+    return body.has("name") || body.has("path");
+  }
+
+  @Override
+  public Map<String, Object> add(Job job) {
+    return Views.release(
+        job.body().has("path")
+            ? releases.add(Replies.path(job.text("path")))
+            : releases.fetch(job.text("name"), line -> job.progress().step("fetch", line)),
+        false);
+  }
+
+  @Override
+  public String fullName(String name) {
+    return releases.get(name).name();
+  }
+
+  @Override
+  public void remove(String full) {
+    List<String> all = users.apply(full);
+    if (!all.isEmpty()) {
+      throw Problem.RELEASE_IN_USE.because(full + " " + all.getFirst() + ".");
+    }
+    releases.remove(full);
+  }
+}

@@ -1,0 +1,45 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import java.util.List;
+import java.util.Map;
+import tools.jackson.databind.JsonNode;
+
+/// Finds the kind that a release is of. The first is that of every name with which no other begins.
+///
+/// @param kinds at least one
+/// @param leases of what is being started
+record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases) {
+  ReleaseKinds {
+    kinds = List.copyOf(kinds);
+  }
+
+  /// The kind of the release called `name`, whether there is one or not.
+  ReleaseKind of(String name) {
+    return kinds.stream()
+        .filter(kind -> name.startsWith(kind.prefix()))
+        .findFirst()
+        .orElseGet(kinds::getFirst);
+  }
+
+  /// The kind that a request for a new one asks for.
+  ReleaseKind askedFor(JsonNode body) {
+    return kinds.stream()
+        .filter(kind -> kind.isAskedFor(body))
+        .findFirst()
+        .orElseGet(kinds::getFirst);
+  }
+
+  /// All of all kinds.
+  List<Map<String, Object>> list() {
+    return kinds.stream().flatMap(kind -> kind.list().stream()).toList();
+  }
+
+  /// Removes one that nothing runs and on which nothing is being started.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
+  void remove(String name) {
+    ReleaseKind kind = of(name);
+    leases.remove(() -> kind.fullName(name), kind::remove);
+  }
+}
