@@ -2,7 +2,7 @@
  * The first and only service of a machine: mounts, loads modules, then answers its host.
  *
  * One thread, one epoll loop. The host speaks over the virtio-serial port PORT_NAME; the protocol is
- * described in ARCHITECTURE.md, "The inside of a machine". Every table and buffer has a fixed size,
+ * described in docs/design/machines.md. Every table and buffer has a fixed size,
  * and nothing that the host sends can make it grow.
  *
  *     agent                  as process 1
