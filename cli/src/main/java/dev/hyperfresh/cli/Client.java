@@ -21,7 +21,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Optional;
-import java.util.function.Consumer;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 import tools.jackson.databind.JsonNode;
 
@@ -133,8 +133,9 @@ final class Client {
     return result.orElseThrow(() -> Problem.DAEMON_ABSENT.because(BROKEN));
   }
 
-  /// Reads an answer that does not end by itself, a line at a time, until its connection ends.
-  void lines(String path, Map<String, String> query, Consumer<String> told) {
+  /// Reads an answer that does not end by itself, a line at a time, until its connection ends or
+  /// `told` says that it has heard enough.
+  void lines(String path, Map<String, String> query, Predicate<String> told) {
     WebClient http = connection();
     HttpClientRequest request = http.method(Method.GET).path(path);
     query.forEach(request::queryParam);
@@ -144,8 +145,9 @@ final class Client {
       }
       BufferedReader lines =
           new BufferedReader(new InputStreamReader(response.inputStream(), StandardCharsets.UTF_8));
-      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-        told.accept(line);
+      String line = lines.readLine();
+      while (line != null && told.test(line)) {
+        line = lines.readLine();
       }
     } catch (IOException
         | UncheckedIOException

@@ -41,16 +41,28 @@ final class EventsCommand implements Runnable {
   private String after = "";
 
   private final StringBuilder data = new StringBuilder();
-  private String type = "";
+
+  /// Of an event that has not come to its end yet.
+  private String next = "";
+
+  /// Whether nobody reads what is printed any more.
+  private boolean unread;
+
   private @Nullable HyperFreshException absent;
 
   @Override
   public void run() {
     follow(options.client());
+    if (unread) {
+      return;
+    }
     long deadline = System.nanoTime() + PATIENCE.toNanos();
     while (System.nanoTime() < deadline) {
       LockSupport.parkNanos(LOOK_NANOS);
       if (followed()) {
+        if (unread) {
+          return;
+        }
         deadline = System.nanoTime() + PATIENCE.toNanos();
       }
     }
@@ -72,48 +84,49 @@ final class EventsCommand implements Runnable {
 
   private void follow(Client client) {
     data.setLength(0);
-    type = "";
+    next = after;
     client.lines("/v1/events", after.isEmpty() ? Map.of() : Map.of("after", after), this::line);
   }
 
   /// One line of the stream, as the standard of server-sent events has it.
-  private void line(String line) {
+  ///
+  /// @return whether to go on
+  private boolean line(String line) {
     int colon = line.indexOf(':');
     if (line.isEmpty()) {
+      // Only now is the event whole: whoever comes back asks for what follows it.
+      after = next;
       if (!data.isEmpty()) {
-        print(type, Output.JSON.readTree(data.toString()));
+        print(Output.JSON.readTree(data.toString()));
       }
       data.setLength(0);
-      type = "";
     } else if (colon > 0) {
       String value = line.substring(colon + 1).strip();
       switch (line.substring(0, colon)) {
-        case "id" -> after = value;
-        case "event" -> type = value;
+        case "id" -> next = value;
         case "data" -> data.append(value);
         default -> {}
       }
     }
+    return !unread;
   }
 
-  private void print(String kind, JsonNode event) {
+  private void print(JsonNode event) {
     if (options.json()) {
       ObjectNode json = Output.JSON.createObjectNode();
       json.put("id", after);
-      json.put("type", kind);
       event.propertyStream().forEach(field -> json.set(field.getKey(), field.getValue()));
       Output.json(json);
-      return;
+    } else {
+      String kind = text(event, "type");
+      System.out.printf(
+          "%s  %-17s  %s%n",
+          text(event, "at").replaceFirst("\\..*", "Z"),
+          kind,
+          (text(event, "subject") + "  " + words(kind, event.path("data"))).strip());
     }
-    if (kind.equals("missed")) {
-      System.out.println("some events are not here any more; the lists say how things are now");
-      return;
-    }
-    System.out.printf(
-        "%s  %-17s  %s%n",
-        event.path("at").asString("").replaceFirst("\\..*", "Z"),
-        kind,
-        (event.path("subject").asString("") + "  " + words(kind, event.path("data"))).strip());
+    // Such as the end of a pipe into `head`.
+    unread = System.out.checkError();
   }
 
   private static String words(String kind, JsonNode data) {
@@ -131,6 +144,7 @@ final class EventsCommand implements Runnable {
       case "container.moved" -> moved(data, "frozen_ms");
       case "machine.running", "os.running" ->
           text(data, "release") + " on " + text(data, "hardware");
+      case "missed" -> "some events are not kept any more; the lists say how things are now";
       default -> "";
     };
   }

@@ -36,7 +36,7 @@ class DocumentationTest {
   /// Files as a document names them: with a folder of this project before them, or a document.
   private static final Pattern FILE =
       Pattern.compile(
-          "(?<![\\w/.~-])((?:linux|hypervisor|qemu|machine|hyperplexor|daemon|cli|testkit|setup|docs|\\.ci)"
+          "(?<![\\w/.~-])((?:linux|hypervisor|qemu|vm|machine|hyperplexor|relocation|daemon|cli|testkit|setup|docs|\\.ci)"
               + "/[\\w./-]*[\\w/]|[A-Z]+\\.md)");
 
   /// What a document may say of a machine: places every Linux has, and ones of our own making; and

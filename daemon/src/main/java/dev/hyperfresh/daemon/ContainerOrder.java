@@ -19,6 +19,9 @@ import tools.jackson.databind.JsonNode;
 ///
 /// @param isImage whether the spec names an image, not a bundle
 record ContainerOrder(ContainerSpec spec, RestartPolicy restart, String os, boolean isImage) {
+  private static final List<String> HEALTH =
+      List.of("command", "interval_ms", "timeout_ms", "retries", "start_ms");
+
   /// @param paths makes a path of a text
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#API_REQUEST],
   ///   [Problem#CONTAINER_SPEC]
@@ -73,6 +76,7 @@ record ContainerOrder(ContainerSpec spec, RestartPolicy restart, String os, bool
       throw Problem.API_REQUEST.because("'health' is not an object.");
     }
     Fields fields = new Fields(body);
+    fields.requireOnly(HEALTH);
     List<String> command = fields.texts("command");
     return Optional.of(
         new HealthCheck(

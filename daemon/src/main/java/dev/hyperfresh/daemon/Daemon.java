@@ -96,13 +96,8 @@ public final class Daemon implements AutoCloseable {
     LOG.info("{} releases are installed", releases.list().size());
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
-    events().add(history);
-    this.hyperplexor =
-        new Hyperplexor(
-            config.state(),
-            hypervisor,
-            kvm,
-            guest -> events().publish(new Event.GuestChanged(guest)));
+    events().addFirst(history);
+    this.hyperplexor = new Hyperplexor(config.state(), hypervisor, kvm, events()::show);
     this.machines =
         new MachineRoom(
             inhabited,
@@ -323,7 +318,7 @@ public final class Daemon implements AutoCloseable {
   /// Ends a guest and deletes its files; see [Hyperplexor#delete].
   void deleteGuest(String name) {
     hyperplexor.delete(name);
-    events().publish(new Event.GuestDeleted(name));
+    events().forget(name);
   }
 
   /// Makes a guest and starts it where [#releaseFor] says.

@@ -78,6 +78,8 @@ record EventRoutes(
   }
 
   /// After which event to begin; -1 for a client that has missed some.
+  ///
+  /// @throws HyperFreshException [Problem#API_REQUEST]
   private long begin(ServerRequest request) {
     Optional<String> last =
         request
@@ -85,6 +87,10 @@ record EventRoutes(
             .first("after")
             .asOptional()
             .or(() -> request.headers().first(HeaderNames.create("Last-Event-ID")));
+    last.filter(id -> !EventStream.isId(id))
+        .ifPresent(id -> {
+          throw Problem.API_REQUEST.because("'" + id + "' is no id of an event.");
+        });
     return last.map(id -> stream.number(id).orElse(-1L)).orElseGet(stream::newest);
   }
 
@@ -113,17 +119,21 @@ record EventRoutes(
     }
     StringBuilder text = new StringBuilder();
     if (batch.missed()) {
-      text.append("event: missed\ndata: {}\n\n");
+      append(text, stream.missed(batch));
     }
     for (EventStream.Entry entry : batch.entries()) {
-      text.append("id: ")
-          .append(stream.id(entry.number()))
-          .append("\nevent: ")
-          .append(entry.type())
-          .append("\ndata: ")
-          .append(entry.json())
-          .append("\n\n");
+      append(text, entry);
     }
     return text.toString();
+  }
+
+  private void append(StringBuilder text, EventStream.Entry entry) {
+    text.append("id: ")
+        .append(stream.id(entry.number()))
+        .append("\nevent: ")
+        .append(entry.type())
+        .append("\ndata: ")
+        .append(entry.json())
+        .append("\n\n");
   }
 }

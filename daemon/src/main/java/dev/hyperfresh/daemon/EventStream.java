@@ -2,47 +2,48 @@ package dev.hyperfresh.daemon;
 
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableMap;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /// The newest events, for clients that follow them. Thread-safe.
 ///
 /// Clients read from here at their own pace, and none has a queue of its own: one that is too slow
 /// is told that it has missed something, and costs nothing. What is kept is bounded in number and
-/// in bytes.
+/// in characters.
 final class EventStream implements Consumer<Event>, AutoCloseable {
   private static final int MOST = 4096;
-  private static final int MOST_BYTES = 8 << 20;
+  private static final int MOST_CHARACTERS = 8 << 20;
   private static final int MOST_OF_A_BATCH = 64;
 
   /// `BOOT-NUMBER`: numbers begin again with each daemon.
   private static final Pattern ID = Pattern.compile("([0-9a-z]{1,13})-([0-9]{1,18})");
 
   private final int most;
-  private final int mostBytes;
+  private final int mostCharacters;
   private final String daemon = Long.toString(System.currentTimeMillis(), 36);
-  private final ArrayDeque<Entry> kept = new ArrayDeque<>();
-  private int bytes;
+  private final NavigableMap<Long, Entry> kept = new TreeMap<>();
+  private int characters;
   private long last;
   private boolean closed;
 
   EventStream() {
-    this(MOST, MOST_BYTES);
+    this(MOST, MOST_CHARACTERS);
   }
 
   /// @param most how many events are kept
-  /// @param mostBytes how many characters they have
-  EventStream(int most, int mostBytes) {
+  /// @param mostCharacters how many characters they have
+  EventStream(int most, int mostCharacters) {
     this.most = most;
-    this.mostBytes = mostBytes;
+    this.mostCharacters = mostCharacters;
   }
 
   /// One event.
@@ -58,22 +59,39 @@ final class EventStream implements Consumer<Event>, AutoCloseable {
 
   @Override
   public void accept(Event event) {
+    add(event.type(), json(event.type(), event.subject(), event.data()));
+  }
+
+  private static String json(
+      String type, String subject, Map<String, ? extends @Nullable Object> data) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("at", Instant.now().toString());
-    json.put("type", event.type());
-    json.put("subject", event.subject());
-    json.put("data", event.data());
-    add(event.type(), Api.JSON.writeValueAsString(json));
+    json.put("type", type);
+    json.put("subject", subject);
+    json.put("data", data);
+    return Api.JSON.writeValueAsString(json);
+  }
+
+  /// What a client is told that has missed something.
+  Entry missed(Batch batch) {
+    long before =
+        batch.entries().isEmpty() ? batch.last() : batch.entries().getFirst().number() - 1;
+    return new Entry(before, "missed", json("missed", "", Map.of()));
   }
 
   private synchronized void add(String type, String json) {
     last++;
-    kept.addLast(new Entry(last, type, json));
-    bytes += json.length();
-    while (kept.size() > most || (bytes > mostBytes && kept.size() > 1)) {
-      bytes -= kept.removeFirst().json().length();
+    kept.put(last, new Entry(last, type, json));
+    characters += json.length();
+    while (kept.size() > most || (characters > mostCharacters && kept.size() > 1)) {
+      characters -= kept.pollFirstEntry().getValue().json().length();
     }
     notifyAll();
+  }
+
+  /// Whether a text is the id of an event of some daemon.
+  static boolean isId(String text) {
+    return ID.matcher(text).matches();
   }
 
   /// How events are named for clients.
@@ -109,13 +127,9 @@ final class EventStream implements Consumer<Event>, AutoCloseable {
         left = deadline - System.nanoTime()) {
       TimeUnit.NANOSECONDS.timedWait(this, left);
     }
-    long oldest = kept.isEmpty() ? last + 1 : kept.getFirst().number();
-    List<Entry> entries = new ArrayList<>();
-    for (Entry entry : kept) {
-      if (entry.number() > after && entries.size() < MOST_OF_A_BATCH) {
-        entries.add(entry);
-      }
-    }
+    long oldest = kept.isEmpty() ? last + 1 : kept.firstKey();
+    List<Entry> entries =
+        kept.tailMap(after, false).values().stream().limit(MOST_OF_A_BATCH).toList();
     return new Batch(
         after < oldest - 1, entries, entries.isEmpty() ? last : entries.getLast().number());
   }

@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.OsVm;
@@ -7,6 +8,8 @@ import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.vm.VmWatch;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 import org.slf4j.Logger;
@@ -15,11 +18,15 @@ import org.slf4j.LoggerFactory;
 /// Where all that happens in a daemon is published, once, and from where it goes to every sink: the
 /// log, the history, flight recordings, the stream of the API, the metrics. Thread-safe.
 ///
-/// Sinks run on the thread that publishes, which is never one with a guest's blackout before it.
+/// Sinks run on the thread that publishes, one after the other; none is told inside a guest's
+/// blackout. They hold up whoever did what they are told of, so they must not wait for anybody.
 final class Events {
   private static final Logger LOG = LoggerFactory.getLogger(Events.class);
 
   private final List<Consumer<Event>> sinks = new CopyOnWriteArrayList<>();
+
+  /// How each guest was when that was told last.
+  private final Map<String, GuestView> guests = new ConcurrentHashMap<>();
 
   /// The sink that is the daemon's log. What happens to containers is written there by those who do
   /// it, with more words.
@@ -51,9 +58,28 @@ final class Events {
     }
   }
 
-  /// Events that come later go to `sink`, too, which must not block.
+  /// Events that come later go to `sink`, too, after all others.
   void add(Consumer<Event> sink) {
     sinks.add(sink);
+  }
+
+  /// Events that come later go to `sink`, too, before all others: what it keeps can be asked for
+  /// when anybody else hears of it.
+  void addFirst(Consumer<Event> sink) {
+    sinks.addFirst(sink);
+  }
+
+  /// Publishes how a guest is, unless that is how it was. On the guest's thread.
+  void show(GuestView guest) {
+    if (!guest.equals(guests.put(guest.spec().name(), guest))) {
+      publish(new Event.GuestChanged(guest));
+    }
+  }
+
+  /// Publishes that a guest is gone.
+  void forget(String guest) {
+    guests.remove(guest);
+    publish(new Event.GuestDeleted(guest));
   }
 
   /// What happened has happened, whether a sink can take it or not.
@@ -61,7 +87,7 @@ final class Events {
     for (Consumer<Event> sink : sinks) {
       try {
         sink.accept(event);
-      } catch (RuntimeException e) {
+      } catch (RuntimeException | Error e) {
         LOG.warn("{} of {} is not told everywhere", event.type(), event.subject(), e);
       }
     }

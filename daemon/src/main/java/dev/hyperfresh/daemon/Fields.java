@@ -33,6 +33,24 @@ record Fields(JsonNode body) {
     return value.valueStream().map(JsonNode::stringValue).toList();
   }
 
+  /// Refuses fields of another name: what is spelled wrong would be as good as missing.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#API_REQUEST]
+  void requireOnly(List<String> known) {
+    body.propertyNames().stream()
+        .filter(name -> !known.contains(name))
+        .sorted()
+        .findFirst()
+        .ifPresent(name -> {
+          throw Problem.API_REQUEST.because(
+              "The request has '"
+                  + name
+                  + "', which is none of: "
+                  + String.join(", ", known)
+                  + ".");
+        });
+  }
+
   boolean flag(String field, boolean otherwise) {
     JsonNode value = body.path(field);
     if (!value.isMissingNode() && !value.isBoolean()) {

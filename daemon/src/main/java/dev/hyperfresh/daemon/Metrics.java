@@ -2,13 +2,17 @@ package dev.hyperfresh.daemon;
 
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.Gauge;
+import io.micrometer.core.instrument.MultiGauge;
+import io.micrometer.core.instrument.Tags;
 import io.micrometer.core.instrument.Timer;
 import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
 import java.lang.management.ManagementFactory;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -36,6 +40,9 @@ final class Metrics implements Consumer<Event> {
   private final PrometheusMeterRegistry registry =
       new PrometheusMeterRegistry(PrometheusConfig.DEFAULT);
 
+  /// Each looks how many there are of something.
+  private final List<Runnable> looks = new CopyOnWriteArrayList<>();
+
   Metrics() {
     Gauge.builder("hyperfresh.daemon.heap.used", Metrics::heapBytes)
         .description("Bytes of the daemon's heap that are in use.")
@@ -59,14 +66,22 @@ final class Metrics implements Consumer<Event> {
   ///
   /// @param thing such as `guests`
   /// @param states all states that there are
-  /// @param counts how many are in which; those that are in none are left out
-  void count(String thing, Iterable<String> states, Supplier<Map<String, Long>> counts) {
-    for (String state : states) {
-      Gauge.builder("hyperfresh." + thing, () -> counts.get().getOrDefault(state, 0L))
-          .description("How many " + thing + " there are, by state.")
-          .tag("state", state)
-          .register(registry);
-    }
+  /// @param counts how many are in which, looked at once whenever [#text] is asked for; those that
+  ///   are in none are left out
+  void count(String thing, List<String> states, Supplier<Map<String, Long>> counts) {
+    MultiGauge gauge =
+        MultiGauge.builder("hyperfresh." + thing)
+            .description("How many " + thing + " there are, by state.")
+            .register(registry);
+    looks.add(() -> {
+      Map<String, Long> now = counts.get();
+      gauge.register(
+          states.stream()
+              .<MultiGauge.Row<?>>map(
+                  state -> MultiGauge.Row.of(Tags.of("state", state), now.getOrDefault(state, 0L)))
+              .toList(),
+          true);
+    });
   }
 
   @Override
@@ -97,8 +112,8 @@ final class Metrics implements Consumer<Event> {
                 record.outcome())
             .increment();
         time(
-            "hyperfresh.outage",
-            "How long moved containers stood.",
+            "hyperfresh.frozen",
+            "How long moved containers stood still.",
             record.frozenMs(),
             "transport",
             record.transport());
@@ -122,7 +137,8 @@ final class Metrics implements Consumer<Event> {
   }
 
   /// All of them, as text.
-  String text() {
+  synchronized String text() {
+    looks.forEach(Runnable::run);
     return registry.scrape();
   }
 }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
 import java.util.List;
 import java.util.Map;
 import tools.jackson.databind.JsonNode;
@@ -23,11 +24,15 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases) {
   }
 
   /// The kind that a request for a new one asks for.
+  ///
+  /// @throws HyperFreshException [Problem#API_REQUEST]
   ReleaseKind askedFor(JsonNode body) {
-    return kinds.stream()
-        .filter(kind -> kind.isAskedFor(body))
-        .findFirst()
-        .orElseGet(kinds::getFirst);
+    List<ReleaseKind> asked = kinds.stream().filter(kind -> kind.isAskedFor(body)).toList();
+    if (asked.size() != 1) {
+      throw Problem.API_REQUEST.because(
+          "The request needs 'name', 'path', or 'kernel' with one of 'qemu' and 'userland'.");
+    }
+    return asked.getFirst();
   }
 
   /// All of all kinds.

@@ -8,6 +8,8 @@ import static io.helidon.http.Method.POST;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /// `/v1/releases`.
 ///
@@ -50,9 +52,19 @@ record ReleaseRoutes(Daemon daemon, Replies replies) {
   }
 
   private Object add(Job job) {
+    Set<String> before = names();
     Map<String, Object> added = kinds().askedFor(job.body()).add(job);
-    daemon.events().publish(new Event.ReleaseChanged(String.valueOf(added.get("name")), true));
+    String name = String.valueOf(added.get("name"));
+    if (!before.contains(name)) {
+      daemon.events().publish(new Event.ReleaseChanged(name, true));
+    }
     return added;
+  }
+
+  private Set<String> names() {
+    return kinds().list().stream()
+        .map(release -> String.valueOf(release.get("name")))
+        .collect(Collectors.toSet());
   }
 
   private Object show(String name) {

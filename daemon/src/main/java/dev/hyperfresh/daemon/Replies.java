@@ -14,7 +14,6 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
@@ -149,26 +148,12 @@ final class Replies {
       asked(request);
       JsonNode body = REQUESTS.readTree(bytes);
       if (body != null && body.isObject()) {
-        requireKnown(body, Warden.match(request).route().fields());
+        new Fields(body).requireOnly(Warden.match(request).route().fields());
         return body;
       }
       throw Problem.API_REQUEST.because("The body is not a JSON object.");
     } catch (JacksonException e) {
       throw Problem.API_REQUEST.because("The body is not JSON: " + e.getOriginalMessage(), e);
-    }
-  }
-
-  /// What is spelled wrong would otherwise be as good as missing.
-  private static void requireKnown(JsonNode body, List<String> fields) {
-    List<String> unknown =
-        body.propertyNames().stream().filter(name -> !fields.contains(name)).sorted().toList();
-    if (!unknown.isEmpty()) {
-      throw Problem.API_REQUEST.because(
-          "The request has '"
-              + unknown.getFirst()
-              + "', which is none of: "
-              + String.join(", ", fields)
-              + ".");
     }
   }
 

@@ -79,7 +79,7 @@ class ContractTest {
     return Api.JSON.readTree(Api.JSON.writeValueAsString(view));
   }
 
-  private static GuestView guest(GuestView.State state) {
+  static GuestView guest(GuestView.State state) {
     GuestSpec spec =
         new GuestSpec(
             "web1",
@@ -255,5 +255,12 @@ class ContractTest {
     assertThat(catchThrowable(() -> Contract.requireFits("Containers", wrong)))
         .isInstanceOf(AssertionError.class)
         .hasMessageContaining("more");
+    JsonNode mixed =
+        Api.JSON.readTree(
+            """
+            {"at": "", "type": "guest.changed", "subject": "web1", "data": {"id": 1}}
+            """);
+    assertThat(catchThrowable(() -> Contract.requireFits("Event", mixed)))
+        .isInstanceOf(AssertionError.class);
   }
 }

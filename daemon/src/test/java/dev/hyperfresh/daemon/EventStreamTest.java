@@ -45,32 +45,46 @@ class EventStreamTest {
   @Test
   void whoeverWaitsHearsOfItAtOnce() throws Exception {
     EventStream stream = new EventStream();
-    CompletableFuture<EventStream.Batch> heard = waiting(stream, 0);
+    Waiting waiting = new Waiting(stream);
 
     stream.accept(event(1));
 
-    assertThat(subjects(heard.get(5, TimeUnit.SECONDS))).containsExactly("qemu-1");
-  }
-
-  private static CompletableFuture<EventStream.Batch> waiting(EventStream stream, long after) {
-    return CompletableFuture.supplyAsync(() -> {
-      try {
-        return stream.after(after, LONG);
-      } catch (InterruptedException e) {
-        throw new IllegalStateException(e);
-      }
-    });
+    assertThat(subjects(waiting.heard())).containsExactly("qemu-1");
   }
 
   @Test
   void theEndOfTheStreamIsHeardAtOnce() throws Exception {
     EventStream stream = new EventStream();
-    CompletableFuture<EventStream.Batch> heard = waiting(stream, 0);
+    Waiting waiting = new Waiting(stream);
 
     stream.close();
 
-    assertThat(heard.get(5, TimeUnit.SECONDS).entries()).isEmpty();
+    assertThat(waiting.heard().entries()).isEmpty();
     assertThat(stream.isClosed()).isTrue();
+  }
+
+  /// A client that waits for the first event.
+  private static final class Waiting {
+    private final CompletableFuture<EventStream.Batch> batch = new CompletableFuture<>();
+
+    Waiting(EventStream stream) {
+      Thread thread = Thread.ofPlatform().start(() -> batch.complete(first(stream)));
+      while (thread.getState() != Thread.State.TIMED_WAITING) {
+        Thread.onSpinWait();
+      }
+    }
+
+    private static EventStream.Batch first(EventStream stream) {
+      try {
+        return stream.after(0, LONG);
+      } catch (InterruptedException e) {
+        throw new IllegalStateException(e);
+      }
+    }
+
+    EventStream.Batch heard() throws Exception {
+      return batch.get(LONG.toSeconds() / 2, TimeUnit.SECONDS);
+    }
   }
 
   @Test
@@ -90,7 +104,7 @@ class EventStreamTest {
   }
 
   @Test
-  void whatIsKeptIsBoundedInBytesToo() throws Exception {
+  void whatIsKeptIsBoundedInCharactersToo() throws Exception {
     EventStream stream = new EventStream(1000, 2000);
     for (int i = 1; i <= 500; i++) {
       stream.accept(event(i));
@@ -133,5 +147,7 @@ class EventStreamTest {
     assertThat(stream.number("1")).isEmpty();
     assertThat(stream.number("")).isEmpty();
     assertThat(stream.number(stream.id(1) + "0".repeat(40))).isEmpty();
+    assertThat(EventStream.isId(stream.id(1))).isTrue();
+    assertThat(EventStream.isId("17")).isFalse();
   }
 }

@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hyperplexor.GuestView;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -21,5 +22,33 @@ class EventsTest {
     events.publish(event);
 
     assertThat(told).containsExactly(event, event);
+  }
+
+  @Test
+  void whatIsKeptIsThereBeforeAnybodyElseHearsOfIt() {
+    Events events = new Events();
+    List<String> told = new ArrayList<>();
+    events.add(_ -> told.add("a client"));
+    events.addFirst(_ -> told.add("the history"));
+
+    events.publish(new Event.GuestDeleted("web1"));
+
+    assertThat(told).containsExactly("the history", "a client");
+  }
+
+  @Test
+  void aGuestThatIsAsItWasIsNotToldOfAgain() {
+    Events events = new Events();
+    List<String> told = new ArrayList<>();
+    events.add(event -> told.add(event.type()));
+
+    events.show(ContractTest.guest(GuestView.State.RUNNING));
+    events.show(ContractTest.guest(GuestView.State.RUNNING));
+    events.show(ContractTest.guest(GuestView.State.STOPPED));
+    events.forget("web1");
+    events.show(ContractTest.guest(GuestView.State.STOPPED));
+
+    assertThat(told)
+        .containsExactly("guest.changed", "guest.changed", "guest.deleted", "guest.changed");
   }
 }

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Optional;
@@ -180,7 +181,13 @@ final class Confiner {
   /// A guest whose folder is gone without a word, such as that of a test that was killed. A file
   /// without a name in it is being made.
   private boolean takeLeftOver(int user, Path files) throws IOException {
-    String owner = Files.readString(file(user));
+    String owner;
+    try {
+      owner = Files.readString(file(user));
+    } catch (NoSuchFileException given) {
+      // Given back by another daemon since it was found taken.
+      return false;
+    }
     if (owner.isEmpty() || Files.exists(Path.of(owner))) {
       return false;
     }

@@ -11,7 +11,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class ProblemTest {
   private static final Pattern CODE = Pattern.compile("HF-([A-Z]+)-[0-9]{3}");
-  private static final Set<Integer> STATUSES = Set.of(400, 403, 404, 405, 409, 500, 502, 503, 504);
+  private static final Set<Integer> STATUSES =
+      Set.of(400, 403, 404, 405, 409, 429, 500, 502, 503, 504);
 
   @Test
   void codesAreUnique() {

@@ -112,6 +112,9 @@ public final class Container {
 
   void is(State next) {
     state = next;
+    if (next == State.RUNNING) {
+      changed.run();
+    }
   }
 
   /// A move has found it ended. If it is known how, that stays.

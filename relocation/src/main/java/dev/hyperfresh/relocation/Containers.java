@@ -175,8 +175,9 @@ final class Containers implements AutoCloseable {
     return true;
   }
 
+  /// What is told of containers is looked up and told on one thread, so that the last word is true.
   private void changed(String name) {
-    lives.find(name).flatMap(this::view).ifPresent(watch::changed);
+    life.after(Duration.ZERO, () -> lives.find(name).flatMap(this::view).ifPresent(watch::changed));
   }
 
   /// Removes a container's files, and leaves its volumes.
@@ -641,8 +642,8 @@ final class Containers implements AutoCloseable {
       restarts.forget(name);
       discard(name);
       lives.forget(name);
+      life.after(Duration.ZERO, () -> watch.removed(name));
       names.remove(name);
-      watch.removed(name);
     } finally {
       busy.remove(name);
     }

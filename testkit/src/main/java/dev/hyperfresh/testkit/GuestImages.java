@@ -89,8 +89,8 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
     }
   }
 
-  /// Somebody else may have been quicker, and theirs are as good.
-  private static void keep(Path made, Path home) throws IOException {
+  /// Gives what was made its name. Somebody else may have been quicker, and theirs is as good.
+  static void keep(Path made, Path home) throws IOException {
     try {
       Files.move(made, home, StandardCopyOption.ATOMIC_MOVE);
     } catch (IOException e) {

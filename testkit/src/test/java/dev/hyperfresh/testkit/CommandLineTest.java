@@ -17,7 +17,6 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.json.JsonMapper;
 
 /// The command as users meet it: processes of their own, a daemon among them, and nothing but what
 /// they print and the codes they end with.
@@ -154,24 +153,7 @@ class CommandLineTest {
   }
 
   private void eventsTell() throws Exception {
-    Path out = workspace.state().resolve("events.txt");
-    Process events =
-        new ProcessBuilder(
-                CommandRun.command(
-                    "events", "--json", "--after", "0-0", "--state", workspace.state().toString()))
-            .redirectOutput(out.toFile())
-            .redirectError(ProcessBuilder.Redirect.DISCARD)
-            .start();
-    try {
-      Workshop.await(
-          "the last event",
-          Duration.ofSeconds(60),
-          () -> Workshop.contains(out, "guest.deleted"));
-    } finally {
-      events.destroy();
-    }
-    List<JsonNode> told =
-        Files.readAllLines(out).stream().map(JsonMapper.shared()::readTree).toList();
+    List<JsonNode> told = CommandRun.eventsUntil(workspace.state(), "guest.deleted");
     assertThat(told.stream().map(event -> event.path("type").asString()))
         .startsWith("missed", "guest.changed")
         .endsWith("guest.deleted");

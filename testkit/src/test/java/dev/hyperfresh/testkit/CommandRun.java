@@ -10,6 +10,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -82,6 +83,28 @@ record CommandRun(List<String> arguments, int code, String out, String err) {
     } finally {
       System.setOut(out);
       System.setErr(err);
+    }
+  }
+
+  /// What `hyperfresh events` prints of all that a daemon still knows, to the first event of a
+  /// type.
+  static List<JsonNode> eventsUntil(Path state, String type) throws IOException {
+    Path out = Files.createTempFile("hf-events", ".txt");
+    Process events =
+        new ProcessBuilder(
+                command("events", "--json", "--after", "0-0", "--state", state.toString()))
+            .redirectOutput(out.toFile())
+            .redirectError(ProcessBuilder.Redirect.DISCARD)
+            .start();
+    try {
+      Workshop.await(
+          type,
+          Duration.ofSeconds(PATIENCE_SECONDS),
+          () -> Workshop.contains(out, "\"type\":\"" + type + "\""));
+      return Files.readAllLines(out).stream().map(JsonMapper.shared()::readTree).toList();
+    } finally {
+      events.destroy();
+      Files.delete(out);
     }
   }
 

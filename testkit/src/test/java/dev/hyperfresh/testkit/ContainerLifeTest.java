@@ -244,6 +244,14 @@ class ContainerLifeTest {
     systems().remove("base", true);
     assertThat(runs).doesNotExist();
     assertRefused(Problem.CONTAINER_UNKNOWN, "base", () -> systems().view("base"));
+    Witness witness = daemon.orElseThrow().witness;
+    Workshop.await(
+        "its removal: " + witness.lines(),
+        LIMIT,
+        () -> witness.last("base").equals("base removed"));
+    assertThat(witness.lines())
+        .containsSubsequence(
+            "base running in one", "base ended in one", "base running in two", "base removed");
 
     Path left = Files.createDirectories(state().resolve("containers/left/rootfs/data"));
     Files.writeString(left.resolve("precious"), "x");

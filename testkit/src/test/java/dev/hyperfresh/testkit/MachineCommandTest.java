@@ -79,6 +79,17 @@ class MachineCommandTest {
     }
     historyTells();
     allIsDeleted();
+    eventsTell();
+  }
+
+  private void eventsTell() throws IOException {
+    List<String> types =
+        CommandRun.eventsUntil(workspace.state(), "guest.deleted").stream()
+            .map(event -> event.path("type").asString() + " " + event.path("subject").asString())
+            .toList();
+    assertThat(types)
+        .containsSubsequence("machine.running m1", "guest.changed web1", "guest.replaced web1")
+        .containsSubsequence("machine.running m1-2", "machine.ended m1", "guest.deleted web1");
   }
 
   private void releasesAreShown() {

@@ -7,7 +7,6 @@ import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.Systems;
-import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmReleases;
 import dev.hyperfresh.vm.VmSettings;
@@ -32,11 +31,14 @@ final class OsDaemon {
 
   final Systems systems;
 
+  /// What was told of what happened.
+  final Witness witness = new Witness();
+
   /// What the recovery said.
   final List<String> told = new CopyOnWriteArrayList<>();
 
   private OsDaemon(Path state) {
-    systems = new Systems(state, state.resolve("run"), SystemsWatch.NONE);
+    systems = new Systems(state, state.resolve("run"), witness);
     systems.recover(RELEASES::builtByAny, Workshop::release, PATIENCE, this::say);
   }
 

@@ -307,7 +307,9 @@ class PrivilegeTest {
 
     daemon.hyperplexor().stop("gone", Duration.ZERO);
 
-    assertThat(taken).doesNotExist();
+    // Somebody else on this host may have it by now.
+    assertThat(Files.exists(taken) ? Files.readString(taken) : "")
+        .isNotEqualTo(gone.files().toString());
     cgroup.ifPresent(group ->
         assertThat(
                 Stream.of("", "memory", "pids", "unified")

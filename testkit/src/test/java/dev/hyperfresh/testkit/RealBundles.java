@@ -7,7 +7,6 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -218,7 +217,7 @@ final class RealBundles {
         run("chmod", "755", work.toString());
         run("chmod", "1777", work.resolve("tmp").toString(), work.resolve("data").toString());
         finish.apply(work);
-        Files.move(work, home, StandardCopyOption.ATOMIC_MOVE);
+        GuestImages.keep(work, home);
       } finally {
         Workspace.delete(work);
       }

@@ -18,7 +18,6 @@ import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
-import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
@@ -66,6 +65,8 @@ class RelocationTest {
 
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
 
+  private static final Witness WITNESS = new Witness();
+
   private static Optional<TestNetwork> network = Optional.empty();
   private static Optional<Systems> systems = Optional.empty();
 
@@ -79,7 +80,7 @@ class RelocationTest {
     made.ip("addr", "add", "fd78::1/64", "dev", "br0", "nodad");
     made.ip("link", "set", "br0", "up");
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
-    Systems all = new Systems(WORKSPACE.state(), run, SystemsWatch.NONE);
+    Systems all = new Systems(WORKSPACE.state(), run, WITNESS);
     systems = Optional.of(all);
     create("older", "6.1");
     create("newer", "6.12");
@@ -227,6 +228,11 @@ class RelocationTest {
             () -> systems().log("c1").contains("on " + kernel));
         assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
         assertOrdinary(systems().get(to));
+        Workshop.await(
+            "the last word: " + WITNESS.lines(),
+            Duration.ofSeconds(5),
+            () -> WITNESS.last("c1").equals("c1 running in " + to));
+        assertThat(WITNESS.lines()).contains("os older came", "c1 moved to " + to + ": committed");
       }
     }
   }

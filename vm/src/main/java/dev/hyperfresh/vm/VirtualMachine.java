@@ -38,9 +38,6 @@ import tools.jackson.databind.JsonNode;
 /// A virtual machine of this host with an agent of ours inside: the process that is its hardware,
 /// the control channel through which devices come and go, and the agent. Thread-safe.
 public final class VirtualMachine implements AutoCloseable {
-  /// The number that no process inside has.
-  private static final int NO_PROCESS = 0;
-
   private static final System.Logger LOG = System.getLogger(VirtualMachine.class.getName());
   private static final String HARDWARE_LOG = "hardware.log";
   private static final String CONSOLE_LOG = "console.log";
@@ -124,6 +121,9 @@ public final class VirtualMachine implements AutoCloseable {
 
   /// What ended before anybody watched it, the newest ends. Guarded by `watched`.
   private final LinkedHashMap<Integer, Agent.Exited> early = new LinkedHashMap<>();
+
+  /// What is to run when the machine has ended. Guarded by `watched`.
+  private final List<Runnable> ends = new ArrayList<>();
 
   private final CountDownLatch ended = new CountDownLatch(1);
   private final Thread watcher;
@@ -351,11 +351,15 @@ public final class VirtualMachine implements AutoCloseable {
     }
     ended.countDown();
     Map<Integer, Consumer<Agent.Exited>> left;
+    List<Runnable> whoWaits;
     synchronized (watched) {
       left = Map.copyOf(watched);
       watched.clear();
+      whoWaits = List.copyOf(ends);
+      ends.clear();
     }
     left.forEach((pid, end) -> end.accept(lost(pid)));
+    whoWaits.forEach(Runnable::run);
   }
 
   private Agent.Exited lost(int pid) {
@@ -395,7 +399,16 @@ public final class VirtualMachine implements AutoCloseable {
 
   /// Has `told` run once, on a thread that must not be held, when the machine ends.
   public void onEnd(Runnable told) {
-    watch(NO_PROCESS, _ -> told.run());
+    boolean now;
+    synchronized (watched) {
+      now = ended();
+      if (!now) {
+        ends.add(told);
+      }
+    }
+    if (now) {
+      told.run();
+    }
   }
 
   /// Takes back what [#watch] was told.
