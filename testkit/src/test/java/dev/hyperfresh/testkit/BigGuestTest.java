@@ -22,7 +22,6 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// What a guest with much memory in use meets after a move: the page tables of its new hypervisor.
 /// They are filled before the switch, so that it does not fault for each of its pages after it.
 @Tag("slow")
-@Tag("alone")
 class BigGuestTest {
   private static final int MOVES = 6;
   private static final long PAGES = (1008 - 16) << 8;

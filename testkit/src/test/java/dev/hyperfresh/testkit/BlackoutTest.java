@@ -27,7 +27,6 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// Holds the blackout to what the specification promises. Every figure is printed with what the
 /// measurement itself cannot tell.
 @Tag("slow")
-@Tag("alone")
 class BlackoutTest {
   /// The promise for a guest on real KVM, median of many.
   private static final double MAX_KVM_MEDIAN_MS = 6.0;

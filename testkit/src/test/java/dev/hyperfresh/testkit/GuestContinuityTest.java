@@ -31,7 +31,6 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// What a peer on the network sees of replacements: one TCP connection, every byte in order, and a
 /// stall that is short.
 @Tag("slow")
-@Tag("alone")
 class GuestContinuityTest {
   private static final String TAP = "hf-peer0";
   private static final int REPLACEMENTS = 6;

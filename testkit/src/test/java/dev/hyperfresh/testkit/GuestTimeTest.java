@@ -30,7 +30,6 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// What replacements do to the clocks of a guest, as the guest itself reads them.
 @Tag("slow")
-@Tag("alone")
 class GuestTimeTest {
   private static final int MOVES = 6;
 

@@ -63,7 +63,6 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// Linux guests under KVM in machines, which move from one machine to the next.
 @Tag("slow")
-@Tag("alone")
 class MachineTest {
   private static final Duration BOOT = Duration.ofMinutes(4);
   private static final Duration MAX_BLACKOUT = Duration.ofSeconds(20);

@@ -53,6 +53,7 @@ class PreflightTest {
 
   private static final Duration BUDGET = Duration.ofSeconds(5);
   private static final Duration SOON = Duration.ofSeconds(2);
+  private static final int REHEARSALS = 4;
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
@@ -451,11 +452,11 @@ class PreflightTest {
   void howLongARehearsalTakes() {
     Sample there = new Sample("rehearsal " + older.name() + " → " + newer.name());
     Sample back = new Sample("rehearsal " + newer.name() + " → " + older.name());
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < REHEARSALS; i++) {
       there.add(millis(plan(newer)));
     }
     hyperplexor.replace(GUEST, newer, BUDGET, Progress.NONE);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < REHEARSALS; i++) {
       back.add(millis(plan(older)));
     }
     Workshop.say(there.toString());

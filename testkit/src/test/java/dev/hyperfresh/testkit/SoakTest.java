@@ -20,7 +20,6 @@ import tools.jackson.databind.json.JsonMapper;
 /// `hyperfresh soak`, as a user starts it: a short one to its end, and one that is interrupted.
 /// `-Dhyperfresh.fault.seed=N` replays its faults.
 @Tag("slow")
-@Tag("alone")
 class SoakTest {
   private static final int REPLACEMENTS = 50;
   private static final long LIMIT_SECONDS = 300;

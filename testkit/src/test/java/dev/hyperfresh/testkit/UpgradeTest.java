@@ -24,7 +24,6 @@ import tools.jackson.databind.JsonNode;
 
 /// A daemon takes over from another, as two processes, under a guest that counts.
 @Tag("slow")
-@Tag("alone")
 class UpgradeTest {
   private static final Duration START = Duration.ofSeconds(90);
 
