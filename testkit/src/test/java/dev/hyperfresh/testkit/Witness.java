@@ -43,8 +43,10 @@ final class Witness implements SystemsWatch {
     return List.copyOf(lines);
   }
 
-  /// What was told last of a container or OS; empty when nothing was.
-  String last(String name) {
-    return lines.stream().filter(line -> line.contains(name + " ")).reduce("", (_, line) -> line);
+  /// How a container was when that was told last, or that it was removed; empty when nothing was.
+  String last(String container) {
+    return lines.stream()
+        .filter(line -> line.startsWith(container + " ") && !line.contains(" moved to "))
+        .reduce("", (_, line) -> line);
   }
 }
