@@ -415,9 +415,7 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_IN_USE],
   ///   [Problem#RELEASE_UNKNOWN]
   public void removeRelease(String name) {
-    String full = releaseKinds.of(name).fullName(name);
-    releaseKinds.remove(full);
-    events().publish(new Event.ReleaseChanged(full, false));
+    events().publish(new Event.ReleaseChanged(releaseKinds.remove(name), false));
   }
 
   /// Who runs a QEMU of this host, a phrase each.

@@ -24,7 +24,7 @@ final class EventStream implements Consumer<Event>, AutoCloseable {
   private static final int MOST_CHARACTERS = 8 << 20;
   private static final int MOST_OF_A_BATCH = 64;
 
-  /// `BOOT-NUMBER`: numbers begin again with each daemon.
+  /// `DAEMON-NUMBER`: numbers begin again with each daemon.
   private static final Pattern ID = Pattern.compile("([0-9a-z]{1,13})-([0-9]{1,18})");
 
   private final int most;

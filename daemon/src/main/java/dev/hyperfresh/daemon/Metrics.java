@@ -14,6 +14,9 @@ import java.util.function.Supplier;
 final class Metrics implements Consumer<Event> {
   private static final int MANY = 256;
 
+  /// Of events that are kept, should it be impossible to make what counts them.
+  private static final int MOST = 4096;
+
   /// What there is to be counted whenever somebody asks.
   private record Thing(String name, List<String> states, Supplier<Map<String, Long>> counts) {}
 
@@ -32,19 +35,25 @@ final class Metrics implements Consumer<Event> {
       meters.get().accept(event);
       return;
     }
-    early.add(event);
+    if (early.size() < MOST) {
+      early.add(event);
+    }
     if (early.size() == MANY) {
       // Whoever publishes must not wait for it.
-      Thread.ofPlatform().name("hf-metrics").daemon().start(this::text);
+      Thread.ofPlatform().name("hf-metrics").daemon().start(this::meters);
     }
   }
 
   /// All of them, as text.
   String text() {
-    Meters made = meters.orElseGet(Meters::new);
-    return counted(made).text();
+    return meters().text();
   }
 
+  private Meters meters() {
+    return meters.orElseGet(() -> counted(new Meters()));
+  }
+
+  /// Two may have made one at a time; the first counts.
   private synchronized Meters counted(Meters made) {
     if (meters.isEmpty()) {
       things.forEach(thing -> made.count(thing.name(), thing.states(), thing.counts()));

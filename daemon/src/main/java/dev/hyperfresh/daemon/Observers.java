@@ -10,8 +10,7 @@ import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/// What watches a daemon, ready before the daemon has anything to tell: making it takes time, which
-/// a guest or client must not wait for while a daemon takes over from another.
+/// What is told of all that happens in a daemon, from before it takes anything back.
 ///
 /// @param events where everything is published
 /// @param stream the newest, for clients that follow them

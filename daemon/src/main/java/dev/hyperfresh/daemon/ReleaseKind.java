@@ -34,7 +34,7 @@ interface ReleaseKind {
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
   String fullName(String name);
 
-  /// Removes one that nothing runs and on which nothing is being started.
+  /// Removes one that nothing runs. Nothing is being started on it.
   ///
   /// @param full its full name
   /// @throws HyperFreshException [Problem#RELEASE_IN_USE]

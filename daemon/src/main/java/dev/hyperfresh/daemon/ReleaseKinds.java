@@ -42,9 +42,12 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases) {
 
   /// Removes one that nothing runs and on which nothing is being started.
   ///
+  /// @return its full name
   /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
-  void remove(String name) {
+  String remove(String name) {
     ReleaseKind kind = of(name);
-    leases.remove(() -> kind.fullName(name), kind::remove);
+    String full = kind.fullName(name);
+    leases.remove(() -> kind.fullName(full), kind::remove);
+    return full;
   }
 }
