@@ -2,6 +2,7 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.daemon.Doctor;
+import dev.hyperfresh.host.Finding;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,23 +20,23 @@ final class DoctorCommand implements Runnable {
   @Override
   public void run() {
     DaemonConfig config = DaemonConfig.under(options.state());
-    List<Doctor.Finding> findings = Doctor.examine(config);
+    List<Finding> findings = Doctor.examine(config);
     if (options.json()) {
       Output.json(Map.of("findings", findings.stream().map(DoctorCommand::json).toList()));
       return;
     }
-    for (Doctor.Finding finding : findings) {
+    for (Finding finding : findings) {
       System.out.printf(
-          "%-8s %-12s %s%n", Doctor.word(finding.verdict()), finding.subject(), finding.finding());
+          "%-8s %-12s %s%n", finding.verdict().word(), finding.subject(), finding.finding());
       if (!finding.remedy().isEmpty()) {
         System.out.printf("%-8s %-12s → %s%n", "", "", finding.remedy());
       }
     }
   }
 
-  private static Map<String, Object> json(Doctor.Finding finding) {
+  private static Map<String, Object> json(Finding finding) {
     Map<String, Object> json = new LinkedHashMap<>();
-    json.put("verdict", Doctor.word(finding.verdict()));
+    json.put("verdict", finding.verdict().word());
     json.put("subject", finding.subject());
     json.put("finding", finding.finding());
     json.put("remedy", finding.remedy());

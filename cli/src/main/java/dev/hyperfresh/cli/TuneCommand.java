@@ -1,10 +1,10 @@
 package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.machine.Change;
-import dev.hyperfresh.machine.Knob;
-import dev.hyperfresh.machine.NestingProfile;
-import dev.hyperfresh.machine.Undone;
+import dev.hyperfresh.host.Change;
+import dev.hyperfresh.host.Knob;
+import dev.hyperfresh.host.NestingProfile;
+import dev.hyperfresh.host.Undone;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;

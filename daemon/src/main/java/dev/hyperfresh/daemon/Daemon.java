@@ -21,7 +21,7 @@ import dev.hyperfresh.machine.MachineKind;
 import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.ControlWatcher;
-import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;

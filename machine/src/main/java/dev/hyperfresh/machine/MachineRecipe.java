@@ -1,10 +1,10 @@
 package dev.hyperfresh.machine;
 
-import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
-import dev.hyperfresh.vm.ImageSources;
-import dev.hyperfresh.vm.KernelPackage;
+import dev.hyperfresh.release.ImageSources;
+import dev.hyperfresh.release.KernelPackage;
 import dev.hyperfresh.vm.VmRecipe;
 import dev.hyperfresh.vm.VmReleases;
 import java.nio.file.Files;

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.release.DebianPackages;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.file.Files;

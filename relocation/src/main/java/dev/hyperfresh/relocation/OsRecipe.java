@@ -1,13 +1,13 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.DebianPackages;
-import dev.hyperfresh.qemu.DebianPackages.PackagesException;
-import dev.hyperfresh.qemu.DebianPackages.Suite;
-import dev.hyperfresh.qemu.DebianPackages.Unpacked;
+import dev.hyperfresh.release.DebianPackages;
+import dev.hyperfresh.release.DebianPackages.PackagesException;
+import dev.hyperfresh.release.DebianPackages.Suite;
+import dev.hyperfresh.release.DebianPackages.Unpacked;
 import dev.hyperfresh.relocation.OsRelease.FileServer;
-import dev.hyperfresh.vm.ImageSources;
-import dev.hyperfresh.vm.KernelPackage;
+import dev.hyperfresh.release.ImageSources;
+import dev.hyperfresh.release.KernelPackage;
 import dev.hyperfresh.vm.VmRecipe;
 import dev.hyperfresh.vm.VmReleases;
 import java.nio.file.Path;

@@ -3,7 +3,7 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.ReleaseFolders;
+import dev.hyperfresh.release.ReleaseFolders;
 import dev.hyperfresh.linux.Scheduling;
 import java.io.File;
 import java.io.IOException;

@@ -2,7 +2,7 @@ package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.OsRelease;

@@ -26,36 +26,45 @@ class ArchitectureTest {
 
   /// Which modules a module may use. Whoever adds a module adds it here first.
   private static final Map<String, Set<String>> ARROWS =
-      Map.of(
-          "linux",
-          Set.of(),
-          "hypervisor",
-          Set.of("linux"),
-          "qemu",
-          Set.of("hypervisor", "linux"),
-          "vm",
-          Set.of("qemu", "hypervisor", "linux"),
-          "machine",
-          Set.of("vm", "qemu", "hypervisor", "linux"),
-          "hyperplexor",
-          Set.of("hypervisor", "linux"),
-          "relocation",
-          Set.of("hyperplexor", "vm", "qemu", "hypervisor", "linux"),
-          "daemon",
-          Set.of("hyperplexor", "relocation", "machine", "vm", "qemu", "hypervisor", "linux"),
-          "cli",
-          Set.of("daemon", "relocation", "machine", "vm", "hyperplexor", "hypervisor"),
-          "testkit",
-          Set.of(
-              "cli",
+      Map.ofEntries(
+          Map.entry("linux", Set.of()),
+          Map.entry("hypervisor", Set.of("linux")),
+          Map.entry("release", Set.of("hypervisor", "linux")),
+          Map.entry("host", Set.of("hypervisor", "linux")),
+          Map.entry("qemu", Set.of("release", "hypervisor", "linux")),
+          Map.entry("vm", Set.of("qemu", "release", "hypervisor", "linux")),
+          Map.entry("machine", Set.of("vm", "qemu", "release", "hypervisor", "linux")),
+          Map.entry("hyperplexor", Set.of("hypervisor", "linux")),
+          Map.entry(
+              "relocation", Set.of("hyperplexor", "vm", "qemu", "release", "hypervisor", "linux")),
+          Map.entry(
               "daemon",
-              "relocation",
-              "machine",
-              "vm",
-              "hyperplexor",
-              "qemu",
-              "hypervisor",
-              "linux"));
+              Set.of(
+                  "hyperplexor",
+                  "relocation",
+                  "machine",
+                  "vm",
+                  "qemu",
+                  "release",
+                  "host",
+                  "hypervisor",
+                  "linux")),
+          Map.entry(
+              "cli", Set.of("daemon", "relocation", "vm", "hyperplexor", "host", "hypervisor")),
+          Map.entry(
+              "testkit",
+              Set.of(
+                  "cli",
+                  "daemon",
+                  "relocation",
+                  "machine",
+                  "vm",
+                  "hyperplexor",
+                  "qemu",
+                  "release",
+                  "host",
+                  "hypervisor",
+                  "linux")));
 
   private static final JavaClasses MAIN =
       new ClassFileImporter()

@@ -1,7 +1,7 @@
 package dev.hyperfresh.testkit;
 
-import dev.hyperfresh.qemu.DebianPackages;
-import dev.hyperfresh.qemu.DebianPackages.Suite;
+import dev.hyperfresh.release.DebianPackages;
+import dev.hyperfresh.release.DebianPackages.Suite;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;

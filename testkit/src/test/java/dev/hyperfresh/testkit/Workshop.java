@@ -6,7 +6,7 @@ import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.linux.KvmProbe;
-import dev.hyperfresh.qemu.DebianPackages;
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;

@@ -1,0 +1,80 @@
+package dev.hyperfresh.release;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.release.DebianPackages.PackagesException;
+import dev.hyperfresh.release.DebianPackages.Suite;
+import dev.hyperfresh.release.DebianPackages.Unpacked;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.regex.Pattern;
+
+/// An unpacked kernel package of Debian.
+///
+/// @param root where it was unpacked
+/// @param release as `uname -r` says it
+/// @param version the kernel's own, such as `6.12.95`
+/// @param source the package and its version
+public record KernelPackage(Path root, String release, String version, String source) {
+  private static final String PACKAGE = "linux-image-cloud-amd64";
+  private static final String IMAGE_PREFIX = "linux-image-";
+  private static final Pattern SERIES = Pattern.compile("[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?");
+
+  /// Checks that `series` can be one of a kernel or of QEMU.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_FETCH] when not
+  public static void requireSeries(String series) {
+    if (!SERIES.matcher(series).matches()) {
+      throw Problem.RELEASE_FETCH.because("'" + series + "' is not of the form 6.12 or 6.12.95.");
+    }
+  }
+
+  /// Brings the newest kernel of a series that this host's archives offer.
+  ///
+  /// @param series such as `6.12` or `6.1`
+  /// @param staging the folder to unpack below
+  /// @param progress gets one line for each step
+  /// @throws HyperFreshException [Problem#RELEASE_FETCH] when no archive offers one
+  /// @throws PackagesException when packages cannot be had
+  public static KernelPackage fetch(
+      DebianPackages packages, String series, Path staging, Consumer<String> progress) {
+    StringBuilder seen = new StringBuilder();
+    for (Suite suite : List.of(Suite.STABLE, Suite.BACKPORTS)) {
+      Path root = staging.resolve("kernel-" + suite.name());
+      try {
+        KernelPackage kernel = of(packages.unpack(suite, List.of(PACKAGE), false, root, progress));
+        if (kernel.version().equals(series) || kernel.version().startsWith(series + ".")) {
+          return kernel;
+        }
+        seen.append(seen.isEmpty() ? "" : ", ").append(kernel.version());
+        ReleaseFolders.delete(root);
+      } catch (PackagesException e) {
+        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
+          throw e;
+        }
+      }
+    }
+    throw Problem.RELEASE_FETCH.because(
+        "This host's package archives offer the kernels "
+            + seen
+            + ", none of which is "
+            + series
+            + ".");
+  }
+
+  private static KernelPackage of(Unpacked unpacked) {
+    String image =
+        unpacked.versions().keySet().stream()
+            .filter(name -> name.startsWith(IMAGE_PREFIX) && !name.equals(PACKAGE))
+            .findFirst()
+            .orElseThrow(
+                () -> Problem.RELEASE_FETCH.because(PACKAGE + " brought no kernel package."));
+    String version = String.valueOf(unpacked.versions().get(image));
+    return new KernelPackage(
+        unpacked.root(),
+        image.substring(IMAGE_PREFIX.length()),
+        version.replaceFirst("^[0-9]+:", "").replaceFirst("[^0-9.].*", ""),
+        image + " " + version);
+  }
+}
