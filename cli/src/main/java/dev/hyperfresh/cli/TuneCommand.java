@@ -1,10 +1,10 @@
 package dev.hyperfresh.cli;
 
-import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.host.Change;
 import dev.hyperfresh.host.Knob;
 import dev.hyperfresh.host.NestingProfile;
 import dev.hyperfresh.host.Undone;
+import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;

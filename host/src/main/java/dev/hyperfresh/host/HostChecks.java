@@ -1,5 +1,6 @@
 package dev.hyperfresh.host;
 
+import dev.hyperfresh.host.Finding.Verdict;
 import dev.hyperfresh.linux.Cgroup;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
@@ -46,22 +47,22 @@ public final class HostChecks {
     String nested =
         kvm.nested() ? " Nested virtualization is on." : " Nested virtualization is off.";
     return switch (kvm.verdict()) {
-      case USABLE -> new Finding(Finding.Verdict.OK, "accelerator", "KVM. " + kvm.reason() + nested, "");
+      case USABLE -> new Finding(Verdict.OK, "accelerator", "KVM. " + kvm.reason() + nested, "");
       case SLOW_RING0 ->
           new Finding(
-              Finding.Verdict.LIMITED,
+              Verdict.LIMITED,
               "accelerator",
               "TCG. " + kvm.reason() + nested,
               "Guests run translated; a host with a full KVM runs them at speed.");
       case ABSENT, DENIED ->
           new Finding(
-              Finding.Verdict.LIMITED,
+              Verdict.LIMITED,
               "accelerator",
               "TCG. " + kvm.reason(),
               "Load the kvm module, or let this user open /dev/kvm (group kvm).");
       case BROKEN ->
           new Finding(
-              Finding.Verdict.LIMITED,
+              Verdict.LIMITED,
               "accelerator",
               "TCG. " + kvm.reason(),
               "Look for messages of kvm in the kernel's log.");
@@ -72,7 +73,7 @@ public final class HostChecks {
   static Finding nesting(KvmProbe.Result kvm, boolean hasRelease) {
     if (!hasRelease) {
       return new Finding(
-          Finding.Verdict.MISSING,
+          Verdict.MISSING,
           "nesting",
           "No machine can be started: there is no QEMU to run it.",
           "hyperfresh release fetch qemu-10.0");
@@ -80,15 +81,15 @@ public final class HostChecks {
     if (kvm.verdict() == KvmProbe.Verdict.USABLE) {
       return kvm.nested()
           ? new Finding(
-              Finding.Verdict.OK, "nesting", "Machines run on KVM, and their guests on nested KVM.", "")
+              Verdict.OK, "nesting", "Machines run on KVM, and their guests on nested KVM.", "")
           : new Finding(
-              Finding.Verdict.LIMITED,
+              Verdict.LIMITED,
               "nesting",
               "Machines run on KVM, but their guests translated: nesting is off.",
               "hyperfresh machine tune says how to switch it on.");
     }
     return new Finding(
-        Finding.Verdict.LIMITED,
+        Verdict.LIMITED,
         "nesting",
         "Machines run translated, since this host has no KVM for them.",
         "See accelerator; a host with a full KVM runs machines at speed.");
@@ -102,7 +103,7 @@ public final class HostChecks {
         "%d of %d settings for cheap nesting are in place."
             .formatted(names(knobs, Knob.State.SET).size(), knobs.size());
     return new Finding(
-        unset.isEmpty() && absent.isEmpty() ? Finding.Verdict.OK : Finding.Verdict.LIMITED,
+        unset.isEmpty() && absent.isEmpty() ? Verdict.OK : Verdict.LIMITED,
         "tuning",
         found
             + (unset.isEmpty() ? "" : " Not set: " + String.join(", ", unset) + ".")
@@ -120,13 +121,13 @@ public final class HostChecks {
     try (Fd tun = Fd.open(Path.of("/dev/net/tun"), OpenFlags.READ_WRITE)) {
       boolean root = Host.effectiveUid() == 0;
       return new Finding(
-          root ? Finding.Verdict.OK : Finding.Verdict.LIMITED,
+          root ? Verdict.OK : Verdict.LIMITED,
           "network",
           tun.label() + " opens" + (root ? "." : ", but making a tap needs CAP_NET_ADMIN."),
           root ? "" : "Run the daemon as root to give guests network cards.");
     } catch (LinuxException e) {
       return new Finding(
-          Finding.Verdict.MISSING,
+          Verdict.MISSING,
           "network",
           "No tap can be made: " + e.getMessage() + ".",
           "Load the tun module and run the daemon as root; guests without cards work.");
@@ -137,9 +138,9 @@ public final class HostChecks {
     int self = Scheduling.currentThreadId();
     boolean allowed = Scheduling.realTime(self, 1) && Scheduling.normal(self);
     return allowed
-        ? new Finding(Finding.Verdict.OK, "priority", "Real-time priority may be used for a switch.", "")
+        ? new Finding(Verdict.OK, "priority", "Real-time priority may be used for a switch.", "")
         : new Finding(
-            Finding.Verdict.LIMITED,
+            Verdict.LIMITED,
             "priority",
             "Real-time priority is not allowed, so a busy host lengthens blackouts.",
             "Run the daemon as root or with CAP_SYS_NICE.");
@@ -149,7 +150,7 @@ public final class HostChecks {
     long available = Host.availableMemoryBytes() >> 20;
     long total = Host.totalMemoryBytes() >> 20;
     return new Finding(
-        available < 1024 ? Finding.Verdict.LIMITED : Finding.Verdict.OK,
+        available < 1024 ? Verdict.LIMITED : Verdict.OK,
         "memory",
         available + " MiB of " + total + " MiB are available.",
         available < 1024 ? "A replacement needs 256 MiB beside the guests." : "");
@@ -158,7 +159,7 @@ public final class HostChecks {
   private static Finding hugePages() {
     String count = readLine(Path.of("/proc/sys/vm/nr_hugepages"));
     return new Finding(
-        Finding.Verdict.OK,
+        Verdict.OK,
         "huge pages",
         count.equals("0") || count.isEmpty()
             ? "None reserved; guests use 4 KiB pages."
@@ -171,9 +172,9 @@ public final class HostChecks {
         Files.isExecutable(Path.of("/usr/bin/apt-get"))
             && Files.isExecutable(Path.of("/usr/bin/dpkg-deb"));
     return apt
-        ? new Finding(Finding.Verdict.OK, "packages", "apt-get is here, so releases can be fetched.", "")
+        ? new Finding(Verdict.OK, "packages", "apt-get is here, so releases can be fetched.", "")
         : new Finding(
-            Finding.Verdict.MISSING,
+            Verdict.MISSING,
             "packages",
             "apt-get is not here, so no release can be fetched.",
             "Add a QEMU of this host: hyperfresh release add /usr/bin/qemu-system-x86_64.");
@@ -182,12 +183,12 @@ public final class HostChecks {
   private static Finding releases(SortedMap<String, Path> releases) {
     return releases.isEmpty()
         ? new Finding(
-            Finding.Verdict.MISSING,
+            Verdict.MISSING,
             "releases",
             "None is installed.",
             "hyperfresh release fetch qemu-7.2; hyperfresh release fetch qemu-10.0")
         : new Finding(
-            releases.size() < 2 ? Finding.Verdict.LIMITED : Finding.Verdict.OK,
+            releases.size() < 2 ? Verdict.LIMITED : Verdict.OK,
             "releases",
             String.join(", ", releases.keySet()) + ".",
             releases.size() < 2 ? "A replacement needs a second release." : "");
@@ -197,7 +198,7 @@ public final class HostChecks {
     Optional<String> obstacle = Unprivileged.obstacle();
     if (obstacle.isPresent()) {
       return new Finding(
-          Finding.Verdict.LIMITED,
+          Verdict.LIMITED,
           "confinement",
           "Hypervisors run as the daemon's user, since " + obstacle.get() + ".",
           "Run the daemon as root, with util-linux installed, to give each guest a user.");
@@ -209,7 +210,7 @@ public final class HostChecks {
             .findFirst();
     boolean bounded = Cgroup.at(Cgroup.MOUNTED, Path.of("hyperfresh")).isPresent();
     return new Finding(
-        closed.isEmpty() && bounded ? Finding.Verdict.OK : Finding.Verdict.LIMITED,
+        closed.isEmpty() && bounded ? Verdict.OK : Verdict.LIMITED,
         "confinement",
         closed
                 .map(path -> "Hypervisors run as the daemon's user, since " + path + " is closed,")
@@ -225,7 +226,7 @@ public final class HostChecks {
     }
     boolean writable = folder != null && Files.isWritable(folder);
     return new Finding(
-        writable ? Finding.Verdict.OK : Finding.Verdict.MISSING,
+        writable ? Verdict.OK : Verdict.MISSING,
         "state",
         state + (writable ? " can be used." : " cannot be written."),
         writable ? "" : "Name another directory with --state.");

@@ -1,8 +1,8 @@
 package dev.hyperfresh.machine;
 
-import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.ImageSources;
 import dev.hyperfresh.release.KernelPackage;
 import dev.hyperfresh.vm.VmRecipe;

@@ -1,13 +1,13 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.release.ReleaseFolders;
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianPackages.Unpacked;
+import dev.hyperfresh.release.ReleaseFolders;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

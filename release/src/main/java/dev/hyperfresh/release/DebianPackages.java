@@ -563,7 +563,8 @@ public final class DebianPackages {
           .orElseThrow(() ->
               new PackagesException(
                   PackagesException.Kind.NO_APT,
-                  "/etc/os-release names no release (VERSION_CODENAME); packages come from Debian's releases, so use a Debian stable machine"));
+                  "/etc/os-release names no release (VERSION_CODENAME); packages come from Debian's"
+                      + " releases, so use a Debian stable machine"));
     } catch (IOException e) {
       throw new PackagesException(
           PackagesException.Kind.NO_APT, "/etc/os-release cannot be read: " + e.getMessage(), e);

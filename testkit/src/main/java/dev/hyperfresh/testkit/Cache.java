@@ -2,8 +2,8 @@ package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.MachineRelease;
-import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.vm.VmReleases;

@@ -1,8 +1,8 @@
 package dev.hyperfresh.vm;
 
+import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.ImageSources;
 import dev.hyperfresh.release.KernelPackage;
-import dev.hyperfresh.release.DebianPackages;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.function.Consumer;

@@ -1,12 +1,12 @@
 package dev.hyperfresh.vm;
 
-import dev.hyperfresh.release.KernelPackage;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.release.ReleaseFolders;
 import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
+import dev.hyperfresh.release.KernelPackage;
+import dev.hyperfresh.release.ReleaseFolders;
 import dev.hyperfresh.vm.VmRecipe.Bench;
 import dev.hyperfresh.vm.VmRecipe.Draft;
 import dev.hyperfresh.vm.VmRecipe.Image;
