@@ -9,7 +9,7 @@ import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
@@ -82,7 +82,7 @@ public final class Daemon implements AutoCloseable {
 
   private Daemon(
       DaemonConfig config,
-      Hypervisor hypervisor,
+      Kinds kinds,
       Machines inhabited,
       FileChannel lockFile,
       KvmProbe.Result kvm,
@@ -97,7 +97,7 @@ public final class Daemon implements AutoCloseable {
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
     events().addFirst(history);
-    this.hyperplexor = new Hyperplexor(config.state(), hypervisor, kvm, events()::show);
+    this.hyperplexor = new Hyperplexor(config.state(), kinds, kvm, events()::show);
     this.machines =
         new MachineRoom(
             inhabited,
@@ -143,7 +143,7 @@ public final class Daemon implements AutoCloseable {
         config.state().resolve("machines"), config.state().resolve("run"), events.machines());
   }
 
-  private static Hypervisor kinds(Machines machines) {
+  private static Kinds kinds(Machines machines) {
     Qemu processes = new Qemu();
     return new Kinds(processes, new MachineKind(processes, ControlWatcher.NONE, machines));
   }
@@ -158,19 +158,19 @@ public final class Daemon implements AutoCloseable {
     return start(config, kinds(machines), machines, observers);
   }
 
-  /// Starts a daemon whose guests `hypervisor` runs; its releases are those of [QemuReleases].
+  /// Starts a daemon whose guests `kinds` run; its releases are those of [QemuReleases].
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
-  public static Daemon start(DaemonConfig config, Hypervisor hypervisor) {
+  public static Daemon start(DaemonConfig config, Kinds kinds) {
     Observers observers = new Observers();
-    return start(config, hypervisor, machines(config, observers.events()), observers);
+    return start(config, kinds, machines(config, observers.events()), observers);
   }
 
   private static Daemon start(
-      DaemonConfig config, Hypervisor hypervisor, Machines machines, Observers observers) {
+      DaemonConfig config, Kinds kinds, Machines machines, Observers observers) {
     FileChannel lockFile = lock(config.state());
-    return launch(config, lockFile, hypervisor, machines, Daemon::prepare, Map.of(), observers);
+    return launch(config, lockFile, kinds, machines, Daemon::prepare, Map.of(), observers);
   }
 
   /// Starts a daemon that takes over from the one that runs, if one does. Guests notice nothing,
@@ -183,7 +183,7 @@ public final class Daemon implements AutoCloseable {
     KvmProbe.Result kvm = prepare();
     Observers observers = new Observers();
     var _ = new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
-    Map<String, Hypervisor.Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
+    Map<String, Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
     FileChannel lockFile;
     try {
       lockFile = lock(config.state());
@@ -208,14 +208,14 @@ public final class Daemon implements AutoCloseable {
   private static Daemon launch(
       DaemonConfig config,
       FileChannel lockFile,
-      Hypervisor hypervisor,
+      Kinds kinds,
       Machines machines,
       Supplier<KvmProbe.Result> kvm,
-      Map<String, Hypervisor.Holdings> held,
+      Map<String, Holdings> held,
       Observers observers) {
     try {
       Roles roles = Roles.read(config.state());
-      Daemon daemon = new Daemon(config, hypervisor, machines, lockFile, kvm.get(), observers);
+      Daemon daemon = new Daemon(config, kinds, machines, lockFile, kvm.get(), observers);
       daemon.recover(held);
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();
@@ -230,7 +230,7 @@ public final class Daemon implements AutoCloseable {
     }
   }
 
-  private void recover(Map<String, Hypervisor.Holdings> held) {
+  private void recover(Map<String, Holdings> held) {
     long begin = System.nanoTime();
     machines.recover(RECOVERY, LOG::info);
     hyperplexor.takeBack(
@@ -472,7 +472,7 @@ public final class Daemon implements AutoCloseable {
     }
 
     @Override
-    public Map<String, Hypervisor.Holdings> holdings() {
+    public Map<String, Holdings> holdings() {
       return hyperplexor.holdings();
     }
 

@@ -7,9 +7,9 @@ import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
@@ -30,7 +30,7 @@ import java.util.function.Consumer;
 
 /// A hypervisor whose instances do what a test says and write down every call, and one guest on it.
 /// A call is written as `generation.call`.
-final class Stage implements Hypervisor, AutoCloseable {
+final class Stage extends PartialHypervisor implements AutoCloseable {
   static final String KIND = "scripted";
   static final Build OLD = new Build("scripted-1.0.0", KIND);
   static final Build NEW = new Build("scripted-2.0.0", KIND);
@@ -152,15 +152,18 @@ final class Stage implements Hypervisor, AutoCloseable {
   Guest guest(String name) {
     Guest guest =
         new Guest(
-            spec(name),
-            this,
-            new AcceleratorChoice(Accelerator.TCG, "a test"),
+            new GuestIdentity(
+                spec(name),
+                new AcceleratorChoice(Accelerator.TCG, "a test"),
+                Optional.empty(),
+                folder,
+                folder,
+                Instant.now(),
+                Confinement.NONE),
+            new Kinds(this),
             MemFd.create("test-" + name, MEMORY_BYTES),
-            List.of(),
-            folder,
-            folder,
-            Instant.now(),
-            Confinement.NONE,
+            Endpoints.of(List.of()),
+            ClockLoss.NONE,
             changed -> views.add(changed.view()));
     guest.call(() -> {
       guest.start(OLD);
@@ -195,18 +198,8 @@ final class Stage implements Hypervisor, AutoCloseable {
   }
 
   @Override
-  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
-    throw new UnsupportedOperationException("nothing survives a test");
-  }
-
-  @Override
   public Optional<Boolean> hasRun(Path files, int generation) {
     return ran;
-  }
-
-  @Override
-  public Instance attach(Launch launch, int pid) {
-    throw new UnsupportedOperationException("nothing survives a test");
   }
 
   private Actor enter(Launch launch, String call) {
