@@ -75,7 +75,7 @@ public final class VirtualMachine implements AutoCloseable {
   /// Where the agent lets outlets be made, inside.
   public static final String RUN_FOLDER = "/run/hf";
 
-  /// More programs than an agent runs at once (`CHILDREN` in agent.c).
+  /// More programs than an agent runs at once (`CHILDREN` in programs.h).
   static final int MAX_EARLY = 256;
 
   private static final int MOST_WORDS = 3;
