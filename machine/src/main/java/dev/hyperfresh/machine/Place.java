@@ -12,6 +12,7 @@ import dev.hyperfresh.qemu.QemuInside;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.vm.Agent;
 import dev.hyperfresh.vm.VirtualMachine;
+import dev.hyperfresh.vm.VmWindows;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,7 +26,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.atomic.AtomicBoolean;
-import tools.jackson.databind.JsonNode;
 
 /// What one guest has in one machine: a window with its memory, ports for its control channel, its
 /// console and its state, a device for each disk and each card. Everything is plugged in for it and
@@ -45,6 +45,7 @@ final class Place implements AutoCloseable {
   private static final int TYPED_BYTES = 64 << 10;
 
   private final Machine machine;
+  private final VirtualMachine vm;
   private final String id;
 
   /// Whether some of it may not be there.
@@ -61,6 +62,7 @@ final class Place implements AutoCloseable {
 
   private Place(Machine machine, String id, boolean partial) {
     this.machine = machine;
+    this.vm = machine.vm();
     this.id = id;
     this.partial = partial;
   }
@@ -155,7 +157,7 @@ final class Place implements AutoCloseable {
     window(launch);
     UnixSocket ours = controlChannel();
     try {
-      String controlPath = machine.vm().addPort(control());
+      String controlPath = vm.channels().addPort(control());
       String consolePath = console(console, launch.files(), files.consoleLog());
       List<String> kernel = bootFiles(files.kernel());
       List<QemuInside.Disk> disks = disks(launch.spec(), files.disks());
@@ -200,17 +202,12 @@ final class Place implements AutoCloseable {
   /// The guest's memory becomes a piece of hardware of the machine, at an address that the hardware
   /// chooses.
   private void window(Launch launch) {
-    String memory = memory();
-    String dimm = dimm();
-    machine
-        .vm()
-        .lend(
-            launch.memory().fd(),
-            (_, number) -> machine.vm().addMemory(memory, launch.memory().bytes(), number));
+    VmWindows windows = vm.windows();
+    windows.addMemory(memory(), launch.memory().fd(), launch.memory().bytes());
     undoMemory();
-    machine.vm().plug(dimm, "pc-dimm", Map.of("memdev", memory));
+    windows.plug(dimm(), memory());
     undoDimm();
-    address = plugged(dimm).path("addr").asLong();
+    address = windows.address(dimm());
   }
 
   private String memory() {
@@ -227,23 +224,11 @@ final class Place implements AutoCloseable {
   }
 
   private void undoMemory() {
-    undo.push(() -> machine.vm().removeMemory(memory()));
+    undo.push(() -> vm.windows().removeMemory(memory()));
   }
 
   private void undoDimm() {
-    undo.push(() -> {
-      JsonNode window = plugged(dimm());
-      machine.vm().eject(dimm(), window.path("slot").asInt());
-    });
-  }
-
-  private JsonNode plugged(String dimm) {
-    for (JsonNode device : machine.vm().execute("query-memory-devices", Map.of())) {
-      if (device.path("data").path("id").asString("").equals(dimm)) {
-        return device.path("data");
-      }
-    }
-    throw new TroubleException("machine " + machine.name() + " has no window " + dimm);
+    undo.push(() -> vm.windows().eject(dimm()));
   }
 
   /// A channel whose other end is connected before the machine sees it. The hardware itself keeps a
@@ -252,9 +237,9 @@ final class Place implements AutoCloseable {
   private UnixSocket controlChannel() {
     UnixSocket.Pair pair = UnixSocket.pair();
     try (UnixSocket far = pair.right()) {
-      machine.vm().keep(control(), pair.left().fd());
+      vm.descriptors().keep(control(), pair.left().fd());
       undoControl();
-      machine.vm().addChannel(control(), "socket", VirtualMachine.connected(control()), far.fd());
+      vm.channels().addConnected(control(), far.fd());
       return pair.left();
     } catch (RuntimeException e) {
       pair.left().close();
@@ -263,7 +248,7 @@ final class Place implements AutoCloseable {
   }
 
   private void undoControl() {
-    undo.push(() -> machine.vm().forget(control()));
+    undo.push(() -> vm.descriptors().forget(control()));
     undo.push(this::endControl);
   }
 
@@ -277,19 +262,19 @@ final class Place implements AutoCloseable {
   }
 
   private void channel(String name, String type, Map<String, ?> data) {
-    machine.vm().addChannel(name, type, data);
-    undo.push(() -> machine.vm().removeChannel(name));
+    vm.channels().add(name, type, data);
+    undo.push(() -> vm.channels().remove(name));
   }
 
   private String port(String channel) {
-    String path = machine.vm().addPort(channel);
-    undo.push(() -> machine.vm().removePort(channel));
+    String path = vm.channels().addPort(channel);
+    undo.push(() -> vm.channels().removePort(channel));
     return path;
   }
 
   private void undoChannel(String name) {
-    undo.push(() -> machine.vm().removeChannel(name));
-    undo.push(() -> machine.vm().removePort(name));
+    undo.push(() -> vm.channels().remove(name));
+    undo.push(() -> vm.channels().removePort(name));
   }
 
   /// The console. The hardware itself keeps an end of the pipe through which a client types, so
@@ -297,15 +282,13 @@ final class Place implements AutoCloseable {
   private String console(Path socket, Path files, Fd log) {
     String name = consoleChannel();
     try (Pipe typed = Pipe.open(TYPED_BYTES, name)) {
-      machine.vm().keep(name, typed.writeEnd());
-      undo.push(() -> machine.vm().forget(name));
-      machine
-          .vm()
+      vm.descriptors().keep(name, typed.writeEnd());
+      undo.push(() -> vm.descriptors().forget(name));
+      vm.descriptors()
           .lend(
               typed.readEnd(),
               (in, _) ->
-                  machine
-                      .vm()
+                  vm.descriptors()
                       .lend(
                           log,
                           (out, _) ->
@@ -325,7 +308,7 @@ final class Place implements AutoCloseable {
   }
 
   private void undoConsole() {
-    undo.push(() -> machine.vm().forget(consoleChannel()));
+    undo.push(() -> vm.descriptors().forget(consoleChannel()));
     undoChannel(consoleChannel());
   }
 
@@ -333,7 +316,7 @@ final class Place implements AutoCloseable {
   ///
   /// @param files the guest's folder
   void serveConsole(Path socket, Path files) {
-    serveConsole(socket, files, machine.vm().kept(consoleChannel()));
+    serveConsole(socket, files, vm.descriptors().kept(consoleChannel()));
   }
 
   private void serveConsole(Path socket, Path files, Optional<Fd> input) {
@@ -346,8 +329,7 @@ final class Place implements AutoCloseable {
   /// @throws TroubleException when the hardware does not have it
   UnixSocket keptControl() {
     return UnixSocket.adopt(
-        machine
-            .vm()
+        vm.descriptors()
             .kept(control())
             .orElseThrow(() ->
                 new TroubleException(
@@ -366,26 +348,21 @@ final class Place implements AutoCloseable {
   }
 
   private void send(Fd file, String channel, String copy) {
-    try (UnixSocket near = machine.vm().addSocket(channel)) {
-      String port = machine.vm().addPort(channel);
+    try (UnixSocket near = vm.channels().addSocket(channel)) {
+      String port = vm.channels().addPort(channel);
       try {
         long bytes = Files.size(Path.of("/proc/self/fd", Integer.toString(file.number())));
         Thread pump =
             Thread.ofPlatform().daemon().name("hf-boot-" + id).start(() -> copy(file, near));
-        var _ =
-            machine
-                .vm()
-                .run(
-                    List.of(VirtualMachine.AGENT, "copy", port, Long.toString(bytes), copy),
-                    COPY_LIMIT);
+        var _ = vm.programs().copy(port, bytes, copy, COPY_LIMIT);
         pump.join();
       } catch (IOException e) {
         throw new TroubleException(file.label() + ": " + e.getMessage(), e);
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
       } finally {
-        machine.vm().contained(() -> machine.vm().removePort(channel));
-        machine.vm().contained(() -> machine.vm().removeChannel(channel));
+        vm.contained(() -> vm.channels().removePort(channel));
+        vm.contained(() -> vm.channels().remove(channel));
       }
     }
   }
@@ -393,8 +370,7 @@ final class Place implements AutoCloseable {
   private void undoBootFiles() {
     for (int i = 0; i < 2; i++) {
       String name = id + ".boot" + i;
-      undo.push(() ->
-          machine.vm().run(List.of(VirtualMachine.AGENT, "remove", FOLDER + name), COPY_LIMIT));
+      undo.push(() -> vm.programs().remove(FOLDER + name, COPY_LIMIT));
       undoChannel(name);
     }
   }
@@ -416,10 +392,7 @@ final class Place implements AutoCloseable {
   /// Removes what only the start of the guest's QEMU needs.
   void started() {
     for (String copy : bootFiles) {
-      machine
-          .vm()
-          .contained(
-              () -> machine.vm().run(List.of(VirtualMachine.AGENT, "remove", copy), COPY_LIMIT));
+      vm.contained(() -> vm.programs().remove(copy, COPY_LIMIT));
     }
   }
 
@@ -428,51 +401,47 @@ final class Place implements AutoCloseable {
     for (Fd file : files) {
       GuestSpec.Disk disk = spec.disks().get(disks.size());
       String name = disk(disks.size());
-      machine
-          .vm()
+      vm.descriptors()
           .lend(
               file,
               (set, _) ->
-                  machine
-                      .vm()
-                      .execute(
-                          "blockdev-add",
+                  vm.execute(
+                      "blockdev-add",
+                      Map.of(
+                          "driver",
+                          "raw",
+                          "node-name",
+                          name,
+                          "read-only",
+                          disk.readOnly(),
+                          "file",
                           Map.of(
                               "driver",
-                              "raw",
-                              "node-name",
-                              name,
-                              "read-only",
-                              disk.readOnly(),
                               "file",
-                              Map.of(
-                                  "driver",
-                                  "file",
-                                  "filename",
-                                  "/dev/fdset/" + set,
-                                  "locking",
-                                  "on",
-                                  "read-only",
-                                  disk.readOnly()))));
-      undo.push(() -> machine.vm().execute("blockdev-del", Map.of("node-name", name)));
+                              "filename",
+                              "/dev/fdset/" + set,
+                              "locking",
+                              "on",
+                              "read-only",
+                              disk.readOnly()))));
+      undo.push(() -> vm.execute("blockdev-del", Map.of("node-name", name)));
       // Two machines have the disk for a moment, and only the guest's authority writes.
-      machine
-          .vm()
+      vm.devices()
           .plug(
               name + ".device",
               "virtio-blk-pci",
               Map.of("drive", name, "serial", name, "share-rw", true));
-      undo.push(() -> machine.vm().unplug(name + ".device"));
+      undo.push(() -> vm.devices().unplug(name + ".device"));
       disks.add(
           new QemuInside.Disk(
-              machine.vm().ask(a -> a.disk(name, VirtualMachine.PLUG_LIMIT)), disk.readOnly()));
+              vm.ask(a -> a.disk(name, VirtualMachine.PLUG_LIMIT)), disk.readOnly()));
     }
     return disks;
   }
 
   private void undoDisk(String name) {
-    undo.push(() -> machine.vm().execute("blockdev-del", Map.of("node-name", name)));
-    undo.push(() -> machine.vm().unplug(name + ".device"));
+    undo.push(() -> vm.execute("blockdev-del", Map.of("node-name", name)));
+    undo.push(() -> vm.devices().unplug(name + ".device"));
   }
 
   /// Each card of the guest is a tap in the machine, in a bridge with a card of the machine that is
@@ -482,17 +451,17 @@ final class Place implements AutoCloseable {
       String name = card(i);
       String tap = tap(i);
       String mac = mac(i);
-      machine.vm().addCard(name, mac, queues.get(i));
-      undo.push(() -> machine.vm().removeCard(name));
-      machine.vm().tell(a -> a.link(mac, tap, VirtualMachine.PLUG_LIMIT));
-      undo.push(() -> machine.vm().tell(a -> a.unlink(tap)));
+      vm.cards().add(name, mac, queues.get(i));
+      undo.push(() -> vm.cards().remove(name));
+      vm.tell(a -> a.link(mac, tap, VirtualMachine.PLUG_LIMIT));
+      undo.push(() -> vm.tell(a -> a.unlink(tap)));
       openings.add(new Agent.Opening(QemuInside.FIRST_NIC + i, Agent.Mode.TAP, tap));
     }
   }
 
   private void undoCard(String name, String tap) {
-    undo.push(() -> machine.vm().removeCard(name));
-    undo.push(() -> machine.vm().tell(a -> a.unlink(tap)));
+    undo.push(() -> vm.cards().remove(name));
+    undo.push(() -> vm.tell(a -> a.unlink(tap)));
   }
 
   /// Of the machine's own card, which never sends with it. Locally administered.
@@ -503,14 +472,12 @@ final class Place implements AutoCloseable {
 
   /// The state comes from `channel`; the guest's QEMU reads it under [#INCOMING_FD].
   void receiveFrom(Fd channel) {
-    machine
-        .vm()
+    vm.descriptors()
         .lend(
             channel,
             (set, _) ->
-                machine
-                    .vm()
-                    .changeChannel(
+                vm.channels()
+                    .change(
                         incoming(), "file", Map.of("in", "/dev/fdset/" + set, "out", "/dev/null")));
   }
 
@@ -522,36 +489,35 @@ final class Place implements AutoCloseable {
     machine.ledger().update(id, entry -> entry.withOutlets(index + 1));
     String name = outlet(index);
     String socket = FOLDER + name;
-    machine
-        .vm()
+    vm.descriptors()
         .lend(
             channel,
             (set, _) -> channel(name, "file", Map.of("out", "/dev/fdset/" + set, "append", true)));
     String port = port(name);
-    machine.vm().tell(a -> a.outlet(port, socket));
-    undo.push(() -> machine.vm().tell(a -> a.outletClose(socket)));
+    vm.tell(a -> a.outlet(port, socket));
+    undo.push(() -> vm.tell(a -> a.outletClose(socket)));
     return socket;
   }
 
   private void undoOutlet(String name) {
     undoChannel(name);
-    undo.push(() -> machine.vm().tell(a -> a.outletClose(FOLDER + name)));
+    undo.push(() -> vm.tell(a -> a.outletClose(FOLDER + name)));
   }
 
   /// The guest's QEMU has ended: whoever reads its control channel is to see the end of it. May be
   /// called by any thread, and again.
   void endControl() {
-    if (controlEnded.compareAndSet(false, true) && !machine.vm().exited()) {
-      attempt(() -> machine.vm().removePort(control()));
-      attempt(() -> machine.vm().removeChannel(control()));
+    if (controlEnded.compareAndSet(false, true) && !vm.exited()) {
+      attempt(() -> vm.channels().removePort(control()));
+      attempt(() -> vm.channels().remove(control()));
     }
   }
 
   private void attempt(Runnable step) {
     if (partial) {
-      machine.vm().attempted(step);
+      vm.attempted(step);
     } else {
-      machine.vm().contained(step);
+      vm.contained(step);
     }
   }
 
@@ -571,11 +537,11 @@ final class Place implements AutoCloseable {
     letGo();
     while (!undo.isEmpty()) {
       Runnable step = undo.pop();
-      if (!machine.vm().exited()) {
+      if (!vm.exited()) {
         attempt(step);
       }
     }
-    if (!machine.vm().exited()) {
+    if (!vm.exited()) {
       try {
         machine.ledger().remove(id);
       } catch (HyperFreshException e) {

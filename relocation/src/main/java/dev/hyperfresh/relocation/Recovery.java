@@ -275,7 +275,7 @@ final class Recovery implements AutoCloseable {
   private void giveUpElsewhere(Placement at, OsVm os) {
     systems.list().stream()
         .filter(other -> !other.equals(os) && !other.ended())
-        .filter(other -> other.vm().hasQueue(at.spec().port()))
+        .filter(other -> other.vm().descriptors().hasQueue(at.spec().port()))
         .forEach(other -> new Inside(other, at.spec()).unplug());
   }
 
@@ -284,7 +284,7 @@ final class Recovery implements AutoCloseable {
   }
 
   private static Tap adopt(OsVm os, String port) {
-    var queue = os.vm().copyQueue(port);
+    var queue = os.vm().descriptors().copyQueue(port);
     try {
       return Tap.adopt(queue);
     } catch (RuntimeException e) {
