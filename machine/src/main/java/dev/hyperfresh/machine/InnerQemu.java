@@ -108,7 +108,7 @@ final class InnerQemu implements QemuProcess {
   public Optional<String> incoming(Fd channel) {
     compareClocks();
     place.receiveFrom(channel);
-    return Optional.of("fd:" + Place.INCOMING_FD);
+    return Optional.of("fd:" + StateWays.INCOMING_FD);
   }
 
   @Override
