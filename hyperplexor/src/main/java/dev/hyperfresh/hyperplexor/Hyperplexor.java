@@ -44,12 +44,6 @@ import java.util.stream.Stream;
 /// The way in: guests are made, listed, moved and ended here. Thread-safe; work on one guest is
 /// done in order on the guest's own thread, work on several in parallel.
 public final class Hyperplexor implements AutoCloseable {
-  /// The least blackout budget: below it no hand-over can succeed.
-  public static final Duration MIN_BLACKOUT = Duration.ofMillis(1);
-
-  /// The largest blackout budget.
-  public static final Duration MAX_BLACKOUT = Duration.ofMinutes(1);
-
   // linux/stat.h S_ISVTX
   private static final int STICKY = 01000;
 
@@ -516,7 +510,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// Moves guest `name` to `to`, after a rehearsal. Returns also when it was rolled back; the
   /// record says so.
   ///
-  /// @param maxBlackout after which the switch is given up, [#MIN_BLACKOUT] to [#MAX_BLACKOUT]
+  /// @param maxBlackout after which the switch is given up, in the range of [BlackoutLimit]
   /// @throws HyperFreshException [Problem#REPLACE_OBSTACLES], [Problem#REPLACE_BUSY],
   ///   [Problem#GUEST_STATE], [Problem#API_REQUEST]; the guest was not touched
   public ReplacementRecord replace(
@@ -539,9 +533,7 @@ public final class Hyperplexor implements AutoCloseable {
       boolean stepClock,
       Progress progress) {
     Guest guest = guest(name);
-    if (maxBlackout.compareTo(MIN_BLACKOUT) < 0 || maxBlackout.compareTo(MAX_BLACKOUT) > 0) {
-      throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
-    }
+    BlackoutLimit limit = new BlackoutLimit(maxBlackout);
     String id = Long.toString(lastId.incrementAndGet(), 36);
     Preflight.Rehearsing rehearsing =
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
@@ -550,7 +542,7 @@ public final class Hyperplexor implements AutoCloseable {
       return guest.replace(
           id,
           to,
-          maxBlackout,
+          limit,
           rehearsing,
           stepClock,
           rehearsal,

@@ -410,7 +410,7 @@ final class Recovery implements AutoCloseable {
         told.accept("Guest " + name + " " + WITHOUT_DAEMON + "; its logs are in " + files + ".");
       }
       views.remove(name);
-      close(file, "Failed", "failed", Problem.REPLACE_LOST.code());
+      close(file, "Failed", ReplacementRecord.Outcome.FAILED, Problem.REPLACE_LOST.code());
     }
 
     /// A daemon that died at the guest's end may not have given back what was the guest's own.
@@ -423,13 +423,14 @@ final class Recovery implements AutoCloseable {
     private void finish(GuestFile file, Verdict.Kept kept, Problem otherwise) {
       Journal.Entry entry = unfinished.get(name);
       if (entry != null && kept.authority().generation() == entry.toGeneration()) {
-        close(file, "Retired", "committed", "");
+        close(file, "Retired", ReplacementRecord.Outcome.COMMITTED, "");
       } else {
-        close(file, "RolledBack", "rolled-back", otherwise.code());
+        close(file, "RolledBack", ReplacementRecord.Outcome.ROLLED_BACK, otherwise.code());
       }
     }
 
-    private void close(GuestFile file, String state, String outcome, String problem) {
+    private void close(
+        GuestFile file, String state, ReplacementRecord.Outcome outcome, String problem) {
       Journal.Entry entry = unfinished.get(name);
       if (entry == null) {
         return;
@@ -446,15 +447,15 @@ final class Recovery implements AutoCloseable {
                       entry.fromGeneration(),
                       entry.toGeneration(),
                       entry.release())));
-      told.accept(
-          "Guest " + name + ": replacement " + entry.id() + " " + outcome + " " + BY_NEXT + ".");
+      String end = outcome.label() + " " + BY_NEXT + ".";
+      told.accept("Guest " + name + ": replacement " + entry.id() + " " + end);
       Contained.run(
           "recording " + entry.id(), () -> ended.accept(record(file, entry, outcome, problem)));
     }
 
     /// What nobody was there to measure is unknown.
     private ReplacementRecord record(
-        GuestFile file, Journal.Entry entry, String outcome, String problem) {
+        GuestFile file, Journal.Entry entry, ReplacementRecord.Outcome outcome, String problem) {
       String from =
           file.running().generation() == entry.fromGeneration() ? file.running().release() : "";
       return new ReplacementRecord(

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
@@ -66,7 +67,7 @@ class ReplacementTest {
 
     ReplacementRecord record = replace(LONG);
 
-    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.committed()).isTrue();
     assertThat(record.from()).isEqualTo(Stage.OLD.name());
     assertThat(record.to()).isEqualTo(Stage.NEW.name());
@@ -143,7 +144,7 @@ class ReplacementTest {
 
     ReplacementRecord record = replace(LONG);
 
-    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(record.clocks().lostMs()).hasValue(20.0);
     assertLost(20_000);
   }
@@ -183,8 +184,8 @@ class ReplacementTest {
               stage.actor(3).tell(new InstanceEvent.Resumed(3, 6_001_000));
             });
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
 
     assertRunsOn(Stage.NEW, 3);
     assertThat(stage.actor(2).alive).isFalse();
@@ -334,7 +335,7 @@ class ReplacementTest {
         .handingOver()
         .on("1.connect", source -> source.tell(new InstanceEvent.HandOverFailed(1, "stale")));
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
   }
 
   @Test
@@ -358,7 +359,7 @@ class ReplacementTest {
 
     ReplacementRecord record = replace(LONG);
 
-    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.blackoutMs()).hasValue(2);
     assertRunsOn(Stage.NEW, 2);
   }
@@ -381,7 +382,7 @@ class ReplacementTest {
 
   /// Only a request continues it, and no answer of its hypervisor.
   private void assertInDoubt(ReplacementRecord record) {
-    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(record.problem()).isEqualTo("HF-REPLACE-008");
     assertThat(stage.replacementCalls()).doesNotContain("1.takeBack", "1.kill", "1.end");
     assertRunsOn(Stage.OLD, 1);
@@ -425,7 +426,7 @@ class ReplacementTest {
   @Test
   void afterARollBackTheNextReplacementSucceeds() {
     stage.on("1.handOver", source -> source.tell(new InstanceEvent.HandOverFailed(1, "once")));
-    assertThat(replace(LONG).outcome()).isEqualTo("rolled-back");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.ROLLED_BACK);
     stage.on(
         "1.handOver",
         source -> {
@@ -433,7 +434,7 @@ class ReplacementTest {
           stage.actor(3).tell(new InstanceEvent.Resumed(3, 2_000));
         });
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
 
     assertRunsOn(Stage.NEW, 3);
   }
@@ -568,15 +569,6 @@ class ReplacementTest {
   }
 
   @Test
-  void aBudgetBeyondAllClocksDoesNotStopTheGuest() {
-    stage.handingOver();
-
-    tolerantly(Duration.ofSeconds(Long.MAX_VALUE));
-
-    assertNotWedged();
-  }
-
-  @Test
   void theBlackoutBeginsWithTheSourcesStopEvenWhenThatIsHeardLater() {
     stage.on(
         "1.handOver",
@@ -653,7 +645,7 @@ class ReplacementTest {
 
     ReplacementRecord record = replace(SHORT);
 
-    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.blackoutMs()).hasValue(2);
     assertThat(stage.replacementCalls())
         .containsSubsequence("2.freeze", "2.thaw", "1.end")
@@ -671,7 +663,7 @@ class ReplacementTest {
           source.tell(new InstanceEvent.Stopped(1, 1_000));
         });
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
     assertRunsOn(Stage.NEW, 2);
   }
 
@@ -689,7 +681,7 @@ class ReplacementTest {
               });
         });
 
-    assertThat(replace(SHORT).outcome()).isEqualTo("committed");
+    assertThat(replace(SHORT).outcome()).isEqualTo(Outcome.COMMITTED);
     assertRunsOn(Stage.NEW, 2);
   }
 
@@ -699,7 +691,7 @@ class ReplacementTest {
     stage.on("2.freeze", _ -> stage.actor(1).die("it crashed"));
     stage.on("2.thaw", target -> target.tell(new InstanceEvent.Resumed(2, 3_000)));
 
-    assertThat(replace(SHORT).outcome()).isEqualTo("committed");
+    assertThat(replace(SHORT).outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(stage.replacementCalls()).doesNotContain("2.condemn", "2.kill");
     assertRunsOn(Stage.NEW, 2);
   }
@@ -725,7 +717,7 @@ class ReplacementTest {
           throw Problem.REPLACE_SWITCH.because("No descriptor is left to look.");
         });
 
-    assertThat(replace(SHORT).outcome()).isEqualTo("committed");
+    assertThat(replace(SHORT).outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(stage.replacementCalls()).contains("2.thaw").doesNotContain("2.kill", "1.takeBack");
     assertRunsOn(Stage.NEW, 2);
   }
@@ -755,7 +747,7 @@ class ReplacementTest {
 
     ReplacementRecord record = replace(SHORT);
 
-    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(record.problem()).isEqualTo("HF-REPLACE-007");
     assertThat(stage.replacementCalls()).doesNotContain("1.takeBack", "1.kill", "1.end", "2.close");
     assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
@@ -812,7 +804,7 @@ class ReplacementTest {
           }
         });
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
 
     assertMailboxEmpty();
     assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
@@ -830,7 +822,7 @@ class ReplacementTest {
           stage.actor(2).tell(new InstanceEvent.Resumed(2, 3_000));
         });
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
 
     assertRunsOn(Stage.NEW, 2);
     assertThat(stage.replacementCalls()).contains("2.reset");
@@ -845,7 +837,7 @@ class ReplacementTest {
     ReplacementRecord record = unplanned(LONG);
 
     boolean moves = state == RunState.RUNNING;
-    assertThat(record.outcome()).isEqualTo(moves ? "committed" : "rolled-back");
+    assertThat(record.outcome()).isEqualTo(moves ? Outcome.COMMITTED : Outcome.ROLLED_BACK);
     if (!moves) {
       assertThat(record.problem()).isEqualTo("HF-REPLACE-002");
       assertThat(record.detail()).contains(state.label());
@@ -895,7 +887,7 @@ class ReplacementTest {
 
     ReplacementRecord record = replace(SHORT);
 
-    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(record.problem()).isEqualTo("HF-REPLACE-007");
     assertThat(record.detail()).contains("within 60 ms.", "No answer.");
     assertRunsOn(Stage.OLD, 1);
@@ -942,7 +934,7 @@ class ReplacementTest {
   void aTargetThatCannotBePopulatedIsUsedAllTheSame() {
     stage.handingOver().failing("2.populate", new IllegalStateException("not allowed"));
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
   }
 
   private void resume() {
@@ -984,7 +976,7 @@ class ReplacementTest {
     assertThat(stage.replacementCalls()).contains("1.connect").doesNotContain("1.handOver");
     other.leave();
 
-    assertThat(moving.get(10, TimeUnit.SECONDS).outcome()).isEqualTo("committed");
+    assertThat(moving.get(10, TimeUnit.SECONDS).outcome()).isEqualTo(Outcome.COMMITTED);
     assertRunsOn(Stage.NEW, 2);
   }
 
@@ -995,7 +987,7 @@ class ReplacementTest {
         .on("2.stateBytes", _ -> assertThat(gate.free()).as("places after the commit").isOne())
         .on("1.end", source -> assertThat(gate.free()).isOne());
 
-    assertThat(replace(LONG).outcome()).isEqualTo("committed");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(stage.replacementCalls()).contains("2.stateBytes", "1.end");
   }
 
@@ -1010,7 +1002,7 @@ class ReplacementTest {
         });
     stage.on("1.takeBack", _ -> places[1] = gate.free());
 
-    assertThat(replace(LONG).outcome()).isEqualTo("rolled-back");
+    assertThat(replace(LONG).outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(places).as("places when ordered, and when taken back").containsExactly(0, 0);
   }
 
@@ -1069,7 +1061,7 @@ class ReplacementTest {
                 "id1",
                 guest,
                 Stage.NEW,
-                maxBlackout,
+                new BlackoutLimit(maxBlackout),
                 new Surroundings.OfHost(journal, gate),
                 plan,
                 progress)
@@ -1115,7 +1107,7 @@ class ReplacementTest {
   }
 
   private void assertRolledBack(ReplacementRecord record, String problem, String detail) {
-    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(record.committed()).isFalse();
     assertThat(record.problem()).isEqualTo(problem);
     assertThat(record.detail()).isEqualTo(detail);
@@ -1138,7 +1130,7 @@ class ReplacementTest {
   private void assertFailed(ReplacementRecord record) {
     assertMailboxEmpty();
     assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
-    assertThat(record.outcome()).isEqualTo("failed");
+    assertThat(record.outcome()).isEqualTo(Outcome.FAILED);
     assertThat(record.problem()).isEqualTo("HF-REPLACE-005");
     assertThat(states()).endsWith("Failed");
     assertThatThrownBy(() -> guest.call(guest::running)).isInstanceOf(HyperFreshException.class);

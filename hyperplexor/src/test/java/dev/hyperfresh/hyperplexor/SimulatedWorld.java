@@ -730,9 +730,16 @@ final class SimulatedWorld implements Surroundings {
       }
       try {
         return new Replacement(
-                "sim", this, next, BUDGET, SimulatedWorld.this, () -> {}, Progress.NONE)
+                "sim",
+                this,
+                next,
+                new BlackoutLimit(BUDGET),
+                SimulatedWorld.this,
+                () -> {},
+                Progress.NONE)
             .run()
-            .outcome();
+            .outcome()
+            .label();
       } catch (HyperFreshException e) {
         return e.problem().code();
       }
