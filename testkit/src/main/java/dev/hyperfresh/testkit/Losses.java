@@ -159,7 +159,7 @@ final class Losses implements AutoCloseable {
   void check(ReplacementRecord record) {
     String what = record.guest() + " from " + record.from() + " to " + record.to();
     if (!record.committed()) {
-      add(what + ": " + record.outcome() + ", " + record.problem() + " " + record.detail());
+      add(what + ": " + record.outcome().label() + ", " + record.problem() + " " + record.detail());
       return;
     }
     if (record.heartbeatWentBack()) {
