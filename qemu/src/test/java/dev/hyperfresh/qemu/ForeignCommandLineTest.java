@@ -588,7 +588,7 @@ class ForeignCommandLineTest {
     table.append(
         String.join(
             ", ",
-            new TreeSet<>(ForeignCommandLine.DEVICES).stream().map(d -> "`" + d + "`").toList()));
+            new TreeSet<>(ForeignDevices.DEVICES).stream().map(d -> "`" + d + "`").toList()));
     table.append(".\n");
     Path page = Path.of("..", "docs", "ADOPT.md");
     String text = Files.readString(page);
