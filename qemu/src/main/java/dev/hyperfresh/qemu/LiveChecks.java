@@ -46,7 +46,7 @@ record LiveChecks(String name, Function<String, JsonNode> ask) {
   private Check devices() {
     JsonNode migration = ask.apply("query-migrate");
     String status = migration.path("status").asString("none");
-    if (QemuInstance.UNDER_WAY.contains(status)) {
+    if (Migration.UNDER_WAY.contains(status)) {
       return Check.fail(
           "devices",
           "A migration of the guest is under way (" + status + ").",

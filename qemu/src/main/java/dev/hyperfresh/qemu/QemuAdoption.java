@@ -256,7 +256,7 @@ final class QemuAdoption {
     return Optional.empty();
   }
 
-  private List<Nic> nics(PidFd pidFd, List<ForeignCommandLine.Card> cards) throws IOException {
+  private List<Nic> nics(PidFd pidFd, List<ForeignNetwork.Card> cards) throws IOException {
     if (cards.isEmpty()) {
       return List.of();
     }
@@ -266,7 +266,7 @@ final class QemuAdoption {
     }
     List<Nic> nics = new ArrayList<>();
     Map<String, Integer> taps = process.taps();
-    for (ForeignCommandLine.Card card : cards) {
+    for (ForeignNetwork.Card card : cards) {
       Optional<Integer> number = descriptor(card, cards.size(), taps);
       if (number.isEmpty()) {
         reasons.add("Its network card " + card.id() + " has no tap that can be found.");
@@ -278,7 +278,7 @@ final class QemuAdoption {
   }
 
   private static Optional<Integer> descriptor(
-      ForeignCommandLine.Card card, int cards, Map<String, Integer> taps) {
+      ForeignNetwork.Card card, int cards, Map<String, Integer> taps) {
     if (card.descriptor().isPresent()) {
       return card.descriptor().filter(taps::containsValue);
     }
@@ -288,7 +288,7 @@ final class QemuAdoption {
     return cards == 1 && taps.size() == 1 ? taps.values().stream().findFirst() : Optional.empty();
   }
 
-  private Nic nic(PidFd pidFd, ForeignCommandLine.Card card, int number, int index) {
+  private Nic nic(PidFd pidFd, ForeignNetwork.Card card, int number, int index) {
     Fd queue = pidFd.takeFd(number);
     Tap.Facts facts = Tap.facts(queue);
     if (facts.extensible()) {

@@ -285,11 +285,11 @@ final class Rehearsal {
   private void handOver(Side twin, Side target) {
     try (Pipe channel = Pipe.open(CHANNEL_BYTES, "rehearsal of " + guest.spec().name())) {
       target.execute("getfd", Map.of("fdname", CHANNEL), channel.readEnd());
-      target.execute("migrate-set-capabilities", QemuInstance.CAPABILITIES);
+      target.execute("migrate-set-capabilities", Migration.CAPABILITIES);
       target.execute("migrate-incoming", Map.of("uri", "fd:" + CHANNEL));
       twin.execute("getfd", Map.of("fdname", CHANNEL), channel.writeEnd());
-      twin.execute("migrate-set-capabilities", QemuInstance.CAPABILITIES);
-      twin.execute("migrate-set-parameters", QemuInstance.PARAMETERS);
+      twin.execute("migrate-set-capabilities", Migration.CAPABILITIES);
+      twin.execute("migrate-set-parameters", Migration.PARAMETERS);
       twin.execute("migrate", Map.of("uri", "fd:" + CHANNEL));
     }
   }

@@ -59,6 +59,13 @@ final class RunStates {
     return NAMES.getOrDefault(status, RunState.UNKNOWN);
   }
 
+  /// What the vCPUs of a QEMU do now.
+  ///
+  /// @throws Qmp.QmpException when it does not say within [Migration#LIMIT]
+  static RunState ask(Qmp qmp) {
+    return of(qmp.execute(Migration.LIMIT, "query-status", Map.of()).path("status").asString(""));
+  }
+
   /// The options that have a process write its log, with times.
   static List<String> arguments() {
     return List.of(

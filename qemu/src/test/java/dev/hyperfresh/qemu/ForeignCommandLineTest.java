@@ -1,82 +1,22 @@
 package dev.hyperfresh.qemu;
 
+import static dev.hyperfresh.qemu.ForeignLines.FILES;
+import static dev.hyperfresh.qemu.ForeignLines.joined;
+import static dev.hyperfresh.qemu.ForeignLines.live;
+import static dev.hyperfresh.qemu.ForeignLines.read;
+import static dev.hyperfresh.qemu.ForeignLines.whole;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.hyperfresh.hypervisor.Accelerator;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.Objects;
-import java.util.Random;
 import java.util.Set;
-import java.util.TreeSet;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/// Command lines as people and programs write them, and as nobody should.
+/// Command lines as people and programs write them, as a whole.
 class ForeignCommandLineTest {
-  private static final Path FOLDER = Path.of("/srv/vm");
-  private static final Path FILES = Path.of("/var/lib/hyperfresh/guests/web1");
-  private static final long SEED = 20_260_101;
-  private static final int RANDOM_LINES = 5000;
-
-  private static final List<String> BASE =
-      List.of(
-          "-nodefaults",
-          "-display",
-          "none",
-          "-machine",
-          "q35,accel=kvm:tcg,memory-backend=ram",
-          "-m",
-          "512",
-          "-object",
-          "memory-backend-memfd,id=ram,size=512M,share=on");
-
-  private static final MachineIdentity IDENTITY =
-      new MachineIdentity(Map.of(), List.of(), List.of(), "", Map.of());
-
-  private static LiveMachine live(Set<String> devices, int nameless, List<String> files) {
-    return live("7.2.22", devices, nameless, files);
-  }
-
-  private static LiveMachine live(
-      String version, Set<String> devices, int nameless, List<String> files) {
-    return new LiveMachine(
-        version,
-        "pc-q35-7.2",
-        "qemu64",
-        Accelerator.TCG,
-        1,
-        512L << 20,
-        files.stream().map(file -> new LiveMachine.Image(file, "qcow2", false)).toList(),
-        new TreeSet<>(files),
-        devices,
-        nameless,
-        IDENTITY,
-        List.of(),
-        List.of());
-  }
-
-  private static ForeignCommandLine read(LiveMachine live, String... more) {
-    List<String> arguments = new ArrayList<>(BASE);
-    arguments.addAll(List.of(more));
-    return new ForeignCommandLine(arguments, FOLDER, FILES, "web1", live);
-  }
-
-  private static ForeignCommandLine read(String... more) {
-    return read(live(Set.of(), 0, List.of()), more);
-  }
-
-  private static String joined(ForeignCommandLine line) {
-    assertThat(line.reasons()).isEmpty();
-    return String.join(" ", line.words());
-  }
-
   @Test
   void theMachineIsPinnedAndTheMemoryIsOurs() {
     String words = joined(read());
@@ -209,7 +149,7 @@ class ForeignCommandLineTest {
             "timestamp=on");
     LiveMachine live =
         live(Set.of("pci.1", "disk0", "net0", "serial0"), 0, List.of("/img/web1.qcow2"));
-    ForeignCommandLine read = new ForeignCommandLine(line, FOLDER, FILES, "web1", live);
+    ForeignCommandLine read = whole(line, live);
     assertThat(joined(read))
         .contains("-netdev tap,id=hostnet0,fd=13")
         .contains(
@@ -255,8 +195,7 @@ class ForeignCommandLineTest {
             "type=tap,id=net0,ifname=tap100i0,script=/x,downscript=/y,vhost=on",
             "-machine",
             "type=pc");
-    ForeignCommandLine read =
-        new ForeignCommandLine(line, FOLDER, FILES, "web1", live(Set.of(), 0, List.of()));
+    ForeignCommandLine read = whole(line, live(Set.of(), 0, List.of()));
     assertThat(String.join("\n", read.reasons()))
         .contains("-id: this option is not known")
         .contains("-chardev socket,id=qga0")
@@ -311,179 +250,12 @@ class ForeignCommandLineTest {
   }
 
   @Test
-  void privateMemoryInEveryShapeIsRefused() {
-    for (String memory :
-        List.of(
-            "memory-backend-file,id=ram,size=512M,mem-path=/x",
-            "memory-backend-file,id=ram,size=512M,mem-path=/x,share=on,share=off",
-            "memory-backend-memfd,id=ram,size=512M,share=off",
-            "memory-backend-ram,id=ram,size=512M,share=on",
-            "{\"qom-type\":\"memory-backend-file\",\"id\":\"ram\",\"share\":false}")) {
-      List<String> line = new ArrayList<>(BASE);
-      line.set(BASE.size() - 1, memory);
-      ForeignCommandLine read =
-          new ForeignCommandLine(line, FOLDER, FILES, "web1", live(Set.of(), 0, List.of()));
-      assertThat(String.join("\n", read.reasons())).as(memory).contains("private");
-    }
-  }
-
-  @Test
-  void aMemFdMovesOnlyBelowQemu81() {
-    for (String old : List.of("7.2.22", "8.0.5")) {
-      assertThat(read(live(old, Set.of(), 0, List.of())).reasons()).as(old).isEmpty();
-    }
-    for (String late : List.of("8.1.0", "9.2.4", "10.0.2")) {
-      assertThat(read(live(late, Set.of(), 0, List.of())).reasons())
-          .as(late)
-          .singleElement()
-          .asString()
-          .contains("8.1");
-    }
-  }
-
-  @Test
-  void imagesAndDevicesMustStillBeThoseOfTheLine() {
-    LiveMachine snapshot = live(Set.of(), 1, List.of("/img/overlay.qcow2", "/img/base.qcow2"));
-    assertThat(read(snapshot, "-drive", "file=/img/base.qcow2,if=virtio").reasons())
-        .singleElement()
-        .asString()
-        .contains("/img/overlay.qcow2");
-    LiveMachine ejected = live(Set.of(), 0, List.of());
-    assertThat(read(ejected, "-cdrom", "/img/a.iso").reasons())
-        .anyMatch(reason -> reason.contains("does not use /img/a.iso"));
-    assertThat(read(live(Set.of("late"), 0, List.of())).reasons())
-        .singleElement()
-        .asString()
-        .contains("plugged since: late");
-  }
-
-  @Test
-  void nographicBecomesOurConsole() {
-    List<String> line = new ArrayList<>(BASE.subList(3, BASE.size()));
-    line.addAll(List.of("-nographic", "-nic", "none"));
-    ForeignCommandLine read =
-        new ForeignCommandLine(line, FOLDER, FILES, "web1", live(Set.of(), 0, List.of()));
-    assertThat(joined(read)).contains("-display none", "-serial chardev:hf-console");
-  }
-
-  @Test
-  void aFileIsAppendedToAndAFirstSerialInAFileStaysThere() {
-    assertThat(joined(read("-chardev", "file,id=log,path=dbg.log")))
-        .contains("-chardev file,id=log,path=/srv/vm/dbg.log,append=on");
-    assertThat(joined(read("-serial", "file:con.log")))
-        .contains("fd=12,server=on,wait=off,logfile=/srv/vm/con.log,logappend=on");
-  }
-
-  /// Whatever comes, the answer is a list of reasons or arguments that hold nothing of what must
-  /// not be there twice.
-  @Test
-  void randomLinesNeverBreakItAndNeverSlipThrough() {
-    Random random = new Random(SEED);
-    List<String> pool = pool();
-    int accepted = 0;
-    for (int i = 0; i < RANDOM_LINES; i++) {
-      List<String> line = new ArrayList<>(random.nextBoolean() ? BASE : List.of());
-      int count = random.nextInt(6);
-      for (int j = 0; j < count; j++) {
-        String word = pool.get(random.nextInt(pool.size()));
-        line.add(random.nextInt(3) == 0 ? mutated(word, random) : word);
-      }
-      ForeignCommandLine read =
-          new ForeignCommandLine(line, FOLDER, FILES, "web1", live(Set.of(), 0, List.of()));
-      if (read.reasons().isEmpty()) {
-        accepted++;
-        List<String> words = read.words();
-        List<String> options = options(words);
-        assertThat(options).as("%s", line).doesNotContain("-incoming", "-S", "-daemonize", "-qmp");
-        assertThat(options.stream().filter("-sandbox"::equals)).hasSize(1);
-        assertThat(values("-object", words).filter(w -> w.contains("mem-path=")))
-            .as("%s", line)
-            .singleElement()
-            .asString()
-            .contains("mem-path=/proc/self/fd/10,share=on");
-        assertThat(values("-chardev", words).filter(w -> w.contains("fd=11"))).hasSize(1);
-      }
-    }
-    System.out.println("  " + accepted + " of " + RANDOM_LINES + " random lines were accepted");
-    assertThat(accepted).isBetween(1, RANDOM_LINES / 2);
-  }
-
-  /// The words that QEMU takes as options, and not as the values of such.
-  private static List<String> options(List<String> words) {
-    List<String> options = new ArrayList<>();
-    for (int i = 0; i < words.size(); i++) {
-      ForeignOption option = Objects.requireNonNull(ForeignOption.of(words.get(i)), words.get(i));
-      options.add(words.get(i));
-      i += option.hasValue() ? 1 : 0;
-    }
-    return options;
-  }
-
-  private static Stream<String> values(String option, List<String> words) {
-    List<String> values = new ArrayList<>();
-    for (int i = 0; i + 1 < words.size(); i++) {
-      if (words.get(i).equals(option)) {
-        values.add(words.get(i + 1));
-      }
-    }
-    return values.stream();
-  }
-
-  private static List<String> pool() {
-    List<String> pool = new ArrayList<>();
-    for (ForeignOption option : ForeignOption.values()) {
-      pool.add(option.word());
-    }
-    pool.addAll(
-        List.of(
-            "none",
-            "null",
-            "stdio",
-            "mon:stdio",
-            "chardev:c",
-            "socket,id=c,path=/x,server=on",
-            "tap,id=n,fd=5",
-            "virtio-net-pci,netdev=n",
-            "qom-type=iothread,id=i",
-            "file=/x,if=virtio",
-            "{\"driver\":\"file\",\"filename\":\"/x\",\"node-name\":\"a\"}",
-            "memory-backend-memfd,id=ram,size=1G",
-            "q35",
-            "share=on",
-            "",
-            ",",
-            ",,",
-            "=",
-            "{}",
-            "[]",
-            "{\"a\":",
-            "a=b,,c=d"));
-    return pool;
-  }
-
-  private static String mutated(String word, Random random) {
-    StringBuilder text = new StringBuilder(word);
-    for (int i = random.nextInt(4); i >= 0; i--) {
-      int at = random.nextInt(text.length() + 1);
-      text.insert(
-          at,
-          (char)
-              (random.nextBoolean()
-                  ? ",={}\"\0\n-".charAt(random.nextInt(8))
-                  : random.nextInt(0x3000)));
-    }
-    return text.toString();
-  }
-
-  @Test
   void longLinesAreBounded() {
     List<String> many = new ArrayList<>();
     for (int i = 0; i <= ForeignCommandLine.MAX_ARGUMENTS; i++) {
       many.add("-usb");
     }
-    assertThat(
-            new ForeignCommandLine(many, FOLDER, FILES, "web1", live(Set.of(), 0, List.of()))
-                .reasons())
+    assertThat(whole(many, live(Set.of(), 0, List.of())).reasons())
         .singleElement()
         .asString()
         .contains("more than");
@@ -495,108 +267,5 @@ class ForeignCommandLineTest {
     assertThat(read("-device", "virtio-rng-pci," + keys).reasons()).isNotEmpty();
     assertThat(String.join("\n", read("-device", distinct.toString()).reasons()))
         .contains("more than 200 keys");
-  }
-
-  @Test
-  void whatIsNotAsBeforeIsSaid() {
-    ForeignCommandLine line =
-        read("-chardev", "ringbuf,id=log", "-chardev", "pty,id=term", "-serial", "pty");
-    assertThat(line.reasons()).isEmpty();
-    assertThat(line.remarks())
-        .satisfiesExactly(
-            log -> assertThat(log).contains("ring buffer log (ringbuf) begins empty"),
-            term -> assertThat(term).contains("terminal term (pty) gets another name"),
-            serial -> assertThat(serial).contains("serial terminal (pty)"));
-    assertThat(read("-chardev", "null,id=n").remarks()).isEmpty();
-  }
-
-  private static LiveMachine with(MachineIdentity.Device... nameless) {
-    LiveMachine live = live(Set.of(), nameless.length, List.of());
-    return new LiveMachine(
-        live.version(),
-        live.machine(),
-        live.defaultCpu(),
-        live.accelerator(),
-        live.vcpus(),
-        live.memoryBytes(),
-        live.images(),
-        live.files(),
-        live.devices(),
-        live.namelessDevices(),
-        new MachineIdentity(Map.of(), List.of(nameless), List.of(), "", Map.of()),
-        List.of(),
-        List.of());
-  }
-
-  @Test
-  void whatQemuMadeUpIsWrittenDown() {
-    var generation = new MachineIdentity.Device("vmgenid", Map.of("guid", "a11e"));
-    var card = new MachineIdentity.Device("e1000", Map.of("mac", "52:54:00:12:34:56"));
-    assertThat(
-            joined(
-                read(
-                    with(generation, card),
-                    "-device",
-                    "{\"driver\":\"e1000\",\"addr\":\"4\",\"x\":{\"y\":1}}",
-                    "-device",
-                    "vmgenid,guid=auto")))
-        .contains("-device driver=vmgenid,guid=a11e")
-        .contains("{\"driver\":\"e1000\",\"addr\":\"4\",\"x\":{\"y\":1},")
-        .contains("\"mac\":\"52:54:00:12:34:56\"}");
-    // What it was told is kept as it was written.
-    assertThat(joined(read(with(card), "-device", "e1000,mac=52:54:00:12:34:56,addr=4")))
-        .contains("-device e1000,mac=52:54:00:12:34:56,addr=4");
-    for (String device : List.of("vmgenid", "vmgenid,guid=auto", "e1000")) {
-      assertThat(read(live(Set.of(), 1, List.of()), "-device", device).reasons())
-          .as(device)
-          .singleElement()
-          .asString()
-          .contains("QEMU made up its");
-    }
-  }
-
-  @Test
-  void theFileOfABootRomIsRefusedWhereverItIsGiven() {
-    for (String global :
-        List.of("e1000.romfile=/x.rom", "driver=e1000,property=romfile,value=/x.rom")) {
-      assertThat(read("-global", global).reasons())
-          .as(global)
-          .singleElement()
-          .asString()
-          .contains("boot ROM");
-    }
-    assertThat(
-            joined(read("-global", "e1000.romfile=", "-global", "kvm-pit.lost_tick_policy=slew")))
-        .contains("-global e1000.romfile= -global kvm-pit");
-  }
-
-  /// The page lists what the code does; with `-Dhyperfresh.docs.write=true` it is written.
-  @Test
-  void thePageIsTheTable() throws IOException {
-    StringBuilder table = new StringBuilder("| Option | Becomes | |\n|---|---|---|\n");
-    Stream.of(ForeignOption.values())
-        .forEach(option ->
-            table
-                .append("| `")
-                .append(option.word())
-                .append("` | ")
-                .append(option.fate().name().toLowerCase(java.util.Locale.ROOT))
-                .append(" | ")
-                .append(option.remark())
-                .append(" |\n"));
-    table.append("\nDevices: ");
-    table.append(
-        String.join(
-            ", ",
-            new TreeSet<>(ForeignCommandLine.DEVICES).stream().map(d -> "`" + d + "`").toList()));
-    table.append(".\n");
-    Path page = Path.of("..", "docs", "ADOPT.md");
-    String text = Files.readString(page);
-    String mark = "<!-- the table -->\n";
-    String wanted = text.substring(0, text.indexOf(mark) + mark.length()) + table;
-    if (Boolean.getBoolean("hyperfresh.docs.write")) {
-      Files.writeString(page, wanted);
-    }
-    assertThat(Files.readString(page)).isEqualTo(wanted);
   }
 }

@@ -1,0 +1,221 @@
+package dev.hyperfresh.qemu;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/// The character devices of a foreign command line and what they serve: serial ports, monitors, the
+/// guest's console. Two processes cannot hold the other end of one; that of the console is
+/// replaced, and those of monitors are left out.
+///
+/// The console is the first serial port, or else the first console device, whose other end can be
+/// replaced.
+final class ForeignConsoles implements ForeignSubject {
+  private static final String OUR_CONSOLE = "hf-console";
+  private static final Set<String> NO_PORT = Set.of("none", "null");
+  private static final Set<String> CONSOLE_DEVICES =
+      Set.of("isa-serial", "pci-serial", "virtconsole");
+  private static final Set<String> REPLACEABLE = Set.of("socket", "stdio", "file");
+  private static final String BY_NAME = "chardev:";
+
+  private final ForeignPieces pieces;
+  private final ForeignFolders folders;
+  private final Map<String, Suboptions> chardevs = new LinkedHashMap<>();
+  private final Set<String> monitors = new HashSet<>();
+
+  /// The character device of the console; empty as long as there is none.
+  private String consoleId = "";
+
+  private Optional<Path> socket = Optional.empty();
+
+  ForeignConsoles(ForeignPieces pieces, ForeignFolders folders) {
+    this.pieces = pieces;
+    this.folders = folders;
+  }
+
+  /// The socket of the console, if it listens at one.
+  Optional<Path> socket() {
+    return socket;
+  }
+
+  @Override
+  public List<ForeignVerdict> survey() {
+    List<ForeignVerdict> verdicts = new ArrayList<>();
+    for (ForeignPiece piece : pieces.all()) {
+      ForeignVerdict verdict = ForeignVerdict.of(piece);
+      verdicts.add(verdict);
+      switch (piece.option()) {
+        case CHARDEV -> collect(verdict.pairs(piece, "backend"), verdict);
+        case MON -> monitors.add(verdict.pairs(piece, "chardev").get("chardev", ""));
+        case QMP, QMP_PRETTY, MONITOR -> byName(piece).ifPresent(monitors::add);
+        default -> {}
+      }
+    }
+    choose();
+    return verdicts;
+  }
+
+  private void collect(Suboptions chardev, ForeignVerdict verdict) {
+    String id = chardev.get("id", "");
+    chardevs.put(id, chardev);
+    if (id.startsWith("hf-")) {
+      verdict.refuse("names that begin with hf- are HyperFresh's own");
+    }
+  }
+
+  private static Optional<String> byName(ForeignPiece piece) {
+    return piece.value().startsWith(BY_NAME)
+        ? Optional.of(piece.value().substring(BY_NAME.length()))
+        : Optional.empty();
+  }
+
+  private void choose() {
+    Optional<ForeignPiece> serial = firstSerial();
+    if (serial.isPresent()) {
+      byName(serial.get()).ifPresent(this::choose);
+      return;
+    }
+    for (ForeignPiece piece : pieces.of(ForeignOption.DEVICE).toList()) {
+      Suboptions device = piece.pairs("driver");
+      if (consoleId.isEmpty() && CONSOLE_DEVICES.contains(device.get("driver", ""))) {
+        choose(device.get("chardev", ""));
+      }
+    }
+  }
+
+  private Optional<ForeignPiece> firstSerial() {
+    return pieces.of(ForeignOption.SERIAL).findFirst();
+  }
+
+  private void choose(String id) {
+    Suboptions chardev = chardevs.get(id);
+    if (chardev != null && REPLACEABLE.contains(chardev.get("backend", ""))) {
+      consoleId = id;
+      socket = chardev.get("path").filter(_ -> isListener(chardev)).flatMap(folders::path);
+    }
+  }
+
+  private static boolean isListener(Suboptions socket) {
+    return socket.get("backend", "").equals("socket") && socket.isOn("server");
+  }
+
+  @Override
+  public ForeignVerdict read(ForeignPiece piece) {
+    return switch (piece.option()) {
+      case CHARDEV -> chardev(piece);
+      case SERIAL -> serial(piece);
+      case PARALLEL -> ForeignVerdict.only(piece, NO_PORT);
+      case NOGRAPHIC -> nographic(piece);
+      default -> ForeignVerdict.of(piece);
+    };
+  }
+
+  private ForeignVerdict chardev(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Suboptions chardev = verdict.pairs(piece, "backend");
+    String id = chardev.get("id", "");
+    if (id.equals(consoleId) && !id.isEmpty()) {
+      return console(verdict, id, logOf(chardev));
+    }
+    if (monitors.contains(id)) {
+      return verdict;
+    }
+    return switch (chardev.get("backend", "")) {
+      case "null", "vc" -> verdict.keep(piece);
+      case "pty" ->
+          verdict
+              .remark(
+                  "With each replacement its terminal "
+                      + ForeignPiece.excerpt(id)
+                      + " (pty) gets another name; open it again then.")
+              .keep(piece);
+      case "ringbuf" ->
+          verdict
+              .remark(
+                  "With each replacement its ring buffer "
+                      + ForeignPiece.excerpt(id)
+                      + " (ringbuf) begins empty.")
+              .keep(piece);
+      case "file" -> file(chardev, verdict);
+      default ->
+          verdict.refuse(
+              "two processes cannot hold its other end; only the console's and the monitors' are"
+                  + " replaced");
+    };
+  }
+
+  private ForeignVerdict file(Suboptions chardev, ForeignVerdict verdict) {
+    Optional<Path> path = chardev.get("path").flatMap(folders::path);
+    if (path.isEmpty()) {
+      return verdict.refuse("its path cannot be understood");
+    }
+    // Opened anew it would be emptied.
+    Suboptions ours =
+        chardev.without("backend").with("path", path.get().toString()).with("append", "on");
+    return verdict.words("-chardev", "file," + ours.text());
+  }
+
+  private Path logOf(Suboptions chardev) {
+    Optional<String> log =
+        chardev.get("backend", "").equals("file") ? chardev.get("path") : chardev.get("logfile");
+    return log.flatMap(folders::path).orElse(folders.consoleLog());
+  }
+
+  private static ForeignVerdict console(ForeignVerdict verdict, String id, Path log) {
+    return verdict.words(
+        "-chardev",
+        "socket,id="
+            + id.replace(",", ",,")
+            + ",fd="
+            + Descriptors.CONSOLE
+            + ",server=on,wait=off,logfile="
+            + log.toString().replace(",", ",,")
+            + ",logappend=on");
+  }
+
+  private ForeignVerdict serial(ForeignPiece piece) {
+    String value = piece.value();
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    if (value.equals("pty")) {
+      return verdict
+          .remark("With each replacement its serial terminal (pty) gets another name.")
+          .keep(piece);
+    }
+    if (NO_PORT.contains(value) || byName(piece).isPresent()) {
+      return verdict.keep(piece);
+    }
+    boolean first = firstSerial().equals(Optional.of(piece));
+    return first && consoleId.isEmpty()
+        ? literalConsole(value.replaceFirst("^mon:", ""), verdict)
+        : verdict.refuse("two processes cannot hold its other end; only the first is replaced");
+  }
+
+  private ForeignVerdict literalConsole(String value, ForeignVerdict verdict) {
+    Path log = folders.consoleLog();
+    if (value.startsWith("unix:")) {
+      Suboptions unix = verdict.pairs(value.substring("unix:".length()), "path");
+      socket = unix.get("path").filter(_ -> unix.isOn("server")).flatMap(folders::path);
+    } else if (value.startsWith("file:")) {
+      log = folders.path(value.substring("file:".length())).orElse(log);
+    } else if (!value.equals("stdio") && !value.equals("vc")) {
+      return verdict.refuse("two processes cannot hold its other end");
+    }
+    return ourConsole(verdict, log);
+  }
+
+  private ForeignVerdict ourConsole(ForeignVerdict verdict, Path log) {
+    consoleId = OUR_CONSOLE;
+    return console(verdict, OUR_CONSOLE, log).words("-serial", BY_NAME + OUR_CONSOLE);
+  }
+
+  private ForeignVerdict nographic(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece).words("-display", "none");
+    boolean plain = !pieces.has(ForeignOption.SERIAL, ForeignOption.NODEFAULTS);
+    return plain && consoleId.isEmpty() ? ourConsole(verdict, folders.consoleLog()) : verdict;
+  }
+}

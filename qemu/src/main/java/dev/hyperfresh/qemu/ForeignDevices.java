@@ -1,0 +1,222 @@
+package dev.hyperfresh.qemu;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/// The devices of a foreign command line, and what it sets of them for all of a kind. Later
+/// instances get with each what QEMU made up for it when it started.
+final class ForeignDevices implements ForeignSubject {
+  /// Devices whose whole state is in QEMU's own stream.
+  static final Set<String> DEVICES =
+      Set.of(
+          "virtio-blk-pci",
+          "virtio-scsi-pci",
+          "virtio-net-pci",
+          "virtio-rng-pci",
+          "virtio-balloon-pci",
+          "virtio-serial-pci",
+          "virtio-keyboard-pci",
+          "virtio-mouse-pci",
+          "virtio-tablet-pci",
+          "virtio-vga",
+          "virtio-gpu-pci",
+          "virtserialport",
+          "virtconsole",
+          "scsi-hd",
+          "scsi-cd",
+          "ide-hd",
+          "ide-cd",
+          "ahci",
+          "ich9-ahci",
+          "megasas",
+          "lsi",
+          "e1000",
+          "e1000e",
+          "rtl8139",
+          "isa-serial",
+          "pci-serial",
+          "pcie-root-port",
+          "ioh3420",
+          "pci-bridge",
+          "pcie-pci-bridge",
+          "i82801b11-bridge",
+          "dmi-to-pci-bridge",
+          "x3130-upstream",
+          "xio3130-downstream",
+          "qemu-xhci",
+          "nec-usb-xhci",
+          "piix3-usb-uhci",
+          "piix4-usb-uhci",
+          "usb-ehci",
+          "ich9-usb-ehci1",
+          "ich9-usb-uhci1",
+          "ich9-usb-uhci2",
+          "ich9-usb-uhci3",
+          "usb-tablet",
+          "usb-kbd",
+          "usb-mouse",
+          "usb-hub",
+          "VGA",
+          "secondary-vga",
+          "cirrus-vga",
+          "bochs-display",
+          "pvpanic",
+          "pvpanic-pci",
+          "vmgenid",
+          "i6300esb",
+          "isa-debug-exit",
+          "vmcoreinfo");
+
+  private final ForeignPieces pieces;
+  private final LiveMachine live;
+  private final Set<String> named = new HashSet<>();
+  private int nameless;
+  private final Map<String, String> macs = new LinkedHashMap<>();
+
+  /// By the piece itself: two devices may stand in equal words.
+  private final IdentityHashMap<ForeignPiece, Optional<MachineIdentity.Device>> made =
+      new IdentityHashMap<>();
+
+  ForeignDevices(ForeignPieces pieces, LiveMachine live) {
+    this.pieces = pieces;
+    this.live = live;
+  }
+
+  /// The addresses of the network cards in lower case, by the network backend that they name.
+  Map<String, String> macs() {
+    return macs;
+  }
+
+  /// Which of the devices that are there each option made.
+  @Override
+  public List<ForeignVerdict> survey() {
+    List<ForeignVerdict> verdicts = new ArrayList<>();
+    List<ForeignPiece> devices = pieces.of(ForeignOption.DEVICE).toList();
+    List<Suboptions> values = devices.stream().map(d -> pairs(d, "driver", verdicts)).toList();
+    int drives =
+        (int)
+            pieces
+                .of(ForeignOption.DRIVE)
+                .filter(d -> pairs(d, "file", verdicts).get("if", "").equals("virtio"))
+                .count();
+    // Such a drive is a device without a name.
+    nameless = drives;
+    List<Optional<MachineIdentity.Device>> found = live.identity().of(values, drives);
+    for (int i = 0; i < devices.size(); i++) {
+      made.put(devices.get(i), found.get(i));
+    }
+    return verdicts;
+  }
+
+  private static Suboptions pairs(
+      ForeignPiece piece, String implied, List<ForeignVerdict> verdicts) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    verdicts.add(verdict);
+    return verdict.pairs(piece, implied);
+  }
+
+  @Override
+  public ForeignVerdict read(ForeignPiece piece) {
+    return piece.option() == ForeignOption.GLOBAL ? global(piece) : device(piece);
+  }
+
+  private ForeignVerdict device(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Suboptions device = verdict.pairs(piece, "driver");
+    String driver = MachineIdentity.plain(device.get("driver", ""));
+    if (!DEVICES.contains(driver)) {
+      return verdict.refuse("this device is not one that is known to move");
+    }
+    if (device.get("failover").isPresent() || device.get("failover_pair_id").isPresent()) {
+      verdict.refuse("a card with a stand-by cannot be taken over");
+    }
+    device
+        .get("romfile")
+        .filter(rom -> !rom.isEmpty())
+        .ifPresent(_ -> verdict.refuse("the file of its boot ROM may have changed"));
+    device.get("id").ifPresentOrElse(named::add, () -> nameless++);
+    verdict.words("-device", identified(piece, device, driver, verdict));
+    device
+        .get("netdev")
+        .ifPresent(netdev -> macs.put(netdev, mac(piece, device).toLowerCase(Locale.ROOT)));
+    return verdict;
+  }
+
+  /// The value of `-device` with what QEMU made up for it when it started: another process would
+  /// make up something else.
+  private String identified(
+      ForeignPiece piece, Suboptions device, String driver, ForeignVerdict verdict) {
+    String key = MachineIdentity.MADE_UP.get(driver);
+    if (key == null) {
+      return piece.value();
+    }
+    Optional<String> is = property(piece, key);
+    String given = device.get(key, "");
+    if (is.isPresent()) {
+      return is.get().equalsIgnoreCase(given)
+          ? piece.value()
+          : device.with(key, is.get()).like(piece.value());
+    }
+    boolean unplugged =
+        device.get("id").filter(id -> !live.identity().named().containsKey(id)).isPresent();
+    if (!unplugged && (given.isEmpty() || given.equals("auto"))) {
+      verdict.refuse(
+          "QEMU made up its "
+              + key
+              + " when it started and does not say it, so that the guest would"
+              + " get another one");
+    }
+    return piece.value();
+  }
+
+  private String mac(ForeignPiece piece, Suboptions device) {
+    return property(piece, "mac").orElse(device.get("mac", ""));
+  }
+
+  /// What the running device says of itself, if it is there and says something.
+  private Optional<String> property(ForeignPiece piece, String key) {
+    return Optional.ofNullable(made.get(piece))
+        .flatMap(found -> found)
+        .map(found -> found.properties().getOrDefault(key, ""))
+        .filter(value -> !value.isEmpty());
+  }
+
+  /// `DRIVER.PROPERTY=VALUE`, or each with its name.
+  private static ForeignVerdict global(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Suboptions global = verdict.pairs(piece, "driver");
+    boolean rom =
+        global.get("property", "").equals("romfile")
+            || global.values().keySet().stream().anyMatch(key -> key.endsWith(".romfile"));
+    boolean none = global.values().values().stream().anyMatch(String::isEmpty);
+    return rom && !none
+        ? verdict.refuse("the file of a boot ROM may have changed")
+        : verdict.keep(piece);
+  }
+
+  /// What was plugged or unplugged since the start stands on no command line.
+  @Override
+  public ForeignVerdict finish() {
+    ForeignVerdict verdict = ForeignVerdict.ofLine();
+    if (!named.equals(live.devices()) || nameless != live.namelessDevices()) {
+      Set<String> more = new LinkedHashSet<>(live.devices());
+      more.removeAll(named);
+      Set<String> less = new LinkedHashSet<>(named);
+      less.removeAll(live.devices());
+      verdict.speaksAgainst(
+          "Its devices are not those of its command line"
+              + (more.isEmpty() ? "" : "; plugged since: " + String.join(", ", more))
+              + (less.isEmpty() ? "" : "; unplugged since: " + String.join(", ", less))
+              + ". Undo that.");
+    }
+    return verdict;
+  }
+}

@@ -1,0 +1,136 @@
+package dev.hyperfresh.qemu;
+
+import java.util.HashSet;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+
+/// The guest's memory on a foreign command line: its backend, who uses it, and what is placed on
+/// which node. The backend of later instances is the memory that was taken over.
+final class ForeignMemory implements ForeignSubject {
+  private static final String MEMFD = "memory-backend-memfd";
+  private static final String FILE = "memory-backend-file";
+  private static final String PRIVATE = "memory-backend-ram";
+
+  /// Those that change nothing for memory whose pages are there already.
+  private static final Set<String> KEYS =
+      Set.of(
+          "qom-type",
+          "id",
+          "size",
+          "share",
+          "mem-path",
+          "seal",
+          "hugetlb",
+          "prealloc",
+          "prealloc-threads",
+          "merge",
+          "dump",
+          "reserve",
+          "discard-data",
+          "pmem",
+          "readonly",
+          "host-nodes",
+          "policy",
+          "x-use-canonical-path-for-ramblock-id");
+
+  /// Those that later instances get.
+  private static final List<String> KEPT = List.of("dump", "x-use-canonical-path-for-ramblock-id");
+
+  private final ForeignPieces pieces;
+  private final LiveMachine live;
+  private final Set<String> backends = new LinkedHashSet<>();
+
+  ForeignMemory(ForeignPieces pieces, LiveMachine live) {
+    this.pieces = pieces;
+    this.live = live;
+  }
+
+  /// Whether an object is memory.
+  static boolean isBackend(ForeignPiece object) {
+    return Set.of(MEMFD, FILE, PRIVATE).contains(object.pairs("qom-type").get("qom-type", ""));
+  }
+
+  @Override
+  public ForeignVerdict read(ForeignPiece piece) {
+    if (piece.option() == ForeignOption.NUMA) {
+      return node(piece);
+    }
+    Suboptions object = piece.pairs("qom-type");
+    String id = object.get("id", "");
+    String type = object.get("qom-type", "");
+    if (type.equals(PRIVATE)) {
+      backends.add(id);
+      return ForeignVerdict.refused(
+          piece, "its memory is private to the process; use memory-backend-file,share=on");
+    }
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    if (!backends.add(id) || backends.size() > 1) {
+      verdict.refuse("a guest with several memories cannot be taken over yet");
+    }
+    check(object, type.equals(FILE), verdict);
+    return verdict.words("-object", ours(id, object));
+  }
+
+  private void check(Suboptions object, boolean named, ForeignVerdict verdict) {
+    verdict.refuseUnknown(object.values().keySet(), KEYS);
+    if (!(named ? object.isOn("share") : object.get("share", "on").equals("on"))) {
+      verdict.refuse("its memory is private to the process; start the guest with share=on");
+    }
+    if (object.isOn("discard-data")) {
+      verdict.refuse("the process would empty the memory at its end (discard-data)");
+    }
+    if (object.isOn("hugetlb") || object.isOn("pmem") || object.isOn("readonly")) {
+      verdict.refuse("memory of this kind cannot be taken over yet");
+    }
+    if (!named && live.copiesMemFds()) {
+      verdict.refuse(
+          "QEMU from 8.1 on does not leave a memfd out of a migration; start the guest with"
+              + " memory-backend-file,mem-path=/dev/shm/NAME,share=on");
+    }
+  }
+
+  private String ours(String id, Suboptions object) {
+    StringBuilder ours =
+        new StringBuilder("memory-backend-file,id=" + id.replace(",", ",,"))
+            .append(",size=" + live.memoryBytes())
+            .append(",mem-path=/proc/self/fd/" + Descriptors.MEMORY + ",share=on");
+    for (String key : KEPT) {
+      object.get(key).ifPresent(value -> ours.append("," + key + "=" + value.replace(",", ",,")));
+    }
+    return ours.toString();
+  }
+
+  private static ForeignVerdict node(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    return verdict.pairs(piece, "type").get("mem").isPresent()
+        ? verdict.refuse("memory given by size is private to the process; use memdev=")
+        : verdict.keep(piece);
+  }
+
+  @Override
+  public ForeignVerdict finish() {
+    ForeignVerdict verdict = ForeignVerdict.ofLine();
+    if (backends.isEmpty()) {
+      verdict.speaksAgainst(
+          "Its memory is private to the process, so no other one can map it; start the guest with"
+              + " -object memory-backend-file,id=ram,size=SIZE,mem-path=/dev/shm/NAME,share=on and"
+              + " -machine memory-backend=ram.");
+    } else if (!users().equals(backends)) {
+      verdict.speaksAgainst("Its RAM is not, or not alone, the memory backend that is given.");
+    }
+    return verdict;
+  }
+
+  /// The backends that the machine and its nodes are given.
+  private Set<String> users() {
+    Set<String> users = new HashSet<>();
+    pieces
+        .of(ForeignOption.MACHINE, ForeignOption.M_MACHINE)
+        .forEach(piece -> piece.pairs("type").get("memory-backend").ifPresent(users::add));
+    pieces
+        .of(ForeignOption.NUMA)
+        .forEach(piece -> piece.pairs("type").get("memdev").ifPresent(users::add));
+    return users;
+  }
+}

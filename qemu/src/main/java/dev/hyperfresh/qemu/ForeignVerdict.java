@@ -1,0 +1,122 @@
+package dev.hyperfresh.qemu;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+
+/// What the reading of one piece of a foreign command line, or of the line as a whole, came to. The
+/// piece moves; or it moves with remarks, which its owner should know; or it cannot be taken over,
+/// for one or more reasons, and then its words mean nothing. All reasons are collected.
+///
+/// Made and filled by the one reader of the piece, and only read afterwards.
+final class ForeignVerdict {
+  private final String what;
+  private final List<String> reasons = new ArrayList<>();
+  private final List<String> remarks = new ArrayList<>();
+  private final List<String> words = new ArrayList<>();
+
+  private ForeignVerdict(String what) {
+    this.what = what;
+  }
+
+  static ForeignVerdict of(ForeignPiece piece) {
+    return new ForeignVerdict(piece.text());
+  }
+
+  /// Of a word that is no piece.
+  static ForeignVerdict of(String word) {
+    return new ForeignVerdict(word);
+  }
+
+  /// Of the line as a whole: its reasons are sentences of their own.
+  static ForeignVerdict ofLine() {
+    return new ForeignVerdict("");
+  }
+
+  /// Later instances get the piece as it stands.
+  static ForeignVerdict kept(ForeignPiece piece) {
+    return of(piece).keep(piece);
+  }
+
+  static ForeignVerdict refused(ForeignPiece piece, String why) {
+    return of(piece).refuse(why);
+  }
+
+  /// Of an option that moves with some values only.
+  static ForeignVerdict only(ForeignPiece piece, Set<String> values) {
+    List<String> sorted = values.stream().sorted().toList();
+    return values.contains(piece.value())
+        ? kept(piece)
+        : refused(piece, "only " + String.join(", ", sorted) + " can be taken over");
+  }
+
+  /// A reason against the piece, which it names.
+  ///
+  /// @param why a clause without a full stop
+  ForeignVerdict refuse(String why) {
+    reasons.add(what + ": " + why + ".");
+    return this;
+  }
+
+  /// A reason against the line, in a whole sentence.
+  void speaksAgainst(String sentence) {
+    reasons.add(sentence);
+  }
+
+  /// What is not as before with later instances, in a whole sentence.
+  ForeignVerdict remark(String sentence) {
+    remarks.add(sentence);
+    return this;
+  }
+
+  /// Arguments of later instances.
+  ForeignVerdict words(String... arguments) {
+    words.addAll(List.of(arguments));
+    return this;
+  }
+
+  ForeignVerdict keep(ForeignPiece piece) {
+    words.add(piece.option().word());
+    if (piece.option().hasValue()) {
+      words.add(piece.value());
+    }
+    return this;
+  }
+
+  /// The pairs of the piece; none, and a reason, where its value cannot be read as such.
+  ///
+  /// @param implied as with [Suboptions#parse]
+  Suboptions pairs(ForeignPiece piece, String implied) {
+    return pairs(piece.value(), implied);
+  }
+
+  /// The pairs of a text that stands in the piece, or stands for it.
+  Suboptions pairs(String text, String implied) {
+    try {
+      return Suboptions.parse(text, implied);
+    } catch (Suboptions.MalformedException e) {
+      refuse(String.valueOf(e.getMessage()));
+      return ForeignPiece.none();
+    }
+  }
+
+  /// A reason that names those of `keys` which are not among the `known` ones, if there are any.
+  void refuseUnknown(Set<String> keys, Set<String> known) {
+    List<String> unknown = keys.stream().filter(key -> !known.contains(key)).toList();
+    if (!unknown.isEmpty()) {
+      refuse("not known here: " + ForeignPiece.excerpt(String.join(", ", unknown)));
+    }
+  }
+
+  List<String> reasons() {
+    return reasons;
+  }
+
+  List<String> remarks() {
+    return remarks;
+  }
+
+  List<String> words() {
+    return words;
+  }
+}

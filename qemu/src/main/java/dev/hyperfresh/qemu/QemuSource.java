@@ -1,0 +1,118 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.RunState;
+import dev.hyperfresh.linux.Fd;
+import java.util.Map;
+import java.util.OptionalLong;
+import tools.jackson.databind.JsonNode;
+
+/// One QEMU as the source of a hand-over. As with [dev.hyperfresh.hypervisor.Instance], which says
+/// what each call is for, one thread at a time calls it.
+final class QemuSource {
+  private static final String HAND_OVER = "hand-over";
+
+  private final String release;
+  private final QemuProcess process;
+  private final QemuChannel channel;
+  private final QemuReports reports;
+  private final QemuVcpus vcpus;
+
+  /// Encoded beforehand, so that the hand-over is one write.
+  private byte[] command = new byte[0];
+
+  /// @param release whose QEMU it is
+  QemuSource(
+      String release,
+      QemuProcess process,
+      QemuChannel channel,
+      QemuReports reports,
+      QemuVcpus vcpus) {
+    this.release = release;
+    this.process = process;
+    this.channel = channel;
+    this.reports = reports;
+    this.vcpus = vcpus;
+  }
+
+  /// As [dev.hyperfresh.hypervisor.Instance#connect].
+  void connect(Fd pipe) {
+    Migration.prepare(
+        release,
+        () -> {
+          reports.becomeSource();
+          String uri = process.outgoing(pipe).orElseGet(() -> Migration.give(channel.qmp(), pipe));
+          command = Qmp.encode("migrate", Map.of("uri", uri), HAND_OVER);
+          channel.qmp().execute("migrate-set-capabilities", Migration.CAPABILITIES);
+          channel.qmp().execute("migrate-set-parameters", Migration.PARAMETERS);
+          Qmp current = channel.qmp();
+          var _ =
+              current
+                  .expectAnswer(HAND_OVER)
+                  .whenComplete((_, refusal) -> {
+                    // A channel that was lost refuses everything and tells nothing.
+                    if (refusal != null && current.isOpen()) {
+                      reports.failed(String.valueOf(refusal.getMessage()));
+                    }
+                  });
+        });
+  }
+
+  /// As [dev.hyperfresh.hypervisor.Instance#handOver].
+  void handOver() {
+    try {
+      channel.qmp().post("migrate", command);
+    } catch (Qmp.QmpException e) {
+      throw Problem.REPLACE_SWITCH.because(release + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// As [dev.hyperfresh.hypervisor.Instance#takeBack].
+  void takeBack() {
+    try {
+      awaitHandOverOver();
+      vcpus.goOn(state -> state.afterRollBack() == RunState.AfterRollBack.AS_IT_IS);
+    } catch (Qmp.QmpException e) {
+      throw vcpus.standing(e);
+    }
+    try {
+      Migration.forget(channel.qmp());
+    } catch (Qmp.QmpException e) {
+      // The hand-over has closed it if it came that far.
+      channel.note("closefd: " + e.getMessage());
+    }
+  }
+
+  /// A hand-over under way would stop the guest a moment later, so its end is awaited, also while
+  /// the guest runs. It ends by itself: its reader is dead or dying, and the channel holds all of
+  /// the state. It is not cancelled, because a QEMU 7.2 whose migration is cancelled while it gives
+  /// its disks away resumes the guest without having them back, and aborts at the guest's next
+  /// write.
+  private void awaitHandOverOver() {
+    if (Migration.UNDER_WAY.contains(Migration.status(channel.qmp()))) {
+      try {
+        if (!reports.awaitHandOverOver(Migration.LIMIT)) {
+          throw new Qmp.QmpException("the hand-over did not end");
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  /// As [dev.hyperfresh.hypervisor.Instance#ramBytesCopied], of a guest with `memory` bytes.
+  OptionalLong ramBytesCopied(long memory) {
+    JsonNode ram;
+    try {
+      ram = channel.qmp().execute("query-migrate", Map.of()).path("ram");
+    } catch (Qmp.QmpException e) {
+      channel.note("query-migrate: " + e.getMessage());
+      return OptionalLong.empty();
+    }
+    // QEMU's `total` counts every RAM block that the migration considered. The guest's RAM is one
+    // block, so a smaller total says that it was left out as a whole, and what `normal-bytes`
+    // counts are firmware images.
+    boolean ramLeftOut = ram.path("total").asLong(Long.MAX_VALUE) < memory;
+    return OptionalLong.of(ramLeftOut ? 0 : ram.path("normal-bytes").asLong(0));
+  }
+}

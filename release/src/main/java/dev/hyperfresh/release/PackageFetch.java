@@ -1,0 +1,157 @@
+package dev.hyperfresh.release;
+
+import dev.hyperfresh.release.DebianPackages.PackagesException;
+import dev.hyperfresh.release.DebianPackages.Suite;
+import dev.hyperfresh.release.DebianPackages.Unpacked;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.regex.Pattern;
+
+/// One call of [DebianPackages#unpack], alone in the directory: chooses versions, downloads what
+/// the cache lacks, unpacks all.
+final class PackageFetch {
+  private static final Pattern INSTALL =
+      Pattern.compile("^Inst (\\S+)(?: \\[[^]]*])? \\((\\S+) .*", Pattern.MULTILINE);
+  private static final Duration INDEX_AGE = Duration.ofDays(1);
+  private static final Duration DOWNLOAD_LIMIT = Duration.ofMinutes(30);
+
+  private final PrivateApt apt;
+  private final Suite suite;
+  private final List<String> packages;
+  private final boolean withMissingLibraries;
+  private final Consumer<String> progress;
+
+  /// The parameters are those of [DebianPackages#unpack].
+  PackageFetch(
+      Path directory,
+      Suite suite,
+      List<String> packages,
+      boolean withMissingLibraries,
+      Consumer<String> progress) {
+    this.apt = new PrivateApt(directory, suite, DebianHost.ask());
+    this.suite = suite;
+    this.packages = packages;
+    this.withMissingLibraries = withMissingLibraries;
+    this.progress = progress;
+  }
+
+  /// @throws PackagesException as [DebianPackages#unpack]
+  Unpacked unpack(Path into) throws IOException {
+    boolean asked = updateIndex();
+    List<PackageArchive> chosen = asked ? fetch() : fetchOrRefresh();
+    Files.createDirectories(into);
+    progress.accept("unpacking %d packages into %s".formatted(chosen.size(), into));
+    Map<String, String> versions = new TreeMap<>();
+    for (PackageArchive archive : chosen) {
+      archive.extract(into);
+      versions.put(archive.name(), archive.version());
+    }
+    return new Unpacked(into, versions);
+  }
+
+  /// Sees to a package index that is not too old.
+  ///
+  /// @return whether a mirror was asked for it
+  private boolean updateIndex() throws IOException {
+    boolean all = !withMissingLibraries || suite == Suite.TRIXIE;
+    boolean moved = apt.configure(all ? "" : DebianHost.libraries(packages));
+    if (moved || !apt.hasIndex()) {
+      refresh();
+      return true;
+    }
+    if (apt.indexAge().compareTo(INDEX_AGE) <= 0) {
+      return false;
+    }
+    try {
+      refresh();
+    } catch (PackagesException e) {
+      if (e.kind() != PackagesException.Kind.UNREACHABLE) {
+        throw e;
+      }
+      progress.accept("no mirror answers; using the package index of " + apt.indexDate());
+    }
+    return true;
+  }
+
+  private void refresh() throws IOException {
+    progress.accept("fetching the package index of " + apt.suiteName());
+    apt.refresh();
+  }
+
+  private List<PackageArchive> fetchOrRefresh() throws IOException {
+    try {
+      return fetch();
+    } catch (PackagesException first) {
+      try {
+        refresh();
+        return fetch();
+      } catch (PackagesException second) {
+        second.addSuppressed(first);
+        throw second;
+      }
+    }
+  }
+
+  private List<PackageArchive> fetch() {
+    List<PackageArchive> chosen = choose();
+    List<PackageArchive> absent =
+        chosen.stream().filter(archive -> archive.file().isEmpty()).toList();
+    if (!absent.isEmpty()) {
+      download(absent);
+    }
+    return chosen;
+  }
+
+  private List<PackageArchive> choose() {
+    List<String> arguments = new ArrayList<>(List.of("-qq", "--simulate", "install"));
+    if (suite == Suite.BACKPORTS) {
+      arguments.addAll(List.of("-t", apt.suiteName()));
+    }
+    String release = suite == Suite.BACKPORTS ? "/" + apt.suiteName() : "";
+    packages.forEach(name -> arguments.add(name + release));
+    String plan = apt.run("choosing " + packages, AptRun.LOCAL_LIMIT, arguments).output();
+    Set<String> wanted = Set.copyOf(packages);
+    return INSTALL
+        .matcher(plan)
+        .results()
+        .map(found -> new PackageArchive(found.group(1), found.group(2), apt.archives()))
+        .filter(a -> withMissingLibraries || wanted.contains(a.name()) || isKernelOf(wanted, a))
+        .toList();
+  }
+
+  private static boolean isKernelOf(Set<String> wanted, PackageArchive archive) {
+    String image = "linux-image-";
+    return archive.name().startsWith(image)
+        && wanted.stream()
+            .anyMatch(meta ->
+                meta.startsWith(image)
+                    && archive.name().endsWith("-" + meta.substring(image.length())));
+  }
+
+  private void download(List<PackageArchive> absent) {
+    progress.accept(
+        absent.size() == 1
+            ? "downloading %s %s".formatted(absent.getFirst().name(), absent.getFirst().version())
+            : "downloading %d packages for %s"
+                .formatted(absent.size(), String.join(", ", packages)));
+    List<String> arguments = new ArrayList<>(List.of("-q", "download"));
+    absent.forEach(archive -> arguments.add(archive.argument()));
+    apt.run("downloading " + packages, DOWNLOAD_LIMIT, arguments);
+    for (PackageArchive archive : absent) {
+      if (archive.file().isEmpty()) {
+        throw new PackagesException(
+            PackagesException.Kind.FAILED,
+            "apt-get reported success but left no archive of %s in %s"
+                .formatted(archive.argument(), apt.directory()));
+      }
+    }
+  }
+}
