@@ -3,6 +3,7 @@ package dev.hyperfresh.machine;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.ProcessThreads;
@@ -182,7 +183,7 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
   private void signal(int signal) {
     try {
       vm.pidFd().signal(signal);
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       if (vm.exited()) {
         return;
       }

@@ -383,6 +383,7 @@ final class Place implements AutoCloseable {
         throw new TroubleException(file.label() + ": " + e.getMessage(), e);
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
+        throw new TroubleException(file.label() + ": interrupted", e);
       } finally {
         machine.vm().contained(() -> machine.vm().removePort(channel));
         machine.vm().contained(() -> machine.vm().removeChannel(channel));

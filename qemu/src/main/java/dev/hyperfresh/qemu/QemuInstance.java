@@ -480,6 +480,7 @@ final class QemuInstance implements Instance {
         }
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
+        throw new Qmp.QmpException("interrupted before the hand-over ended");
       }
     }
   }

@@ -6,7 +6,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;

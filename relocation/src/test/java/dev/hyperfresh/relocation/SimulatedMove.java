@@ -2,8 +2,8 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.RelocationRecord.Drain;
+import dev.hyperfresh.vm.TroubleException;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashSet;

@@ -3,6 +3,7 @@ package dev.hyperfresh.vm;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Clock;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
@@ -12,7 +13,7 @@ import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.HostProcess;
 import dev.hyperfresh.qemu.QemuControl;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.qemu.QemuProcess;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -984,7 +985,7 @@ public final class VirtualMachine implements AutoCloseable {
   public void close() {
     try {
       process.kill();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException | QemuProcess.TroubleException e) {
       if (!ended()) {
         throw Problem.INTERNAL.because(
             "Process " + pid() + " of " + label + " lives on: " + e.getMessage(), e);
