@@ -174,18 +174,21 @@ enum Symbol {
     try {
       MethodHandle refusal =
           MethodHandles.lookup()
-              .findVirtual(Symbol.class, "refuse", MethodType.methodType(Object.class))
-              .bindTo(this)
-              .asType(MethodType.methodType(type.returnType()));
-      return MethodHandles.dropArguments(refusal, 0, type.parameterList());
+              .findVirtual(
+                  Symbol.class, "missing", MethodType.methodType(MissingCallException.class))
+              .bindTo(this);
+      MethodHandle thrower =
+          MethodHandles.throwException(type.returnType(), MissingCallException.class);
+      return MethodHandles.dropArguments(
+          MethodHandles.foldArguments(thrower, refusal), 0, type.parameterList());
     } catch (ReflectiveOperationException e) {
       throw new IllegalStateException("the method below is there", e);
     }
   }
 
-  /// What a handle calls that stands for a function which is not there.
-  private Object refuse() {
-    throw MissingCallException.inLibrary(cName());
+  /// What a call throws of a function that is not there.
+  MissingCallException missing() {
+    return MissingCallException.inLibrary(cName());
   }
 
   /// What a failed `invokeExact` means: a fault in this package, or a closed segment of the caller.

@@ -211,6 +211,19 @@ class QmpTest {
   }
 
   @Test
+  void aWaitThatIsInterruptedEndsAndKeepsTheInterrupt() {
+    openGreeted(ControlWatcher.NONE, Duration.ofSeconds(20));
+    peer.answer("silence", (_, _) -> {});
+    Thread.currentThread().interrupt();
+
+    assertThatThrownBy(() -> execute("silence"))
+        .isInstanceOf(QmpException.class)
+        .hasMessage("silence: interrupted");
+
+    assertThat(Thread.interrupted()).isTrue();
+  }
+
+  @Test
   void aWatcherSeesEveryMessageBeforeAnybodyElse() {
     List<String> seen = Collections.synchronizedList(new ArrayList<>());
     openGreeted(new Recorder(seen), LIMIT);
