@@ -4,7 +4,6 @@ import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import io.helidon.common.buffers.DataReader;
 import io.helidon.http.Method;
 import io.helidon.webclient.api.HttpClientRequest;
 import io.helidon.webclient.api.HttpClientResponse;
@@ -12,7 +11,6 @@ import io.helidon.webclient.api.WebClient;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
-import java.io.UncheckedIOException;
 import java.net.UnixDomainSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -122,7 +120,8 @@ final class Client {
       if (result.isEmpty()) {
         throw broken(e);
       }
-    } catch (IllegalStateException | DataReader.InsufficientDataAvailableException e) {
+    } catch (RuntimeException e) {
+      requireCutOff(e);
       // A daemon that gives way to a newer one ends right after its last answer.
       if (result.isEmpty()) {
         throw broken(e);
@@ -149,10 +148,10 @@ final class Client {
       while (line != null && told.test(line)) {
         line = lines.readLine();
       }
-    } catch (IOException
-        | UncheckedIOException
-        | IllegalStateException
-        | DataReader.InsufficientDataAvailableException e) {
+    } catch (IOException e) {
+      LOG.log(System.Logger.Level.DEBUG, "the answer was cut off", e);
+    } catch (RuntimeException e) {
+      requireCutOff(e);
       // The daemon has ended, or gives way to a newer one.
       LOG.log(System.Logger.Level.DEBUG, "the answer was cut off", e);
     } finally {
@@ -163,10 +162,16 @@ final class Client {
   private static byte[] body(HttpClientResponse response) {
     try {
       return response.as(byte[].class);
-    } catch (UncheckedIOException
-        | IllegalStateException
-        | DataReader.InsufficientDataAvailableException e) {
+    } catch (RuntimeException e) {
+      requireCutOff(e);
       throw broken(e);
+    }
+  }
+
+  /// Passes on whatever else went wrong.
+  private static void requireCutOff(RuntimeException failure) {
+    if (!CutOff.is(failure)) {
+      throw failure;
     }
   }
 
@@ -182,9 +187,8 @@ final class Client {
   private HttpClientResponse sent(Supplier<HttpClientResponse> request) {
     try {
       return request.get();
-    } catch (UncheckedIOException
-        | IllegalStateException
-        | DataReader.InsufficientDataAvailableException e) {
+    } catch (RuntimeException e) {
+      requireCutOff(e);
       throw absent();
     }
   }

@@ -396,7 +396,9 @@ final class ContainerCommand {
         return;
       }
       show(piece);
-      while (follow && !(piece.path("ended").asBoolean() && text(piece).isEmpty())) {
+      while (follow
+          && !Thread.currentThread().isInterrupted()
+          && !(piece.path("ended").asBoolean() && text(piece).isEmpty())) {
         if (text(piece).isEmpty()) {
           LockSupport.parkNanos(LOOK.toNanos());
         }

@@ -57,7 +57,7 @@ final class EventsCommand implements Runnable {
       return;
     }
     long deadline = System.nanoTime() + PATIENCE.toNanos();
-    while (System.nanoTime() < deadline) {
+    while (System.nanoTime() < deadline && !Thread.currentThread().isInterrupted()) {
       LockSupport.parkNanos(LOOK_NANOS);
       if (followed()) {
         if (unread) {

@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.MissingCallException;
 import io.helidon.common.buffers.DataReader;
 import io.helidon.common.socket.SocketWriterException;
 import io.helidon.http.DirectHandler;
@@ -247,6 +248,7 @@ final class Api implements AutoCloseable {
       case RequestException refused ->
           Problem.API_REQUEST.because(String.valueOf(refused.getMessage()), refused);
       case CloseConnectionException gone -> throw gone;
+      case MissingCallException missing -> Problem.unexpected(missing);
       case UncheckedIOException gone -> throw gone(gone);
       case SocketWriterException gone -> throw gone(gone);
       case DataReader.InsufficientDataAvailableException gone -> throw gone(gone);

@@ -14,6 +14,7 @@ import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.MissingCallException;
 import dev.hyperfresh.linux.PrivateFile;
 import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.WarmUp;
@@ -200,7 +201,11 @@ public final class Daemon implements AutoCloseable {
   /// What takes time and needs nothing of the state directory.
   private static KvmProbe.Result prepare() {
     Scheduling.niceCompilers(Scheduling.BEHIND_GUESTS);
-    WarmUp.run();
+    try {
+      WarmUp.run();
+    } catch (MissingCallException older) {
+      throw Problem.unexpected(older);
+    }
     Qemu.warmUp();
     return KvmProbe.probe(Path.of("/dev/kvm"));
   }

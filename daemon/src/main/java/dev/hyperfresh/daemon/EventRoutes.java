@@ -108,6 +108,7 @@ record EventRoutes(
       }
     } catch (InterruptedException e) {
       // The client has gone.
+      Thread.currentThread().interrupt();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
@@ -14,6 +15,7 @@ import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
@@ -48,8 +50,6 @@ final class Gateway implements AutoCloseable {
 
   /// How long a client may take to read the last of its answer.
   private static final long CARRY_NANOS = 500_000_000;
-
-  private static final long LOOK_NANOS = 1_000_000;
 
   private final UnixSocket listener;
   private final Path server;
@@ -152,6 +152,15 @@ final class Gateway implements AutoCloseable {
     connectionsOf.computeIfPresent(caller.uid(), (_, count) -> count > 1 ? count - 1 : null);
   }
 
+  /// A client does not bring its request to an end in time.
+  private static final class SlowClientException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    SlowClientException() {
+      super("the client takes too long for its request");
+    }
+  }
+
   /// One client and its connection to the web server. Each direction has a thread.
   private final class Connection {
     private final Caller caller;
@@ -178,14 +187,14 @@ final class Gateway implements AutoCloseable {
     private void run(Runnable direction) {
       try {
         direction.run();
-      } catch (LinuxException | IllegalStateException e) {
+      } catch (LinuxException | ClosedException | SlowClientException e) {
         LOG.debug("a connection was cut", e);
         end();
       } finally {
         if (ended.incrementAndGet() == 2) {
           client.close();
           inner.close();
-          open.remove(caller.connection());
+          forget(caller.connection());
           gone();
           leave(caller);
         }
@@ -222,7 +231,7 @@ final class Gateway implements AutoCloseable {
       }
       Duration left = patience.asking().minusNanos(System.nanoTime() - since);
       if (!left.isPositive()) {
-        throw new IllegalStateException("the client takes too long for its request");
+        throw new SlowClientException();
       }
       return left;
     }
@@ -255,7 +264,7 @@ final class Gateway implements AutoCloseable {
     void endAfterAnswers() {
       try {
         inner.shutdownInput();
-      } catch (LinuxException | IllegalStateException e) {
+      } catch (LinuxException | ClosedException e) {
         LOG.debug("a connection had ended", e);
       }
     }
@@ -264,7 +273,7 @@ final class Gateway implements AutoCloseable {
       for (UnixSocket side : new UnixSocket[] {client, inner}) {
         try {
           side.shutdown();
-        } catch (LinuxException | IllegalStateException e) {
+        } catch (LinuxException | ClosedException e) {
           LOG.debug("a connection had ended", e);
         }
       }
@@ -331,10 +340,27 @@ final class Gateway implements AutoCloseable {
   @Override
   public void close() {
     open.values().forEach(Connection::endAfterAnswers);
-    long deadline = System.nanoTime() + CARRY_NANOS;
-    while (!open.isEmpty() && System.nanoTime() < deadline) {
-      LockSupport.parkNanos(LOOK_NANOS);
-    }
+    awaitAllEnded(CARRY_NANOS);
     open.values().forEach(Connection::end);
+  }
+
+  private void forget(long connection) {
+    open.remove(connection);
+    synchronized (open) {
+      open.notifyAll();
+    }
+  }
+
+  private void awaitAllEnded(long nanos) {
+    long deadline = System.nanoTime() + nanos;
+    synchronized (open) {
+      try {
+        for (long left = nanos; !open.isEmpty() && left > 0; left = deadline - System.nanoTime()) {
+          TimeUnit.NANOSECONDS.timedWait(open, left);
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+    }
   }
 }

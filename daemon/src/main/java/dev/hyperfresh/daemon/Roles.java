@@ -141,12 +141,13 @@ record Roles(Map<Integer, Role> users, Map<Integer, Role> groups) {
           new ProcessBuilder("/usr/bin/getent", database, key)
               .redirectError(ProcessBuilder.Redirect.DISCARD)
               .start();
-      String line = new String(process.getInputStream().readNBytes(4096), StandardCharsets.UTF_8);
-      if (!process.waitFor(LOOK_UP_SECONDS, TimeUnit.SECONDS)) {
+      try {
+        String line = new String(process.getInputStream().readNBytes(4096), StandardCharsets.UTF_8);
+        boolean found = process.waitFor(LOOK_UP_SECONDS, TimeUnit.SECONDS) && !line.isBlank();
+        return found ? Optional.of(line.strip().split(":")) : Optional.empty();
+      } finally {
         process.destroyForcibly();
-        return Optional.empty();
       }
-      return line.isBlank() ? Optional.empty() : Optional.of(line.strip().split(":"));
     } catch (IOException e) {
       return Optional.empty();
     } catch (InterruptedException e) {

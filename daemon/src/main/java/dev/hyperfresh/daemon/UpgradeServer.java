@@ -3,6 +3,7 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.daemon.UpgradeFrame.Word;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
@@ -77,7 +78,7 @@ final class UpgradeServer implements AutoCloseable {
     while (!closed) {
       try (UnixSocket client = listener.accept()) {
         converse(client);
-      } catch (LinuxException | IllegalStateException e) {
+      } catch (LinuxException | ClosedException e) {
         if (!closed) {
           LOG.warn("an upgrade did not come about: {}", e.getMessage());
         }
@@ -153,7 +154,7 @@ final class UpgradeServer implements AutoCloseable {
     try {
       listener.shutdown();
       thread.join();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       LOG.debug("nobody listened on {}", path, e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

@@ -2,7 +2,9 @@ package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.MissingCallException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -41,6 +43,14 @@ class ApiTest {
   @AfterAll
   static void stop() {
     daemon.close();
+  }
+
+  @Test
+  void aCallThatTheHostLacksIsNoDefect() {
+    HyperFreshException known = Api.known(MissingCallException.inLibrary("pidfd_getfd"));
+
+    assertThat(known.problem()).isEqualTo(Problem.HOST_SYSTEM);
+    assertThat(known.detail()).startsWith("pidfd_getfd: the C library");
   }
 
   @Test

@@ -6,8 +6,11 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MissingCall;
+import dev.hyperfresh.linux.MissingCallException;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.Scheduling;
+import dev.hyperfresh.linux.SystemCalls;
 import dev.hyperfresh.linux.Unprivileged;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -16,6 +19,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
 
 /// Looks at the host and says what works here, what does not, and what to do about it. Changes
 /// nothing and needs no daemon. Thread-safe.
@@ -27,13 +32,14 @@ public final class HostChecks {
   /// @param releases the programs of the installed releases of the `process` kind, by name
   /// @param state where the daemon keeps its state; it need not exist
   public static List<Finding> examine(SortedMap<String, Path> releases, Path state) {
-    KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
     List<Finding> findings = new ArrayList<>();
+    findings.add(system(SystemCalls.missing()));
+    KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
     findings.add(accelerator(kvm));
     findings.add(nesting(kvm, !releases.isEmpty()));
     findings.add(tuning(new NestingProfile(Path.of("/")).knobs()));
     findings.add(network());
-    findings.add(priority());
+    findings.add(unlessMissing("priority", HostChecks::priority));
     findings.add(memory());
     findings.add(hugePages());
     findings.add(packages());
@@ -41,6 +47,33 @@ public final class HostChecks {
     findings.add(confinement(releases));
     findings.add(state(state));
     return findings;
+  }
+
+  /// Whether kernel and C library have all that is called here.
+  static Finding system(List<MissingCall> missing) {
+    if (missing.isEmpty()) {
+      return new Finding(
+          Verdict.OK, "system", "The kernel and the C library have every call that is used.", "");
+    }
+    return new Finding(
+        missing.stream().anyMatch(MissingCall::vital) ? Verdict.MISSING : Verdict.LIMITED,
+        "system",
+        missing.stream()
+            .map(call -> "Without %s, %s.".formatted(call.name(), call.without()))
+            .collect(Collectors.joining(" ", "This host lacks calls. ", "")),
+        missing.stream()
+            .map(call -> "%s (%s)".formatted(call.name(), call.needs()))
+            .collect(Collectors.joining(", ", "Use a host that has ", ".")));
+  }
+
+  /// A row whose look itself makes a call that this host may lack.
+  static Finding unlessMissing(String subject, Supplier<Finding> look) {
+    try {
+      return look.get();
+    } catch (MissingCallException e) {
+      return new Finding(
+          Verdict.MISSING, subject, "That cannot be told: " + e.getMessage() + ".", "See system.");
+    }
   }
 
   private static Finding accelerator(KvmProbe.Result kvm) {

@@ -3,6 +3,8 @@ package dev.hyperfresh.host;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.MissingCall;
+import dev.hyperfresh.linux.MissingCallException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.TreeMap;
@@ -60,10 +62,50 @@ class HostChecksTest {
   }
 
   @Test
-  void bothRowsAreShown(@TempDir Path state) {
+  void theRowsAreShown(@TempDir Path state) {
     assertThat(HostChecks.examine(new TreeMap<>(), state))
         .extracting(Finding::subject)
-        .containsSubsequence("accelerator", "nesting", "tuning");
+        .containsSubsequence("system", "accelerator", "nesting", "tuning");
+  }
+
+  @Test
+  void aHostThatHasEveryCallIsFine() {
+    Finding finding = HostChecks.system(List.of());
+
+    assertThat(finding.verdict()).isEqualTo(Finding.Verdict.OK);
+    assertThat(finding.subject()).isEqualTo("system");
+    assertThat(finding.remedy()).isEmpty();
+  }
+
+  @Test
+  void callsThatAreMissingAreNamedWithWhatDoesNotWorkWithoutThem() {
+    MissingCall bpf = new MissingCall("bpf", "Linux 3.18", "packets are lost", false);
+    MissingCall open = new MissingCall("pidfd_open", "Linux 5.3", "no daemon starts", true);
+
+    Finding limited = HostChecks.system(List.of(bpf));
+    assertThat(limited.verdict()).isEqualTo(Finding.Verdict.LIMITED);
+    Finding missing = HostChecks.system(List.of(bpf, open));
+    assertThat(missing.verdict()).isEqualTo(Finding.Verdict.MISSING);
+    assertThat(missing.finding())
+        .isEqualTo(
+            "This host lacks calls. Without bpf, packets are lost. Without pidfd_open, no daemon"
+                + " starts.");
+    assertThat(missing.remedy())
+        .isEqualTo("Use a host that has bpf (Linux 3.18), pidfd_open (Linux 5.3).");
+  }
+
+  @Test
+  void aRowThatNeedsAMissingCallSaysSo() {
+    Finding finding =
+        HostChecks.unlessMissing(
+            "priority",
+            () -> {
+              throw MissingCallException.inLibrary("gettid");
+            });
+
+    assertThat(finding.verdict()).isEqualTo(Finding.Verdict.MISSING);
+    assertThat(finding.subject()).isEqualTo("priority");
+    assertThat(finding.finding()).contains("gettid");
   }
 
   private static KvmProbe.Result probed(KvmProbe.Verdict verdict, boolean nested) {

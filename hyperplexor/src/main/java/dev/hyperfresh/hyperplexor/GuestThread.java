@@ -63,7 +63,7 @@ final class GuestThread {
       if (e.getCause() instanceof HyperFreshException known) {
         throw known;
       }
-      throw Problem.INTERNAL.because(String.valueOf(e.getCause()), e);
+      throw Problem.unexpected(e.getCause());
     } finally {
       if (interrupted) {
         Thread.currentThread().interrupt();

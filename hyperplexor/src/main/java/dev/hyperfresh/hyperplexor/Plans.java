@@ -74,7 +74,7 @@ final class Plans {
       if (e.getCause() instanceof HyperFreshException known) {
         throw known;
       }
-      throw Problem.INTERNAL.because(String.valueOf(e.getCause()), e);
+      throw Problem.unexpected(e.getCause());
     }
   }
 

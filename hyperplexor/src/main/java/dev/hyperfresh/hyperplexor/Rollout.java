@@ -266,17 +266,20 @@ public final class Rollout<R> {
       for (int i = 0; i < threads; i++) {
         ends.add(workers.submit(() -> moveNext(left)));
       }
-      ends.forEach(Rollout::join);
+      ends.forEach(this::join);
     }
   }
 
-  private static void join(Future<?> end) {
+  /// The guests that are being moved are moved to the end, also when this thread is interrupted; no
+  /// further one is begun then.
+  private void join(Future<?> end) {
     try {
       end.get();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      stop("The daemon ends.");
     } catch (java.util.concurrent.ExecutionException e) {
-      throw Problem.INTERNAL.because(String.valueOf(e.getCause()), e);
+      throw Problem.unexpected(e.getCause());
     }
   }
 

@@ -12,6 +12,7 @@ import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.MissingCallException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
@@ -153,6 +154,16 @@ class HyperplexorTest {
     } catch (HyperFreshException refused) {
       assertThat(refused.problem()).isEqualTo(Problem.DAEMON_STATE);
     }
+  }
+
+  @Test
+  void aCallThatTheHostLacksIsNamedAndNothingIsLeft() {
+    stage.failing("1.start", MissingCallException.inLibrary("pidfd_open"));
+
+    assertProblem(Problem.HOST_SYSTEM, () -> hyperplexor.create(stage.spec("g"), Stage.OLD, NONE));
+
+    assertThat(hyperplexor.list()).isEmpty();
+    assertThat(folder.resolve("state/guests/g")).doesNotExist();
   }
 
   @Test

@@ -292,6 +292,37 @@ class RolloutLogicTest {
   }
 
   @Test
+  void noFurtherGuestIsStartedWhenTheRolloutIsInterrupted() {
+    guests("a", "b");
+    Thread waiting = Thread.currentThread();
+
+    Rollout.Result<ReplacementRecord> result =
+        hyperplexor.rollOut(
+            one(),
+            (guest, maxBlackout, progress) -> {
+              moved.add(guest);
+              waiting.interrupt();
+              awaitInterrupt();
+              return hyperplexor.replace(guest, Stage.NEW, maxBlackout, progress);
+            },
+            Rollout.Audience.NONE);
+
+    assertThat(Thread.interrupted()).as("the interrupt is kept").isTrue();
+    assertThat(outcomes(result)).containsExactly("a committed", "b not-started");
+    assertThat(result.stopped()).hasValue("The daemon ends.");
+    assertThat(moved).containsExactly("a");
+  }
+
+  /// The rollout passes its interrupt on when it has seen it.
+  private static void awaitInterrupt() {
+    try {
+      new CountDownLatch(1).await();
+    } catch (InterruptedException seen) {
+      // The guest is moved all the same.
+    }
+  }
+
+  @Test
   void guestsInFlightEndWhenAnotherFails() throws Exception {
     guests("a", "b", "c");
     CountDownLatch failed = new CountDownLatch(1);

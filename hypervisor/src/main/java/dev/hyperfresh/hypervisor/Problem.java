@@ -1,5 +1,8 @@
 package dev.hyperfresh.hypervisor;
 
+import dev.hyperfresh.linux.MissingCallException;
+import org.jspecify.annotations.Nullable;
+
 /// The catalogue of errors. Each entry drives the command's exit code, the API's status and the
 /// page `docs/ERRORS.md`, so a code means the same wherever a user meets it.
 public enum Problem {
@@ -223,6 +226,14 @@ public enum Problem {
       409,
       "The host lacks something the guest needs.",
       "`hyperfresh doctor` shows what this host has."),
+  /// The kernel or the C library is older than what was asked for, or was built without it.
+  HOST_SYSTEM(
+      "HF-HOST-004",
+      4,
+      409,
+      "The kernel or the C library of this host lacks a call that this needs.",
+      "The row `system` of `hyperfresh doctor` shows what is missing, what has it and what does not"
+          + " work without it."),
   /// What was asked for is no setting, or not one that can be set while the host runs.
   TUNE_REQUEST(
       "HF-TUNE-001",
@@ -577,5 +588,13 @@ public enum Problem {
   /// As [#because(String)], with the failure that led here.
   public HyperFreshException because(String detail, Throwable cause) {
     return new HyperFreshException(this, detail, cause);
+  }
+
+  /// What a failure that nobody expected means to a user: this host lacks a call ([#HOST_SYSTEM]),
+  /// or there is a defect ([#INTERNAL]).
+  public static HyperFreshException unexpected(@Nullable Throwable failure) {
+    return failure instanceof MissingCallException
+        ? new HyperFreshException(HOST_SYSTEM, failure.getMessage() + ".", failure)
+        : new HyperFreshException(INTERNAL, String.valueOf(failure), failure);
   }
 }

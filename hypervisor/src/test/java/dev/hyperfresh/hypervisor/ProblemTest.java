@@ -2,6 +2,7 @@ package dev.hyperfresh.hypervisor;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.linux.MissingCallException;
 import java.util.Arrays;
 import java.util.Set;
 import java.util.regex.Pattern;
@@ -53,6 +54,27 @@ class ProblemTest {
         assertThat(codes.get(i)).isEqualTo("HF-%s-%03d".formatted(area, i + 1));
       }
     });
+  }
+
+  @Test
+  void aCallThatTheHostLacksIsNoDefect() {
+    MissingCallException missing = MissingCallException.inLibrary("pidfd_open");
+
+    HyperFreshException known = Problem.unexpected(missing);
+
+    assertThat(known.problem()).isEqualTo(Problem.HOST_SYSTEM);
+    assertThat(known.detail())
+        .isEqualTo("pidfd_open: the C library of this host has no such function.");
+    assertThat(known).hasCause(missing);
+  }
+
+  @Test
+  void whatNobodyExpectedIsADefect() {
+    IllegalStateException defect = new IllegalStateException("odd");
+
+    assertThat(Problem.unexpected(defect).problem()).isEqualTo(Problem.INTERNAL);
+    assertThat(Problem.unexpected(defect).detail()).contains("odd");
+    assertThat(Problem.unexpected(null).problem()).isEqualTo(Problem.INTERNAL);
   }
 
   @Test

@@ -30,7 +30,8 @@ final class Errno {
     return value == -1 ? -capture.get(JAVA_INT, OFFSET) : value;
   }
 
-  /// The C name, such as `ENOMEM`, or `errno` for a number that the C library does not know.
+  /// The C name, such as `ENOMEM`, or `errno` for a number that the C library does not know, and
+  /// for all where it cannot be asked.
   static String name(int errno) {
     try {
       MemorySegment name =
@@ -41,6 +42,8 @@ final class Errno {
       // SAFETY: the C library answers with a constant string that lives for ever and ends in NUL;
       // the longest name has 15 letters, and the segment does not leave this method.
       return name.reinterpret(Long.MAX_VALUE).getString(0);
+    } catch (MissingCallException older) {
+      return "errno";
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

@@ -13,10 +13,10 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /// An owned file descriptor, closed exactly once.
 ///
-/// Closing twice does nothing; use after close throws `IllegalStateException`. Every descriptor
-/// made here has the close-on-exec flag. All methods may be called by any thread. A close while
-/// another thread is inside a call takes effect when that call returns, so a number is never reused
-/// under a reader: end a blocked reader first (see [UnixSocket#shutdown]).
+/// Closing twice does nothing; use after close throws [ClosedException]. Every descriptor made here
+/// has the close-on-exec flag. All methods may be called by any thread. A close while another
+/// thread is inside a call takes effect when that call returns, so a number is never reused under a
+/// reader: end a blocked reader first (see [UnixSocket#shutdown]).
 public final class Fd implements AutoCloseable {
   private static final int CLOSED = 0x8000_0000;
   private static final int OWNER_ONLY = 0600;
@@ -67,7 +67,7 @@ public final class Fd implements AutoCloseable {
 
   /// The number in this process. It stays valid only while this object is open.
   ///
-  /// @throws IllegalStateException after close
+  /// @throws ClosedException after close
   public int number() {
     if (!isOpen()) {
       throw closed();
@@ -272,7 +272,7 @@ public final class Fd implements AutoCloseable {
     }
   }
 
-  private IllegalStateException closed() {
-    return new IllegalStateException(label + " is closed");
+  private ClosedException closed() {
+    return new ClosedException(label);
   }
 }

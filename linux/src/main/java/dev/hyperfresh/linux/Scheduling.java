@@ -136,6 +136,6 @@ public final class Scheduling {
   }
 
   private static boolean refused(int result, int tid) {
-    throw new LinuxException("sched_setscheduler", "thread " + tid, -result);
+    throw LinuxException.of("sched_setscheduler", "thread " + tid, -result);
   }
 }

@@ -454,7 +454,7 @@ public final class SharedFolder implements AutoCloseable {
   }
 
   private static IOException refused(String call, String object, int result) {
-    LinuxException cause = new LinuxException(call, object, -result);
+    LinuxException cause = LinuxException.of(call, object, -result);
     return new IOException(cause.getMessage(), cause);
   }
 

@@ -144,7 +144,7 @@ final class Spawn {
 
   private void require(int error, String call) {
     if (error != 0) {
-      throw new LinuxException(call, program, error);
+      throw LinuxException.of(call, program, error);
     }
   }
 }

@@ -3,8 +3,12 @@ package dev.hyperfresh.linux;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
@@ -139,25 +143,52 @@ enum Symbol {
   }
 
   /// Links the function. The handle takes a segment for errno (see [Errno]) before the C
-  /// parameters.
-  ///
-  /// @throws UnsupportedOperationException when this C library does not have the function
+  /// parameters. Where this C library does not have the function, every call of the handle throws a
+  /// [MissingCallException], so that only what needs the function fails.
   MethodHandle link() {
-    Linker linker = Linker.nativeLinker();
+    return link(Linker.nativeLinker().defaultLookup());
+  }
+
+  /// As [#link()], from another library than that of this process.
+  MethodHandle link(SymbolLookup library) {
+    return library.find(cName()).map(this::linkTo).orElseGet(this::absent);
+  }
+
+  /// Whether a library has the function.
+  boolean isIn(SymbolLookup library) {
+    return library.find(cName()).isPresent();
+  }
+
+  private MethodHandle linkTo(MemorySegment address) {
     List<Linker.Option> options = new ArrayList<>();
     options.add(Linker.Option.captureCallState("errno"));
     if (!variableTypes.isEmpty()) {
       options.add(Linker.Option.firstVariadicArg(fixedTypes().size()));
     }
-    return linker.downcallHandle(
-        linker
-            .defaultLookup()
-            .find(cName())
-            .orElseThrow(() ->
-                new UnsupportedOperationException(
-                    "the C library has no " + cName() + ": glibc 2.36 or newer is needed")),
-        descriptor(),
-        options.toArray(Linker.Option[]::new));
+    return Linker.nativeLinker()
+        .downcallHandle(address, descriptor(), options.toArray(Linker.Option[]::new));
+  }
+
+  private MethodHandle absent() {
+    MethodType type = descriptor().toMethodType().insertParameterTypes(0, MemorySegment.class);
+    try {
+      MethodHandle refusal =
+          MethodHandles.lookup()
+              .findVirtual(
+                  Symbol.class, "missing", MethodType.methodType(MissingCallException.class))
+              .bindTo(this);
+      MethodHandle thrower =
+          MethodHandles.throwException(type.returnType(), MissingCallException.class);
+      return MethodHandles.dropArguments(
+          MethodHandles.foldArguments(thrower, refusal), 0, type.parameterList());
+    } catch (ReflectiveOperationException e) {
+      throw new IllegalStateException("the method below is there", e);
+    }
+  }
+
+  /// What a call throws of a function that is not there.
+  MissingCallException missing() {
+    return MissingCallException.inLibrary(cName());
   }
 
   /// What a failed `invokeExact` means: a fault in this package, or a closed segment of the caller.

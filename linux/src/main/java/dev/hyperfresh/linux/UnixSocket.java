@@ -402,7 +402,7 @@ public final class UnixSocket implements AutoCloseable {
     }
     if ((Msghdr.msg_flags.get(message) & Constants.MSG_CTRUNC) != 0) {
       came.forEach(Fd::close);
-      throw new LinuxException(
+      throw LinuxException.of(
           "recvmsg", fd.label() + " (some descriptors were lost)", Constants.EMSGSIZE);
     }
     received.addAll(came);

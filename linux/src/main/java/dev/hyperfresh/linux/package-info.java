@@ -10,7 +10,8 @@
 /// Calls that can block (`accept`, `receive`, `awaitExit`, …) hold the carrier of a virtual thread
 /// for as long as they block, so give them a platform thread.
 ///
-/// Needs Linux on x86-64 with glibc 2.36 or newer.
+/// Needs Linux on x86-64 with glibc 2.36 or newer. What an older host lacks throws a
+/// [MissingCallException] where it is used, and is listed by [SystemCalls].
 @NullMarked
 package dev.hyperfresh.linux;
 

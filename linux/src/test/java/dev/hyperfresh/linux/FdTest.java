@@ -96,10 +96,10 @@ class FdTest {
       assertThat(Files.exists(Path.of("/proc/self/fd/" + second.number()))).isTrue();
     }
     assertThatThrownBy(first::number)
-        .isInstanceOf(IllegalStateException.class)
+        .isInstanceOf(ClosedException.class)
         .hasMessage("/dev/null is closed");
-    assertThatThrownBy(first::sync).isInstanceOf(IllegalStateException.class);
-    assertThatThrownBy(first::duplicate).isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(first::sync).isInstanceOf(ClosedException.class);
+    assertThatThrownBy(first::duplicate).isInstanceOf(ClosedException.class);
     assertThat(number).isNotNegative();
   }
 
@@ -113,7 +113,7 @@ class FdTest {
     fd.close();
     fd.close();
     assertThat(fd.isOpen()).isFalse();
-    assertThatThrownBy(fd::acquire).isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(fd::acquire).isInstanceOf(ClosedException.class);
     fd.release();
     assertThat(Files.exists(entry, LinkOption.NOFOLLOW_LINKS)).isTrue();
     fd.release();
@@ -181,7 +181,7 @@ class FdTest {
       while (true) {
         fd.read(new byte[1], 0, 1);
       }
-    } catch (IllegalStateException closed) {
+    } catch (ClosedException closed) {
       assertThat(fd.isOpen()).isFalse();
     }
   }

@@ -66,6 +66,7 @@ final class BootFiles {
         throw new TroubleException(file.label() + ": " + e.getMessage(), e);
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
+        throw new TroubleException(file.label() + ": interrupted", e);
       } finally {
         vm.contained(() -> vm.channels().removePort(channel));
         vm.contained(() -> vm.channels().remove(channel));

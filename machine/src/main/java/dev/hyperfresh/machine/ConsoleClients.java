@@ -1,5 +1,6 @@
 package dev.hyperfresh.machine;
 
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
@@ -62,7 +63,7 @@ final class ConsoleClients implements AutoCloseable {
         current = Optional.of(client);
         printed.position(printed.size());
         talk(client, printed);
-      } catch (LinuxException | IOException | IllegalStateException e) {
+      } catch (LinuxException | IOException | ClosedException e) {
         if (!closed) {
           LOG.log(System.Logger.Level.DEBUG, "a client of " + log + " went away", e);
           LockSupport.parkNanos(LOOK.toNanos());
@@ -131,7 +132,7 @@ final class ConsoleClients implements AutoCloseable {
   private void end(UnixSocket socket) {
     try {
       socket.shutdown();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       LOG.log(System.Logger.Level.DEBUG, "the console of " + log + " had ended", e);
     }
   }

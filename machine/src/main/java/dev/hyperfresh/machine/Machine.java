@@ -3,13 +3,14 @@ package dev.hyperfresh.machine;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.ProcessThreads;
 import dev.hyperfresh.linux.Signals;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.TroubleException;
 import dev.hyperfresh.vm.VirtualMachine;
 import dev.hyperfresh.vm.VmFile;
 import dev.hyperfresh.vm.VmKind;
@@ -184,7 +185,7 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
   private void signal(int signal) {
     try {
       vm.pidFd().signal(signal);
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       if (vm.exited()) {
         return;
       }

@@ -39,14 +39,14 @@ public record HostProcess(PidFd pidFd, Optional<ChildProcess> child) implements 
   /// Kills the process and waits until it is gone.
   ///
   /// @throws dev.hyperfresh.linux.LinuxException when it may not be killed
-  /// @throws IllegalStateException when it does not die
+  /// @throws QemuProcess.TroubleException when it does not die
   public void kill() {
     if (awaitEnd(Duration.ZERO)) {
       return;
     }
     pidFd.signal(Signals.KILL);
     if (!awaitEnd(KILL_LIMIT)) {
-      throw new IllegalStateException("process " + pid() + " does not die");
+      throw new QemuProcess.TroubleException("process " + pid() + " does not die");
     }
   }
 

@@ -3,6 +3,7 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
@@ -78,7 +79,7 @@ final class LocalQemu implements QemuProcess {
   private void signal(int signal) {
     try {
       process.pidFd().signal(signal);
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       throw new TroubleException(String.valueOf(e.getMessage()), e);
     }
   }
@@ -92,7 +93,7 @@ final class LocalQemu implements QemuProcess {
   public void kill() {
     try {
       process.kill();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       throw new TroubleException(String.valueOf(e.getMessage()), e);
     }
   }

@@ -17,8 +17,9 @@ import java.util.OptionalLong;
 /// As with [dev.hyperfresh.hypervisor.Instance], one thread at a time calls it. Calls throw
 /// [TroubleException] and nothing else.
 public interface QemuProcess extends AutoCloseable {
-  /// The process cannot be reached, or does not do what it is told.
-  final class TroubleException extends RuntimeException {
+  /// The process cannot be reached, or does not do what it is told. What a process is in may have
+  /// troubles of its own kind.
+  class TroubleException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
     /// With one sentence, without a full stop.

@@ -96,6 +96,7 @@ final class QemuSource {
         }
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
+        throw new Qmp.QmpException("interrupted before the hand-over ended");
       }
     }
   }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.linux.Clock;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
@@ -214,7 +215,7 @@ final class Qmp implements AutoCloseable {
     use.watcher().sending(use.peer(), command);
     try {
       socket.send(encoded);
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       throw broken(e);
     }
   }
@@ -257,7 +258,7 @@ final class Qmp implements AutoCloseable {
     transcript.sent(new String(message, 0, message.length - 1, StandardCharsets.UTF_8));
     try {
       socket.send(message, descriptors);
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       throw broken(e);
     }
   }
@@ -303,7 +304,7 @@ final class Qmp implements AutoCloseable {
       }
       reason = "the hypervisor closed its control channel";
       heardAll = true;
-    } catch (LinuxException | QmpMessage.MalformedException | IllegalStateException e) {
+    } catch (LinuxException | QmpMessage.MalformedException | ClosedException e) {
       reason = "the hypervisor's control channel broke: " + e.getMessage();
     } finally {
       end(reason, heardAll);
@@ -372,7 +373,7 @@ final class Qmp implements AutoCloseable {
     if (!closed && socket.fd().isOpen()) {
       try {
         socket.shutdown();
-      } catch (LinuxException | IllegalStateException e) {
+      } catch (LinuxException | ClosedException e) {
         transcript.sent("# shutdown: " + e.getMessage());
       }
     }

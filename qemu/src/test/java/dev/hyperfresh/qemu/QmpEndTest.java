@@ -113,4 +113,17 @@ class QmpEndTest extends QmpConversation {
     }
     assertThat(openDescriptors()).isLessThanOrEqualTo(before);
   }
+
+  @Test
+  void aWaitThatIsInterruptedEndsAndKeepsTheInterrupt() {
+    openGreeted(ControlWatcher.NONE, Duration.ofSeconds(20));
+    peer.answer("silence", (_, _) -> {});
+    Thread.currentThread().interrupt();
+
+    assertThatThrownBy(() -> execute("silence"))
+        .isInstanceOf(QmpException.class)
+        .hasMessage("silence: interrupted");
+
+    assertThat(Thread.interrupted()).isTrue();
+  }
 }

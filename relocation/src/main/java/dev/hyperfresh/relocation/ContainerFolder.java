@@ -3,7 +3,7 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.SharedFolder;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;

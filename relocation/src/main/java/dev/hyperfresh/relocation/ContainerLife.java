@@ -1,8 +1,9 @@
 package dev.hyperfresh.relocation;
 
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.TroubleException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -109,7 +110,7 @@ final class ContainerLife implements Restarts.Pace, AutoCloseable {
           new Inside(os, container.spec())
               .awaitingEnd()
               .thenAccept(end -> after(Duration.ZERO, () -> heard(container, os, end)));
-    } catch (TroubleException | LinuxException | IllegalStateException e) {
+    } catch (TroubleException | LinuxException | ClosedException e) {
       LOG.log(System.Logger.Level.DEBUG, container.name() + " is not awaited yet", e);
       lookAgain(container, os, AGAIN);
     }

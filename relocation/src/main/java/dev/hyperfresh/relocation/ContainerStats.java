@@ -1,6 +1,6 @@
 package dev.hyperfresh.relocation;
 
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;

@@ -15,8 +15,8 @@ final class CopyLink {
 
   /// Connects two operating systems.
   ///
-  /// @throws dev.hyperfresh.qemu.QemuProcess.TroubleException when one of them does not; [#cutFrom]
-  ///   and [#cutTo] take away what is there then
+  /// @throws dev.hyperfresh.vm.TroubleException when one of them does not; [#cutFrom] and [#cutTo]
+  ///   take away what is there then
   static void connect(ContainerSpec spec, OsVm from, OsVm to) {
     UnixSocket.Pair pair = UnixSocket.pair();
     try (UnixSocket left = pair.left();

@@ -4,7 +4,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Optional;

@@ -1,5 +1,6 @@
 package dev.hyperfresh.relocation;
 
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
 import java.io.IOException;
@@ -66,7 +67,7 @@ final class Freed implements AutoCloseable {
           LockSupport.parkNanos(LOOK_NANOS);
         }
       }
-    } catch (IOException | LinuxException | IllegalStateException e) {
+    } catch (IOException | LinuxException | ClosedException e) {
       System.getLogger(Freed.class.getName())
           .log(System.Logger.Level.WARNING, "memory of " + os + " is given back later", e);
     }

@@ -1,7 +1,7 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;

@@ -3,7 +3,7 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.io.IOException;
 
 /// Work on a container that runs, which nobody else works on meanwhile. Stateless.

@@ -2,9 +2,9 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.MoveSteps.MemoryLostException;
 import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.TroubleException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;

@@ -2,8 +2,8 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.TroubleException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;

@@ -1,10 +1,11 @@
 package dev.hyperfresh.relocation;
 
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.TroubleException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -70,7 +71,7 @@ final class Line implements AutoCloseable {
   private void hangUp() {
     try {
       socket.shutdown();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       System.getLogger(Line.class.getName()).log(System.Logger.Level.DEBUG, id, e);
     }
   }
@@ -105,7 +106,7 @@ final class Line implements AutoCloseable {
   private void say(String word) {
     try {
       socket.send(word.getBytes(StandardCharsets.US_ASCII));
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       throw new TroubleException("OS " + os.name() + ": " + id + ": " + e.getMessage(), e);
     }
   }

@@ -4,7 +4,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;

@@ -6,10 +6,10 @@ import java.util.Optional;
 /// What a [Relocation] does in the two operating systems and on this host, step by step. It knows
 /// nothing of what is behind them, so the simulation of moves is behind them too. For one thread.
 ///
-/// A step throws a [dev.hyperfresh.qemu.QemuProcess.TroubleException] when it is not known to be
-/// done. Steps of the two lists [UndoStep] and [FinishStep] may be done any number of times, also
-/// when nothing, or only a part of it, is there to be undone; and also by a daemon that has not
-/// begun the move, and holds nothing of it.
+/// A step throws a [dev.hyperfresh.vm.TroubleException] when it is not known to be done. Steps of
+/// the two lists [UndoStep] and [FinishStep] may be done any number of times, also when nothing, or
+/// only a part of it, is there to be undone; and also by a daemon that has not begun the move, and
+/// holds nothing of it.
 interface MoveSteps {
   /// The name of the OS that the container leaves.
   String from();

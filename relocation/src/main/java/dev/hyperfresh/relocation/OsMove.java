@@ -1,8 +1,8 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.linux.Tap;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.RelocationRecord.Drain;
+import dev.hyperfresh.vm.TroubleException;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.time.Duration;

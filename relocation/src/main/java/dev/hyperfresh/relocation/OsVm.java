@@ -1,13 +1,15 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.ProcessIdentity;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.qemu.QemuProcess;
 import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.TroubleException;
 import dev.hyperfresh.vm.VirtualMachine;
 import dev.hyperfresh.vm.VmCards;
 import dev.hyperfresh.vm.VmFile;
@@ -342,7 +344,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
   private void cutOff(FileService server) {
     try {
       server.close();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException | QemuProcess.TroubleException e) {
       System.getLogger(OsVm.class.getName())
           .log(System.Logger.Level.WARNING, "a file server of OS " + name() + " lives on", e);
     }

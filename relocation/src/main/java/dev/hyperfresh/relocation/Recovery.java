@@ -2,9 +2,9 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.linux.Tap;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.Container.State;
 import dev.hyperfresh.vm.TakingBack;
+import dev.hyperfresh.vm.TroubleException;
 import dev.hyperfresh.vm.VmRegistry;
 import java.nio.file.Path;
 import java.time.Instant;

@@ -1,12 +1,12 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.relocation.RelocationRecord.Drain;
 import dev.hyperfresh.relocation.SimulatedFaults.Fault;
 import dev.hyperfresh.relocation.SimulatedOs.Fresh.Restoring;
 import dev.hyperfresh.relocation.SimulatedOs.Old.Freezing;
 import dev.hyperfresh.relocation.SimulatedWorld.Defect;
+import dev.hyperfresh.vm.TroubleException;
 import java.time.Instant;
 import java.util.Locale;
 import java.util.Optional;

@@ -2,7 +2,7 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.vm.TroubleException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;

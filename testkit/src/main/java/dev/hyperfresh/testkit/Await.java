@@ -34,18 +34,23 @@ final class Await {
     long deadline = System.nanoTime() + patience.toNanos();
     while (true) {
       Optional<T> answer = question.get();
-      if (answer.isPresent() || System.nanoTime() > deadline) {
+      if (answer.isPresent() || isOver(deadline)) {
         return answer;
       }
       LockSupport.parkNanos(SELDOM_NANOS);
     }
   }
 
+  /// A thread that is interrupted waits no longer either.
+  private static boolean isOver(long deadline) {
+    return System.nanoTime() > deadline || Thread.currentThread().isInterrupted();
+  }
+
   /// Waits until `condition` holds, and tells whether it did within `patience`.
   static boolean holdsWithin(Duration patience, BooleanSupplier condition) {
     long deadline = System.nanoTime() + patience.toNanos();
     while (!condition.getAsBoolean()) {
-      if (System.nanoTime() > deadline) {
+      if (isOver(deadline)) {
         return false;
       }
       LockSupport.parkNanos(LOOK_NANOS);

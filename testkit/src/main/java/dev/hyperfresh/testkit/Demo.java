@@ -101,6 +101,7 @@ public final class Demo implements ExtraCommand {
     try {
       Runtime.getRuntime().removeShutdownHook(exit);
     } catch (IllegalStateException e) {
+      // What `Runtime` throws when this virtual machine of Java is on its way out already.
       System.getLogger(Demo.class.getName()).log(System.Logger.Level.DEBUG, "on the way out", e);
     }
   }

@@ -226,7 +226,7 @@ final class DemoRun {
   private static void await(String failure, java.util.function.BooleanSupplier condition) {
     long deadline = System.nanoTime() + BOOT_PATIENCE.toNanos();
     while (!condition.getAsBoolean()) {
-      if (System.nanoTime() > deadline) {
+      if (System.nanoTime() > deadline || Thread.currentThread().isInterrupted()) {
         throw Problem.GUEST_START.because(failure);
       }
       LockSupport.parkNanos(50_000_000);
@@ -249,6 +249,7 @@ final class DemoRun {
       throw Problem.HOST_MISSING.because("iproute2: " + e.getMessage(), e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      throw Problem.HOST_MISSING.because(String.join(" ", command) + ": interrupted", e);
     }
   }
 

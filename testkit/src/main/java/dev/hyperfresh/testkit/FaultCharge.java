@@ -238,6 +238,7 @@ final class FaultCharge implements AutoCloseable {
       throw new UncheckedIOException(e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      throw new IllegalStateException("prlimit: interrupted", e);
     }
   }
 

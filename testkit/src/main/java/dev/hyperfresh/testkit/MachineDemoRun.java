@@ -197,7 +197,9 @@ final class MachineDemoRun {
   private static void await(String failure, Losses losses, BooleanSupplier condition) {
     long deadline = System.nanoTime() + PATIENCE.toNanos();
     while (!condition.getAsBoolean()) {
-      if (System.nanoTime() > deadline || !losses.all().isEmpty()) {
+      if (System.nanoTime() > deadline
+          || Thread.currentThread().isInterrupted()
+          || !losses.all().isEmpty()) {
         throw Problem.GUEST_START.because(failure);
       }
       LockSupport.parkNanos(50_000_000);

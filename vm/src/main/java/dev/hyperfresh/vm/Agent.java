@@ -1,8 +1,10 @@
 package dev.hyperfresh.vm;
 
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
+import java.io.EOFException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -155,7 +157,7 @@ public final class Agent implements AutoCloseable {
     agent.reader.start();
     try {
       agent.send(CANCEL);
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       agent.end("the agent's connection is broken: " + e.getMessage());
     }
     return agent;
@@ -343,12 +345,12 @@ public final class Agent implements AutoCloseable {
     pending.put(id, answer);
     try {
       // The end may have come before the line above, and then nobody else would complete it.
-      over.ifPresent(reason -> answer.completeExceptionally(new IllegalStateException(reason)));
+      over.ifPresent(reason -> answer.completeExceptionally(new EOFException(reason)));
       if (!answer.isDone()) {
         send(line);
       }
       return checked(verb, count, answer.get(limit.toNanos(), TimeUnit.NANOSECONDS));
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       throw new AgentException(verb, "the agent's connection is broken: " + e.getMessage(), false);
     } catch (ExecutionException e) {
       Throwable cause = e.getCause() == null ? e : e.getCause();
@@ -419,7 +421,7 @@ public final class Agent implements AutoCloseable {
           }
         }
       }
-    } catch (LinuxException | AgentLine.MalformedException | IllegalStateException e) {
+    } catch (LinuxException | AgentLine.MalformedException | ClosedException e) {
       reason = "the agent's connection broke: " + e.getMessage();
     } finally {
       end(reason);
@@ -465,9 +467,7 @@ public final class Agent implements AutoCloseable {
 
   private void end(String reason) {
     over = Optional.of(reason);
-    pending
-        .values()
-        .forEach(answer -> answer.completeExceptionally(new IllegalStateException(reason)));
+    pending.values().forEach(answer -> answer.completeExceptionally(new EOFException(reason)));
     pending.clear();
     socket.close();
   }
@@ -478,7 +478,7 @@ public final class Agent implements AutoCloseable {
     if (socket.fd().isOpen()) {
       try {
         socket.shutdown();
-      } catch (LinuxException | IllegalStateException e) {
+      } catch (LinuxException | ClosedException e) {
         // It has ended by itself meanwhile, which is all that is wanted.
         return;
       }

@@ -1,6 +1,5 @@
 package dev.hyperfresh.vm;
 
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;

@@ -1,15 +1,15 @@
 package dev.hyperfresh.vm;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
+import dev.hyperfresh.qemu.QemuProcess;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 
 /// Takes back what an earlier daemon left: each thing on a thread of its own, tried again until it
@@ -28,7 +28,7 @@ public final class TakingBack implements AutoCloseable {
   /// Each is open when nothing is to be waited for any more.
   private final Map<String, CountDownLatch> firsts = new ConcurrentHashMap<>();
 
-  private volatile boolean closed;
+  private final CountDownLatch closed = new CountDownLatch(1);
 
   /// @param told one sentence for each, and more when it changes; called by several threads
   public TakingBack(Consumer<String> told) {
@@ -63,7 +63,8 @@ public final class TakingBack implements AutoCloseable {
   }
 
   private void repeat(String what, Attempt attempt) {
-    while (!closed) {
+    boolean over = isClosed();
+    while (!over) {
       try {
         attempt.run();
         waiting.remove(what);
@@ -72,15 +73,29 @@ public final class TakingBack implements AutoCloseable {
         return;
       } catch (HyperFreshException e) {
         waits(what, e.detail());
-      } catch (TroubleException | LinuxException | IllegalStateException e) {
+      } catch (QemuProcess.TroubleException | LinuxException | ClosedException e) {
         waits(what, String.valueOf(e.getMessage()));
       } catch (RuntimeException e) {
         // A defect must not leave it waiting without a word.
         LOG.log(System.Logger.Level.ERROR, what + " is not taken back", e);
         waits(what, e.toString());
       }
-      LockSupport.parkNanos(AGAIN.toNanos());
+      over = isClosedWithin(AGAIN);
     }
+  }
+
+  /// Waits for the end, for a little while at most. A thread that is interrupted tries no more.
+  private boolean isClosedWithin(Duration limit) {
+    try {
+      return closed.await(limit.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return true;
+    }
+  }
+
+  private boolean isClosed() {
+    return closed.getCount() == 0;
   }
 
   /// It is left alone: what is written of it cannot be understood.
@@ -91,7 +106,7 @@ public final class TakingBack implements AutoCloseable {
 
   /// It is not taken back yet; told when the reason is another one.
   public void waits(String what, String why) {
-    if (!closed && !why.equals(waiting.put(what, why))) {
+    if (!isClosed() && !why.equals(waiting.put(what, why))) {
       told.accept(what + " is not taken back yet: " + why);
     }
   }
@@ -131,6 +146,6 @@ public final class TakingBack implements AutoCloseable {
   /// What has not been taken back is left as it is.
   @Override
   public void close() {
-    closed = true;
+    closed.countDown();
   }
 }

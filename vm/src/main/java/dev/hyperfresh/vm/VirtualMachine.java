@@ -6,7 +6,6 @@ import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.qemu.HostProcess;
 import dev.hyperfresh.qemu.QemuControl;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

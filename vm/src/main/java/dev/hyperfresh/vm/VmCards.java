@@ -1,7 +1,6 @@
 package dev.hyperfresh.vm;
 
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 

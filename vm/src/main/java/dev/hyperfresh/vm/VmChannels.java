@@ -2,7 +2,6 @@ package dev.hyperfresh.vm;
 
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.UnixSocket;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.util.Map;
 
 /// Channels into a virtual machine: character devices of its hardware, and ports, through which

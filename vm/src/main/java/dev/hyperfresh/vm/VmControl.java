@@ -4,7 +4,6 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuControl;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;

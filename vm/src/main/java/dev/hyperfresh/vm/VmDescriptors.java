@@ -2,7 +2,6 @@ package dev.hyperfresh.vm;
 
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

@@ -1,6 +1,5 @@
 package dev.hyperfresh.vm;
 
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;

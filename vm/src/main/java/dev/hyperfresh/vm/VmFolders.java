@@ -1,7 +1,6 @@
 package dev.hyperfresh.vm;
 
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.util.Map;
 
 /// Folders of this host that a virtual machine mounts (virtio-fs), and which somebody else serves.

@@ -74,7 +74,7 @@ public interface VmKind<V extends VmKind.Member<R>, R extends VmRelease> {
   /// whether this succeeds or not.
   ///
   /// @param file what is written down of it, of a process that lives
-  /// @throws dev.hyperfresh.qemu.QemuProcess.TroubleException when it does not answer
+  /// @throws TroubleException when it does not answer
   V again(VmSettings<R> settings, VmFile file, Path folder, Path sockets);
 
   /// Removes what one that is gone has left, but for its logs.

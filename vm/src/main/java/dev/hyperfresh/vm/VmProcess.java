@@ -1,9 +1,11 @@
 package dev.hyperfresh.vm;
 
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.qemu.HostProcess;
+import dev.hyperfresh.qemu.QemuProcess;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -118,7 +120,7 @@ final class VmProcess {
   void kill() {
     try {
       process.kill();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException | QemuProcess.TroubleException e) {
       if (!ended()) {
         throw Problem.INTERNAL.because(
             "Process " + pid() + " of " + label + " lives on: " + e.getMessage(), e);

@@ -2,7 +2,6 @@ package dev.hyperfresh.vm;
 
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Signals;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;

@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.ProcessIdentity;
 import dev.hyperfresh.qemu.HostProcess;
+import dev.hyperfresh.qemu.QemuProcess;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -387,7 +388,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
             .orElseThrow(() -> kind.about().unknown().because(called(name) + " does not run."));
     try (HostProcess left = HostProcess.survivor(process.pid())) {
       left.kill();
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | QemuProcess.TroubleException e) {
       if (process.lives()) {
         throw Problem.INTERNAL.because(called(name) + " lives on: " + e.getMessage(), e);
       }

@@ -2,7 +2,6 @@ package dev.hyperfresh.vm;
 
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import java.util.Map;
 import java.util.concurrent.locks.LockSupport;
 import tools.jackson.databind.JsonNode;

@@ -3,6 +3,7 @@ package dev.hyperfresh.vm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
@@ -172,7 +173,7 @@ class AgentFuzzTest {
       while (socket.receive(chunk, none) >= 0) {
         none.forEach(Fd::close);
       }
-    } catch (LinuxException | IllegalStateException e) {
+    } catch (LinuxException | ClosedException e) {
       // The test has closed the socket.
       return;
     }

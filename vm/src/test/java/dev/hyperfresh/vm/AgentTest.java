@@ -62,6 +62,26 @@ class AgentTest {
   }
 
   @Test
+  void aRequestThatIsInterruptedEndsAndKeepsTheInterrupt() {
+    Thread.currentThread().interrupt();
+
+    assertThatThrownBy(() -> agent.port("nowhere", LIMIT))
+        .isInstanceOf(AgentException.class)
+        .hasMessage("port: interrupted");
+
+    assertThat(Thread.interrupted()).isTrue();
+  }
+
+  @Test
+  void aRequestAfterTheEndOfTheConnectionFails() {
+    agent.close();
+
+    assertThatThrownBy(agent::clock)
+        .isInstanceOf(AgentException.class)
+        .hasMessageStartingWith("clock: the agent's connection");
+  }
+
+  @Test
   void tellsTheTime() {
     long before = System.currentTimeMillis();
 

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.linux.ChildProcess;
+import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
@@ -171,7 +172,7 @@ class HostileMachineTest {
                 }
               }
             }
-          } catch (LinuxException | IllegalStateException gone) {
+          } catch (LinuxException | ClosedException gone) {
             // The client has heard enough.
             return;
           }
