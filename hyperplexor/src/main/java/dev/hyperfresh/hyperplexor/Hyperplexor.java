@@ -72,7 +72,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// Held by a replacement while it rehearses.
   private final Lock rehearsal = new ReentrantLock(true);
 
-  private final Consumer<GuestView> changed;
+  private final GuestWatch watch;
   private final Map<String, Guest> guests = new ConcurrentHashMap<>();
 
   /// Guests of earlier daemons that no process runs any more; they are listed until they are
@@ -89,15 +89,14 @@ public final class Hyperplexor implements AutoCloseable {
   /// of their own, because these need their releases; what lies in it is closed to them.
   ///
   /// @param kvm what `/dev/kvm` was seen to do on this host
-  /// @param changed told of every guest whose view changed, on the guest's thread; must not block
+  /// @param watch told of every guest
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
-  public Hyperplexor(
-      Path directory, Hypervisor hypervisor, KvmProbe.Result kvm, Consumer<GuestView> changed) {
+  public Hyperplexor(Path directory, Hypervisor hypervisor, KvmProbe.Result kvm, GuestWatch watch) {
     this.directory = directory.toAbsolutePath();
     this.sockets = this.directory.resolve("run");
     this.hypervisor = hypervisor;
     this.kvm = kvm;
-    this.changed = changed;
+    this.watch = watch;
     folder(this.directory, confiner.givesUsers() ? "rwx--x--x" : "rwx------");
     privateFolder(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
@@ -123,7 +122,12 @@ public final class Hyperplexor implements AutoCloseable {
     if (view.state() == GuestView.State.STOPPED) {
       giveBack(guest);
     }
-    changed.accept(view);
+    watch.changed(view);
+  }
+
+  /// Its name is still taken, so that nothing is told of another guest of that name before.
+  private void tellDeleted(String name) {
+    Contained.run("telling that " + name + " is deleted", () -> watch.deleted(name));
   }
 
   private void giveBack(Guest guest) {
@@ -230,10 +234,11 @@ public final class Hyperplexor implements AutoCloseable {
       throw e;
     }
     progress.step("adopt", "taking it over on " + release.name());
+    Introduction introduction = new Introduction(this::changed);
     Guest guest =
         Adopting.guest(
-            found, request.pid(), release, hypervisor, request.files(), sockets, this::changed);
-    guests.put(request.name(), guest);
+            found, request.pid(), release, hypervisor, request.files(), sockets, introduction);
+    var _ = introduction.make(guest, () -> welcome(guest));
     return guest.view();
   }
 
@@ -280,6 +285,10 @@ public final class Hyperplexor implements AutoCloseable {
       giveBack(failed);
     }
     Contained.run("removing " + files, () -> deleteFolder(files));
+    if (failed != null && failed.view().state() != GuestView.State.STARTING) {
+      // It was told that its process has ended.
+      tellDeleted(name);
+    }
   }
 
   private static String starting(Release release, AcceleratorChoice accelerator) {
@@ -694,6 +703,7 @@ public final class Hyperplexor implements AutoCloseable {
     try (Work _ = begin()) {
       deleteFolder(ended.files());
       if (stopped.remove(name(ended), ended)) {
+        tellDeleted(name(ended));
         names.remove(name(ended));
       }
     }
@@ -705,6 +715,7 @@ public final class Hyperplexor implements AutoCloseable {
       deleteFolder(guest.files());
       giveBack(guest);
       if (guests.remove(name, guest)) {
+        tellDeleted(name);
         names.remove(name);
       }
     }

@@ -349,10 +349,11 @@ final class Recovery implements AutoCloseable {
     private boolean take(Survivors survivors, Verdict.Kept kept, Optional<String> doubt) {
       GuestFile.Tenant authority = kept.authority();
       Hypervisor.Holdings handedOver = held.remove(name);
+      Introduction introduction = new Introduction(changed);
       Guest guest =
           handedOver == null
-              ? survivors.assemble(authority, release(authority), changed)
-              : survivors.assemble(authority, handedOver, changed);
+              ? survivors.assemble(authority, release(authority), introduction)
+              : survivors.assemble(authority, handedOver, introduction);
       boolean doubtful;
       try {
         doubtful =
@@ -364,11 +365,10 @@ final class Recovery implements AutoCloseable {
         guest.letGo();
         throw e;
       }
-      if (closed || !owner.welcome().test(guest)) {
+      if (!introduction.make(guest, () -> isWelcome(guest))) {
         guest.letGo();
         return false;
       }
-      views.remove(name);
       removeSockets(authority.generation());
       String detail = guest.view().detail();
       told.accept(
@@ -378,6 +378,14 @@ final class Recovery implements AutoCloseable {
               + authority.release()
               + (detail.isEmpty() ? "." : "; it is " + detail + "."));
       return doubtful;
+    }
+
+    private boolean isWelcome(Guest guest) {
+      boolean welcome = !closed && owner.welcome().test(guest);
+      if (welcome) {
+        views.remove(name);
+      }
+      return welcome;
     }
 
     /// Removes what processes that were ended left; nobody can connect to it any more.

@@ -2,6 +2,9 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
@@ -24,6 +27,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -63,6 +67,9 @@ final class Stage implements Hypervisor, AutoCloseable {
   volatile Consumer<Actor> rehearsing = _ -> {};
 
   volatile Check rehearsal = Check.pass("rehearsal", "It went well.");
+
+  /// The process that all instances are, if one is to survive a daemon or to be adopted.
+  volatile OptionalInt process = OptionalInt.empty();
 
   /// What happens on a call of an instance, by `generation.call`.
   private final java.util.Map<String, Consumer<Actor>> script =
@@ -196,7 +203,22 @@ final class Stage implements Hypervisor, AutoCloseable {
 
   @Override
   public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
-    throw new UnsupportedOperationException("nothing survives a test");
+    if (process.isEmpty()) {
+      throw new UnsupportedOperationException("nothing survives a test");
+    }
+    return new Holdings(MemFd.create("test-" + guest.name(), MEMORY_BYTES).fd(), List.of());
+  }
+
+  @Override
+  public Adoption adopt(AdoptRequest request) {
+    GuestSpec spec = spec(request.name());
+    return new Adoption(
+        spec,
+        new AcceleratorChoice(Accelerator.TCG, "a test"),
+        new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of()),
+        holdings(OLD, spec, request.pid(), 0),
+        List.of(),
+        List.of());
   }
 
   @Override
@@ -206,7 +228,10 @@ final class Stage implements Hypervisor, AutoCloseable {
 
   @Override
   public Instance attach(Launch launch, int pid) {
-    throw new UnsupportedOperationException("nothing survives a test");
+    if (process.isEmpty()) {
+      throw new UnsupportedOperationException("nothing survives a test");
+    }
+    return enter(launch, "attach");
   }
 
   private Actor enter(Launch launch, String call) {
@@ -276,7 +301,7 @@ final class Stage implements Hypervisor, AutoCloseable {
     /// Above what the kernel gives to any process: a switch would change one that has the number.
     @Override
     public int pid() {
-      return 1_000_000_000 + generation();
+      return process.orElse(1_000_000_000 + generation());
     }
 
     @Override
