@@ -197,7 +197,9 @@ public final class MachineRoom {
 
   /// A machine as the API shows it.
   Map<String, Object> view(Machine machine) {
-    return Views.machine(machine, acceleratorReason(), guests(machine.name()));
+    return Views.machine(
+        VmView.of(machine, machine.ended(), acceleratorReason(), guests(machine.name())),
+        machine.files());
   }
 
   /// Takes back the machines of an earlier daemon that run. One that does not answer within
