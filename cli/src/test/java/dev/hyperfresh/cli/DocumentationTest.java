@@ -22,7 +22,7 @@ import picocli.CommandLine;
 /// The documents agree with the code. With `-Dhyperfresh.docs.write=true` the generated page is
 /// written anew.
 class DocumentationTest {
-  private static final Path ROOT = root();
+  static final Path ROOT = root();
   private static final Path ERRORS = ROOT.resolve("docs/ERRORS.md");
   private static final List<String> DOCUMENTS = documents();
 
@@ -36,7 +36,7 @@ class DocumentationTest {
   /// Files as a document names them: with a folder of this project before them, or a document.
   private static final Pattern FILE =
       Pattern.compile(
-          "(?<![\\w/.~-])((?:linux|hypervisor|qemu|vm|machine|hyperplexor|relocation|daemon|cli|testkit|setup|docs|\\.ci)"
+          "(?<![\\w/.~-])((?:linux|hypervisor|release|host|qemu|vm|machine|hyperplexor|relocation|daemon|cli|testkit|setup|docs|\\.ci)"
               + "/[\\w./-]*[\\w/]|[A-Z]+\\.md)");
 
   /// What a document may say of a machine: places every Linux has, and ones of our own making; and

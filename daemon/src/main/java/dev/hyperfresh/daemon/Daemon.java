@@ -7,7 +7,7 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
-import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
@@ -69,7 +69,7 @@ public final class Daemon implements AutoCloseable {
 
   private Daemon(
       DaemonConfig config,
-      Hypervisor hypervisor,
+      Kinds kinds,
       Machines inhabited,
       StateLock lock,
       KvmProbe.Result kvm,
@@ -85,7 +85,7 @@ public final class Daemon implements AutoCloseable {
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
     events().addFirst(history);
-    this.hyperplexor = new Hyperplexor(config.state(), hypervisor, kvm, events().guests());
+    this.hyperplexor = new Hyperplexor(config.state(), kinds, kvm, events().guests());
     this.machines =
         new MachineRoom(
             inhabited,
@@ -138,7 +138,7 @@ public final class Daemon implements AutoCloseable {
         config.state().resolve("machines"), config.state().resolve("run"), events.machines());
   }
 
-  private static Hypervisor kinds(Machines machines) {
+  private static Kinds kinds(Machines machines) {
     Qemu processes = new Qemu();
     return new Kinds(processes, new MachineKind(processes, ControlWatcher.NONE, machines));
   }
@@ -153,19 +153,19 @@ public final class Daemon implements AutoCloseable {
     return start(config, kinds(machines), machines, observers);
   }
 
-  /// Starts a daemon whose guests `hypervisor` runs; its releases are those of [QemuReleases].
+  /// Starts a daemon whose guests `kinds` run; its releases are those of [QemuReleases].
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
-  public static Daemon start(DaemonConfig config, Hypervisor hypervisor) {
+  public static Daemon start(DaemonConfig config, Kinds kinds) {
     Observers observers = new Observers();
-    return start(config, hypervisor, machines(config, observers.events()), observers);
+    return start(config, kinds, machines(config, observers.events()), observers);
   }
 
   private static Daemon start(
-      DaemonConfig config, Hypervisor hypervisor, Machines machines, Observers observers) {
+      DaemonConfig config, Kinds kinds, Machines machines, Observers observers) {
     StateLock lock = StateLock.take(config.state());
-    return launch(config, lock, hypervisor, machines, Daemon::prepare, Map.of(), observers);
+    return launch(config, lock, kinds, machines, Daemon::prepare, Map.of(), observers);
   }
 
   /// Starts a daemon that takes over from the one that runs, if one does. Guests notice nothing,
@@ -178,7 +178,7 @@ public final class Daemon implements AutoCloseable {
     KvmProbe.Result kvm = prepare();
     Observers observers = new Observers();
     var _ = new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
-    Map<String, Hypervisor.Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
+    Map<String, Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
     StateLock lock;
     try {
       lock = StateLock.take(config.state());
@@ -203,14 +203,14 @@ public final class Daemon implements AutoCloseable {
   private static Daemon launch(
       DaemonConfig config,
       StateLock lock,
-      Hypervisor hypervisor,
+      Kinds kinds,
       Machines machines,
       Supplier<KvmProbe.Result> kvm,
-      Map<String, Hypervisor.Holdings> held,
+      Map<String, Holdings> held,
       Observers observers) {
     try {
       Roles roles = Roles.read(config.state());
-      Daemon daemon = new Daemon(config, hypervisor, machines, lock, kvm.get(), observers);
+      Daemon daemon = new Daemon(config, kinds, machines, lock, kvm.get(), observers);
       daemon.recover(held);
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();
@@ -225,7 +225,7 @@ public final class Daemon implements AutoCloseable {
     }
   }
 
-  private void recover(Map<String, Hypervisor.Holdings> held) {
+  private void recover(Map<String, Holdings> held) {
     long begin = System.nanoTime();
     machines.recover(RECOVERY, LOG::info);
     hyperplexor.takeBack(
@@ -328,7 +328,7 @@ public final class Daemon implements AutoCloseable {
     }
 
     @Override
-    public Map<String, Hypervisor.Holdings> holdings() {
+    public Map<String, Holdings> holdings() {
       return hyperplexor.holdings();
     }
 

@@ -1,8 +1,8 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.daemon.UpgradeFrame.Word;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
@@ -36,8 +36,8 @@ final class UpgradeClient {
   /// @return what it held of each guest, as far as it came; the caller owns it
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_UPGRADE] when it keeps
   ///   everything, and goes on
-  static Map<String, Hypervisor.Holdings> takeOver(Path path) {
-    Map<String, Hypervisor.Holdings> guests = new LinkedHashMap<>();
+  static Map<String, Holdings> takeOver(Path path) {
+    Map<String, Holdings> guests = new LinkedHashMap<>();
     try (UnixSocket old = UnixSocket.connect(path)) {
       converse(old, guests);
     } catch (LinuxException nobody) {
@@ -49,7 +49,7 @@ final class UpgradeClient {
     return guests;
   }
 
-  private static void converse(UnixSocket old, Map<String, Hypervisor.Holdings> guests) {
+  private static void converse(UnixSocket old, Map<String, Holdings> guests) {
     try {
       old.receiveTimeout(PATIENCE);
       new UpgradeFrame(Word.HELLO, UpgradeFrame.VERSION).send(old);
@@ -71,8 +71,7 @@ final class UpgradeClient {
     }
   }
 
-  private static void receive(UnixSocket old, Map<String, Hypervisor.Holdings> guests)
-      throws IOException {
+  private static void receive(UnixSocket old, Map<String, Holdings> guests) throws IOException {
     int count = UpgradeFrame.receive(old).require(Word.GUESTS).number(MAX_GUESTS);
     for (int i = 0; i < count; i++) {
       UpgradeFrame guest = UpgradeFrame.receive(old).require(Word.GUEST);
@@ -82,13 +81,12 @@ final class UpgradeClient {
       }
       guests.put(
           guest.text(),
-          new Hypervisor.Holdings(
-              descriptors.getFirst(), descriptors.subList(1, descriptors.size())));
+          new Holdings(descriptors.getFirst(), descriptors.subList(1, descriptors.size())));
     }
   }
 
   /// Lets go of what was received.
-  static void close(Map<String, Hypervisor.Holdings> guests) {
+  static void close(Map<String, Holdings> guests) {
     guests
         .values()
         .forEach(held -> {

@@ -1,7 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.daemon.UpgradeFrame.Word;
-import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
@@ -45,7 +45,7 @@ final class UpgradeServer implements AutoCloseable {
     void goOn();
 
     /// What this daemon holds of each guest; still owned by it.
-    Map<String, Hypervisor.Holdings> holdings();
+    Map<String, Holdings> holdings();
 
     /// Stops serving, lets go of guests and directory.
     void giveAway();
@@ -129,7 +129,7 @@ final class UpgradeServer implements AutoCloseable {
 
   /// Returns when the new daemon holds everything.
   private void send(UnixSocket client) throws IOException {
-    Map<String, Hypervisor.Holdings> guests = giver.holdings();
+    Map<String, Holdings> guests = giver.holdings();
     new UpgradeFrame(Word.GUESTS, Integer.toString(guests.size())).send(client);
     guests.forEach((name, held) -> {
       List<Fd> descriptors = new ArrayList<>(List.of(held.memory()));

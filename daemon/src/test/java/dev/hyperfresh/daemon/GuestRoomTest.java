@@ -9,15 +9,19 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.nio.file.Path;
@@ -41,21 +45,49 @@ class GuestRoomTest {
   private final List<String> told = Collections.synchronizedList(new ArrayList<>());
 
   /// Finds that a process can be adopted, and cannot take it over.
-  private record Foreign() implements Hypervisor {
+  private record Foreign() implements Hypervisor, Adopter {
     @Override
     public String kind() {
       return "process";
     }
 
     @Override
+    public Optional<Adopter> adopter() {
+      return Optional.of(this);
+    }
+
+    @Override
     public Adoption adopt(AdoptRequest request) {
+      AdoptedMachine machine =
+          new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of());
       return new Adoption(
           ContractTest.guest(GuestView.State.RUNNING).spec(),
           new AcceleratorChoice(Accelerator.TCG, "a test"),
-          new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of()),
-          new Holdings(MemFd.create("foreign", 16 << 20).fd(), List.of()),
+          machine,
+          holdings(request.pid(), machine),
           List.of(),
           List.of());
+    }
+
+    @Override
+    public Holdings holdings(int pid, AdoptedMachine machine) {
+      return new Holdings(MemFd.create("foreign", 16 << 20).fd(), List.of());
+    }
+
+    @Override
+    public Instance attach(Launch launch, int pid) {
+      throw Problem.GUEST_STATE.because("It does not answer.");
+    }
+
+    @Override
+    public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
+      throw notOurs();
+    }
+
+    @Override
+    public AcceleratorChoice accelerator(
+        GuestSpec.AcceleratorWish wish, Release release, KvmProbe.Result host) {
+      return AcceleratorChoice.choose(wish, host);
     }
 
     @Override
@@ -68,27 +100,54 @@ class GuestRoomTest {
 
     @Override
     public Instance start(Launch launch) {
-      throw Problem.GUEST_START.because("It starts nothing.");
+      throw notOurs();
     }
 
     @Override
     public Instance startWaiting(Launch launch) {
-      throw Problem.REPLACE_PREPARE.because("It starts nothing.");
+      throw notOurs();
     }
 
     @Override
-    public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
-      throw Problem.GUEST_STATE.because("It holds nothing.");
+    public Optional<Boolean> hasRun(Path files, int generation) {
+      return Optional.empty();
     }
 
     @Override
-    public Instance attach(Launch launch, int pid) {
-      throw Problem.GUEST_STATE.because("It does not answer.");
+    public List<Survivor> survivors(Path guests) {
+      return List.of();
+    }
+
+    @Override
+    public void endRehearsals(Path guests) {}
+
+    @Override
+    public boolean lives(Survivor instance) {
+      return true;
+    }
+
+    @Override
+    public boolean hasOwnProcess(Survivor instance) {
+      return true;
+    }
+
+    @Override
+    public void goOn(Survivor instance) {
+      throw notOurs();
+    }
+
+    @Override
+    public void end(Survivor instance) {
+      throw notOurs();
+    }
+
+    private static UnsupportedOperationException notOurs() {
+      return new UnsupportedOperationException("nothing is started in this test");
     }
   }
 
   GuestRoomTest(@TempDir Path folder) {
-    daemon = Daemon.start(DaemonConfig.under(folder.resolve("state")), new Foreign());
+    daemon = Daemon.start(DaemonConfig.under(folder.resolve("state")), new Kinds(new Foreign()));
     guests =
         new GuestRoom(
             daemon.hyperplexor(),

@@ -1,10 +1,11 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
@@ -16,10 +17,13 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.BiFunction;
 import java.util.function.Consumer;
 
 /// Makes a guest of a process that something else started.
-final class Adopting {
+///
+/// @param sockets where the control sockets of later instances are
+record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progress) {
   /// Later instances are started with the rights of the first: nobody else could open its files.
   private static final Confinement AS_STARTED =
       new Confinement(
@@ -27,31 +31,42 @@ final class Adopting {
           Optional.empty(),
           "something else started the guest with its rights");
 
-  private Adopting() {}
+  /// The guest, on the release that its process runs. When this throws, the process goes on as it
+  /// was.
+  ///
+  /// @param releases finds that release, given the process and what a start of it needs; called
+  ///   when nothing speaks against the adoption any more
+  Guest guest(BiFunction<Integer, List<String>, Release> releases, Consumer<Guest> changed) {
+    progress.step("adopt", "looking at process " + request.pid());
+    Adoption found = kinds.adopter().adopt(request);
+    Release release;
+    try {
+      release = releases.apply(request.pid(), found.releaseArguments());
+    } catch (RuntimeException e) {
+      found.holdings().memory().close();
+      found.holdings().nicQueues().forEach(Fd::close);
+      throw e;
+    }
+    progress.step("adopt", "taking it over on " + release.name());
+    return takenOver(found, release, changed);
+  }
 
-  /// A guest on `release`, taken over from process `pid`. When this throws, the process goes on as
-  /// it was.
-  static Guest guest(
-      Adoption found,
-      int pid,
-      Release release,
-      Hypervisor hypervisor,
-      Path files,
-      Path sockets,
-      Consumer<Guest> changed) {
+  private Guest takenOver(Adoption found, Release release, Consumer<Guest> changed) {
+    int pid = request.pid();
     MemFd memory = MemFd.adoptForeign(found.holdings().memory());
     Guest guest =
         new Guest(
-            found.spec(),
-            hypervisor,
-            found.accelerator(),
+            new GuestIdentity(
+                found.spec(),
+                found.accelerator(),
+                Optional.of(found.machine()),
+                request.files(),
+                sockets,
+                Instant.now(),
+                AS_STARTED),
+            kinds,
             memory,
             endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid),
-            Optional.of(found.machine()),
-            files,
-            sockets,
-            Instant.now(),
-            AS_STARTED,
             ClockLoss.NONE,
             changed);
     try {

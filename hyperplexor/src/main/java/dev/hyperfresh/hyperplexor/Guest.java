@@ -1,39 +1,27 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
-import dev.hyperfresh.hypervisor.AdoptedMachine;
-import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.hypervisor.ClockStep;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.Lock;
@@ -47,100 +35,48 @@ import org.jspecify.annotations.Nullable;
 final class Guest implements Movable {
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
 
-  /// Far more events than any honest hypervisor has waiting.
-  private static final int MAILBOX_LIMIT = 10_000;
-
-  private static final Duration MAX_PATIENCE = Duration.ofDays(1);
-
-  private final GuestSpec spec;
-  private final Hypervisor hypervisor;
-  private final AcceleratorChoice accelerator;
+  private final GuestIdentity identity;
+  private final Kinds kinds;
   private final MemFd memory;
   private final Endpoints endpoints;
-
-  /// How to build the machine again, when something else built it at first.
-  private final Optional<AdoptedMachine> adopted;
-
-  private final Path files;
-  private final Path sockets;
-  private final Instant createdAt;
-  private final Confinement confinement;
   private final Pulse pulse;
-  private final BlockingQueue<InstanceEvent> mailbox = new LinkedBlockingQueue<>();
-  private final ExecutorService thread;
+  private final GuestThread thread;
   private final Consumer<Guest> changed;
-  private ClockLoss clockLoss;
-
-  /// When the vCPUs stopped that stand now, if they do.
-  private OptionalLong stoppedMicros = OptionalLong.empty();
-
+  private final Standstill standstill;
   private final AtomicBoolean replacing = new AtomicBoolean();
   private final Hosting hosting;
-
-  /// Whether the guest's thread is going to look at its mailbox anyway.
-  private final AtomicBoolean settling = new AtomicBoolean();
+  private final WallClock wallClock;
 
   private int generation;
+
+  /// The kind of the instance that runs it or ran it last.
+  private String kind;
+
   private boolean deleted;
   private @Nullable Instant stoppedAt;
   private volatile GuestView view;
 
+  /// @param memory its memory; belongs to this object now, as the ports do
+  /// @param lost what its clocks have lost under earlier daemons
+  /// @param changed told whenever the view changed, on the guest's thread
   Guest(
-      GuestSpec spec,
-      Hypervisor hypervisor,
-      AcceleratorChoice accelerator,
-      MemFd memory,
-      List<Tap> taps,
-      Path files,
-      Path sockets,
-      Instant createdAt,
-      Confinement confinement,
-      Consumer<Guest> changed) {
-    this(
-        spec,
-        hypervisor,
-        accelerator,
-        memory,
-        Endpoints.of(taps),
-        Optional.empty(),
-        files,
-        sockets,
-        createdAt,
-        confinement,
-        ClockLoss.NONE,
-        changed);
-  }
-
-  Guest(
-      GuestSpec spec,
-      Hypervisor hypervisor,
-      AcceleratorChoice accelerator,
+      GuestIdentity identity,
+      Kinds kinds,
       MemFd memory,
       Endpoints endpoints,
-      Optional<AdoptedMachine> adopted,
-      Path files,
-      Path sockets,
-      Instant createdAt,
-      Confinement confinement,
-      ClockLoss clockLoss,
+      ClockLoss lost,
       Consumer<Guest> changed) {
-    this.spec = spec;
-    this.hypervisor = hypervisor;
-    this.accelerator = accelerator;
+    this.identity = identity;
+    this.kinds = kinds;
+    this.kind = kinds.named("").kind();
     this.memory = memory;
     this.endpoints = endpoints;
-    this.adopted = adopted;
-    this.files = files;
-    this.sockets = sockets;
-    this.createdAt = createdAt;
-    this.confinement = confinement;
-    this.clockLoss = clockLoss;
+    this.standstill = new Standstill(lost);
     this.changed = changed;
     this.pulse = new Pulse(memory);
-    this.thread =
-        Executors.newSingleThreadExecutor(
-            Thread.ofPlatform().name("hf-guest-" + spec.name()).daemon().factory());
+    this.thread = new GuestThread(identity.name(), this::settle);
     this.hosting = new Hosting(new Home());
+    this.wallClock = new WallClock(identity.spec());
     this.view = view(GuestView.State.STARTING, "");
   }
 
@@ -153,27 +89,14 @@ final class Guest implements Movable {
 
     @Override
     public void write(Instance running, Optional<Instance> waiting, Optional<String> doubt) {
-      new GuestFile(
-              spec,
-              accelerator,
-              createdAt,
-              confinement.user(),
-              GuestFile.Tenant.of(running),
-              waiting.map(GuestFile.Tenant::of),
-              doubt,
-              adopted,
-              clockLoss,
-              generation)
-          .write(files);
+      file(GuestFile.Tenant.of(running), waiting.map(GuestFile.Tenant::of), doubt)
+          .write(identity.files());
     }
 
     @Override
     public void stood(InstanceEvent event) {
-      switch (event) {
-        case InstanceEvent.Stopped stop ->
-            Guest.this.stood(OptionalLong.of(stop.atMicros()), OptionalLong.empty());
-        case InstanceEvent.Resumed resumed -> stoodUntil(resumed.atMicros());
-        default -> {}
+      if (standstill.heard(event)) {
+        Contained.run("writing down " + identity.name(), () -> writeDown(Optional.empty()));
       }
     }
 
@@ -187,43 +110,44 @@ final class Guest implements Movable {
     public void gone(String why) {
       Instant now = Instant.now();
       stoppedAt = now;
-      GuestFile.read(files)
-          .ifPresent(file -> file.stopped(new GuestFile.Stopped(now, why)).write(files));
+      GuestFile.read(identity.files())
+          .ifPresent(file -> file.stopped(new GuestFile.Stopped(now, why)).write(identity.files()));
     }
 
     @Override
     public Optional<Boolean> hasRun(int which) {
-      return hypervisor.hasRun(files, which);
+      return kinds.hasRun(identity.files(), which);
     }
 
     @Override
     public BlockingQueue<InstanceEvent> mailbox() {
-      return mailbox;
+      return thread.mailbox();
     }
 
     @Override
     public String name() {
-      return spec.name();
+      return identity.name();
     }
+  }
+
+  private GuestFile file(
+      GuestFile.Tenant running, Optional<GuestFile.Tenant> waiting, Optional<String> doubt) {
+    return identity.file(running, waiting, doubt, standstill.lost(), generation);
   }
 
   @Override
   public GuestSpec spec() {
-    return spec;
+    return identity.spec();
   }
 
   @Override
-  public Hypervisor hypervisor() {
-    return hypervisor;
+  public Kinds kinds() {
+    return kinds;
   }
 
   @Override
   public AcceleratorChoice accelerator() {
-    return accelerator;
-  }
-
-  MemFd memory() {
-    return memory;
+    return identity.accelerator();
   }
 
   @Override
@@ -232,11 +156,11 @@ final class Guest implements Movable {
   }
 
   Path files() {
-    return files;
+    return identity.files();
   }
 
   Confinement confinement() {
-    return confinement;
+    return identity.confinement();
   }
 
   Pulse pulse() {
@@ -245,7 +169,7 @@ final class Guest implements Movable {
 
   @Override
   public BlockingQueue<InstanceEvent> mailbox() {
-    return mailbox;
+    return thread.mailbox();
   }
 
   @Override
@@ -256,7 +180,7 @@ final class Guest implements Movable {
   @Override
   public @Nullable InstanceEvent await(long nanos) {
     try {
-      return mailbox.poll(nanos, TimeUnit.NANOSECONDS);
+      return thread.mailbox().poll(nanos, TimeUnit.NANOSECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       return null;
@@ -265,7 +189,7 @@ final class Guest implements Movable {
 
   @Override
   public Optional<Pulse.Watch> observe() {
-    return pulse.find() ? pulse.watch(spec.name()) : Optional.empty();
+    return pulse.find() ? pulse.watch(identity.name()) : Optional.empty();
   }
 
   /// What every thread may know of the guest; a consistent copy.
@@ -273,54 +197,19 @@ final class Guest implements Movable {
     return view;
   }
 
-  /// Runs `work` on the guest's thread and waits for it, also when the caller is interrupted: who
-  /// goes on while the work does could remove what it needs. The interrupt is kept.
-  ///
-  /// @throws HyperFreshException what `work` threw, or [Problem#GUEST_UNKNOWN] when the guest is
-  ///   gone
+  /// As [GuestThread#call].
   <T> T call(Callable<T> work) {
-    boolean interrupted = false;
-    try {
-      Future<T> result = thread.submit(work);
-      while (true) {
-        try {
-          return result.get();
-        } catch (InterruptedException e) {
-          interrupted = true;
-        }
-      }
-    } catch (RejectedExecutionException e) {
-      throw Problem.GUEST_UNKNOWN.because("Guest " + spec.name() + " was deleted.", e);
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof HyperFreshException known) {
-        throw known;
-      }
-      throw Problem.INTERNAL.because(String.valueOf(e.getCause()), e);
-    } finally {
-      if (interrupted) {
-        Thread.currentThread().interrupt();
-      }
-    }
+    return thread.call(work);
   }
 
   /// Guest's thread: starts the first instance.
   void start(Release release) {
     Launch launch = launch(release, endpoints.queues());
-    hypervisor.pin(launch);
+    kinds.of(release).pin(launch);
     // If this daemon dies before it knows the process, the next one finds it by the guest's folder.
-    new GuestFile(
-            spec,
-            accelerator,
-            createdAt,
-            confinement.user(),
-            GuestFile.Tenant.expected(generation, release),
-            Optional.empty(),
-            Optional.empty(),
-            adopted,
-            clockLoss,
-            generation)
-        .write(files);
-    hosting.adopt(hypervisor.start(launch));
+    file(GuestFile.Tenant.expected(generation, release), Optional.empty(), Optional.empty())
+        .write(identity.files());
+    hosting.adopt(kinds.of(release).start(launch));
     writeDown(Optional.empty());
     publish(GuestView.State.RUNNING, "");
   }
@@ -334,20 +223,20 @@ final class Guest implements Movable {
       Release release, Verdict.Kept survivor, Optional<String> doubt, int lastGeneration) {
     generation = survivor.authority().generation() - 1;
     Instance attached =
-        hypervisor.attach(launch(release, endpoints.queues()), survivor.authority().pid());
+        kinds.of(release).attach(launch(release, endpoints.queues()), survivor.authority().pid());
     generation = lastGeneration;
     try {
       hosting.takeBack(attached, survivor.targetIsGone(), survivor.targetRan(), doubt);
     } catch (RuntimeException | Error e) {
       hosting.letGo();
-      Contained.run("letting go of " + spec.name(), attached::close);
+      Contained.run("letting go of " + identity.name(), attached::close);
       throw e;
     }
   }
 
   /// Guest's thread: takes over the instance that something else started.
   void takeOver(Release release, int pid, String remarks) {
-    Instance foreign = hypervisor.attach(launch(release, endpoints.queues()), pid);
+    Instance foreign = kinds.of(release).attach(launch(release, endpoints.queues()), pid);
     hosting.adopt(foreign);
     if (!foreign.runState().isLive()) {
       throw Problem.ADOPT_REFUSED.because("The guest does not run any more.");
@@ -362,7 +251,7 @@ final class Guest implements Movable {
     if (foreign != null) {
       foreign.close();
     }
-    GuestFile.remove(files);
+    GuestFile.remove(identity.files());
   }
 
   @Override
@@ -372,12 +261,17 @@ final class Guest implements Movable {
 
   @Override
   public Optional<Boolean> hasRun(int which) {
-    return hypervisor.hasRun(files, which);
+    return kinds.hasRun(identity.files(), which);
   }
 
   /// Guest's thread: why it stands, when somebody may have run it since.
   Optional<String> doubt() {
     return hosting.doubt();
+  }
+
+  /// What is done to its wall clock after a replacement.
+  WallClock wallClock() {
+    return wallClock;
   }
 
   /// Guest's thread: as [Hosting#hindrance].
@@ -386,8 +280,8 @@ final class Guest implements Movable {
   }
 
   /// Guest's thread: what another daemon would need of the guest; still owned by this object.
-  Hypervisor.Holdings holdings() {
-    return new Hypervisor.Holdings(memory.fd(), endpoints.queues());
+  Holdings holdings() {
+    return new Holdings(memory.fd(), endpoints.queues());
   }
 
   /// Any thread: moves the guest to `to`, unless another replacement of it is under way.
@@ -403,7 +297,7 @@ final class Guest implements Movable {
       Surroundings world,
       Progress progress) {
     if (!replacing.compareAndSet(false, true)) {
-      throw Problem.REPLACE_BUSY.because("Guest " + spec.name() + " is being moved already.");
+      throw Problem.REPLACE_BUSY.because("Guest " + identity.name() + " is being moved already.");
     }
     return call(() -> {
       try {
@@ -417,56 +311,13 @@ final class Guest implements Movable {
                     new Preflight(this, to, rehearsing, turn, progress)::require,
                     progress)
                 .run();
-        return record.committed() && steps(stepClock)
-            ? record.with(stepClock(record.clocks(), progress))
+        return record.committed() && wallClock.steps(stepClock)
+            ? record.with(wallClock.step(running(), record.clocks(), progress))
             : record;
       } finally {
         replacing.set(false);
       }
     });
-  }
-
-  /// Whether the wall clock is set after a replacement for which that was `asked` or not.
-  private boolean steps(boolean asked) {
-    return asked || spec.clock() == ClockPolicy.STEP;
-  }
-
-  /// The guest runs on its new hypervisor, whatever comes of this.
-  private ReplacementRecord.Clocks stepClock(ReplacementRecord.Clocks clocks, Progress progress) {
-    try {
-      ClockStep step = running().stepClock();
-      Contained.run(
-          "telling of the clock of " + spec.name(),
-          () ->
-              progress.step(
-                  "Clock",
-                  String.format(
-                      Locale.ROOT, "the wall clock was put forward by %.1f ms", step.millis())));
-      return new ReplacementRecord.Clocks(
-          clocks.lostMs(), OptionalDouble.of(step.millis()), step.remark());
-    } catch (HyperFreshException e) {
-      return new ReplacementRecord.Clocks(clocks.lostMs(), OptionalDouble.empty(), e.detail());
-    } catch (RuntimeException e) {
-      // The guest has moved, whatever becomes of its clock.
-      return new ReplacementRecord.Clocks(
-          clocks.lostMs(), OptionalDouble.empty(), String.valueOf(e));
-    }
-  }
-
-  /// Any thread: what can be said before a replacement of setting the wall clock after it; empty
-  /// when that is not to be done.
-  Optional<Check> clockCheck(Instance running, boolean asked) {
-    if (!steps(asked)) {
-      return Optional.empty();
-    }
-    return Optional.of(
-        running.hasAgent()
-            ? Check.pass(
-                "wall clock", "There is a channel to an agent in the guest that can set it.")
-            : Check.unknown(
-                "wall clock",
-                "It cannot be set after the move: there is no channel to an agent in the guest.",
-                "Move without --step-clock, or create the guest anew with agent: true."));
   }
 
   @Override
@@ -478,17 +329,17 @@ final class Guest implements Movable {
   public Launch launch(Release release, List<Fd> queues) {
     generation++;
     return new Launch(
-        spec,
+        identity.spec(),
         release,
-        accelerator.accelerator(),
+        identity.accelerator().accelerator(),
         memory,
         queues,
-        files,
-        sockets,
+        identity.files(),
+        identity.sockets(),
         generation,
-        confinement,
-        this::onEvent,
-        adopted);
+        identity.confinement(),
+        thread::post,
+        identity.adopted());
   }
 
   @Override
@@ -496,22 +347,14 @@ final class Guest implements Movable {
     Instance current = hosting.instance();
     if (current == null || view.state() == GuestView.State.STOPPED) {
       throw Problem.GUEST_STATE.because(
-          "Guest " + spec.name() + " is " + view.state().name().toLowerCase(Locale.ROOT) + ".");
+          "Guest " + identity.name() + " is " + view.state().name().toLowerCase(Locale.ROOT) + ".");
     }
     return current;
   }
 
   @Override
   public void stood(OptionalLong stopped, OptionalLong resumed) {
-    if (resumed.isEmpty()) {
-      stoppedMicros = stopped;
-      return;
-    }
-    clockLoss =
-        stopped.isPresent()
-            ? clockLoss.plus(resumed.getAsLong() - stopped.getAsLong())
-            : clockLoss.plusUnmeasured();
-    stoppedMicros = OptionalLong.empty();
+    standstill.stood(stopped, resumed);
   }
 
   @Override
@@ -552,62 +395,37 @@ final class Guest implements Movable {
   @Override
   public void publish(GuestView.State state, String detail) {
     view = view(state, detail);
-    Contained.run("telling of guest " + spec.name(), () -> changed.accept(this));
+    Contained.run("telling of guest " + identity.name(), () -> changed.accept(this));
   }
 
   private GuestView view(GuestView.State state, String detail) {
     Instance current = hosting.instance();
+    if (current != null) {
+      kind = current.release().kind();
+    }
     return new GuestView(
-        spec,
+        identity.spec(),
         state,
         detail,
-        current == null ? hypervisor.kind() : current.release().kind(),
+        kind,
         current == null ? "" : current.release().name(),
         current == null ? 0 : current.pid(),
         generation,
-        accelerator,
-        createdAt,
+        identity.accelerator(),
+        identity.createdAt(),
         Optional.ofNullable(stoppedAt),
         current == null
             ? Optional.empty()
             : Optional.of(current.console()).filter(path -> !path.toString().isEmpty()),
-        files,
+        identity.files(),
         current == null ? "" : current.confinement(),
-        adopted.isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
-        clockLoss);
-  }
-
-  /// A hypervisor that floods is its own guest's misfortune and not the daemon's: what comes beyond
-  /// the limit is dropped, except its end.
-  private void onEvent(InstanceEvent event) {
-    boolean decides = event instanceof InstanceEvent.Resumed && mailbox.size() < 2 * MAILBOX_LIMIT;
-    if (mailbox.size() >= MAILBOX_LIMIT && !decides && !(event instanceof InstanceEvent.Ended)) {
-      return;
-    }
-    mailbox.add(event);
-    if (!settling.compareAndSet(false, true)) {
-      return;
-    }
-    try {
-      thread.execute(this::settle);
-    } catch (RejectedExecutionException e) {
-      // The guest is being deleted, and nobody waits for its events any more.
-      mailbox.clear();
-    }
+        identity.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
+        standstill.lost());
   }
 
   /// Guest's thread, outside a replacement: takes note of what happened by itself.
   private void settle() {
-    settling.set(false);
     hosting.settle();
-  }
-
-  /// A RESUME whose STOP nobody saw was counted when its instance was taken over.
-  private void stoodUntil(OptionalLong resumedMicros) {
-    if (stoppedMicros.isPresent() && resumedMicros.isPresent()) {
-      stood(stoppedMicros, resumedMicros);
-      Contained.run("writing down " + spec.name(), () -> writeDown(Optional.empty()));
-    }
   }
 
   /// Guest's thread: asks the guest to power off, and ends its instance if it cannot hear or does
@@ -619,44 +437,10 @@ final class Guest implements Movable {
     if (current == null) {
       return;
     }
-    if (patience.isPositive() && asked(current)) {
-      awaitEnd(current, patience);
+    if (patience.isPositive()) {
+      new PowerOff(identity.name(), current, thread.mailbox(), hosting::heard).within(patience);
     }
     end();
-  }
-
-  /// Whether the guest was asked to power off and can hear it.
-  private boolean asked(Instance current) {
-    return Contained.get(
-        "asking " + spec.name() + " to power off",
-        () -> {
-          RunState.Stop how = current.runState().stop();
-          if (how == RunState.Stop.WAKE_AND_ASK) {
-            current.wake();
-          }
-          if (how != RunState.Stop.END) {
-            current.powerOff();
-          }
-          return how != RunState.Stop.END;
-        },
-        false);
-  }
-
-  private void awaitEnd(Instance current, Duration patience) {
-    long nanos = patience.compareTo(MAX_PATIENCE) < 0 ? patience.toNanos() : MAX_PATIENCE.toNanos();
-    long deadline = System.nanoTime() + nanos;
-    try {
-      InstanceEvent event;
-      do {
-        event = mailbox.poll(Math.max(0, deadline - System.nanoTime()), TimeUnit.NANOSECONDS);
-        if (event instanceof InstanceEvent.Ended && event.generation() != current.generation()) {
-          hosting.heard(List.of(event));
-        }
-      } while (event != null
-          && !(event instanceof InstanceEvent.Ended && event.generation() == current.generation()));
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
   }
 
   /// Guest's thread: ends the instance, whatever it does.
@@ -667,7 +451,7 @@ final class Guest implements Movable {
     if (current == null) {
       return;
     }
-    if (!Contained.run("ending guest " + spec.name(), () -> current.end(END_LIMIT))) {
+    if (!Contained.run("ending guest " + identity.name(), () -> current.end(END_LIMIT))) {
       current.kill();
     }
     hosting.release("stopped by request");
@@ -687,10 +471,14 @@ final class Guest implements Movable {
       return true;
     });
     deleted = true;
+    closeAll();
+  }
+
+  private void closeAll() {
     thread.shutdown();
-    Contained.run("unmapping the memory of " + spec.name(), pulse::close);
-    Contained.run("freeing the memory of " + spec.name(), memory::close);
-    Contained.run("removing the ports of " + spec.name(), endpoints::close);
+    Contained.run("unmapping the memory of " + identity.name(), pulse::close);
+    Contained.run("letting go of the memory of " + identity.name(), memory::close);
+    Contained.run("letting go of the ports of " + identity.name(), endpoints::close);
   }
 
   /// Any thread, last of all: lets go of the guest, which goes on without a daemon.
@@ -707,9 +495,6 @@ final class Guest implements Movable {
       }
       return true;
     });
-    thread.shutdown();
-    Contained.run("unmapping the memory of " + spec.name(), pulse::close);
-    Contained.run("letting go of the memory of " + spec.name(), memory::close);
-    Contained.run("letting go of the ports of " + spec.name(), endpoints::close);
+    closeAll();
   }
 }

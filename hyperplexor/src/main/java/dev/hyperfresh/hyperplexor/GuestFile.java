@@ -9,9 +9,10 @@ import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Reattacher;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.linux.Host;
@@ -140,8 +141,8 @@ record GuestFile(
     }
 
     /// The instance that it is, of the guest whose folder is `files`.
-    Hypervisor.Survivor in(Path files) {
-      return new Hypervisor.Survivor(kind, pid, files, generation);
+    Reattacher.Survivor in(Path files) {
+      return new Reattacher.Survivor(kind, pid, files, generation);
     }
 
     boolean isExpected() {
@@ -157,8 +158,9 @@ record GuestFile(
     ///
     /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#GUEST_STATE] when that cannot
     ///   be told now
-    boolean lives(Hypervisor hypervisor, Path files) {
-      return processLives() && hypervisor.lives(in(files));
+    boolean lives(Kinds kinds, Path files) {
+      Reattacher.Survivor instance = in(files);
+      return processLives() && kinds.of(instance).lives(instance);
     }
   }
 

@@ -53,7 +53,7 @@ final class Hosting {
     /// @param why as half a sentence
     void gone(String why);
 
-    /// As [dev.hyperfresh.hypervisor.Hypervisor#hasRun].
+    /// As [dev.hyperfresh.hypervisor.Reattacher#hasRun].
     Optional<Boolean> hasRun(int generation);
 
     /// What the instances reported and nobody has looked at yet, oldest first.

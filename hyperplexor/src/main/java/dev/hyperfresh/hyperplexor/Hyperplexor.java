@@ -1,45 +1,25 @@
 package dev.hyperfresh.hyperplexor;
 
-import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptRequest;
-import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
-import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.linux.Tap;
-import dev.hyperfresh.linux.UnixSocket;
-import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermission;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicLong;
-import java.util.concurrent.locks.Lock;
-import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import java.util.stream.Stream;
 
 /// The way in: guests are made, listed, moved and ended here. Thread-safe; work on one guest is
 /// done in order on the guest's own thread, work on several in parallel.
@@ -50,9 +30,6 @@ public final class Hyperplexor implements AutoCloseable {
   /// The largest blackout budget.
   public static final Duration MAX_BLACKOUT = Duration.ofMinutes(1);
 
-  // linux/stat.h S_ISVTX
-  private static final int STICKY = 01000;
-
   /// How long work on guests may take when all is let go: a guest that is being made or moved.
   private static final Duration LAST_WORK = Duration.ofSeconds(30);
 
@@ -60,30 +37,17 @@ public final class Hyperplexor implements AutoCloseable {
 
   private final Path directory;
   private final Path sockets;
-  private final Hypervisor hypervisor;
+  private final Kinds kinds;
   private final KvmProbe.Result kvm;
   private final Confiner confiner = Confiner.ofThisHost();
   private final Journal journal;
-  private final SwitchGate gate;
+  private final GuestMoves moves;
   private final Recovery recovery;
   private final Traffic traffic = new Traffic();
   private final Plans plans = new Plans();
 
-  /// Held by a replacement while it rehearses.
-  private final Lock rehearsal = new ReentrantLock(true);
-
   private final GuestWatch watch;
-  private final Map<String, Guest> guests = new ConcurrentHashMap<>();
-
-  /// Guests of earlier daemons that no process runs any more; they are listed until they are
-  /// deleted.
-  private final Map<String, GuestView> stopped = new ConcurrentHashMap<>();
-
-  /// Names in use, from before a guest's folder is made until it is removed.
-  private final Set<String> names = ConcurrentHashMap.newKeySet();
-
-  private final AtomicBoolean rollingOut = new AtomicBoolean();
-  private final AtomicLong lastId = new AtomicLong(System.currentTimeMillis());
+  private final GuestTable guests = new GuestTable();
 
   /// Works under `directory`, which it creates. Others may pass through it where guests have users
   /// of their own, because these need their releases; what lies in it is closed to them.
@@ -91,29 +55,21 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param kvm what `/dev/kvm` was seen to do on this host
   /// @param watch told of every guest
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
-  public Hyperplexor(Path directory, Hypervisor hypervisor, KvmProbe.Result kvm, GuestWatch watch) {
+  public Hyperplexor(Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch) {
     this.directory = directory.toAbsolutePath();
     this.sockets = this.directory.resolve("run");
-    this.hypervisor = hypervisor;
+    this.kinds = kinds;
     this.kvm = kvm;
     this.watch = watch;
-    folder(this.directory, confiner.givesUsers() ? "rwx--x--x" : "rwx------");
-    privateFolder(sockets);
+    if (confiner.givesUsers()) {
+      OwnFolder.passable(this.directory);
+    } else {
+      OwnFolder.closed(this.directory);
+    }
+    OwnFolder.closed(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
-    this.gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
-    this.recovery =
-        new Recovery(
-            this.directory,
-            hypervisor,
-            journal,
-            confiner,
-            new Recovery.Owner(
-                names::add, names::remove, this::welcome, view -> stopped.put(name(view), view)),
-            this::changed);
-  }
-
-  private static String name(GuestView view) {
-    return view.spec().name();
+    this.moves = new GuestMoves(guests, plans, traffic, journal);
+    this.recovery = new Recovery(this.directory, kinds, journal, confiner, guests, this::changed);
   }
 
   /// Guest's thread. A guest that no process runs needs no user and no control group.
@@ -136,7 +92,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Lets others pass through the directory, on the way to something in it that is open to them.
   public void letOthersPass() {
-    folder(directory, "rwx--x--x");
+    OwnFolder.passable(directory);
   }
 
   /// Makes and starts a guest on `release`. When it fails, nothing is left behind but a hypervisor
@@ -148,17 +104,15 @@ public final class Hyperplexor implements AutoCloseable {
     if (!faults.isEmpty()) {
       throw Problem.SPEC_INVALID.because(String.join("; ", faults));
     }
-    if (!names.add(spec.name())) {
-      throw exists(spec.name());
-    }
+    guests.reserve(spec.name());
     boolean made = false;
     try (Work _ = begin()) {
       GuestView view = createNamed(spec, release, Contained.progress(progress));
       made = true;
       return view;
     } finally {
-      if (!made && !guests.containsKey(spec.name())) {
-        names.remove(spec.name());
+      if (!made && guests.find(spec.name()).isEmpty()) {
+        guests.free(spec.name());
       }
     }
   }
@@ -183,10 +137,8 @@ public final class Hyperplexor implements AutoCloseable {
       throw Problem.SPEC_INVALID.because(
           "name: '" + name + "' is not 1 to 32 letters, digits or '-', starting with a letter");
     }
-    requireShortSockets(name);
-    if (!names.add(name)) {
-      throw exists(name);
-    }
+    Creating.requireShortSockets(sockets, name);
+    guests.reserve(name);
     boolean made = false;
     try (Work _ = begin()) {
       requireNotOurs(pid);
@@ -195,28 +147,13 @@ public final class Hyperplexor implements AutoCloseable {
         throw Problem.GUEST_EXISTS.because(files + " is of an earlier guest; remove it.");
       }
       AdoptRequest request = new AdoptRequest(name, pid, control, console, files);
-      GuestView view = adoptInto(request, releases, Contained.progress(progress));
+      GuestView view = adopt(request, releases, Contained.progress(progress));
       made = true;
       return view;
     } finally {
       if (!made) {
-        names.remove(name);
+        guests.free(name);
       }
-    }
-  }
-
-  private GuestView adoptInto(
-      AdoptRequest request,
-      BiFunction<Integer, List<String>, Release> releases,
-      Progress progress) {
-    try {
-      privateFolder(directory.resolve("guests"));
-      privateFolder(request.files());
-      progress.step("adopt", "looking at process " + request.pid());
-      return adopt(request, releases, progress);
-    } catch (RuntimeException e) {
-      Contained.run("removing " + request.files(), () -> deleteFolder(request.files()));
-      throw e;
     }
   }
 
@@ -224,22 +161,17 @@ public final class Hyperplexor implements AutoCloseable {
       AdoptRequest request,
       BiFunction<Integer, List<String>, Release> releases,
       Progress progress) {
-    Adoption found = hypervisor.adopt(request);
-    Release release;
     try {
-      release = releases.apply(request.pid(), found.releaseArguments());
+      OwnFolder.closed(directory.resolve("guests"));
+      OwnFolder.closed(request.files());
+      Introduction introduction = new Introduction(this::changed);
+      Guest guest = new Adopting(request, kinds, sockets, progress).guest(releases, introduction);
+      var _ = introduction.make(guest, () -> guests.add(guest));
+      return guest.view();
     } catch (RuntimeException e) {
-      found.holdings().memory().close();
-      found.holdings().nicQueues().forEach(Fd::close);
+      Contained.run("removing " + request.files(), () -> OwnFolder.delete(request.files()));
       throw e;
     }
-    progress.step("adopt", "taking it over on " + release.name());
-    Introduction introduction = new Introduction(this::changed);
-    Guest guest =
-        Adopting.guest(
-            found, request.pid(), release, hypervisor, request.files(), sockets, introduction);
-    var _ = introduction.make(guest, () -> welcome(guest));
-    return guest.view();
   }
 
   private void requireNotOurs(int pid) {
@@ -253,20 +185,19 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// The name is reserved: nobody else uses the folder or the name of a tap.
   private GuestView createNamed(GuestSpec spec, Release release, Progress progress) {
-    check(spec, release);
-    AcceleratorChoice accelerator = hypervisor.accelerator(spec.accelerator(), release, kvm);
-    List<Check> faults =
-        Preflight.failures(hypervisor.checks(spec, release, accelerator.accelerator()));
-    if (!faults.isEmpty()) {
-      throw Problem.SPEC_INVALID.because(Preflight.sentences(faults));
-    }
+    Creating.requireShortSockets(sockets, spec.name());
+    Creating creating = new Creating(spec, release, kinds, kvm);
     Path files = directory.resolve("guests").resolve(spec.name());
     try {
+      OwnFolder.closed(directory.resolve("guests"));
       progress.step("create", "memory of " + (spec.memoryBytes() >> 20) + " MiB and the network");
-      Guest guest = assemble(spec, accelerator, files);
-      guests.put(spec.name(), guest);
-      progress.step("create", starting(release, accelerator));
-      start(guest, release);
+      Guest guest = creating.guest(files, sockets, confiner, this::changed);
+      guests.add(guest);
+      progress.step("create", creating.starting());
+      guest.call(() -> {
+        guest.start(release);
+        return true;
+      });
       return guest.view();
     } catch (RuntimeException e) {
       undo(spec.name(), files);
@@ -276,126 +207,19 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// A guest whose process cannot be ended stays listed with its folder, and can be deleted later.
   private void undo(String name, Path files) {
-    Guest failed = guests.get(name);
-    if (failed != null) {
-      if (!Contained.run("deleting " + name, failed::delete)) {
+    Optional<Guest> failed = guests.find(name);
+    if (failed.isPresent()) {
+      if (!Contained.run("deleting " + name, failed.get()::delete)) {
         return;
       }
-      guests.remove(name);
-      giveBack(failed);
+      guests.remove(failed.get());
+      giveBack(failed.get());
     }
-    Contained.run("removing " + files, () -> deleteFolder(files));
-    if (failed != null && failed.view().state() != GuestView.State.STARTING) {
-      // It was told that its process has ended.
-      tellDeleted(name);
-    }
-  }
-
-  private static String starting(Release release, AcceleratorChoice accelerator) {
-    String label = accelerator.accelerator().label();
-    return "starting " + release.name() + " (" + label + ": " + accelerator.reason() + ")";
-  }
-
-  private static void start(Guest guest, Release release) {
-    guest.call(() -> {
-      guest.start(release);
-      return true;
-    });
-  }
-
-  private void check(GuestSpec spec, Release release) {
-    if (!hypervisor.runs(release)) {
-      throw Problem.RELEASE_UNKNOWN.because(release.name() + " is of kind " + release.kind() + ".");
-    }
-    missingFiles(spec);
-    long most = Host.availableMemoryBytes();
-    if (spec.memoryBytes() > most) {
-      throw Problem.SPEC_MEMORY.because(
-          (spec.memoryBytes() >> 20) + " MiB asked for, " + (most >> 20) + " MiB available.");
-    }
-    requireShortSockets(spec.name());
-  }
-
-  private void requireShortSockets(String name) {
-    // The longest name an instance of this guest can ever have, with ten digits of generation.
-    Path longest = sockets.resolve(name + ".9999999999.qmp");
-    int length = longest.toString().getBytes(StandardCharsets.UTF_8).length;
-    if (length > UnixSocket.MAX_PATH) {
-      throw Problem.HOST_SOCKET_PATH.because(longest + " has " + length + " bytes.");
-    }
-  }
-
-  private static HyperFreshException exists(String name) {
-    return Problem.GUEST_EXISTS.because("Guest " + name + " is here already.");
-  }
-
-  private static void missingFiles(GuestSpec spec) {
-    List<Path> wanted = new ArrayList<>();
-    spec.boot()
-        .ifPresent(boot -> {
-          wanted.add(boot.kernel());
-          boot.initrd().ifPresent(wanted::add);
-        });
-    spec.disks().forEach(disk -> wanted.add(disk.path()));
-    List<String> missing =
-        wanted.stream().filter(file -> !Files.isReadable(file)).map(Path::toString).toList();
-    if (!missing.isEmpty()) {
-      throw Problem.SPEC_FILE_MISSING.because(String.join(", ", missing));
-    }
-  }
-
-  private Guest assemble(GuestSpec spec, AcceleratorChoice accelerator, Path files) {
-    List<Tap> taps = new ArrayList<>();
-    List<MemFd> memories = new ArrayList<>();
-    try {
-      privateFolder(directory.resolve("guests"));
-      privateFolder(files);
-      for (GuestSpec.Nic nic : spec.nics()) {
-        taps.add(tap(nic));
-      }
-      MemFd memory = MemFd.create("hf-" + spec.name(), spec.memoryBytes());
-      memories.add(memory);
-      return new Guest(
-          spec,
-          hypervisor,
-          accelerator,
-          memory,
-          taps,
-          files,
-          sockets,
-          Instant.now(),
-          confiner.confine(spec, files),
-          this::changed);
-    } catch (LinuxException e) {
-      memories.forEach(MemFd::close);
-      taps.forEach(Tap::close);
-      throw Problem.HOST_MISSING.because(String.valueOf(e.getMessage()), e);
-    } catch (RuntimeException e) {
-      memories.forEach(MemFd::close);
-      taps.forEach(Tap::close);
-      throw e;
-    }
-  }
-
-  private static Tap tap(GuestSpec.Nic nic) {
-    Tap tap;
-    try {
-      tap = Tap.create(nic.tap());
-    } catch (LinuxException e) {
-      throw (e.errnoName().equals("EPERM") || e.errnoName().equals("EACCES")
-              ? Problem.HOST_PERMISSION
-              : Problem.HOST_MISSING)
-          .because("Tap " + nic.tap() + " cannot be made: " + e.getMessage(), e);
-    }
-    try {
-      nic.bridge().ifPresent(tap::addToBridge);
-      tap.up();
-      return tap;
-    } catch (LinuxException e) {
-      tap.close();
-      throw Problem.HOST_MISSING.because(
-          "Tap " + nic.tap() + " cannot be attached: " + e.getMessage(), e);
-    }
+    Contained.run("removing " + files, () -> OwnFolder.delete(files));
+    // Whoever was told that its process has ended is told this, too.
+    failed
+        .filter(guest -> guest.view().state() != GuestView.State.STARTING)
+        .ifPresent(_ -> tellDeleted(name));
   }
 
   /// Takes back the guests of an earlier daemon on this directory, whose hypervisors still run, all
@@ -410,7 +234,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param ended the replacements that were under way, as they ended
   public void takeBack(
       Function<String, Release> releases,
-      Map<String, Hypervisor.Holdings> held,
+      Map<String, Holdings> held,
       Duration patience,
       Consumer<String> told,
       Consumer<ReplacementRecord> ended) {
@@ -418,20 +242,13 @@ public final class Hyperplexor implements AutoCloseable {
     recovery.await(patience);
   }
 
-  /// A guest from what an earlier daemon left is here now.
-  private boolean welcome(Guest guest) {
-    return guests.putIfAbsent(guest.spec().name(), guest) == null;
-  }
-
   /// Lets go of every guest, which goes on; the next daemon on this directory takes it back.
   public void letGo() {
     plans.close();
     awaitWork();
     recovery.close();
-    guests.values().forEach(guest -> Contained.run("letting go of a guest", guest::letGo));
+    guests.managed().forEach(guest -> Contained.run("letting go of a guest", guest::letGo));
     guests.clear();
-    stopped.clear();
-    names.clear();
     journal.close();
   }
 
@@ -445,23 +262,14 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// All guests, by name.
   public List<GuestView> list() {
-    return Stream.of(
-            guests.values().stream().map(Guest::view),
-            recovery.views().stream(),
-            stopped.values().stream())
-        .flatMap(views -> views)
-        .sorted(Comparator.comparing(view -> view.spec().name()))
-        .toList();
+    return guests.list();
   }
 
   /// The guest called `name`.
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]
   public GuestView show(String name) {
-    return recovery
-        .view(name)
-        .or(() -> Optional.ofNullable(stopped.get(name)))
-        .orElseGet(() -> guest(name).view());
+    return guests.show(name);
   }
 
   /// Looks, without touching guest `name`, at everything that decides whether it can move to `to`.
@@ -476,44 +284,12 @@ public final class Hyperplexor implements AutoCloseable {
   ///   not run; [Problem#PLAN_BUSY]; [Problem#PLAN_GIVEN_UP]; [Problem#DAEMON_UPGRADING]
   public List<Check> plan(
       String name, Release to, boolean rehearse, boolean stepClock, Progress progress) {
-    return plan(
+    return moves.plan(
         name,
         to,
         rehearse ? Preflight.Rehearsing.ANEW : Preflight.Rehearsing.LEFT_OUT,
         stepClock,
         progress);
-  }
-
-  List<Check> plan(
-      String name,
-      Release to,
-      Preflight.Rehearsing rehearsing,
-      boolean stepClock,
-      Progress progress) {
-    Guest guest = guest(name);
-    Preflight preflight = new Preflight(guest, to, rehearsing, plans.rehearsing(), progress);
-    return plans.run(name, () -> checks(guest, preflight, guest.call(preflight::seen), stepClock));
-  }
-
-  private static List<Check> checks(
-      Guest guest, Preflight preflight, Preflight.Seen seen, boolean stepClock) {
-    List<Check> checks = new ArrayList<>(preflight.checks(seen));
-    guest.clockCheck(seen.running(), stepClock).ifPresent(checks::add);
-    return checks;
-  }
-
-  /// The same for whoever is about to move the guest: it waits for no dry run.
-  private List<Check> look(
-      String name,
-      Release to,
-      Preflight.Rehearsing rehearsing,
-      boolean stepClock,
-      Progress progress) {
-    Guest guest = guest(name);
-    Preflight preflight = new Preflight(guest, to, rehearsing, rehearsal, progress);
-    try (Work _ = plans.giveWay(name)) {
-      return guest.call(() -> checks(guest, preflight, preflight.seen(), stepClock));
-    }
   }
 
   /// Gives up the dry runs that are under way and takes no more, as [#letGo] and [#close] do; they
@@ -547,25 +323,7 @@ public final class Hyperplexor implements AutoCloseable {
       boolean rehearse,
       boolean stepClock,
       Progress progress) {
-    Guest guest = guest(name);
-    if (maxBlackout.compareTo(MIN_BLACKOUT) < 0 || maxBlackout.compareTo(MAX_BLACKOUT) > 0) {
-      throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
-    }
-    String id = Long.toString(lastId.incrementAndGet(), 36);
-    Preflight.Rehearsing rehearsing =
-        rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
-    try (Work _ = begin();
-        Work _ = plans.giveWay(name)) {
-      return guest.replace(
-          id,
-          to,
-          maxBlackout,
-          rehearsing,
-          stepClock,
-          rehearsal,
-          new Surroundings.OfHost(journal, gate),
-          progress);
-    }
+    return moves.replace(name, to, maxBlackout, rehearse, stepClock, progress);
   }
 
   /// Work on guests that a newer daemon waits for; closed when it is over. What this class does
@@ -602,13 +360,13 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// What this object holds of each guest that runs, by name; it keeps owning it. Only after
   /// [#halt], while nothing changes.
-  public Map<String, Hypervisor.Holdings> holdings() {
-    Map<String, Hypervisor.Holdings> held = new LinkedHashMap<>();
-    guests.forEach((name, guest) -> {
+  public Map<String, Holdings> holdings() {
+    Map<String, Holdings> held = new LinkedHashMap<>();
+    for (Guest guest : guests.managed()) {
       if (guest.view().state() != GuestView.State.STOPPED) {
-        held.put(name, guest.call(guest::holdings));
+        held.put(guest.spec().name(), guest.call(guest::holdings));
       }
-    });
+    }
     return held;
   }
 
@@ -619,15 +377,7 @@ public final class Hyperplexor implements AutoCloseable {
   ///   [Problem#API_REQUEST] before anything was touched
   public Rollout.Result<ReplacementRecord> rollOut(
       GuestRollout.Order order, GuestRollout.Mover mover, Rollout.Audience audience) {
-    if (!rollingOut.compareAndSet(false, true)) {
-      throw Problem.ROLLOUT_BUSY.because("It must end before another one begins.");
-    }
-    try {
-      return new Rollout<>(new GuestRollout(this, this::look, mover, order), order.pace(), audience)
-          .run();
-    } finally {
-      rollingOut.set(false);
-    }
+    return moves.rollOut(this, order, mover, audience);
   }
 
   /// What [#rollOut] would do now; touches nothing.
@@ -635,16 +385,12 @@ public final class Hyperplexor implements AutoCloseable {
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#API_REQUEST];
   ///   [Problem#PLAN_GIVEN_UP] when the calling thread is interrupted
   public Rollout.Result<ReplacementRecord> planRollout(GuestRollout.Order order) {
-    return new Rollout<>(
-            new GuestRollout(this, this::plan, GuestRollout.Mover.NONE, order),
-            order.pace(),
-            Rollout.Audience.NONE)
-        .plan();
+    return moves.planRollout(this, order);
   }
 
   /// Whether the guest carries a heartbeat that beats now.
   public boolean hasHeartbeat(String name) {
-    Guest guest = guest(name);
+    Guest guest = guests.get(name);
     return guest.call(() -> guest.pulse().find());
   }
 
@@ -654,7 +400,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#GUEST_STATE];
   ///   [Problem#REPLACE_STANDS] when it still does not go on
   public GuestView resume(String name) {
-    Guest guest = guest(name);
+    Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
       return guest.call(() -> {
@@ -667,11 +413,11 @@ public final class Hyperplexor implements AutoCloseable {
   /// Powers the guest off and ends its hypervisor; after `patience` without its consent. Does
   /// nothing to one that is stopped.
   public GuestView stop(String name, Duration patience) {
-    GuestView already = stopped.get(name);
-    if (already != null) {
-      return already;
+    Optional<GuestView> already = guests.stopped(name);
+    if (already.isPresent()) {
+      return already.get();
     }
-    Guest guest = guest(name);
+    Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
       return guest.call(() -> {
@@ -687,53 +433,34 @@ public final class Hyperplexor implements AutoCloseable {
   ///   [Problem#DAEMON_STATE] when the process or the folder cannot be removed: it may be tried
   ///   again
   public void delete(String name) {
-    GuestView already = stopped.get(name);
-    if (already != null) {
-      forget(already);
+    Optional<GuestView> already = guests.stopped(name);
+    if (already.isPresent()) {
+      forget(already.get());
       return;
     }
-    Guest guest = guest(name);
+    Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
-      delete(name, guest);
+      synchronized (guest) {
+        guest.delete();
+        OwnFolder.delete(guest.files());
+        giveBack(guest);
+        if (guests.remove(guest)) {
+          tellDeleted(name);
+          guests.free(name);
+        }
+      }
     }
   }
 
   private void forget(GuestView ended) {
     try (Work _ = begin()) {
-      deleteFolder(ended.files());
-      if (stopped.remove(name(ended), ended)) {
-        tellDeleted(name(ended));
-        names.remove(name(ended));
+      OwnFolder.delete(ended.files());
+      if (guests.removeStopped(ended)) {
+        tellDeleted(ended.spec().name());
+        guests.free(ended.spec().name());
       }
     }
-  }
-
-  private void delete(String name, Guest guest) {
-    synchronized (guest) {
-      guest.delete();
-      deleteFolder(guest.files());
-      giveBack(guest);
-      if (guests.remove(name, guest)) {
-        tellDeleted(name);
-        names.remove(name);
-      }
-    }
-  }
-
-  private Guest guest(String name) {
-    Guest guest = guests.get(name);
-    if (guest == null && recovery.view(name).isPresent()) {
-      throw Problem.GUEST_STATE.because(
-          "Guest " + name + " is being taken back: " + recovery.view(name).get().detail());
-    }
-    if (stopped.containsKey(name)) {
-      throw Problem.GUEST_STATE.because("Guest " + name + " is stopped.");
-    }
-    if (guest == null) {
-      throw Problem.GUEST_UNKNOWN.because("No guest is called '" + name + "'.");
-    }
-    return guest;
   }
 
   /// Ends every guest and lets go of everything. A guest that cannot be ended does not keep the
@@ -746,7 +473,7 @@ public final class Hyperplexor implements AutoCloseable {
     plans.close();
     awaitWork();
     recovery.close();
-    for (Guest guest : guests.values()) {
+    for (Guest guest : guests.managed()) {
       attempt(
           failures,
           "Guest " + guest.spec().name(),
@@ -756,8 +483,6 @@ public final class Hyperplexor implements AutoCloseable {
           });
     }
     guests.clear();
-    stopped.clear();
-    names.clear();
     attempt(failures, "The journal", journal::close);
     if (!failures.isEmpty()) {
       throw Problem.INTERNAL.because(String.join(" ", failures));
@@ -769,41 +494,6 @@ public final class Hyperplexor implements AutoCloseable {
       step.run();
     } catch (RuntimeException e) {
       failures.add(what + " could not be closed: " + e.getMessage());
-    }
-  }
-
-  /// A folder for this user alone: made, or taken over when it is the user's.
-  private static void privateFolder(Path folder) {
-    folder(folder, "rwx------");
-  }
-
-  private static void folder(Path folder, String mode) {
-    Set<PosixFilePermission> permissions = PosixFilePermissions.fromString(mode);
-    try {
-      Files.createDirectories(folder, PosixFilePermissions.asFileAttribute(permissions));
-      if (!Files.getAttribute(folder, "unix:uid").equals(Host.effectiveUid())) {
-        throw Problem.DAEMON_STATE.because(folder + " belongs to another user.");
-      }
-      // A folder such as /tmp would be lost to everybody else.
-      if (((int) Files.getAttribute(folder, "unix:mode") & STICKY) != 0) {
-        throw Problem.DAEMON_STATE.because(folder + " is shared by all users.");
-      }
-      Files.setPosixFilePermissions(folder, permissions);
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be made: " + e.getMessage(), e);
-    }
-  }
-
-  static void deleteFolder(Path folder) {
-    if (!Files.exists(folder)) {
-      return;
-    }
-    try (Stream<Path> files = Files.walk(folder)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.deleteIfExists(file);
-      }
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be removed: " + e.getMessage(), e);
     }
   }
 }

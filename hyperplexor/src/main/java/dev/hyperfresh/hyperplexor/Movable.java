@@ -3,10 +3,11 @@ package dev.hyperfresh.hyperplexor;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Reattacher;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
 import java.util.List;
@@ -21,8 +22,8 @@ interface Movable {
   /// What the guest is.
   GuestSpec spec();
 
-  /// The kind of hypervisor that runs it.
-  Hypervisor hypervisor();
+  /// The kinds of hypervisor that can run it.
+  Kinds kinds();
 
   /// What executes its code.
   AcceleratorChoice accelerator();
@@ -72,7 +73,7 @@ interface Movable {
   /// `next` is the authority from now on.
   void adopt(Instance next);
 
-  /// As [Hypervisor#hasRun], of this guest.
+  /// As [Reattacher#hasRun], of this guest.
   Optional<Boolean> hasRun(int generation);
 
   /// A replacement is over and an instance runs the guest, unless that ended meanwhile.

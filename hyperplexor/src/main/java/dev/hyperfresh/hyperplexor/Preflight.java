@@ -62,8 +62,9 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
   List<Check> checks(Seen seen) {
     Instance running = seen.running();
     List<Check> checks = new ArrayList<>();
-    if (guest.hypervisor().runs(to)) {
-      checks.addAll(guest.hypervisor().checks(guest.spec(), to, guest.accelerator().accelerator()));
+    if (guest.kinds().has(to)) {
+      checks.addAll(
+          guest.kinds().of(to).checks(guest.spec(), to, guest.accelerator().accelerator()));
     } else {
       checks.add(
           Check.fail(

@@ -230,7 +230,7 @@ final class Replacement {
     write(new Planned());
     long begin = world.nanos();
     Instance waiting =
-        guest.hypervisor().startWaiting(guest.launch(to, guest.endpoints().spares()));
+        guest.kinds().of(to).startWaiting(guest.launch(to, guest.endpoints().spares()));
     target = Optional.of(waiting);
     guest.writeDown(target);
     guest.endpoints().join();

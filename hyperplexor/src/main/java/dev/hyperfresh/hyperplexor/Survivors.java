@@ -2,9 +2,11 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvents;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.MemFd;
@@ -20,7 +22,7 @@ import java.util.function.Function;
 /// The processes that an earlier daemon left of one guest, and what they hold of it. [Verdict] says
 /// which of them has the guest.
 record Survivors(
-    Hypervisor hypervisor,
+    Kinds kinds,
     GuestFile file,
     Path files,
     Path sockets,
@@ -37,36 +39,41 @@ record Survivors(
 
   /// A daemon that is killed inside a switch leaves its priority behind.
   private void giveBackPriority(GuestFile.Tenant process) {
-    if (hypervisor.hasOwnProcess(process.in(files)) && lives(process)) {
+    if (kind(process).hasOwnProcess(process.in(files)) && lives(process)) {
       SwitchPriority.giveBack(process.pid());
     }
   }
 
+  private Hypervisor kind(GuestFile.Tenant process) {
+    return kinds.of(process.in(files));
+  }
+
   @Override
   public boolean lives(GuestFile.Tenant process) {
-    return process.lives(hypervisor, files);
+    return process.lives(kinds, files);
   }
 
   @Override
   public void goOn(GuestFile.Tenant process) {
-    hypervisor.goOn(process.in(files));
+    kind(process).goOn(process.in(files));
   }
 
   @Override
   public void end(GuestFile.Tenant process) {
-    hypervisor.end(process.in(files));
+    kind(process).end(process.in(files));
   }
 
   @Override
   public Optional<Boolean> hasRun(int generation) {
-    return hypervisor.hasRun(files, generation);
+    return kinds.hasRun(files, generation);
   }
 
   @Override
   public Instance attach(GuestFile.Tenant process, InstanceEvents events) {
     Release release = releases.apply(process.release());
-    try (MemFd memory = memory(hypervisor.holdings(release, file.spec(), process.pid(), 0))) {
-      return hypervisor.attach(launch(process, release, memory, events), process.pid());
+    try (MemFd memory =
+        memory(kinds.of(release).holdings(release, file.spec(), process.pid(), 0))) {
+      return kinds.of(release).attach(launch(process, release, memory, events), process.pid());
     }
   }
 
@@ -102,11 +109,11 @@ record Survivors(
   }
 
   /// What the process that is called running holds, which something else may have started.
-  private Hypervisor.Holdings holdings(GuestFile.Tenant process, Release release, int nics) {
+  private Holdings holdings(GuestFile.Tenant process, Release release, int nics) {
     Optional<AdoptedMachine> first = first(process);
     return first.isPresent()
-        ? hypervisor.holdings(process.pid(), first.get())
-        : hypervisor.holdings(release, file.spec(), process.pid(), nics);
+        ? kinds.adopter().holdings(process.pid(), first.get())
+        : kinds.of(release).holdings(release, file.spec(), process.pid(), nics);
   }
 
   private Optional<AdoptedMachine> first(GuestFile.Tenant process) {
@@ -114,7 +121,7 @@ record Survivors(
   }
 
   /// Memory that came with an adopted guest may be a file that cannot be sealed.
-  private MemFd memory(Hypervisor.Holdings held) {
+  private MemFd memory(Holdings held) {
     return file.adopted().isPresent()
         ? MemFd.adoptForeign(held.memory())
         : MemFd.adopt(held.memory());
@@ -126,29 +133,30 @@ record Survivors(
   }
 
   /// A guest from what another daemon handed over.
-  Guest assemble(GuestFile.Tenant authority, Hypervisor.Holdings held, Consumer<Guest> changed) {
+  Guest assemble(GuestFile.Tenant authority, Holdings held, Consumer<Guest> changed) {
     Optional<AdoptedMachine> first = first(authority);
     return new Guest(
-        file.spec(),
-        hypervisor,
-        file.accelerator(),
+        new GuestIdentity(
+            file.spec(),
+            file.accelerator(),
+            file.adopted(),
+            files,
+            sockets,
+            file.createdAt(),
+            confinement),
+        kinds,
         memory(held),
         first
             .map(machine ->
                 Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
             .orElseGet(() -> Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList())),
-        file.adopted(),
-        files,
-        sockets,
-        file.createdAt(),
-        confinement,
         file.clockLoss(),
         changed);
   }
 
   /// The same, when the guest may have stood still while no daemon was there to measure it.
   Survivors afterUnseenStop() {
-    return new Survivors(hypervisor, file.afterUnseenStop(), files, sockets, confinement, releases);
+    return new Survivors(kinds, file.afterUnseenStop(), files, sockets, confinement, releases);
   }
 
   int lastGeneration() {

@@ -48,7 +48,7 @@ sealed interface Verdict {
     /// As [dev.hyperfresh.hypervisor.Hypervisor#end].
     void end(GuestFile.Tenant tenant);
 
-    /// As [dev.hyperfresh.hypervisor.Hypervisor#hasRun].
+    /// As [dev.hyperfresh.hypervisor.Reattacher#hasRun].
     Optional<Boolean> hasRun(int generation);
 
     /// Waits until `heard` has heard what it waits for, at most `limit`.

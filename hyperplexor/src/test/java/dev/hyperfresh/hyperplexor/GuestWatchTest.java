@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import java.io.IOException;
@@ -56,7 +57,7 @@ class GuestWatchTest {
   private Hyperplexor hyperplexor() {
     return new Hyperplexor(
         folder.resolve("state"),
-        stage,
+        new Kinds(stage),
         NO_KVM,
         new GuestWatch() {
           @Override

@@ -8,6 +8,7 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import java.io.IOException;
@@ -45,7 +46,8 @@ class HyperplexorTest {
   @BeforeEach
   void open() {
     stage = new Stage(folder);
-    hyperplexor = new Hyperplexor(folder.resolve("state"), stage, NO_KVM, stage.views::add);
+    hyperplexor =
+        new Hyperplexor(folder.resolve("state"), new Kinds(stage), NO_KVM, stage.views::add);
   }
 
   @AfterEach
@@ -142,7 +144,8 @@ class HyperplexorTest {
     Path open = folder.resolve("open/run");
     Files.createDirectories(open);
     Files.setPosixFilePermissions(open, PosixFilePermissions.fromString("rwxrwxrwx"));
-    try (Hyperplexor other = new Hyperplexor(folder.resolve("open"), stage, NO_KVM, _ -> {})) {
+    try (Hyperplexor other =
+        new Hyperplexor(folder.resolve("open"), new Kinds(stage), NO_KVM, _ -> {})) {
       assertThat(other.list()).isEmpty();
       assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(open)))
           .isEqualTo("rwx------");
@@ -393,7 +396,8 @@ class HyperplexorTest {
   private List<String> nextDaemon() {
     List<String> told = Collections.synchronizedList(new ArrayList<>());
     hyperplexor.letGo();
-    hyperplexor = new Hyperplexor(folder.resolve("state"), stage, NO_KVM, stage.views::add);
+    hyperplexor =
+        new Hyperplexor(folder.resolve("state"), new Kinds(stage), NO_KVM, stage.views::add);
     hyperplexor.takeBack(_ -> Stage.OLD, Map.of(), LONG, told::add, _ -> {});
     return told;
   }
@@ -421,7 +425,7 @@ class HyperplexorTest {
 
   @Test
   void oneGuestThatCannotBeDeletedDoesNotKeepTheOthersRunning() {
-    Hyperplexor other = new Hyperplexor(folder.resolve("other"), stage, NO_KVM, _ -> {});
+    Hyperplexor other = new Hyperplexor(folder.resolve("other"), new Kinds(stage), NO_KVM, _ -> {});
     for (String name : new String[] {"a", "b", "c"}) {
       other.create(stage.spec(name), Stage.OLD, NONE);
     }

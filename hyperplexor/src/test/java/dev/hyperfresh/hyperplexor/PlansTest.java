@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import java.nio.file.Path;
@@ -56,7 +57,8 @@ class PlansTest {
   @BeforeEach
   void open() {
     stage = new Stage(folder);
-    hyperplexor = new Hyperplexor(folder.resolve("state"), stage, NO_KVM, stage.views::add);
+    hyperplexor =
+        new Hyperplexor(folder.resolve("state"), new Kinds(stage), NO_KVM, stage.views::add);
     stage.rehearsing = this::hang;
   }
 

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hyperplexor.Rollout.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import java.nio.file.Path;
@@ -39,7 +40,7 @@ class RolloutLogicTest {
   @BeforeEach
   void open() {
     stage = new Stage(folder).handingAllOver();
-    hyperplexor = new Hyperplexor(folder.resolve("state"), stage, NO_KVM, _ -> {});
+    hyperplexor = new Hyperplexor(folder.resolve("state"), new Kinds(stage), NO_KVM, _ -> {});
   }
 
   @AfterEach

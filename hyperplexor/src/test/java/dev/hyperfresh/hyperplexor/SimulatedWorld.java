@@ -6,10 +6,10 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.InstanceEvents;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
@@ -847,8 +847,8 @@ final class SimulatedWorld implements Surroundings {
     }
 
     @Override
-    public Hypervisor hypervisor() {
-      return new SimulatedHypervisor(this);
+    public Kinds kinds() {
+      return new Kinds(new SimulatedHypervisor(this));
     }
 
     @Override
@@ -966,7 +966,7 @@ final class SimulatedWorld implements Surroundings {
     }
   }
 
-  private final class SimulatedHypervisor implements Hypervisor {
+  private final class SimulatedHypervisor extends PartialHypervisor {
     private final Life of;
 
     SimulatedHypervisor(Life of) {
@@ -1002,16 +1002,6 @@ final class SimulatedWorld implements Surroundings {
       process.attach(of, launch.events());
       advance(latency());
       return process;
-    }
-
-    @Override
-    public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
-      throw new UnsupportedOperationException("the processes are asked directly");
-    }
-
-    @Override
-    public Instance attach(Launch launch, int pid) {
-      throw new UnsupportedOperationException("the processes are asked directly");
     }
   }
 

@@ -4,15 +4,17 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
@@ -34,7 +36,7 @@ import java.util.function.Consumer;
 
 /// A hypervisor whose instances do what a test says and write down every call, and one guest on it.
 /// A call is written as `generation.call`.
-final class Stage implements Hypervisor, AutoCloseable {
+final class Stage extends PartialHypervisor implements AutoCloseable {
   static final String KIND = "scripted";
   static final Build OLD = new Build("scripted-1.0.0", KIND);
   static final Build NEW = new Build("scripted-2.0.0", KIND);
@@ -159,15 +161,18 @@ final class Stage implements Hypervisor, AutoCloseable {
   Guest guest(String name) {
     Guest guest =
         new Guest(
-            spec(name),
-            this,
-            new AcceleratorChoice(Accelerator.TCG, "a test"),
+            new GuestIdentity(
+                spec(name),
+                new AcceleratorChoice(Accelerator.TCG, "a test"),
+                Optional.empty(),
+                folder,
+                folder,
+                Instant.now(),
+                Confinement.NONE),
+            new Kinds(this),
             MemFd.create("test-" + name, MEMORY_BYTES),
-            List.of(),
-            folder,
-            folder,
-            Instant.now(),
-            Confinement.NONE,
+            Endpoints.of(List.of()),
+            ClockLoss.NONE,
             changed -> views.add(changed.view()));
     guest.call(() -> {
       guest.start(OLD);
@@ -203,35 +208,45 @@ final class Stage implements Hypervisor, AutoCloseable {
 
   @Override
   public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
-    if (process.isEmpty()) {
-      throw new UnsupportedOperationException("nothing survives a test");
-    }
-    return new Holdings(MemFd.create("test-" + guest.name(), MEMORY_BYTES).fd(), List.of());
+    return process.isPresent()
+        ? new Holdings(MemFd.create("test-" + guest.name(), MEMORY_BYTES).fd(), List.of())
+        : super.holdings(release, guest, pid, nics);
   }
 
   @Override
-  public Adoption adopt(AdoptRequest request) {
-    GuestSpec spec = spec(request.name());
-    return new Adoption(
-        spec,
-        new AcceleratorChoice(Accelerator.TCG, "a test"),
-        new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of()),
-        holdings(OLD, spec, request.pid(), 0),
-        List.of(),
-        List.of());
+  public Instance attach(Launch launch, int pid) {
+    return process.isPresent() ? enter(launch, "attach") : super.attach(launch, pid);
+  }
+
+  @Override
+  public Optional<Adopter> adopter() {
+    return Optional.of(new Foreign());
+  }
+
+  /// Takes every process for a guest that can be adopted.
+  private final class Foreign implements Adopter {
+    @Override
+    public Adoption adopt(AdoptRequest request) {
+      AdoptedMachine machine =
+          new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of());
+      return new Adoption(
+          spec(request.name()),
+          new AcceleratorChoice(Accelerator.TCG, "a test"),
+          machine,
+          holdings(request.pid(), machine),
+          List.of(),
+          List.of());
+    }
+
+    @Override
+    public Holdings holdings(int pid, AdoptedMachine machine) {
+      return new Holdings(MemFd.create("test-foreign", MEMORY_BYTES).fd(), List.of());
+    }
   }
 
   @Override
   public Optional<Boolean> hasRun(Path files, int generation) {
     return ran;
-  }
-
-  @Override
-  public Instance attach(Launch launch, int pid) {
-    if (process.isEmpty()) {
-      throw new UnsupportedOperationException("nothing survives a test");
-    }
-    return enter(launch, "attach");
   }
 
   private Actor enter(Launch launch, String call) {

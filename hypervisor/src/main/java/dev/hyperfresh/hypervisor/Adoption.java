@@ -14,7 +14,7 @@ public record Adoption(
     GuestSpec spec,
     AcceleratorChoice accelerator,
     AdoptedMachine machine,
-    Hypervisor.Holdings holdings,
+    Holdings holdings,
     List<String> releaseArguments,
     List<String> remarks) {
   public Adoption {

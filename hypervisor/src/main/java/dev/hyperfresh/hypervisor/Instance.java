@@ -61,7 +61,7 @@ public interface Instance extends AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#REPLACE_SWITCH] when that cannot be made certain within
   ///   some seconds, or reports of it were lost; the process may then run or stand, and what it did
-  ///   is told by [Hypervisor#hasRun] alone
+  ///   is told by [Reattacher#hasRun] alone
   void freeze();
 
   /// Target, after [#freeze]: lets the process go on.

@@ -1,18 +1,18 @@
 package dev.hyperfresh.hypervisor;
 
-import dev.hyperfresh.linux.KvmProbe;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// Several kinds of hypervisor as one: every call goes to the kind of the release that it names.
-public final class Kinds implements Hypervisor {
+/// The kinds of hypervisor that a daemon knows, and which of them a release or an instance is of.
+/// Immutable.
+public final class Kinds {
   private final Hypervisor first;
   private final Map<String, Hypervisor> kinds = new LinkedHashMap<>();
 
-  /// @param first the kind of processes that are adopted
+  /// @param first the kind of what was written down before there were several
   public Kinds(Hypervisor first, Hypervisor... others) {
     this.first = first;
     kinds.put(first.kind(), first);
@@ -21,7 +21,15 @@ public final class Kinds implements Hypervisor {
     }
   }
 
-  private Hypervisor of(Release release) {
+  /// Whether guests can be started on `release` here.
+  public boolean has(Release release) {
+    return kinds.containsKey(release.kind());
+  }
+
+  /// The kind of a release.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN] when there is no such kind
+  public Hypervisor of(Release release) {
     Hypervisor kind = kinds.get(release.kind());
     if (kind == null) {
       throw Problem.RELEASE_UNKNOWN.because(
@@ -30,100 +38,36 @@ public final class Kinds implements Hypervisor {
     return kind;
   }
 
-  @Override
-  public String kind() {
-    return first.kind();
+  /// The kind of an instance of an earlier daemon.
+  public Hypervisor of(Reattacher.Survivor instance) {
+    return named(instance.kind());
   }
 
-  @Override
-  public boolean runs(Release release) {
-    return kinds.containsKey(release.kind());
+  /// The kind called `name`; the first one where there is none of that name.
+  public Hypervisor named(String name) {
+    return kinds.getOrDefault(name, first);
   }
 
-  @Override
-  public AcceleratorChoice accelerator(
-      GuestSpec.AcceleratorWish wish, Release release, KvmProbe.Result host) {
-    return of(release).accelerator(wish, release, host);
+  /// All of them.
+  public List<Hypervisor> all() {
+    return List.copyOf(kinds.values());
   }
 
-  @Override
-  public List<Check> checks(GuestSpec spec, Release release, Accelerator accelerator) {
-    return of(release).checks(spec, release, accelerator);
+  /// What takes over guests that something else started.
+  ///
+  /// @throws HyperFreshException [Problem#ADOPT_REFUSED] when no kind can
+  public Adopter adopter() {
+    return kinds.values().stream()
+        .flatMap(kind -> kind.adopter().stream())
+        .findFirst()
+        .orElseThrow(
+            () -> Problem.ADOPT_REFUSED.because("No kind of hypervisor here can adopt a guest."));
   }
 
-  @Override
-  public void pin(Launch launch) {
-    of(launch.release()).pin(launch);
-  }
-
-  @Override
-  public Instance start(Launch launch) {
-    return of(launch.release()).start(launch);
-  }
-
-  @Override
-  public Instance startWaiting(Launch launch) {
-    return of(launch.release()).startWaiting(launch);
-  }
-
-  @Override
-  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
-    return of(release).holdings(release, guest, pid, nics);
-  }
-
-  @Override
-  public Instance attach(Launch launch, int pid) {
-    return of(launch.release()).attach(launch, pid);
-  }
-
-  @Override
+  /// As [Reattacher#hasRun], of whatever kind the instance was.
   public Optional<Boolean> hasRun(Path files, int generation) {
     return kinds.values().stream()
         .flatMap(kind -> kind.hasRun(files, generation).stream())
         .findFirst();
-  }
-
-  @Override
-  public List<Survivor> survivors(Path guests) {
-    return kinds.values().stream().flatMap(kind -> kind.survivors(guests).stream()).toList();
-  }
-
-  @Override
-  public void endRehearsals(Path guests) {
-    kinds.values().forEach(kind -> kind.endRehearsals(guests));
-  }
-
-  private Hypervisor of(Survivor instance) {
-    return kinds.getOrDefault(instance.kind(), first);
-  }
-
-  @Override
-  public boolean lives(Survivor instance) {
-    return of(instance).lives(instance);
-  }
-
-  @Override
-  public boolean hasOwnProcess(Survivor instance) {
-    return of(instance).hasOwnProcess(instance);
-  }
-
-  @Override
-  public void goOn(Survivor instance) {
-    of(instance).goOn(instance);
-  }
-
-  @Override
-  public void end(Survivor instance) {
-    of(instance).end(instance);
-  }
-
-  @Override
-  public Adoption adopt(AdoptRequest request) {
-    return first.adopt(request);
-  }
-
-  @Override
-  public Holdings holdings(int pid, AdoptedMachine machine) {
-    return first.holdings(pid, machine);
   }
 }

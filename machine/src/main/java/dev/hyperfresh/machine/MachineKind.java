@@ -2,9 +2,11 @@ package dev.hyperfresh.machine;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
@@ -229,6 +231,21 @@ public final class MachineKind implements Hypervisor {
       throw e;
     }
   }
+
+  /// A machine keeps no log of what ran in it.
+  @Override
+  public Optional<Boolean> hasRun(Path files, int generation) {
+    return Optional.empty();
+  }
+
+  @Override
+  public Optional<Adopter> adopter() {
+    return Optional.empty();
+  }
+
+  /// Rehearsals are processes of this host, of the other kind.
+  @Override
+  public void endRehearsals(Path guests) {}
 
   @Override
   public List<Survivor> survivors(Path guests) {

@@ -1,6 +1,6 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.hypervisor.Hypervisor;
+import dev.hyperfresh.hypervisor.Reattacher;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -27,7 +27,7 @@ final class GuestProcesses {
   /// Processes that hold a memory file under the number of a guest's memory and print into the log
   /// of a hypervisor of a guest in `guests`: no other program does both. Those of users whose
   /// processes this one may not look into are not seen.
-  static List<Hypervisor.Survivor> under(Path guests) {
+  static List<Reattacher.Survivor> under(Path guests) {
     return all(process -> of(process, guests));
   }
 
@@ -67,7 +67,7 @@ final class GuestProcesses {
     return Integer.parseInt(String.valueOf(process.getFileName()));
   }
 
-  private static Optional<Hypervisor.Survivor> of(Path process, Path guests) {
+  private static Optional<Reattacher.Survivor> of(Path process, Path guests) {
     try {
       Path log = held(process, STANDARD_OUTPUT);
       Path files = log.getParent();
@@ -78,7 +78,7 @@ final class GuestProcesses {
               // A memfd, or the file that the memory of an adopted guest is.
               && held(process, Descriptors.MEMORY).toString().startsWith("/")
           ? Optional.of(
-              new Hypervisor.Survivor(
+              new Reattacher.Survivor(
                   Qemu.KIND, number(process), files, Integer.parseInt(name.group(1))))
           : Optional.empty();
     } catch (IOException e) {

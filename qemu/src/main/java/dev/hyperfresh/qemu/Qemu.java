@@ -1,11 +1,15 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
@@ -14,6 +18,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
 import dev.hyperfresh.linux.PidFd;
@@ -33,18 +38,22 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /// The `process` kind of hypervisor: each guest in a QEMU process of its own. Remembers nothing but
 /// the rehearsals that were passed.
-public final class Qemu implements Hypervisor {
+public final class Qemu implements Hypervisor, Adopter {
   /// The name of this kind.
   public static final String KIND = "process";
 
   /// How long a target may wait for everybody else while it starts: several times what it takes on
   /// a host with a free core.
   private static final Duration START_IN_BACKGROUND = Duration.ofSeconds(1);
+
+  /// How long a process may take to end that was told to.
+  private static final Duration END_LIMIT = Duration.ofSeconds(10);
 
   static final String PINNED_KERNEL = "kernel";
   static final String PINNED_INITRD = "initrd";
@@ -91,6 +100,17 @@ public final class Qemu implements Hypervisor {
   @Override
   public String kind() {
     return KIND;
+  }
+
+  @Override
+  public AcceleratorChoice accelerator(
+      AcceleratorWish wish, Release release, KvmProbe.Result host) {
+    return AcceleratorChoice.choose(wish, host);
+  }
+
+  @Override
+  public Optional<Adopter> adopter() {
+    return Optional.of(this);
   }
 
   @Override
@@ -354,6 +374,43 @@ public final class Qemu implements Hypervisor {
   @Override
   public List<Survivor> survivors(Path guests) {
     return GuestProcesses.under(guests);
+  }
+
+  /// The instance is the process.
+  @Override
+  public boolean lives(Survivor instance) {
+    return true;
+  }
+
+  @Override
+  public boolean hasOwnProcess(Survivor instance) {
+    return true;
+  }
+
+  @Override
+  public void goOn(Survivor instance) {
+    signal(instance, Signals.CONT, _ -> {});
+  }
+
+  @Override
+  public void end(Survivor instance) {
+    signal(
+        instance,
+        Signals.KILL,
+        process -> {
+          if (!process.awaitExit(END_LIMIT)) {
+            throw Problem.GUEST_STATE.because("Process " + instance.pid() + " does not die.");
+          }
+        });
+  }
+
+  private static void signal(Survivor instance, int signal, Consumer<PidFd> then) {
+    try (PidFd process = PidFd.open(instance.pid())) {
+      process.signal(signal);
+      then.accept(process);
+    } catch (LinuxException e) {
+      throw Problem.GUEST_STATE.because("Process " + instance.pid() + ": " + e.getMessage(), e);
+    }
   }
 
   /// A rehearsal ends with the daemon that began it; one whose process could not ask the kernel for

@@ -8,8 +8,8 @@ import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
@@ -168,7 +168,7 @@ final class QemuAdoption {
         spec,
         new AcceleratorChoice(live.accelerator(), "it was started so"),
         machine,
-        new Hypervisor.Holdings(ram, queues),
+        new Holdings(ram, queues),
         // A copy of its program would look for them elsewhere.
         firmware.folders().stream().flatMap(folder -> Stream.of("-L", folder.toString())).toList(),
         remarks);
@@ -352,7 +352,7 @@ final class QemuAdoption {
   }
 
   /// What was taken from the process that was adopted, once more.
-  static Hypervisor.Holdings holdings(int pid, AdoptedMachine machine) {
+  static Holdings holdings(int pid, AdoptedMachine machine) {
     List<Fd> queues = new ArrayList<>();
     try (PidFd pidFd = PidFd.open(pid)) {
       for (Port port : machine.ports()) {
@@ -360,7 +360,7 @@ final class QemuAdoption {
           queues.add(pidFd.takeFd(queue.descriptor()));
         }
       }
-      return new Hypervisor.Holdings(pidFd.takeFd(machine.memoryDescriptor()), queues);
+      return new Holdings(pidFd.takeFd(machine.memoryDescriptor()), queues);
     } catch (LinuxException e) {
       queues.forEach(Fd::close);
       throw Problem.GUEST_STATE.because("Process " + pid + ": " + e.getMessage(), e);

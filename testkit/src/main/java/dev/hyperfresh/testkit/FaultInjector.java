@@ -5,6 +5,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.qemu.ControlWatcher;
@@ -43,23 +44,25 @@ final class FaultInjector implements ControlWatcher {
     this.state = state;
   }
 
-  /// The hypervisor to give to the hyperplexor: QEMU, in the injector's hands.
+  /// The kinds of hypervisor to give to the hyperplexor: QEMU, in the injector's hands.
   ///
   /// @param patience how long a QEMU may take for an answer
-  Hypervisor hypervisor(Duration patience) {
+  Kinds kinds(Duration patience) {
     Qemu qemu = new Qemu(this, patience);
-    return Overlay.on(
-        Hypervisor.class,
-        qemu,
-        Map.of(
-            "start", arguments -> held(qemu.start(launch(arguments)), launch(arguments)),
-            "startWaiting",
-                arguments -> held(qemu.startWaiting(launch(arguments)), launch(arguments)),
-            "attach",
-                arguments ->
-                    held(
-                        qemu.attach(launch(arguments), (int) given(arguments, 1)),
-                        launch(arguments))));
+    Hypervisor held =
+        Overlay.on(
+            Hypervisor.class,
+            qemu,
+            Map.of(
+                "start", arguments -> held(qemu.start(launch(arguments)), launch(arguments)),
+                "startWaiting",
+                    arguments -> held(qemu.startWaiting(launch(arguments)), launch(arguments)),
+                "attach",
+                    arguments ->
+                        held(
+                            qemu.attach(launch(arguments), (int) given(arguments, 1)),
+                            launch(arguments))));
+    return new Kinds(held);
   }
 
   private static Launch launch(@Nullable Object[] arguments) {

@@ -145,7 +145,7 @@ public final class Soak implements ExtraCommand {
     Path cache = Cache.ofThisUser().folder();
     return Daemon.start(
         new DaemonConfig(state, cache.resolve("releases"), cache.resolve("apt")),
-        injector.hypervisor(ANSWER));
+        injector.kinds(ANSWER));
   }
 
   private static Path stateDirectory() {

@@ -8,6 +8,7 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.lang.reflect.InvocationTargetException;
@@ -51,7 +52,7 @@ class BigGuestTest {
     Sample faults = new Sample(name);
     Sample slowdown = new Sample(name);
     try (Hyperplexor hyperplexor =
-        new Hyperplexor(workspace.state(), hypervisor, Workshop.KVM, _ -> {})) {
+        new Hyperplexor(workspace.state(), new Kinds(hypervisor), Workshop.KVM, _ -> {})) {
       hyperplexor.create(
           Workshop.sweep(name, AcceleratorWish.TCG), releases.getLast(), Progress.NONE);
       try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show(name).pid(), Workshop.BOOT)) {

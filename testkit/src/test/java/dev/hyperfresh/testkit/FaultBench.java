@@ -105,8 +105,7 @@ final class FaultBench implements AutoCloseable {
   }
 
   private Daemon startDaemon() {
-    return network.within(
-        () -> Daemon.start(config(workspace.state()), injector.hypervisor(ANSWER)));
+    return network.within(() -> Daemon.start(config(workspace.state()), injector.kinds(ANSWER)));
   }
 
   static DaemonConfig config(Path state) {

@@ -45,7 +45,7 @@ final class FaultyDaemon {
     Path state = Path.of(arguments[0]);
     FaultPlan plan = plan(arguments[1]);
     FaultInjector injector = new FaultInjector(state);
-    Daemon daemon = Daemon.start(FaultBench.config(state), injector.hypervisor(FaultBench.ANSWER));
+    Daemon daemon = Daemon.start(FaultBench.config(state), injector.kinds(FaultBench.ANSWER));
     FaultCharge charge = injector.arm(plan, daemon.hyperplexor().show(FaultBench.GUEST));
     replace(daemon, FaultInjector.progress(charge));
     System.out.println("went off: " + charge.wentOff());

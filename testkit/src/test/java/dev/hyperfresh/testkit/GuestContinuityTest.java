@@ -201,7 +201,9 @@ class GuestContinuityTest {
     }
     System.out.println("  " + stalls);
     System.out.println("  " + quiet);
-    assertThat(stalls.quantile(1)).as("longest stall, ms").isLessThan(MAX_STALL_MS);
+    assertThat(stalls.quantile(1))
+        .as("longest stall, ms, beyond what this host shows without a replacement")
+        .isLessThan(MAX_STALL_MS + quiet.quantile(1));
   }
 
   private static SocketChannel connect() {

@@ -49,8 +49,9 @@ final class MachineDaemon {
     hyperplexor =
         new Hyperplexor(
             state,
-            fate.apply(
-                new Kinds(processes, new MachineKind(processes, ControlWatcher.NONE, machines))),
+            new Kinds(
+                fate.apply(processes),
+                fate.apply(new MachineKind(processes, ControlWatcher.NONE, machines))),
             Workshop.KVM,
             _ -> {});
   }

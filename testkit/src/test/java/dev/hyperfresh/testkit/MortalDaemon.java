@@ -4,6 +4,7 @@ import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
@@ -34,7 +35,8 @@ final class MortalDaemon {
   public static void main(String[] arguments) throws InterruptedException {
     MortalDaemon fate = new MortalDaemon(arguments[1], arguments[2]);
     Daemon daemon =
-        Daemon.start(DaemonConfig.under(Path.of(arguments[0])), fate.hypervisor(new Qemu()));
+        Daemon.start(
+            DaemonConfig.under(Path.of(arguments[0])), new Kinds(fate.hypervisor(new Qemu())));
     System.out.println(SERVING + " on " + daemon.config().socket());
     new CountDownLatch(1).await();
   }

@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -60,7 +61,7 @@ final class Workshop {
   }
 
   static Hyperplexor hyperplexor(Path state) {
-    return new Hyperplexor(state, new Qemu(), KVM, _ -> {});
+    return new Hyperplexor(state, new Kinds(new Qemu()), KVM, _ -> {});
   }
 
   static GuestSpec linux(String name, long mebibytes, List<Disk> disks, List<Nic> nics) {

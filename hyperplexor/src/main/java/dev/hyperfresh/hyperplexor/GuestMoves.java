@@ -1,0 +1,128 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReentrantLock;
+
+/// Moves guests: dry runs, replacements and rollouts. Thread-safe.
+final class GuestMoves {
+  private final GuestTable guests;
+  private final Plans plans;
+  private final Traffic traffic;
+  private final Journal journal;
+  private final SwitchGate gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
+
+  /// Held by a replacement while it rehearses.
+  private final Lock rehearsal = new ReentrantLock(true);
+
+  private final AtomicBoolean rollingOut = new AtomicBoolean();
+  private final AtomicLong lastId = new AtomicLong(System.currentTimeMillis());
+
+  /// @param traffic counts what a newer daemon waits for
+  GuestMoves(GuestTable guests, Plans plans, Traffic traffic, Journal journal) {
+    this.guests = guests;
+    this.plans = plans;
+    this.traffic = traffic;
+    this.journal = journal;
+  }
+
+  /// As [Hyperplexor#plan].
+  List<Check> plan(
+      String name,
+      Release to,
+      Preflight.Rehearsing rehearsing,
+      boolean stepClock,
+      Progress progress) {
+    Guest guest = guests.get(name);
+    Preflight preflight = new Preflight(guest, to, rehearsing, plans.rehearsing(), progress);
+    return plans.run(name, () -> checks(guest, preflight, guest.call(preflight::seen), stepClock));
+  }
+
+  private static List<Check> checks(
+      Guest guest, Preflight preflight, Preflight.Seen seen, boolean stepClock) {
+    List<Check> checks = new ArrayList<>(preflight.checks(seen));
+    guest.wallClock().check(seen.running(), stepClock).ifPresent(checks::add);
+    return checks;
+  }
+
+  /// The same for whoever is about to move the guest: it waits for no dry run.
+  private List<Check> look(
+      String name,
+      Release to,
+      Preflight.Rehearsing rehearsing,
+      boolean stepClock,
+      Progress progress) {
+    Guest guest = guests.get(name);
+    Preflight preflight = new Preflight(guest, to, rehearsing, rehearsal, progress);
+    try (Hyperplexor.Work _ = plans.giveWay(name)) {
+      return guest.call(() -> checks(guest, preflight, preflight.seen(), stepClock));
+    }
+  }
+
+  /// As [Hyperplexor#replace].
+  ReplacementRecord replace(
+      String name,
+      Release to,
+      Duration maxBlackout,
+      boolean rehearse,
+      boolean stepClock,
+      Progress progress) {
+    Guest guest = guests.get(name);
+    if (maxBlackout.compareTo(Hyperplexor.MIN_BLACKOUT) < 0
+        || maxBlackout.compareTo(Hyperplexor.MAX_BLACKOUT) > 0) {
+      throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
+    }
+    String id = Long.toString(lastId.incrementAndGet(), 36);
+    Preflight.Rehearsing rehearsing =
+        rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
+    try (Hyperplexor.Work _ = traffic.begin();
+        Hyperplexor.Work _ = plans.giveWay(name)) {
+      return guest.replace(
+          id,
+          to,
+          maxBlackout,
+          rehearsing,
+          stepClock,
+          rehearsal,
+          new Surroundings.OfHost(journal, gate),
+          progress);
+    }
+  }
+
+  /// As [Hyperplexor#rollOut].
+  ///
+  /// @param all lists and shows guests
+  Rollout.Result<ReplacementRecord> rollOut(
+      Hyperplexor all,
+      GuestRollout.Order order,
+      GuestRollout.Mover mover,
+      Rollout.Audience audience) {
+    if (!rollingOut.compareAndSet(false, true)) {
+      throw Problem.ROLLOUT_BUSY.because("It must end before another one begins.");
+    }
+    try {
+      return new Rollout<>(new GuestRollout(all, this::look, mover, order), order.pace(), audience)
+          .run();
+    } finally {
+      rollingOut.set(false);
+    }
+  }
+
+  /// As [Hyperplexor#planRollout].
+  ///
+  /// @param all lists and shows guests
+  Rollout.Result<ReplacementRecord> planRollout(Hyperplexor all, GuestRollout.Order order) {
+    return new Rollout<>(
+            new GuestRollout(all, this::plan, GuestRollout.Mover.NONE, order),
+            order.pace(),
+            Rollout.Audience.NONE)
+        .plan();
+  }
+}

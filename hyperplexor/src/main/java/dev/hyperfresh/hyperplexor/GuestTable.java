@@ -1,0 +1,142 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Stream;
+
+/// Which guests there are: those that are managed, those that are being taken back, and those that
+/// an earlier daemon left and no process runs any more. Thread-safe.
+final class GuestTable {
+  private final Map<String, Guest> guests = new ConcurrentHashMap<>();
+
+  /// Guests that are not taken back yet; [Recovery] changes it.
+  private final Map<String, GuestView> recovering = new ConcurrentHashMap<>();
+
+  /// Guests of earlier daemons that no process runs any more; they are listed until they are
+  /// deleted.
+  private final Map<String, GuestView> stopped = new ConcurrentHashMap<>();
+
+  /// Names in use, from before a guest's folder is made until it is removed.
+  private final Set<String> names = ConcurrentHashMap.newKeySet();
+
+  /// Takes a name for a new guest.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_EXISTS]
+  void reserve(String name) {
+    if (!names.add(name)) {
+      throw Problem.GUEST_EXISTS.because("Guest " + name + " is here already.");
+    }
+  }
+
+  /// Takes the name of a guest that an earlier daemon left.
+  void reserveAgain(String name) {
+    names.add(name);
+  }
+
+  /// Gives a name back.
+  void free(String name) {
+    names.remove(name);
+  }
+
+  /// Adds a guest whose name is taken.
+  ///
+  /// @return false when there is one of that name
+  boolean add(Guest guest) {
+    return guests.putIfAbsent(guest.spec().name(), guest) == null;
+  }
+
+  /// Adds one that no process runs any more.
+  void addStopped(GuestView view) {
+    stopped.put(view.spec().name(), view);
+  }
+
+  /// Removes a guest, whose name stays taken.
+  ///
+  /// @return whether it was here
+  boolean remove(Guest guest) {
+    return guests.remove(guest.spec().name(), guest);
+  }
+
+  /// Removes one that no process runs any more, and whose name stays taken.
+  ///
+  /// @return whether it was here
+  boolean removeStopped(GuestView view) {
+    return stopped.remove(view.spec().name(), view);
+  }
+
+  /// Those that are managed.
+  Collection<Guest> managed() {
+    return guests.values();
+  }
+
+  /// The managed guest called `name`.
+  Optional<Guest> find(String name) {
+    return Optional.ofNullable(guests.get(name));
+  }
+
+  /// The guest called `name`, if no process runs it any more.
+  Optional<GuestView> stopped(String name) {
+    return Optional.ofNullable(stopped.get(name));
+  }
+
+  /// The guests that are not taken back yet, by name; may be changed by any thread.
+  Map<String, GuestView> recovering() {
+    return recovering;
+  }
+
+  /// All guests, by name.
+  List<GuestView> list() {
+    return Stream.of(
+            // A guest is managed before it is not recovering any more, so none is overlooked.
+            List.copyOf(recovering.values()).stream(),
+            guests.values().stream().map(Guest::view),
+            stopped.values().stream())
+        .flatMap(views -> views)
+        .sorted(Comparator.comparing(view -> view.spec().name()))
+        .toList();
+  }
+
+  /// What is known of the guest called `name`.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]
+  GuestView show(String name) {
+    return Optional.ofNullable(recovering.get(name))
+        .or(() -> stopped(name))
+        .orElseGet(() -> get(name).view());
+  }
+
+  /// The managed guest called `name`.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it is not
+  ///   taken back yet, or stopped
+  Guest get(String name) {
+    Guest guest = guests.get(name);
+    GuestView before = recovering.get(name);
+    if (guest == null && before != null) {
+      throw Problem.GUEST_STATE.because(
+          "Guest " + name + " is being taken back: " + before.detail());
+    }
+    if (stopped.containsKey(name)) {
+      throw Problem.GUEST_STATE.because("Guest " + name + " is stopped.");
+    }
+    if (guest == null) {
+      throw Problem.GUEST_UNKNOWN.because("No guest is called '" + name + "'.");
+    }
+    return guest;
+  }
+
+  /// Forgets all of them.
+  void clear() {
+    guests.clear();
+    recovering.clear();
+    stopped.clear();
+    names.clear();
+  }
+}

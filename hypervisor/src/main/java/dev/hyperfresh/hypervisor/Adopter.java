@@ -1,0 +1,17 @@
+package dev.hyperfresh.hypervisor;
+
+/// Takes over what something else started, for one kind of hypervisor. Thread-safe.
+public interface Adopter {
+  /// Looks at a process that something else started and takes, as [Reattacher#holdings] does, what
+  /// a guest's owner needs of it. The guest runs on, and unless it can be moved later, nothing is
+  /// changed.
+  ///
+  /// @throws HyperFreshException [Problem#ADOPT_REFUSED] with everything that keeps the guest from
+  ///   moving, [Problem#ADOPT_UNFIT] when the process does not answer or is not what it should be
+  Adoption adopt(AdoptRequest request);
+
+  /// As [Reattacher#holdings], from the process that was adopted.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when the process does not have them
+  Holdings holdings(int pid, AdoptedMachine machine);
+}
