@@ -204,7 +204,7 @@ final class OsCommand {
             .path("containers")
             .valueStream()
             .filter(entry -> entry.has("relocation"))
-            .forEach(entry -> ContainerCommand.print(entry.path("relocation")));
+            .forEach(entry -> ContainerRelocateCommand.print(entry.path("relocation")));
         entries(result);
         System.out.println(
             retired

@@ -221,7 +221,7 @@ final class Api implements AutoCloseable {
             new MachineRoutes(daemon, replies).routes(),
             new OsRoutes(daemon.systems(), replies).routes(),
             new ContainerRoutes(daemon.systems(), replies).routes(),
-            new ReleaseRoutes(daemon, replies).routes(),
+            new ReleaseRoutes(daemon.releaseKinds(), replies).routes(),
             new RecordRoutes(daemon.history(), daemon.audit(), replies).routes(),
             new EventRoutes(daemon.stream(), daemon.metrics(), replies).routes())
         .flatMap(List::stream)

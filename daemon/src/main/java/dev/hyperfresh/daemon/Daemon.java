@@ -3,19 +3,15 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
-import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
-import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.MissingCallException;
-import dev.hyperfresh.linux.PrivateFile;
 import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.linux.WarmUp;
 import dev.hyperfresh.machine.MachineKind;
@@ -23,19 +19,11 @@ import dev.hyperfresh.machine.MachineRecipe;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.ControlWatcher;
 import dev.hyperfresh.qemu.Qemu;
-import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.Systems;
-import java.io.IOException;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -46,7 +34,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -65,10 +52,10 @@ public final class Daemon implements AutoCloseable {
       Set.of(GuestView.State.RUNNING, GuestView.State.REPLACING);
 
   private final DaemonConfig config;
-  private final FileChannel lockFile;
+  private final StateLock lock;
   private final QemuReleases releases;
-  private final ReleaseLeases leases = new ReleaseLeases();
   private final Hyperplexor hyperplexor;
+  private final GuestRoom guests;
   private final MachineRoom machines;
   private final OsRoom systems;
   private final ReleaseKinds releaseKinds;
@@ -85,20 +72,21 @@ public final class Daemon implements AutoCloseable {
       DaemonConfig config,
       Kinds kinds,
       Machines inhabited,
-      FileChannel lockFile,
+      StateLock lock,
       KvmProbe.Result kvm,
       Observers observers) {
     this.config = config;
     this.observers = observers;
-    this.lockFile = lockFile;
+    this.lock = lock;
     this.releases = new QemuReleases(config.releases(), new DebianPackages(config.packages()));
     releases.letOthersRead();
+    ReleaseLeases leases = new ReleaseLeases();
     // Reads what recovery and the first request need.
     LOG.info("{} releases are installed", releases.list().size());
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
     events().addFirst(history);
-    this.hyperplexor = new Hyperplexor(config.state(), kinds, kvm, events()::show);
+    this.hyperplexor = new Hyperplexor(config.state(), kinds, kvm, events().guests());
     this.machines =
         new MachineRoom(
             inhabited,
@@ -120,10 +108,17 @@ public final class Daemon implements AutoCloseable {
     this.releaseKinds =
         new ReleaseKinds(
             List.of(
-                new ProcessReleases(releases, this::usersOf),
+                new ProcessReleases(releases, new ReleaseUsers(hyperplexor, machines, systems)::of),
                 machines.releaseKind(),
                 systems.releaseKind()),
-            leases);
+            leases,
+            events());
+    this.guests =
+        new GuestRoom(
+            hyperplexor,
+            new GuestRoom.Processes(releases::list, releases::ofProcess),
+            new Destinations(machines::list, releaseKinds),
+            events());
     observers.count(hyperplexor, machines, systems);
     this.api = new Api(this);
   }
@@ -170,8 +165,8 @@ public final class Daemon implements AutoCloseable {
 
   private static Daemon start(
       DaemonConfig config, Kinds kinds, Machines machines, Observers observers) {
-    FileChannel lockFile = lock(config.state());
-    return launch(config, lockFile, kinds, machines, Daemon::prepare, Map.of(), observers);
+    StateLock lock = StateLock.take(config.state());
+    return launch(config, lock, kinds, machines, Daemon::prepare, Map.of(), observers);
   }
 
   /// Starts a daemon that takes over from the one that runs, if one does. Guests notice nothing,
@@ -185,15 +180,15 @@ public final class Daemon implements AutoCloseable {
     Observers observers = new Observers();
     var _ = new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
     Map<String, Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
-    FileChannel lockFile;
+    StateLock lock;
     try {
-      lockFile = lock(config.state());
+      lock = StateLock.take(config.state());
     } catch (RuntimeException e) {
       UpgradeClient.close(held);
       throw e;
     }
     Machines machines = machines(config, observers.events());
-    Daemon daemon = launch(config, lockFile, kinds(machines), machines, () -> kvm, held, observers);
+    Daemon daemon = launch(config, lock, kinds(machines), machines, () -> kvm, held, observers);
     LOG.info("took over {} guests", held.size());
     return daemon;
   }
@@ -212,7 +207,7 @@ public final class Daemon implements AutoCloseable {
 
   private static Daemon launch(
       DaemonConfig config,
-      FileChannel lockFile,
+      StateLock lock,
       Kinds kinds,
       Machines machines,
       Supplier<KvmProbe.Result> kvm,
@@ -220,7 +215,7 @@ public final class Daemon implements AutoCloseable {
       Observers observers) {
     try {
       Roles roles = Roles.read(config.state());
-      Daemon daemon = new Daemon(config, kinds, machines, lockFile, kvm.get(), observers);
+      Daemon daemon = new Daemon(config, kinds, machines, lock, kvm.get(), observers);
       daemon.recover(held);
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();
@@ -230,7 +225,7 @@ public final class Daemon implements AutoCloseable {
       daemon.upgrades = Optional.of(UpgradeServer.start(config.upgradeSocket(), daemon.new Gift()));
       return daemon;
     } catch (RuntimeException e) {
-      release(lockFile);
+      lock.close();
       throw e;
     }
   }
@@ -239,40 +234,13 @@ public final class Daemon implements AutoCloseable {
     long begin = System.nanoTime();
     machines.recover(RECOVERY, LOG::info);
     hyperplexor.takeBack(
-        machines::whereToRun,
+        guests::destination,
         held,
         RECOVERY,
         LOG::info,
         record -> events().publish(new Event.GuestReplaced(record)));
     systems.recover(RECOVERY, LOG::info);
     LOG.info("recovery took {} ms", (System.nanoTime() - begin) / 1_000_000);
-  }
-
-  private static FileChannel lock(Path state) {
-    try {
-      Files.createDirectories(
-          state,
-          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-      FileChannel file =
-          FileChannel.open(PrivateFile.at(state.resolve("daemon.lock")), StandardOpenOption.WRITE);
-      FileLock lock = tryLock(file);
-      if (lock == null) {
-        file.close();
-        throw Problem.DAEMON_RUNNING.because(state + " is locked.");
-      }
-      return file;
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(state + ": " + e.getMessage(), e);
-    }
-  }
-
-  @org.jspecify.annotations.Nullable
-  private static FileLock tryLock(FileChannel file) throws IOException {
-    try {
-      return file.tryLock();
-    } catch (OverlappingFileLockException e) {
-      return null;
-    }
   }
 
   /// The configuration it was started with.
@@ -288,6 +256,11 @@ public final class Daemon implements AutoCloseable {
   /// The guests.
   public Hyperplexor hyperplexor() {
     return hyperplexor;
+  }
+
+  /// What is done with guests.
+  public GuestRoom guests() {
+    return guests;
   }
 
   /// The machines.
@@ -320,126 +293,9 @@ public final class Daemon implements AutoCloseable {
     return observers.metrics();
   }
 
-  /// Ends a guest and deletes its files; see [Hyperplexor#delete].
-  void deleteGuest(String name) {
-    hyperplexor.delete(name);
-    events().forget(name);
-  }
-
-  /// Makes a guest and starts it where [#releaseFor] says.
-  ///
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException as [Hyperplexor#create]
-  public GuestView create(SpecDocument document, Progress progress) {
-    try (ReleaseLeases.Lease<Release> lease =
-        leases.hold(() -> releaseFor(document), Release::name)) {
-      return hyperplexor.create(document.spec(), lease.release(), progress);
-    }
-  }
-
-  /// Looks at what decides whether a guest can move; see [Hyperplexor#plan].
-  List<Check> plan(
-      String guest, Release to, boolean rehearse, boolean stepClock, Progress progress) {
-    try (ReleaseLeases.Lease<Release> lease = holdToRun(to.name())) {
-      return hyperplexor.plan(guest, lease.release(), rehearse, stepClock, progress);
-    }
-  }
-
-  private ReleaseLeases.Lease<Release> holdToRun(String name) {
-    return leases.hold(() -> machines.whereToRun(name), Release::name);
-  }
-
-  /// Where a new guest starts: the release or the machine that its document names, else the newest
-  /// that knows its machine type.
-  ///
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN]
-  public Release releaseFor(SpecDocument document) {
-    Optional<String> named = document.release();
-    if (named.isPresent()) {
-      return machines.whereToRun(named.get());
-    }
-    List<QemuRelease> all = releases.list();
-    return all.reversed().stream()
-        .filter(release -> release.machines().contains(document.spec().machine()))
-        .map(Release.class::cast)
-        .findFirst()
-        .orElseThrow(() ->
-            Problem.RELEASE_UNKNOWN.because(
-                "No installed release knows machine type " + document.spec().machine() + "."));
-  }
-
-  /// Replaces, after a rehearsal, and records.
-  public ReplacementRecord replace(
-      String guest, String release, Duration maxBlackout, Progress progress) {
-    return replace(guest, release, maxBlackout, true, false, progress);
-  }
-
-  /// Replaces and records.
-  ///
-  /// @param rehearse whether the move is first tried out beside the guest
-  /// @param stepClock as in [Hyperplexor#replace]
-  public ReplacementRecord replace(
-      String guest,
-      String release,
-      Duration maxBlackout,
-      boolean rehearse,
-      boolean stepClock,
-      Progress progress) {
-    // A newer daemon must find the record in the history.
-    try (Hyperplexor.Work _ = hyperplexor.begin();
-        ReleaseLeases.Lease<Release> lease = holdToRun(release)) {
-      ReplacementRecord record =
-          hyperplexor.replace(guest, lease.release(), maxBlackout, rehearse, stepClock, progress);
-      events().publish(new Event.GuestReplaced(record));
-      return record;
-    }
-  }
-
-  /// Replaces under many guests and records each.
-  public Rollout.Result<ReplacementRecord> rollOut(
-      GuestRollout.Order order, Rollout.Audience audience) {
-    return hyperplexor.rollOut(
-        order,
-        (guest, maxBlackout, progress) ->
-            replace(
-                guest,
-                order.to().name(),
-                maxBlackout,
-                order.rehearse(),
-                order.stepClock(),
-                progress),
-        audience);
-  }
-
   /// The installed releases of every kind.
   ReleaseKinds releaseKinds() {
     return releaseKinds;
-  }
-
-  /// Removes a release that runs no guest and no machine, and on which nothing is being started.
-  ///
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_IN_USE],
-  ///   [Problem#RELEASE_UNKNOWN]
-  public void removeRelease(String name) {
-    events().publish(new Event.ReleaseChanged(releaseKinds.remove(name), false));
-  }
-
-  /// Who runs a QEMU of this host, a phrase each.
-  private List<String> usersOf(String full) {
-    List<String> guests =
-        hyperplexor.list().stream()
-            .filter(view -> view.release().equals(full))
-            .map(view -> view.spec().name())
-            .toList();
-    return Stream.of(
-            phrase("runs ", guests),
-            phrase("is the hardware of machine ", machines.onHardware(full)),
-            phrase("is the hardware of OS ", systems.onHardware(full)))
-        .flatMap(Optional::stream)
-        .toList();
-  }
-
-  private static Optional<String> phrase(String words, List<String> names) {
-    return names.isEmpty() ? Optional.empty() : Optional.of(words + String.join(", ", names));
   }
 
   /// Moves all guests of a machine to another one and ends the old one; see [MachineRoom#replace].
@@ -453,7 +309,7 @@ public final class Daemon implements AutoCloseable {
     return machines.replace(
         old,
         to,
-        target -> rollOut(order.apply(target), audience),
+        target -> guests.rollOut(order.apply(target), audience),
         (state, text) -> {
           var _ = audience.told("", state, text);
         });
@@ -528,15 +384,7 @@ public final class Daemon implements AutoCloseable {
     } finally {
       history.close();
       audit.close();
-      release(lockFile);
-    }
-  }
-
-  private static void release(FileChannel lockFile) {
-    try {
-      lockFile.close();
-    } catch (IOException e) {
-      LOG.warn("the lock file cannot be closed", e);
+      lock.close();
     }
   }
 }

@@ -13,18 +13,15 @@ import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.ConcurrentHashMap;
 
 /// `/v1/events`, server-sent events as HTML has them, and `/metrics`, as Prometheus has them.
 ///
 /// @param stream what is followed
 /// @param metrics what is counted
 /// @param replies how requests are answered
-/// @param following how many clients of a user follow the events
-record EventRoutes(
-    EventStream stream, Metrics metrics, Replies replies, Map<Integer, Integer> following) {
+/// @param following clients that follow the events
+record EventRoutes(EventStream stream, Metrics metrics, Replies replies, UserQuota following) {
   /// How many clients of a user may follow the events at a time. Each has two threads.
   private static final int MOST_OF_A_USER = 8;
 
@@ -32,7 +29,7 @@ record EventRoutes(
   private static final Duration SIGN_OF_LIFE = Duration.ofSeconds(15);
 
   EventRoutes(EventStream stream, Metrics metrics, Replies replies) {
-    this(stream, metrics, replies, new ConcurrentHashMap<>());
+    this(stream, metrics, replies, new UserQuota());
   }
 
   List<Route> routes() {
@@ -60,10 +57,12 @@ record EventRoutes(
   /// @throws HyperFreshException [Problem#API_BUSY]
   private void follow(ServerRequest request, ServerResponse response) {
     Caller client = Warden.caller(request);
-    try {
-      if (following.merge(client.uid(), 1, Integer::sum) > MOST_OF_A_USER) {
-        throw Problem.API_BUSY.because(MOST_OF_A_USER + " clients of this user follow the events.");
-      }
+    try (UserQuota.Share _ =
+        following
+            .take(client.uid(), MOST_OF_A_USER)
+            .orElseThrow(() ->
+                Problem.API_BUSY.because(
+                    MOST_OF_A_USER + " clients of this user follow the events."))) {
       replies.asked(request);
       long after = begin(request);
       replies.whileAwaited(
@@ -72,8 +71,6 @@ record EventRoutes(
             follow(after, response);
             return true;
           });
-    } finally {
-      following.computeIfPresent(client.uid(), (_, count) -> count > 1 ? count - 1 : null);
     }
   }
 

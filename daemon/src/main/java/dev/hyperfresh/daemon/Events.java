@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.GuestWatch;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.OsVm;
@@ -69,19 +70,6 @@ final class Events {
     sinks.addFirst(sink);
   }
 
-  /// Publishes how a guest is, unless that is how it was. On the guest's thread.
-  void show(GuestView guest) {
-    if (!guest.equals(guests.put(guest.spec().name(), guest))) {
-      publish(new Event.GuestChanged(guest));
-    }
-  }
-
-  /// Publishes that a guest is gone.
-  void forget(String guest) {
-    guests.remove(guest);
-    publish(new Event.GuestDeleted(guest));
-  }
-
   /// What happened has happened, whether a sink can take it or not.
   void publish(Event event) {
     for (Consumer<Event> sink : sinks) {
@@ -91,6 +79,24 @@ final class Events {
         LOG.warn("{} of {} is not told everywhere", event.type(), event.subject(), e);
       }
     }
+  }
+
+  /// Publishes what happens to guests. How one is, is published unless that is how it was.
+  GuestWatch guests() {
+    return new GuestWatch() {
+      @Override
+      public void changed(GuestView guest) {
+        if (!guest.equals(guests.put(guest.spec().name(), guest))) {
+          publish(new Event.GuestChanged(guest));
+        }
+      }
+
+      @Override
+      public void deleted(String guest) {
+        guests.remove(guest);
+        publish(new Event.GuestDeleted(guest));
+      }
+    };
   }
 
   /// Publishes what happens to machines.

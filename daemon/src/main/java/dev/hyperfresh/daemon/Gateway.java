@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -34,6 +35,7 @@ final class Gateway implements AutoCloseable {
   private static final int MOST = 512;
   private static final int MOST_OF_A_USER = 128;
   private static final int MOST_OF_A_STRANGER = 8;
+  private static final int ALWAYS = Integer.MAX_VALUE;
   private static final int CHUNK_BYTES = 16 << 10;
   private static final Duration FOR_EVER = Duration.ofSeconds(Long.MAX_VALUE);
   private static final long RETRY_NANOS = 10_000_000;
@@ -56,7 +58,7 @@ final class Gateway implements AutoCloseable {
   private final Roles roles;
   private final Patience patience;
   private final AtomicLong lastNumber = new AtomicLong();
-  private final Map<Integer, Integer> connectionsOf = new ConcurrentHashMap<>();
+  private final UserQuota ofUsers = new UserQuota();
   private final AtomicInteger connections = new AtomicInteger();
 
   /// By their numbers.
@@ -110,46 +112,50 @@ final class Gateway implements AutoCloseable {
     try {
       Caller caller =
           Caller.of(client.peer(), client.peerGroups(), roles, lastNumber.incrementAndGet());
-      if (!enter(caller)) {
+      Optional<UserQuota.Share> share = enter(caller);
+      if (share.isEmpty()) {
         client.close();
         return;
       }
-      begin(caller, client);
+      begin(caller, share.get(), client);
     } catch (LinuxException e) {
       LOG.debug("a client went away at once", e);
       client.close();
     }
   }
 
-  private void begin(Caller caller, UnixSocket client) {
+  private void begin(Caller caller, UserQuota.Share share, UnixSocket client) {
     UnixSocket inner;
     try {
       client.sendTimeout(patience.reading());
       inner = UnixSocket.connect(server);
     } catch (LinuxException e) {
-      leave(caller);
+      leave(share);
       throw e;
     }
-    Connection connection = new Connection(caller, client, inner);
+    Connection connection = new Connection(caller, share, client, inner);
     open.put(caller.connection(), connection);
     connection.start();
   }
 
-  private boolean enter(Caller caller) {
-    int most = caller.role().isPresent() ? MOST_OF_A_USER : MOST_OF_A_STRANGER;
+  /// A place for one more connection of a client, if there is one.
+  private Optional<UserQuota.Share> enter(Caller caller) {
     boolean ours = caller.uid() == 0 || caller.uid() == Host.effectiveUid();
-    int mine = connectionsOf.merge(caller.uid(), 1, Integer::sum);
-    int all = connections.incrementAndGet();
-    if (!ours && (mine > most || all > MOST)) {
-      leave(caller);
-      return false;
+    Optional<UserQuota.Share> share = ofUsers.take(caller.uid(), ours ? ALWAYS : most(caller));
+    if (share.isPresent() && connections.incrementAndGet() > MOST && !ours) {
+      leave(share.get());
+      return Optional.empty();
     }
-    return true;
+    return share;
   }
 
-  private void leave(Caller caller) {
+  private static int most(Caller caller) {
+    return caller.role().isPresent() ? MOST_OF_A_USER : MOST_OF_A_STRANGER;
+  }
+
+  private void leave(UserQuota.Share share) {
     connections.decrementAndGet();
-    connectionsOf.computeIfPresent(caller.uid(), (_, count) -> count > 1 ? count - 1 : null);
+    share.close();
   }
 
   /// A client does not bring its request to an end in time.
@@ -164,6 +170,7 @@ final class Gateway implements AutoCloseable {
   /// One client and its connection to the web server. Each direction has a thread.
   private final class Connection {
     private final Caller caller;
+    private final UserQuota.Share share;
     private final UnixSocket client;
     private final UnixSocket inner;
     private final AtomicInteger ended = new AtomicInteger();
@@ -173,8 +180,9 @@ final class Gateway implements AutoCloseable {
     /// Since when a request is awaited, by the system's clock; 0 while one is served.
     private volatile long askedSince = System.nanoTime();
 
-    Connection(Caller caller, UnixSocket client, UnixSocket inner) {
+    Connection(Caller caller, UserQuota.Share share, UnixSocket client, UnixSocket inner) {
       this.caller = caller;
+      this.share = share;
       this.client = client;
       this.inner = inner;
     }
@@ -196,7 +204,7 @@ final class Gateway implements AutoCloseable {
           inner.close();
           forget(caller.connection());
           gone();
-          leave(caller);
+          leave(share);
         }
       }
     }

@@ -7,7 +7,6 @@ import static io.helidon.http.Method.GET;
 import static io.helidon.http.Method.POST;
 
 import dev.hyperfresh.hyperplexor.GuestRollout;
-import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Problem;
@@ -49,7 +48,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
             "/v1/guests/{name}",
             Role.ADMIN,
             "End a guest and delete its files.",
-            replies.done("deleted", daemon::deleteGuest)),
+            replies.done("deleted", hyperplexor()::delete)),
         changing(
             POST,
             "/v1/guests/{name}/resume",
@@ -120,6 +119,10 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 "step_clock"));
   }
 
+  private GuestRoom room() {
+    return daemon.guests();
+  }
+
   private Hyperplexor hyperplexor() {
     return daemon.hyperplexor();
   }
@@ -135,7 +138,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
   private Object create(Job job) {
     SpecDocument document =
         SpecDocument.parse(job.text("document"), Replies.path(job.text("base")));
-    return Views.guest(daemon.create(document, job.progress()));
+    return Views.guest(room().create(document, job.progress()));
   }
 
   private Object adopt(Job job) {
@@ -147,16 +150,8 @@ record GuestRoutes(Daemon daemon, Replies replies) {
         job.body().has("console")
             ? Optional.of(Replies.path(job.text("console")))
             : Optional.empty();
-    GuestView view =
-        hyperplexor()
-            .adopt(
-                job.name(),
-                pid,
-                Replies.path(job.text("qmp")),
-                console,
-                daemon.releases()::ofProcess,
-                job.progress());
-    return Views.guest(view);
+    return Views.guest(
+        room().adopt(job.name(), pid, Replies.path(job.text("qmp")), console, job.progress()));
   }
 
   private Object stop(Job job) {
@@ -166,12 +161,12 @@ record GuestRoutes(Daemon daemon, Replies replies) {
   }
 
   private Object plan(Job job) {
-    Release to = daemon.machines().whereToRun(job.text("to"));
+    Release to = room().destination(job.text("to"));
     boolean rehearse = job.flag("rehearse", true);
     boolean stepClock = job.flag("step_clock", false);
     List<Check> checks =
         replies.planned(
-            job.client(), () -> daemon.plan(job.name(), to, rehearse, stepClock, job.progress()));
+            job.client(), () -> room().plan(job.name(), to, rehearse, stepClock, job.progress()));
     return Map.of(
         "guest", job.name(),
         "to", to.name(),
@@ -182,24 +177,23 @@ record GuestRoutes(Daemon daemon, Replies replies) {
   private Object replace(Job job) {
     Duration maxBlackout = Duration.ofMillis(job.number("max_blackout_ms", 1000, 1, 60_000));
     return Views.replacement(
-        daemon.replace(
-            job.name(),
-            job.text("to"),
-            maxBlackout,
-            job.flag("rehearse", true),
-            job.flag("step_clock", false),
-            job.progress()));
+        room()
+            .replace(
+                job.name(),
+                job.text("to"),
+                maxBlackout,
+                job.flag("rehearse", true),
+                job.flag("step_clock", false),
+                job.progress()));
   }
 
   private Object rollOut(Job job) {
     return Views.rollout(
-        daemon.rollOut(
-            RolloutOrder.read(job.body(), daemon.machines()::whereToRun), job.audience()));
+        room().rollOut(RolloutOrder.read(job.body(), room()::destination), job.audience()));
   }
 
   private void planRollout(ServerRequest request, ServerResponse response) {
-    GuestRollout.Order order =
-        RolloutOrder.read(replies.body(request), daemon.machines()::whereToRun);
+    GuestRollout.Order order = RolloutOrder.read(replies.body(request), room()::destination);
     Replies.send(
         response,
         Views.rollout(

@@ -9,12 +9,10 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.Machines;
-import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.vm.VmHardware;
 import dev.hyperfresh.vm.VmReleases;
@@ -89,38 +87,6 @@ public final class MachineRoom {
     return room.accelerator().reason();
   }
 
-  /// What `name` means where a guest is to run: a machine, or a release of processes.
-  ///
-  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN], also for a release of machines, since
-  ///   guests run in machines and not on their releases
-  public Release whereToRun(String name) {
-    if (machines.find(name).isPresent()) {
-      return machines.get(name);
-    }
-    if (name.startsWith(MachineRelease.KIND + "-")) {
-      throw Problem.RELEASE_UNKNOWN.because(
-          "'"
-              + name
-              + "' is no machine; make one of that release with `hyperfresh machine create NAME"
-              + " --release "
-              + name
-              + "`, or replace one with `hyperfresh replace --machine OLD --to "
-              + name
-              + "`.");
-    }
-    if (!machines.list().isEmpty() && !name.startsWith("qemu-")) {
-      throw Problem.RELEASE_UNKNOWN.because(
-          "'"
-              + name
-              + "' is neither a machine nor an installed release; machines: "
-              + String.join(", ", machines.list().stream().map(Machine::name).toList())
-              + "; releases: "
-              + String.join(", ", processes.list().stream().map(QemuRelease::name).toList())
-              + ".");
-    }
-    return processes.get(name);
-  }
-
   /// The names of the guests in a machine.
   public List<String> guests(String machine) {
     return hyperplexor.list().stream()
@@ -166,7 +132,18 @@ public final class MachineRoom {
   /// Releases of machines, for the API.
   ReleaseKind releaseKind() {
     return new VmReleaseKind<>(
-        MachineRelease.KIND + "-", "qemu", releases(), Views::release, room::removeRelease);
+        "qemu", releases(), Views::release, room::removeRelease, MachineRoom::howToRunIn);
+  }
+
+  private static String howToRunIn(String release) {
+    return "'"
+        + release
+        + "' is no machine; make one of that release with `hyperfresh machine create NAME"
+        + " --release "
+        + release
+        + "`, or replace one with `hyperfresh replace --machine OLD --to "
+        + release
+        + "`.";
   }
 
   /// The machines whose hardware is `release`, a full name.
@@ -220,7 +197,9 @@ public final class MachineRoom {
 
   /// A machine as the API shows it.
   Map<String, Object> view(Machine machine) {
-    return Views.machine(machine, acceleratorReason(), guests(machine.name()));
+    return Views.machine(
+        VmView.of(machine, machine.ended(), acceleratorReason(), guests(machine.name())),
+        machine.files());
   }
 
   /// Takes back the machines of an earlier daemon that run. One that does not answer within

@@ -211,11 +211,20 @@ public final class OsRoom {
   /// Releases of operating systems, for the API.
   ReleaseKind releaseKind() {
     return new VmReleaseKind<>(
-        OsRelease.KIND + "-",
         "userland",
         releases(),
         (release, _) -> Views.release(release),
-        room::removeRelease);
+        room::removeRelease,
+        OsRoom::howToRunIn);
+  }
+
+  private static String howToRunIn(String release) {
+    return "'"
+        + release
+        + "' is a release of operating systems, in which containers run and no guests; boot one"
+        + " with `hyperfresh os create NAME --release "
+        + release
+        + "`.";
   }
 
   /// The operating systems whose hardware is `release`, a full name.

@@ -62,7 +62,7 @@ record OsRoutes(OsRoom room, Replies replies) {
             .filter(container -> container.os().equals(os))
             .map(Container::name)
             .toList();
-    return Views.os(os, room.acceleratorReason(), inside);
+    return Views.os(VmView.of(os, os.ended(), room.acceleratorReason(), inside));
   }
 
   private Object create(Job job) {

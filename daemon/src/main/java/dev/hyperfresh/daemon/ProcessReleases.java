@@ -1,9 +1,12 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Function;
 import tools.jackson.databind.JsonNode;
 
@@ -14,8 +17,18 @@ import tools.jackson.databind.JsonNode;
 record ProcessReleases(QemuReleases releases, Function<String, List<String>> users)
     implements ReleaseKind {
   @Override
-  public String prefix() {
-    return "qemu-";
+  public List<String> names() {
+    return releases.list().stream().map(QemuRelease::name).toList();
+  }
+
+  @Override
+  public boolean has(String name) {
+    return releases.find(name).isPresent();
+  }
+
+  @Override
+  public Optional<Release> toRun(String name) {
+    return releases.find(name).map(Release.class::cast);
   }
 
   @Override

@@ -1,14 +1,25 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Release;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import tools.jackson.databind.JsonNode;
 
 /// The installed releases of one kind, as the API shows, brings and removes them.
 interface ReleaseKind {
-  /// With what their names begin.
-  String prefix();
+  /// The full names of all of them.
+  List<String> names();
+
+  /// Whether `name` is the full name of one of them, or of a series that one is of.
+  boolean has(String name);
+
+  /// The one that `name` means, for a guest to run on; empty when there is none.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN] when there is one and no guest runs on
+  ///   releases of this kind; it says what is done with them instead
+  Optional<Release> toRun(String name);
 
   /// All of them.
   List<Map<String, Object>> list();

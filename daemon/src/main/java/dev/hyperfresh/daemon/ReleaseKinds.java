@@ -2,31 +2,72 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import tools.jackson.databind.JsonNode;
 
-/// Finds the kind that a release is of. The first is that of every name with which no other begins.
+/// The installed releases of all kinds. What comes and goes is announced. Thread-safe.
 ///
-/// @param kinds at least one
+/// @param kinds in the order in which a name is looked up among them
 /// @param leases of what is being started
-record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases) {
+/// @param events where it is published what is added and removed
+record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases, Events events) {
   ReleaseKinds {
     kinds = List.copyOf(kinds);
   }
 
-  /// The kind of the release called `name`, whether there is one or not.
+  /// The kind of the installed release that `name` means.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
   ReleaseKind of(String name) {
     return kinds.stream()
-        .filter(kind -> name.startsWith(kind.prefix()))
+        .filter(kind -> kind.has(name))
         .findFirst()
-        .orElseGet(kinds::getFirst);
+        .orElseThrow(() -> unknown(name));
   }
 
-  /// The kind that a request for a new one asks for.
+  /// The installed release that `name` means, for a guest to run on; empty when there is none.
   ///
-  /// @throws HyperFreshException [Problem#API_REQUEST]
-  ReleaseKind askedFor(JsonNode body) {
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN] when no guest runs on it
+  Optional<Release> toRun(String name) {
+    return kinds.stream().map(kind -> kind.toRun(name)).flatMap(Optional::stream).findFirst();
+  }
+
+  /// That there is no release of that name, and which there are.
+  HyperFreshException unknown(String name) {
+    List<String> names = names();
+    return Problem.RELEASE_UNKNOWN.because(
+        "'"
+            + name
+            + "' is not installed; installed: "
+            + (names.isEmpty() ? "none" : String.join(", ", names))
+            + ".");
+  }
+
+  /// The full names of all of all kinds.
+  List<String> names() {
+    return kinds.stream().flatMap(kind -> kind.names().stream()).toList();
+  }
+
+  /// All of all kinds.
+  List<Map<String, Object>> list() {
+    return kinds.stream().flatMap(kind -> kind.list().stream()).toList();
+  }
+
+  /// Brings what a request asks for.
+  ///
+  /// @throws HyperFreshException [Problem#API_REQUEST], and as [ReleaseKind#add]
+  Map<String, Object> add(Job job) {
+    ReleaseKind kind = askedFor(job.body());
+    return adding(() -> kind.add(job), added -> String.valueOf(added.get("name")));
+  }
+
+  private ReleaseKind askedFor(JsonNode body) {
     List<ReleaseKind> asked = kinds.stream().filter(kind -> kind.isAskedFor(body)).toList();
     if (asked.size() != 1) {
       throw Problem.API_REQUEST.because(
@@ -35,19 +76,26 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases) {
     return asked.getFirst();
   }
 
-  /// All of all kinds.
-  List<Map<String, Object>> list() {
-    return kinds.stream().flatMap(kind -> kind.list().stream()).toList();
+  /// Does what may install a release, and announces that, unless it was here already.
+  ///
+  /// @param add gives the release, installed
+  /// @param name its full name
+  <R> R adding(Supplier<R> add, Function<? super R, String> name) {
+    Set<String> before = Set.copyOf(names());
+    R added = add.get();
+    if (!before.contains(name.apply(added))) {
+      events.publish(new Event.ReleaseChanged(name.apply(added), true));
+    }
+    return added;
   }
 
   /// Removes one that nothing runs and on which nothing is being started.
   ///
-  /// @return its full name
   /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
-  String remove(String name) {
+  void remove(String name) {
     ReleaseKind kind = of(name);
     String full = kind.fullName(name);
     leases.remove(() -> kind.fullName(full), kind::remove);
-    return full;
+    events.publish(new Event.ReleaseChanged(full, false));
   }
 }

@@ -8,14 +8,12 @@ import static io.helidon.http.Method.POST;
 
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.stream.Collectors;
 
 /// `/v1/releases`.
 ///
-/// @param daemon whose releases they are
+/// @param kinds the releases
 /// @param replies how requests are answered
-record ReleaseRoutes(Daemon daemon, Replies replies) {
+record ReleaseRoutes(ReleaseKinds kinds, Replies replies) {
   List<Route> routes() {
     return List.of(
         reading(
@@ -23,13 +21,13 @@ record ReleaseRoutes(Daemon daemon, Replies replies) {
             "/v1/releases",
             Role.VIEWER,
             "List all installed releases.",
-            replies.sending(_ -> Map.of("releases", kinds().list()))),
+            replies.sending(_ -> Map.of("releases", kinds.list()))),
         changing(
                 POST,
                 "/v1/releases",
                 Role.ADMIN,
                 "Fetch, build or take over a release.",
-                replies.working(this::add))
+                replies.working(kinds::add))
             .taking("name", "path", "kernel", "qemu", "userland"),
         reading(
             GET,
@@ -48,34 +46,14 @@ record ReleaseRoutes(Daemon daemon, Replies replies) {
             "/v1/releases/{name}",
             Role.ADMIN,
             "Remove a release that nothing runs.",
-            replies.done("removed", daemon::removeRelease)));
-  }
-
-  private Object add(Job job) {
-    Set<String> before = names();
-    Map<String, Object> added = kinds().askedFor(job.body()).add(job);
-    String name = String.valueOf(added.get("name"));
-    if (!before.contains(name)) {
-      daemon.events().publish(new Event.ReleaseChanged(name, true));
-    }
-    return added;
-  }
-
-  private Set<String> names() {
-    return kinds().list().stream()
-        .map(release -> String.valueOf(release.get("name")))
-        .collect(Collectors.toSet());
+            replies.done("removed", kinds::remove)));
   }
 
   private Object show(String name) {
-    return kinds().of(name).show(name);
+    return kinds.of(name).show(name);
   }
 
   private Object verify(String name) {
-    return kinds().of(name).verify(name);
-  }
-
-  private ReleaseKinds kinds() {
-    return daemon.releaseKinds();
+    return kinds.of(name).verify(name);
   }
 }

@@ -15,7 +15,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -54,8 +53,8 @@ final class Replies {
 
   private final Supplier<Gateway> gateway;
 
-  /// How many dry runs of a user are under way.
-  private final Map<Integer, Integer> planning = new ConcurrentHashMap<>();
+  /// Dry runs that are under way.
+  private final UserQuota planning = new UserQuota();
 
   /// @param gateway through which requests come; asked for only when one is answered
   Replies(Supplier<Gateway> gateway) {
@@ -108,13 +107,12 @@ final class Replies {
   ///
   /// @throws HyperFreshException [Problem#PLAN_BUSY]
   <T> T planned(Caller client, Supplier<T> plan) {
-    try {
-      if (planning.merge(client.uid(), 1, Integer::sum) > MOST_PLANS) {
-        throw Problem.PLAN_BUSY.because(MOST_PLANS + " of this user are under way.");
-      }
+    try (UserQuota.Share _ =
+        planning
+            .take(client.uid(), MOST_PLANS)
+            .orElseThrow(
+                () -> Problem.PLAN_BUSY.because(MOST_PLANS + " of this user are under way."))) {
       return whileAwaited(client, plan);
-    } finally {
-      planning.computeIfPresent(client.uid(), (_, count) -> count > 1 ? count - 1 : null);
     }
   }
 

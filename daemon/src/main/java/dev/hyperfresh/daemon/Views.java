@@ -7,7 +7,6 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
@@ -16,12 +15,12 @@ import dev.hyperfresh.relocation.ContainerStats;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.Health;
 import dev.hyperfresh.relocation.OsRelease;
-import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.VolumeMount;
 import dev.hyperfresh.relocation.VolumeView;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmSettings;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -223,25 +222,25 @@ public final class Views {
 
   /// A machine.
   ///
-  /// @param guests the names of those in it
-  public static Map<String, Object> machine(Machine machine, String reason, List<String> guests) {
+  /// @param files the folder with its logs
+  static Map<String, Object> machine(VmView<MachineRelease> machine, Path files) {
     VmSettings<MachineRelease> settings = machine.settings();
     Map<String, Object> json = new LinkedHashMap<>();
-    json.put("name", machine.name());
+    json.put("name", settings.name());
     json.put("state", machine.ended() ? "ended" : "running");
     json.put("release", settings.release().name());
     json.put("kernel", settings.release().kernelVersion());
     json.put("qemu", settings.release().qemuVersion());
     json.put("hardware", settings.hardware().name());
     json.put("accelerator", settings.accelerator().label());
-    json.put("accelerator_reason", reason);
+    json.put("accelerator_reason", machine.acceleratorReason());
     json.put("vcpus", settings.vcpus());
     json.put("memory_mib", settings.memoryBytes() >> 20);
-    json.put("memory_free_at_boot_mib", machine.hello().memoryFreeKib() >> 10);
+    json.put("memory_free_at_boot_mib", machine.memoryFreeKib() >> 10);
     json.put("boot_ms", rounded(machine.bootMs()));
     json.put("pid", machine.pid());
-    json.put("files", machine.files().toString());
-    json.put("guests", guests);
+    json.put("files", files.toString());
+    json.put("guests", machine.tenants());
     return json;
   }
 
@@ -263,24 +262,22 @@ public final class Views {
   }
 
   /// An OS.
-  ///
-  /// @param containers the names of those in it
-  public static Map<String, Object> os(OsVm os, String reason, List<String> containers) {
+  static Map<String, Object> os(VmView<OsRelease> os) {
     VmSettings<OsRelease> settings = os.settings();
     Map<String, Object> json = new LinkedHashMap<>();
-    json.put("name", os.name());
+    json.put("name", settings.name());
     json.put("state", os.ended() ? "ended" : "running");
     json.put("release", settings.release().name());
     json.put("kernel", settings.release().kernelVersion());
     json.put("criu", settings.release().criuVersion());
     json.put("hardware", settings.hardware().name());
     json.put("accelerator", settings.accelerator().label());
-    json.put("accelerator_reason", reason);
+    json.put("accelerator_reason", os.acceleratorReason());
     json.put("vcpus", settings.vcpus());
     json.put("memory_mib", settings.memoryBytes() >> 20);
     json.put("boot_ms", rounded(os.bootMs()));
     json.put("pid", os.pid());
-    json.put("containers", containers);
+    json.put("containers", os.tenants());
     return json;
   }
 

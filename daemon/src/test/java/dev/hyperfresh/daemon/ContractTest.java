@@ -12,15 +12,23 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.ContainerStats;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.Health;
+import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.VolumeMount;
 import dev.hyperfresh.relocation.VolumeView;
+import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.VmKind;
+import dev.hyperfresh.vm.VmRelease;
+import dev.hyperfresh.vm.VmSettings;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -44,6 +52,8 @@ import tools.jackson.databind.JsonNode;
 /// What daemons answer in other tests is held against it by [RawHttp].
 class ContractTest {
   private static final Instant NOON = Instant.parse("2026-03-01T12:00:00.123456Z");
+  private static final MachineRelease MACHINE = Installed.machine("6.12.95", "10.0.2");
+  private static final OsRelease OS = Installed.os("6.12.95", "trixie");
 
   @Test
   void everyRouteStandsInItAsInTheTable(@TempDir Path folder) {
@@ -212,6 +222,80 @@ class ContractTest {
         new RelocationRecord.Drain(1, 2, 3, 4));
   }
 
+  /// A virtual machine of plain values.
+  private record Plain<R extends VmRelease>(VmSettings<R> settings) implements VmKind.Member<R> {
+    @Override
+    public int pid() {
+      return 4711;
+    }
+
+    @Override
+    public double bootMs() {
+      return 1234.5678;
+    }
+
+    @Override
+    public Agent.Hello hello() {
+      return new Agent.Hello("1", "6.12.95", Duration.ofSeconds(1), 700 << 10, 1 << 20);
+    }
+
+    @Override
+    public void onEnd(Runnable told) {}
+
+    @Override
+    public void letGo() {}
+
+    @Override
+    public void close() {}
+  }
+
+  private static <R extends VmRelease> Plain<R> vm(String name, R release) {
+    return new Plain<>(
+        new VmSettings<>(name, release, Installed.qemu("10.0.2"), Accelerator.KVM, 2, 1L << 30));
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aMachineFits(boolean ended) {
+    Object machine =
+        Views.machine(
+            VmView.of(vm("m1", MACHINE), ended, "KVM", List.of("web1", "web2")), Path.of("/f"));
+
+    Contract.requireFits("Machine", json(machine));
+    Contract.requireFits("Machines", json(Map.of("machines", List.of(machine))));
+    assertThat(json(machine).path("state").asString()).isEqualTo(ended ? "ended" : "running");
+    assertThat(json(machine).path("memory_free_at_boot_mib").asLong()).isEqualTo(700);
+    assertThat(json(machine).path("guests")).hasSize(2);
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void anOsFits(boolean ended) {
+    Object os = Views.os(VmView.of(vm("os1", OS), ended, "KVM", List.of("c1")));
+
+    Contract.requireFits("Os", json(os));
+    Contract.requireFits("Systems", json(Map.of("os", List.of(os))));
+    assertThat(json(os).path("state").asString()).isEqualTo(ended ? "ended" : "running");
+    assertThat(json(os).path("containers")).hasSize(1);
+  }
+
+  static Stream<Map<String, Object>> releases() {
+    QemuRelease qemu = Installed.qemu("10.0.2");
+    return Stream.of(
+        Views.release(qemu, false),
+        Views.release(qemu, true),
+        Views.verified(new QemuReleases.Verified(qemu, true)),
+        Views.release(MACHINE, false),
+        Views.release(MACHINE, true),
+        Views.release(OS));
+  }
+
+  @ParameterizedTest
+  @MethodSource("releases")
+  void aReleaseFits(Map<String, Object> release) {
+    Contract.requireFits("Release", json(release));
+  }
+
   @Test
   void whatElseIsShownFits() {
     Contract.requireFits(
@@ -234,6 +318,10 @@ class ContractTest {
         new Event.ContainerChanged(container(new ContainerState.Running())),
         new Event.ContainerRemoved("c1"),
         new Event.ContainerMoved(move("committed")),
+        new Event.VmChanged("machine", vm("m1", MACHINE), true),
+        new Event.VmChanged("machine", vm("m1", MACHINE), false),
+        new Event.VmChanged("os", vm("os1", OS), true),
+        new Event.VmChanged("os", vm("os1", OS), false),
         new Event.ReleaseChanged("qemu-10.0.2", true));
   }
 

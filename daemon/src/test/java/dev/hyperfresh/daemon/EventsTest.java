@@ -42,11 +42,11 @@ class EventsTest {
     List<String> told = new ArrayList<>();
     events.add(event -> told.add(event.type()));
 
-    events.show(ContractTest.guest(GuestView.State.RUNNING));
-    events.show(ContractTest.guest(GuestView.State.RUNNING));
-    events.show(ContractTest.guest(GuestView.State.STOPPED));
-    events.forget("web1");
-    events.show(ContractTest.guest(GuestView.State.STOPPED));
+    events.guests().changed(ContractTest.guest(GuestView.State.RUNNING));
+    events.guests().changed(ContractTest.guest(GuestView.State.RUNNING));
+    events.guests().changed(ContractTest.guest(GuestView.State.STOPPED));
+    events.guests().deleted("web1");
+    events.guests().changed(ContractTest.guest(GuestView.State.STOPPED));
 
     assertThat(told)
         .containsExactly("guest.changed", "guest.changed", "guest.deleted", "guest.changed");

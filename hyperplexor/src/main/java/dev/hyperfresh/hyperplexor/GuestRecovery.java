@@ -244,7 +244,8 @@ final class GuestRecovery {
   /// Whether it stands in doubt.
   private boolean take(Survivors survivors, Verdict.Kept kept, Optional<String> doubt) {
     GuestFile.Tenant authority = kept.authority();
-    Guest guest = assemble(survivors, authority);
+    Introduction introduction = new Introduction(common.changed());
+    Guest guest = assemble(survivors, authority, introduction);
     boolean doubtful;
     try {
       doubtful =
@@ -256,11 +257,10 @@ final class GuestRecovery {
       guest.letGo();
       throw e;
     }
-    if (common.closed().getAsBoolean() || !common.guests().add(guest)) {
+    if (!introduction.make(guest, () -> isAdded(guest))) {
       guest.letGo();
       return false;
     }
-    common.guests().recovering().remove(name);
     removeSockets(authority.generation());
     String detail = guest.view().detail();
     common
@@ -274,12 +274,21 @@ final class GuestRecovery {
     return doubtful;
   }
 
-  private Guest assemble(Survivors survivors, GuestFile.Tenant authority) {
+  private boolean isAdded(Guest guest) {
+    boolean added = !common.closed().getAsBoolean() && common.guests().add(guest);
+    if (added) {
+      common.guests().recovering().remove(name);
+    }
+    return added;
+  }
+
+  private Guest assemble(
+      Survivors survivors, GuestFile.Tenant authority, Introduction introduction) {
     Optional<Holdings> handedOver = held;
     held = Optional.empty();
     return handedOver.isPresent()
-        ? survivors.assemble(authority, handedOver.get(), common.changed())
-        : survivors.assemble(authority, release(authority), common.changed());
+        ? survivors.assemble(authority, handedOver.get(), introduction)
+        : survivors.assemble(authority, release(authority), introduction);
   }
 
   /// Removes what processes that were ended left; nobody can connect to it any more.

@@ -64,12 +64,11 @@ final class GuestTable {
     return guests.remove(guest.spec().name(), guest);
   }
 
-  /// Removes one that no process runs any more, and gives its name back.
-  void forget(GuestView view) {
-    String name = view.spec().name();
-    if (stopped.remove(name, view)) {
-      names.remove(name);
-    }
+  /// Removes one that no process runs any more, and whose name stays taken.
+  ///
+  /// @return whether it was here
+  boolean removeStopped(GuestView view) {
+    return stopped.remove(view.spec().name(), view);
   }
 
   /// Those that are managed.
@@ -95,8 +94,9 @@ final class GuestTable {
   /// All guests, by name.
   List<GuestView> list() {
     return Stream.of(
+            // A guest is managed before it is not recovering any more, so none is overlooked.
+            List.copyOf(recovering.values()).stream(),
             guests.values().stream().map(Guest::view),
-            recovering.values().stream(),
             stopped.values().stream())
         .flatMap(views -> views)
         .sorted(Comparator.comparing(view -> view.spec().name()))

@@ -40,22 +40,21 @@ public final class Hyperplexor implements AutoCloseable {
   private final Traffic traffic = new Traffic();
   private final Plans plans = new Plans();
 
-  private final Consumer<GuestView> changed;
+  private final GuestWatch watch;
   private final GuestTable guests = new GuestTable();
 
   /// Works under `directory`, which it creates. Others may pass through it where guests have users
   /// of their own, because these need their releases; what lies in it is closed to them.
   ///
   /// @param kvm what `/dev/kvm` was seen to do on this host
-  /// @param changed told of every guest whose view changed, on the guest's thread; must not block
+  /// @param watch told of every guest
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
-  public Hyperplexor(
-      Path directory, Kinds kinds, KvmProbe.Result kvm, Consumer<GuestView> changed) {
+  public Hyperplexor(Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch) {
     this.directory = directory.toAbsolutePath();
     this.sockets = this.directory.resolve("run");
     this.kinds = kinds;
     this.kvm = kvm;
-    this.changed = changed;
+    this.watch = watch;
     if (confiner.givesUsers()) {
       OwnFolder.passable(this.directory);
     } else {
@@ -73,7 +72,12 @@ public final class Hyperplexor implements AutoCloseable {
     if (view.state() == GuestView.State.STOPPED) {
       giveBack(guest);
     }
-    changed.accept(view);
+    watch.changed(view);
+  }
+
+  /// Its name is still taken, so that nothing is told of another guest of that name before.
+  private void tellDeleted(String name) {
+    Contained.run("telling that " + name + " is deleted", () -> watch.deleted(name));
   }
 
   private void giveBack(Guest guest) {
@@ -154,8 +158,9 @@ public final class Hyperplexor implements AutoCloseable {
     try {
       OwnFolder.closed(directory.resolve("guests"));
       OwnFolder.closed(request.files());
-      Guest guest = new Adopting(request, kinds, sockets, progress).guest(releases, this::changed);
-      guests.add(guest);
+      Introduction introduction = new Introduction(this::changed);
+      Guest guest = new Adopting(request, kinds, sockets, progress).guest(releases, introduction);
+      var _ = introduction.make(guest, () -> guests.add(guest));
       return guest.view();
     } catch (RuntimeException e) {
       Contained.run("removing " + request.files(), () -> OwnFolder.delete(request.files()));
@@ -205,6 +210,10 @@ public final class Hyperplexor implements AutoCloseable {
       giveBack(failed.get());
     }
     Contained.run("removing " + files, () -> OwnFolder.delete(files));
+    // Whoever was told that its process has ended is told this, too.
+    failed
+        .filter(guest -> guest.view().state() != GuestView.State.STARTING)
+        .ifPresent(_ -> tellDeleted(name));
   }
 
   /// Takes back the guests of an earlier daemon on this directory, whose hypervisors still run, all
@@ -426,24 +435,24 @@ public final class Hyperplexor implements AutoCloseable {
     Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
-      delete(name, guest);
+      synchronized (guest) {
+        guest.delete();
+        OwnFolder.delete(guest.files());
+        giveBack(guest);
+        if (guests.remove(guest)) {
+          tellDeleted(name);
+          guests.free(name);
+        }
+      }
     }
   }
 
   private void forget(GuestView ended) {
     try (Work _ = begin()) {
       OwnFolder.delete(ended.files());
-      guests.forget(ended);
-    }
-  }
-
-  private void delete(String name, Guest guest) {
-    synchronized (guest) {
-      guest.delete();
-      OwnFolder.delete(guest.files());
-      giveBack(guest);
-      if (guests.remove(guest)) {
-        guests.free(name);
+      if (guests.removeStopped(ended)) {
+        tellDeleted(ended.spec().name());
+        guests.free(ended.spec().name());
       }
     }
   }

@@ -2,10 +2,15 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Adopter;
+import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
@@ -24,6 +29,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.function.Consumer;
@@ -63,6 +69,9 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
   volatile Consumer<Actor> rehearsing = _ -> {};
 
   volatile Check rehearsal = Check.pass("rehearsal", "It went well.");
+
+  /// The process that all instances are, if one is to survive a daemon or to be adopted.
+  volatile OptionalInt process = OptionalInt.empty();
 
   /// What happens on a call of an instance, by `generation.call`.
   private final java.util.Map<String, Consumer<Actor>> script =
@@ -198,6 +207,44 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
   }
 
   @Override
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
+    return process.isPresent()
+        ? new Holdings(MemFd.create("test-" + guest.name(), MEMORY_BYTES).fd(), List.of())
+        : super.holdings(release, guest, pid, nics);
+  }
+
+  @Override
+  public Instance attach(Launch launch, int pid) {
+    return process.isPresent() ? enter(launch, "attach") : super.attach(launch, pid);
+  }
+
+  @Override
+  public Optional<Adopter> adopter() {
+    return Optional.of(new Foreign());
+  }
+
+  /// Takes every process for a guest that can be adopted.
+  private final class Foreign implements Adopter {
+    @Override
+    public Adoption adopt(AdoptRequest request) {
+      AdoptedMachine machine =
+          new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of());
+      return new Adoption(
+          spec(request.name()),
+          new AcceleratorChoice(Accelerator.TCG, "a test"),
+          machine,
+          holdings(request.pid(), machine),
+          List.of(),
+          List.of());
+    }
+
+    @Override
+    public Holdings holdings(int pid, AdoptedMachine machine) {
+      return new Holdings(MemFd.create("test-foreign", MEMORY_BYTES).fd(), List.of());
+    }
+  }
+
+  @Override
   public Optional<Boolean> hasRun(Path files, int generation) {
     return ran;
   }
@@ -269,7 +316,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     /// Above what the kernel gives to any process: a switch would change one that has the number.
     @Override
     public int pid() {
-      return 1_000_000_000 + generation();
+      return process.orElse(1_000_000_000 + generation());
     }
 
     @Override

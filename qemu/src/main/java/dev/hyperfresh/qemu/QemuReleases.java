@@ -61,6 +61,11 @@ public final class QemuReleases {
                     + "."));
   }
 
+  /// As [#get], or empty when there is none.
+  public Optional<QemuRelease> find(String name) {
+    return find(list(), name);
+  }
+
   private static Optional<QemuRelease> find(List<QemuRelease> all, String name) {
     return all.reversed().stream().filter(release -> meets(name, release.name())).findFirst();
   }

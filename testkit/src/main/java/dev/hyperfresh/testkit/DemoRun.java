@@ -185,7 +185,8 @@ final class DemoRun {
 
   private void replace(String guest, QemuRelease to, Optional<EchoStream> stream, Losses losses) {
     stream.ifPresent(EchoStream::takeLongestStallMs);
-    ReplacementRecord record = daemon.replace(guest, to.name(), MAX_BLACKOUT, Progress.NONE);
+    ReplacementRecord record =
+        daemon.guests().replace(guest, to.name(), MAX_BLACKOUT, Progress.NONE);
     records.add(record);
     losses.check(record);
     timeline.draw(

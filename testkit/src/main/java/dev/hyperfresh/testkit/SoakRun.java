@@ -209,7 +209,7 @@ final class SoakRun {
   }
 
   private ReplacementRecord replace(String guest, String to, Progress progress) {
-    return daemon.replace(guest, to, MAX_BLACKOUT, progress);
+    return daemon.guests().replace(guest, to, MAX_BLACKOUT, progress);
   }
 
   private synchronized void count(int number, Optional<FaultPlan> plan, Drill drill) {

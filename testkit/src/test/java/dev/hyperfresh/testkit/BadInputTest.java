@@ -539,7 +539,7 @@ class BadInputTest {
 
   private ReplacementRecord replace(QemuRelease to, Duration budget) {
     // Without a rehearsal, which would find a bad target before it gets to do what is tested here.
-    return daemon.replace(GUEST, to.name(), budget, false, false, Progress.NONE);
+    return daemon.guests().replace(GUEST, to.name(), budget, false, false, Progress.NONE);
   }
 
   private static void rolledBack(ReplacementRecord record, Problem problem, String detail) {

@@ -199,7 +199,7 @@ final class FaultBench implements AutoCloseable {
 
   /// Replaces to the other release.
   ReplacementRecord replace(Progress progress) {
-    return daemon.replace(GUEST, other(view().release()), MAX_BLACKOUT, progress);
+    return daemon.guests().replace(GUEST, other(view().release()), MAX_BLACKOUT, progress);
   }
 
   static String other(String release) {

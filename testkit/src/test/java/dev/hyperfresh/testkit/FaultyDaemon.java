@@ -66,8 +66,10 @@ final class FaultyDaemon {
     String release = daemon.hyperplexor().show(FaultBench.GUEST).release();
     try {
       ReplacementRecord record =
-          daemon.replace(
-              FaultBench.GUEST, FaultBench.other(release), FaultBench.MAX_BLACKOUT, progress);
+          daemon
+              .guests()
+              .replace(
+                  FaultBench.GUEST, FaultBench.other(release), FaultBench.MAX_BLACKOUT, progress);
       System.out.println(record.outcome().label() + " " + record.problem() + " " + record.detail());
     } catch (HyperFreshException e) {
       System.out.println(e.problem().code() + " " + e.detail());

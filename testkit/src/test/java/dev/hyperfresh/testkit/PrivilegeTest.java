@@ -137,7 +137,8 @@ class PrivilegeTest {
     assertThat(check(beta)).isNotEqualTo(user);
     try (TestGuest guest = TestGuest.beatingIn(alpha.pid(), Workshop.BOOT)) {
       for (QemuRelease to : List.of(newer, older, newer)) {
-        ReplacementRecord record = daemon.replace("alpha", to.name(), BUDGET, Progress.NONE);
+        ReplacementRecord record =
+            daemon.guests().replace("alpha", to.name(), BUDGET, Progress.NONE);
         System.out.println("  to " + to.name() + " blackout " + record.blackoutMs());
         assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
         guest.awaitBeat(BUDGET);

@@ -1,0 +1,203 @@
+package dev.hyperfresh.cli;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.JsonNode;
+
+/// The commands of `hyperfresh container …` that only ask: `list`, `show`, `logs` and `stats`.
+final class ContainerQueries {
+  private ContainerQueries() {}
+
+  @Command(
+      name = "list",
+      description = "List the containers, also those that have ended.",
+      footer = {
+        "",
+        "A container that has ended stays listed, with how it ended, until `container rm`.",
+        "",
+        "Examples:",
+        "  hyperfresh container list",
+        "  hyperfresh container list --all"
+      })
+  static final class ListAll implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Option(
+        names = "--all",
+        description = "Also files of containers that nobody knows any more, which `rm` removes.")
+    private boolean all;
+
+    @Override
+    public void run() {
+      JsonNode answer = options.client().get("/v1/containers");
+      if (options.json()) {
+        Output.json(answer);
+        return;
+      }
+      Stream<List<String>> known = answer.path("containers").valueStream().map(ListAll::row);
+      Stream<List<String>> left =
+          answer
+              .path("left_over")
+              .valueStream()
+              .filter(_ -> all)
+              .map(name -> List.of(name.asString(), "files only", "-", "-", "-", "-", "-", "-"));
+      Output.table(
+          List.of("NAME", "STATE", "OS", "KERNEL", "ADDRESS", "PORT", "PID", "ENDED"),
+          Stream.concat(known, left).toList());
+    }
+
+    private static List<String> row(JsonNode c) {
+      return List.of(
+          c.path("name").asString(),
+          c.path("state").asString() + (c.has("health") ? ", " + c.path("health").asString() : ""),
+          c.path("os").asString(),
+          c.path("kernel").asString("-"),
+          c.path("address").asString(c.path("address6").asString("-")),
+          c.path("port").asString("-"),
+          c.path("pid").asString(),
+          c.has("ended") ? c.path("ended").asString() : "-");
+    }
+  }
+
+  @Command(
+      name = "show",
+      description = "Show a container.",
+      footer = {"", "Example:", "  hyperfresh container show web1"})
+  static final class Show implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode container = options.client().get("/v1/containers/" + name);
+      if (options.json()) {
+        Output.json(container);
+      } else {
+        container
+            .properties()
+            .forEach(field ->
+                System.out.printf(
+                    "%-20s %s%n", field.getKey().replace('_', ' '), text(field.getValue())));
+      }
+    }
+  }
+
+  private static String text(JsonNode value) {
+    return value.isArray()
+        ? value.valueStream().map(item -> item.asString("")).collect(Collectors.joining(", "))
+        : value.asString("");
+  }
+
+  @Command(
+      name = "logs",
+      description = "Show the last that a container has written.",
+      footer = {
+        "",
+        "Of its log, 30 MiB are kept; this shows the last one of them.",
+        "",
+        "Examples:",
+        "  hyperfresh container logs web1",
+        "  hyperfresh container logs -f web1"
+      })
+  static final class Logs implements Runnable {
+    private static final Duration LOOK = Duration.ofMillis(500);
+
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Option(
+        names = {"-f", "--follow"},
+        description = "Go on with what it writes, until it has ended.")
+    private boolean follow;
+
+    @Override
+    public void run() {
+      Client client = options.client();
+      JsonNode piece = client.get(path());
+      if (options.json() && !follow) {
+        Output.json(piece);
+        return;
+      }
+      show(piece);
+      while (follow
+          && !Thread.currentThread().isInterrupted()
+          && !(piece.path("ended").asBoolean() && text(piece).isEmpty())) {
+        if (text(piece).isEmpty()) {
+          LockSupport.parkNanos(LOOK.toNanos());
+        }
+        piece = client.get(path(), Map.of("after", piece.path("next").asString()));
+        show(piece);
+      }
+    }
+
+    private String path() {
+      return "/v1/containers/" + name + "/log";
+    }
+
+    private static String text(JsonNode piece) {
+      return piece.path("log").asString();
+    }
+
+    private static void show(JsonNode piece) {
+      System.out.print(text(piece));
+      System.out.flush();
+    }
+  }
+
+  @Command(
+      name = "stats",
+      description = "Show what a container uses.",
+      footer = {
+        "",
+        "Its memory includes the files that are cached for it; its CPU time begins anew in each"
+            + " OS.",
+        "",
+        "Example:",
+        "  hyperfresh container stats web1"
+      })
+  static final class Stats implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    @Override
+    public void run() {
+      JsonNode stats = options.client().get("/v1/containers/" + name + "/stats");
+      if (options.json()) {
+        Output.json(stats);
+        return;
+      }
+      System.out.printf(
+          Locale.ROOT,
+          "memory    %.1f MiB%s%n",
+          stats.path("memory_bytes").asLong() / (double) (1 << 20),
+          stats.has("memory_max_bytes")
+              ? String.format(
+                  Locale.ROOT,
+                  " of %.1f",
+                  stats.path("memory_max_bytes").asLong() / (double) (1 << 20))
+              : "");
+      System.out.printf(
+          Locale.ROOT, "cpu time  %.3f s%n", stats.path("cpu_us").asLong() / 1_000_000.0);
+      System.out.printf(
+          Locale.ROOT,
+          "pids      %d%s%n",
+          stats.path("pids").asLong(),
+          stats.has("pids_max") ? " of " + stats.path("pids_max").asLong() : "");
+    }
+  }
+}

@@ -1,0 +1,39 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
+
+/// Where guests can run, found by name: in a machine that is there, or on an installed release of a
+/// kind on which guests run. Nothing is concluded from how a name looks. Thread-safe.
+///
+/// @param machines those that are there now
+/// @param kinds the installed releases
+record Destinations(Supplier<? extends List<? extends Release>> machines, ReleaseKinds kinds) {
+  /// What `name` means where a guest is to run.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN], also for a release on which no guest
+  ///   runs; it says what was found instead
+  Release named(String name) {
+    List<? extends Release> here = machines.get();
+    Optional<Release> machine =
+        here.stream().filter(one -> one.name().equals(name)).map(Release.class::cast).findFirst();
+    return machine
+        .or(() -> kinds.toRun(name))
+        .orElseThrow(() -> here.isEmpty() ? kinds.unknown(name) : unknown(name, here));
+  }
+
+  private HyperFreshException unknown(String name, List<? extends Release> here) {
+    return Problem.RELEASE_UNKNOWN.because(
+        "'"
+            + name
+            + "' is neither a machine nor an installed release; machines: "
+            + String.join(", ", here.stream().map(Release::name).toList())
+            + "; releases: "
+            + String.join(", ", kinds.names())
+            + ".");
+  }
+}

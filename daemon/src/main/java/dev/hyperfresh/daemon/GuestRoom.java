@@ -1,0 +1,154 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.hyperplexor.GuestRollout;
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.BiFunction;
+import java.util.function.Supplier;
+
+/// The guests of a daemon and what they run on: made, adopted and moved here, each on a release
+/// that nobody removes meanwhile. Thread-safe.
+public final class GuestRoom {
+  private final Hyperplexor hyperplexor;
+  private final Processes processes;
+  private final Destinations destinations;
+  private final Events events;
+
+  /// The installed QEMUs of this host.
+  ///
+  /// @param installed all of them, oldest first
+  /// @param ofProcess the one that a process runs, installed now unless it is here already, given
+  ///   the process and what a start of it needs
+  record Processes(
+      Supplier<List<QemuRelease>> installed,
+      BiFunction<Integer, List<String>, QemuRelease> ofProcess) {}
+
+  GuestRoom(
+      Hyperplexor hyperplexor, Processes processes, Destinations destinations, Events events) {
+    this.hyperplexor = hyperplexor;
+    this.processes = processes;
+    this.destinations = destinations;
+    this.events = events;
+  }
+
+  private ReleaseKinds kinds() {
+    return destinations.kinds();
+  }
+
+  /// Makes a guest and starts it where [#releaseFor] says.
+  ///
+  /// @throws HyperFreshException as [Hyperplexor#create]
+  public GuestView create(SpecDocument document, Progress progress) {
+    try (ReleaseLeases.Lease<Release> lease =
+        kinds().leases().hold(() -> releaseFor(document), Release::name)) {
+      return hyperplexor.create(document.spec(), lease.release(), progress);
+    }
+  }
+
+  /// Where a new guest starts: the release or the machine that its document names, else the newest
+  /// that knows its machine type.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
+  Release releaseFor(SpecDocument document) {
+    Optional<String> named = document.release();
+    if (named.isPresent()) {
+      return destination(named.get());
+    }
+    return processes.installed().get().reversed().stream()
+        .filter(release -> release.machines().contains(document.spec().machine()))
+        .map(Release.class::cast)
+        .findFirst()
+        .orElseThrow(() ->
+            Problem.RELEASE_UNKNOWN.because(
+                "No installed release knows machine type " + document.spec().machine() + "."));
+  }
+
+  /// As [Destinations#named].
+  Release destination(String name) {
+    return destinations.named(name);
+  }
+
+  /// Takes a running QEMU under management; what it runs becomes a release, unless it is one.
+  ///
+  /// @param control its control socket
+  /// @param console the socket of its serial console; empty to find it out
+  /// @throws HyperFreshException as [Hyperplexor#adopt]
+  GuestView adopt(String name, int pid, Path control, Optional<Path> console, Progress progress) {
+    return hyperplexor.adopt(
+        name,
+        pid,
+        control,
+        console,
+        (process, arguments) ->
+            kinds()
+                .adding(() -> processes.ofProcess().apply(process, arguments), QemuRelease::name),
+        progress);
+  }
+
+  /// Looks at what decides whether a guest can move; see [Hyperplexor#plan].
+  List<Check> plan(
+      String guest, Release to, boolean rehearse, boolean stepClock, Progress progress) {
+    try (ReleaseLeases.Lease<Release> lease = holdToRun(to.name())) {
+      return hyperplexor.plan(guest, lease.release(), rehearse, stepClock, progress);
+    }
+  }
+
+  private ReleaseLeases.Lease<Release> holdToRun(String name) {
+    return kinds().leases().hold(() -> destination(name), Release::name);
+  }
+
+  /// Replaces, after a rehearsal, and records.
+  public ReplacementRecord replace(
+      String guest, String release, Duration maxBlackout, Progress progress) {
+    return replace(guest, release, maxBlackout, true, false, progress);
+  }
+
+  /// Replaces and records.
+  ///
+  /// @param rehearse whether the move is first tried out beside the guest
+  /// @param stepClock as in [Hyperplexor#replace]
+  public ReplacementRecord replace(
+      String guest,
+      String release,
+      Duration maxBlackout,
+      boolean rehearse,
+      boolean stepClock,
+      Progress progress) {
+    // A newer daemon must find the record in the history.
+    try (Hyperplexor.Work _ = hyperplexor.begin();
+        ReleaseLeases.Lease<Release> lease = holdToRun(release)) {
+      ReplacementRecord record =
+          hyperplexor.replace(guest, lease.release(), maxBlackout, rehearse, stepClock, progress);
+      events.publish(new Event.GuestReplaced(record));
+      return record;
+    }
+  }
+
+  /// Replaces under many guests and records each.
+  public Rollout.Result<ReplacementRecord> rollOut(
+      GuestRollout.Order order, Rollout.Audience audience) {
+    return hyperplexor.rollOut(
+        order,
+        (guest, maxBlackout, progress) ->
+            replace(
+                guest,
+                order.to().name(),
+                maxBlackout,
+                order.rehearse(),
+                order.stepClock(),
+                progress),
+        audience);
+  }
+}

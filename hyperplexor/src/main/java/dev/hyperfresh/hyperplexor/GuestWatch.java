@@ -1,0 +1,12 @@
+package dev.hyperfresh.hyperplexor;
+
+/// Whoever is told of the guests of a [Hyperplexor]. What it does must not block and must not fail.
+@FunctionalInterface
+public interface GuestWatch {
+  /// A guest is made, adopted, taken back, or another one than it was. It can be found by its name
+  /// when this is called. On the guest's thread.
+  void changed(GuestView guest);
+
+  /// A guest is gone, with its files. No other can have its name before this returns.
+  default void deleted(String guest) {}
+}
