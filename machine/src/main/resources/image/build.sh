@@ -10,6 +10,8 @@ umask 022
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=vm/src/main/resources/image/archive.sh
 . "$here/archive.sh"
+# shellcheck source=vm/src/main/resources/agent/agent.sh
+. "$here/agent.sh"
 
 # Loaded in this order, each after what it depends on: first what the host waits for. The agent
 # leaves out the KVM module that is not for the machine's processor.
@@ -54,7 +56,7 @@ firmware_file() {
 }
 
 compile() {
-    gcc -std=c11 -O2 -static -s -Wall -Wextra -Wl,--build-id=none -o "$work/init" "$here/agent.c"
+    compile_agent "$work/init"
     gcc -std=c11 -O2 -shared -fPIC -s -Wall -Wextra -Wl,--build-id=none -o "$work/window.so" \
         "$here/window.c"
 }

@@ -9,6 +9,8 @@ umask 022
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=vm/src/main/resources/image/archive.sh
 . "$here/archive.sh"
+# shellcheck source=vm/src/main/resources/agent/agent.sh
+. "$here/agent.sh"
 
 # Loaded in this order, each after what it depends on: first what the host waits for. The *_diag modules
 # list sockets for CRIU, which also looks for nf_tables and for tracked connections before it begins.
@@ -43,7 +45,8 @@ library() {
 compile() {
     local how=(-std=c11 -O2 -static -s -Wall -Wextra -Wl,--build-id=none)
     local program
-    for program in agent gate keep log; do gcc "${how[@]}" -o "$work/$program" "$here/$program.c"; done
+    compile_agent "$work/agent"
+    for program in gate keep log; do gcc "${how[@]}" -o "$work/$program" "$here/$program.c"; done
     gcc "${how[@]}" -o "$work/relocate" "${relocate[@]/#/$here/}"
 }
 

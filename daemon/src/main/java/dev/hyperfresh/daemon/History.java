@@ -127,7 +127,7 @@ final class History implements Consumer<Event>, AutoCloseable {
             record.id(),
             record.startedAt(),
             record.guest(),
-            record.outcome(),
+            record.outcome().label(),
             Views.replacement(record)));
   }
 

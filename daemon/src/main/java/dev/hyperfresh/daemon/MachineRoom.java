@@ -14,7 +14,7 @@ import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.machine.Machines;
 import dev.hyperfresh.qemu.QemuReleases;
-import dev.hyperfresh.vm.VirtualMachine;
+import dev.hyperfresh.vm.VmHardware;
 import dev.hyperfresh.vm.VmReleases;
 import java.time.Duration;
 import java.util.List;
@@ -183,7 +183,7 @@ public final class MachineRoom {
   }
 
   private static String words(Machine machine) {
-    String last = VirtualMachine.lastWords(machine.files()).strip();
+    String last = VmHardware.lastWords(machine.files()).strip();
     return last.isEmpty() ? "it left no word." : last;
   }
 

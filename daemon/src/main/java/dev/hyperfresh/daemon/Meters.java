@@ -95,7 +95,7 @@ final class Meters implements Consumer<Event> {
                 "kind",
                 record.kind(),
                 "outcome",
-                record.outcome())
+                record.outcome().label())
             .increment();
         time(
             "hyperfresh.blackout",

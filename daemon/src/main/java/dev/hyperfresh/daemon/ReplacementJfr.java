@@ -45,7 +45,7 @@ final class ReplacementJfr extends Event {
     event.guest = record.guest();
     event.from = record.from();
     event.to = record.to();
-    event.outcome = record.outcome();
+    event.outcome = record.outcome().label();
     event.blackoutMicros = Math.round(record.blackoutMs().orElse(0) * 1000);
     event.saveMicros = Math.round(record.phases().saveMs().orElse(0) * 1000);
     event.loadMicros = Math.round(record.phases().loadMs().orElse(0) * 1000);

@@ -106,7 +106,7 @@ public final class Views {
     put(json, "roll_back_ms", record.phases().rollBackMs());
     json.put("retire_ms", rounded(record.phases().retireMs()));
     json.put("total_ms", rounded(record.totalMs()));
-    json.put("outcome", record.outcome());
+    json.put("outcome", record.outcome().label());
     if (!record.committed()) {
       json.put("problem", record.problem());
     }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 import dev.hyperfresh.hyperplexor.ClockLoss;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
@@ -126,8 +127,8 @@ class ContractTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"committed", "rolled-back", "failed"})
-  void aReplacementFits(String outcome) {
+  @EnumSource
+  void aReplacementFits(Outcome outcome) {
     ReplacementRecord record = HistoryTest.record("a", "web1", NOON, outcome);
 
     Contract.requireFits("Replacement", json(Views.replacement(record)));
@@ -313,7 +314,7 @@ class ContractTest {
     return Stream.of(
         new Event.GuestChanged(guest(GuestView.State.RUNNING)),
         new Event.GuestDeleted("web1"),
-        new Event.GuestReplaced(HistoryTest.record("a", "web1", NOON, "committed")),
+        new Event.GuestReplaced(HistoryTest.record("a", "web1", NOON, Outcome.COMMITTED)),
         new Event.ContainerChanged(container(new ContainerState.Running())),
         new Event.ContainerRemoved("c1"),
         new Event.ContainerMoved(move("committed")),

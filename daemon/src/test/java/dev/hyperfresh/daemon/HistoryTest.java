@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.relocation.RelocationRecord;
@@ -27,7 +28,7 @@ class HistoryTest {
 
   @Test
   void aRecordIsReadAsTheApiShowsIt() {
-    ReplacementRecord record = record("a", "web1", NOON, "committed");
+    ReplacementRecord record = record("a", "web1", NOON, Outcome.COMMITTED);
     try (History history = open()) {
       history.add(record);
 
@@ -62,7 +63,7 @@ class HistoryTest {
             OptionalDouble.empty(),
             new RelocationRecord.Drain(0, 0, 0, 0));
     try (History history = open()) {
-      history.add(record("a", "c1", NOON, "committed"));
+      history.add(record("a", "c1", NOON, Outcome.COMMITTED));
       history.add(record);
 
       List<JsonNode> moves = history.read(History.Kind.RELOCATION, Optional.of("c1"), 10);
@@ -76,7 +77,7 @@ class HistoryTest {
   @Test
   void whatWentWrongIsKeptWithItsCode() {
     try (History history = open()) {
-      history.add(record("a", "web1", NOON, "rolled-back"));
+      history.add(record("a", "web1", NOON, Outcome.ROLLED_BACK));
 
       JsonNode read = history.read(History.Kind.REPLACEMENT, Optional.empty(), 10).getFirst();
       assertThat(read.path("problem").asString()).isEqualTo("HF-REPLACE-003");
@@ -91,7 +92,8 @@ class HistoryTest {
     try (History history = open()) {
       IntStream.range(0, 20)
           .map(i -> i * 7 % 20)
-          .forEach(i -> history.add(record("id" + i, "web1", NOON.plusMillis(i), "committed")));
+          .forEach(
+              i -> history.add(record("id" + i, "web1", NOON.plusMillis(i), Outcome.COMMITTED)));
 
       assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 3)))
           .containsExactly("id19", "id18", "id17");
@@ -102,8 +104,8 @@ class HistoryTest {
   @Test
   void oneGuestsRecordsAreItsOwn() {
     try (History history = open()) {
-      history.add(record("a", "web1", NOON, "committed"));
-      history.add(record("b", "web2", NOON.plusSeconds(1), "committed"));
+      history.add(record("a", "web1", NOON, Outcome.COMMITTED));
+      history.add(record("b", "web2", NOON.plusSeconds(1), Outcome.COMMITTED));
 
       assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.of("web1"), 10)))
           .containsExactly("a");
@@ -117,10 +119,10 @@ class HistoryTest {
   @Test
   void theNextDaemonReadsWhatTheLastOneWrote() {
     try (History history = open()) {
-      history.add(record("a", "web1", NOON, "committed"));
+      history.add(record("a", "web1", NOON, Outcome.COMMITTED));
     }
     try (History history = open()) {
-      history.add(record("b", "web1", NOON.plusSeconds(1), "committed"));
+      history.add(record("b", "web1", NOON.plusSeconds(1), Outcome.COMMITTED));
 
       assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 10)))
           .containsExactly("b", "a");
@@ -131,7 +133,7 @@ class HistoryTest {
   void theOldestAreForgotten() {
     try (History history = History.open(file(), 10)) {
       for (int i = 0; i < 30; i++) {
-        history.add(record("id" + i, "web1", NOON.plusSeconds(i), "committed"));
+        history.add(record("id" + i, "web1", NOON.plusSeconds(i), Outcome.COMMITTED));
       }
     }
     try (History history = History.open(file(), 10)) {
@@ -139,7 +141,7 @@ class HistoryTest {
           .hasSize(10)
           .startsWith("id29")
           .endsWith("id20");
-      history.add(record("next", "web1", NOON.plusSeconds(99), "committed"));
+      history.add(record("next", "web1", NOON.plusSeconds(99), Outcome.COMMITTED));
       assertThat(ids(history.read(History.Kind.REPLACEMENT, Optional.empty(), 1000)))
           .hasSize(10)
           .startsWith("next");
@@ -160,11 +162,12 @@ class HistoryTest {
   @Test
   void anIdIsTakenOnce() {
     try (History history = open()) {
-      history.add(record("a", "web1", NOON, "committed"));
+      history.add(record("a", "web1", NOON, Outcome.COMMITTED));
 
       HyperFreshException refused =
           catchThrowableOfType(
-              HyperFreshException.class, () -> history.add(record("a", "web2", NOON, "committed")));
+              HyperFreshException.class,
+              () -> history.add(record("a", "web2", NOON, Outcome.COMMITTED)));
       assertThat(refused.problem()).isEqualTo(Problem.DAEMON_STATE);
       assertThat(history.read(History.Kind.REPLACEMENT, Optional.empty(), 10)).hasSize(1);
     }
@@ -182,8 +185,8 @@ class HistoryTest {
     return records.stream().map(record -> record.path("id").asString()).toList();
   }
 
-  static ReplacementRecord record(String id, String guest, Instant at, String outcome) {
-    boolean committed = outcome.equals("committed");
+  static ReplacementRecord record(String id, String guest, Instant at, Outcome outcome) {
+    boolean committed = outcome == Outcome.COMMITTED;
     return new ReplacementRecord(
         id,
         guest,

@@ -290,7 +290,7 @@ final class Guest implements Movable {
   ReplacementRecord replace(
       String id,
       Release to,
-      Duration maxBlackout,
+      BlackoutLimit maxBlackout,
       Preflight.Rehearsing rehearsing,
       boolean stepClock,
       Lock turn,

@@ -75,10 +75,7 @@ final class GuestMoves {
       boolean stepClock,
       Progress progress) {
     Guest guest = guests.get(name);
-    if (maxBlackout.compareTo(Hyperplexor.MIN_BLACKOUT) < 0
-        || maxBlackout.compareTo(Hyperplexor.MAX_BLACKOUT) > 0) {
-      throw Problem.API_REQUEST.because("The blackout budget is not between 1 and 60000 ms.");
-    }
+    BlackoutLimit limit = new BlackoutLimit(maxBlackout);
     String id = Long.toString(lastId.incrementAndGet(), 36);
     Preflight.Rehearsing rehearsing =
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
@@ -87,7 +84,7 @@ final class GuestMoves {
       return guest.replace(
           id,
           to,
-          maxBlackout,
+          limit,
           rehearsing,
           stepClock,
           rehearsal,

@@ -323,7 +323,7 @@ final class GuestRecovery {
           .accept("Guest " + name + " " + WITHOUT_DAEMON + "; its logs are in " + files + ".");
     }
     common.guests().recovering().remove(name);
-    close(file, "Failed", "failed", Problem.REPLACE_LOST.code());
+    close(file, "Failed", ReplacementRecord.Outcome.FAILED, Problem.REPLACE_LOST.code());
   }
 
   /// A daemon that died at the guest's end may not have given back what was the guest's own.
@@ -336,13 +336,14 @@ final class GuestRecovery {
   private void finish(GuestFile file, Verdict.Kept kept, Problem otherwise) {
     int generation = kept.authority().generation();
     if (unfinished.filter(entry -> generation == entry.toGeneration()).isPresent()) {
-      close(file, "Retired", "committed", "");
+      close(file, "Retired", ReplacementRecord.Outcome.COMMITTED, "");
     } else {
-      close(file, "RolledBack", "rolled-back", otherwise.code());
+      close(file, "RolledBack", ReplacementRecord.Outcome.ROLLED_BACK, otherwise.code());
     }
   }
 
-  private void close(GuestFile file, String state, String outcome, String problem) {
+  private void close(
+      GuestFile file, String state, ReplacementRecord.Outcome outcome, String problem) {
     if (unfinished.isEmpty()) {
       return;
     }
@@ -364,7 +365,15 @@ final class GuestRecovery {
     common
         .told()
         .accept(
-            "Guest " + name + ": replacement " + entry.id() + " " + outcome + " " + BY_NEXT + ".");
+            "Guest "
+                + name
+                + ": replacement "
+                + entry.id()
+                + " "
+                + outcome.label()
+                + " "
+                + BY_NEXT
+                + ".");
     Contained.run(
         "recording " + entry.id(),
         () -> common.ended().accept(record(file, entry, outcome, problem)));
@@ -372,7 +381,7 @@ final class GuestRecovery {
 
   /// What nobody was there to measure is unknown.
   private ReplacementRecord record(
-      GuestFile file, Journal.Entry entry, String outcome, String problem) {
+      GuestFile file, Journal.Entry entry, ReplacementRecord.Outcome outcome, String problem) {
     String from =
         file.running().generation() == entry.fromGeneration() ? file.running().release() : "";
     return new ReplacementRecord(

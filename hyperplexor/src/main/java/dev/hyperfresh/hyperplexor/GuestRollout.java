@@ -47,10 +47,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
     public Order {
       names = names.stream().distinct().toList();
       List<String> faults = new ArrayList<>(pace.faults());
-      if (maxBlackout.compareTo(Hyperplexor.MIN_BLACKOUT) < 0
-          || maxBlackout.compareTo(Hyperplexor.MAX_BLACKOUT) > 0) {
-        faults.add("the blackout budget is not between 1 and 60000 ms");
-      }
+      faults.addAll(BlackoutLimit.faults(maxBlackout));
       if (!faults.isEmpty()) {
         throw Problem.API_REQUEST.because(String.join("; ", faults) + ".");
       }
@@ -181,9 +178,9 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
     ReplacementRecord record = mover.move(entry.name(), order.maxBlackout(), progress);
     Outcome outcome =
         switch (record.outcome()) {
-          case "committed" -> Outcome.COMMITTED;
-          case "rolled-back" -> Outcome.ROLLED_BACK;
-          default -> Outcome.FAILED;
+          case COMMITTED -> Outcome.COMMITTED;
+          case ROLLED_BACK -> Outcome.ROLLED_BACK;
+          case FAILED -> Outcome.FAILED;
         };
     return new Entry<>(
         record.guest(),

@@ -24,12 +24,6 @@ import java.util.function.Function;
 /// The way in: guests are made, listed, moved and ended here. Thread-safe; work on one guest is
 /// done in order on the guest's own thread, work on several in parallel.
 public final class Hyperplexor implements AutoCloseable {
-  /// The least blackout budget: below it no hand-over can succeed.
-  public static final Duration MIN_BLACKOUT = Duration.ofMillis(1);
-
-  /// The largest blackout budget.
-  public static final Duration MAX_BLACKOUT = Duration.ofMinutes(1);
-
   /// How long work on guests may take when all is let go: a guest that is being made or moved.
   private static final Duration LAST_WORK = Duration.ofSeconds(30);
 
@@ -301,7 +295,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// Moves guest `name` to `to`, after a rehearsal. Returns also when it was rolled back; the
   /// record says so.
   ///
-  /// @param maxBlackout after which the switch is given up, [#MIN_BLACKOUT] to [#MAX_BLACKOUT]
+  /// @param maxBlackout after which the switch is given up, in the range of [BlackoutLimit]
   /// @throws HyperFreshException [Problem#REPLACE_OBSTACLES], [Problem#REPLACE_BUSY],
   ///   [Problem#GUEST_STATE], [Problem#API_REQUEST]; the guest was not touched
   public ReplacementRecord replace(

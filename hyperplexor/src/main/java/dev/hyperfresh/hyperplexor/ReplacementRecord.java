@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import java.time.Instant;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
@@ -20,7 +21,7 @@ import java.util.OptionalLong;
 /// @param stateBytes bytes that crossed between the hypervisors
 /// @param phases how long each phase took, milliseconds
 /// @param totalMs from the request to the end of the source
-/// @param outcome `committed`, `rolled-back` or `failed`
+/// @param outcome how it ended
 /// @param problem the catalogue's code when it was not committed, else empty
 /// @param detail what happened when it was not committed, else empty
 /// @param parts what both sides are made of
@@ -42,11 +43,26 @@ public record ReplacementRecord(
     long stateBytes,
     Phases phases,
     double totalMs,
-    String outcome,
+    Outcome outcome,
     String problem,
     String detail,
     Parts parts,
     Clocks clocks) {
+
+  /// How a replacement ends.
+  public enum Outcome {
+    /// The guest runs on its new hypervisor.
+    COMMITTED,
+    /// The guest has its old hypervisor: it runs, or stands until it may go on.
+    ROLLED_BACK,
+    /// Neither has the guest any more.
+    FAILED;
+
+    /// The word in the API, the history, events and metrics: lower case, with hyphens.
+    public String label() {
+      return name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+  }
 
   /// The guest's clocks over a replacement. `docs/TIME.md` says which they are.
   ///
@@ -133,6 +149,6 @@ public record ReplacementRecord(
 
   /// Whether the guest runs on the new release.
   public boolean committed() {
-    return outcome.equals("committed");
+    return outcome == Outcome.COMMITTED;
   }
 }

@@ -251,7 +251,7 @@ public final class Rollout<R> {
           .ended(name)
           .ifPresent(reason -> {
             put(entry.because(Outcome.FAILED, reason));
-            var _ = audience.told(name, "failed", reason.detail());
+            var _ = audience.told(name, Outcome.FAILED.label(), reason.detail());
           });
     }
   }
@@ -327,11 +327,12 @@ public final class Rollout<R> {
       return;
     }
     boolean untouched = movers.isUntouched(e);
-    put(entry(name).because(untouched ? Outcome.LEFT_ALONE : Outcome.FAILED, e));
+    Outcome outcome = untouched ? Outcome.LEFT_ALONE : Outcome.FAILED;
+    put(entry(name).because(outcome, e));
     if (!untouched) {
       stop(called(name) + ": " + e.detail());
     }
-    var _ = audience.told(name, untouched ? "left-alone" : "failed", e.detail());
+    var _ = audience.told(name, outcome.label(), e.detail());
   }
 
   private String called(String name) {
@@ -380,7 +381,7 @@ public final class Rollout<R> {
     if (!fault.isEmpty()) {
       put(entry.with(Outcome.SOAK_FAILED, fault));
       stop(called(name) + " was moved and did not stand the watch: " + fault);
-      var _ = audience.told(name, "soak-failed", fault);
+      var _ = audience.told(name, Outcome.SOAK_FAILED.label(), fault);
     }
   }
 

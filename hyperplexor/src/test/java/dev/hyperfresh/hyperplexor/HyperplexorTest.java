@@ -4,6 +4,7 @@ import static dev.hyperfresh.hyperplexor.Progress.NONE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -66,7 +67,7 @@ class HyperplexorTest {
         .isNotEmpty()
         .noneMatch(Check::failed);
     ReplacementRecord record = hyperplexor.replace("web1", Stage.NEW, LONG, NONE);
-    assertThat(record.outcome()).isEqualTo("committed");
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(hyperplexor.show("web1").release()).isEqualTo(Stage.NEW.name());
     hyperplexor.delete("web1");
 
@@ -245,7 +246,7 @@ class HyperplexorTest {
     assertProblem(Problem.REPLACE_BUSY, () -> hyperplexor.replace("g", Stage.NEW, LONG, NONE));
     goOn.countDown();
 
-    assertThat(first.get(5, TimeUnit.SECONDS).outcome()).isEqualTo("committed");
+    assertThat(first.get(5, TimeUnit.SECONDS).outcome()).isEqualTo(Outcome.COMMITTED);
   }
 
   @Test
@@ -449,7 +450,7 @@ class HyperplexorTest {
 
   private String outcome() {
     try {
-      return hyperplexor.replace("g", Stage.NEW, LONG, NONE).outcome();
+      return hyperplexor.replace("g", Stage.NEW, LONG, NONE).outcome().label();
     } catch (HyperFreshException e) {
       return e.problem().code();
     }

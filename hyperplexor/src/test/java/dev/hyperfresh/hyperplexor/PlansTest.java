@@ -3,6 +3,7 @@ package dev.hyperfresh.hyperplexor;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Kinds;
@@ -142,14 +143,14 @@ class PlansTest {
     Client other = plan("web2");
 
     assertThat(hyperplexor.replace("web1", Stage.NEW, LONG, Progress.NONE).outcome())
-        .isEqualTo("committed");
+        .isEqualTo(Outcome.COMMITTED);
 
     assertThat(own.problem()).isEqualTo(Problem.PLAN_GIVEN_UP);
     // It had waited for its turn to rehearse, and goes on.
     assertThat(hanging.take()).isEqualTo("web2");
     assertThat(other.result()).isNotDone();
     assertThat(hyperplexor.replace("web2", Stage.NEW, LONG, Progress.NONE).outcome())
-        .isEqualTo("committed");
+        .isEqualTo(Outcome.COMMITTED);
     assertThat(other.problem()).isEqualTo(Problem.PLAN_GIVEN_UP);
   }
 

@@ -2,8 +2,8 @@ package dev.hyperfresh.hyperplexor;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hyperplexor.SimulatedFaults.Fault;
 import dev.hyperfresh.hyperplexor.SimulatedWorld.Defect;
-import dev.hyperfresh.hyperplexor.SimulatedWorld.Fault;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -65,7 +65,7 @@ class SimulationTest {
       for (String outcome : run(world).split(", ")) {
         outcomes.merge(outcome, 1L, Long::sum);
       }
-      world.happened().forEach(point -> points.merge(point, 1L, Long::sum));
+      world.faults.happened().forEach(point -> points.merge(point, 1L, Long::sum));
     }
     long millis = (System.nanoTime() - begin) / 1_000_000;
     System.out.println("  " + RUNS + " runs in " + millis + " ms: " + outcomes);

@@ -56,13 +56,13 @@ final class InnerQemu implements QemuProcess {
     InnerQemu process = new InnerQemu(machine, place, launch, inner, sockets, false);
     try {
       // Its end may have been told to the earlier daemon.
-      if (!machine.vm().runs(inner)) {
-        machine.vm().unwatch(inner);
+      if (!machine.vm().programs().runs(inner)) {
+        machine.vm().programs().unwatch(inner);
         process.over(new Agent.Exited(inner, Signals.KILL, ""));
       }
       return process;
     } catch (TroubleException e) {
-      machine.vm().unwatch(inner);
+      machine.vm().programs().unwatch(inner);
       throw e;
     }
   }
@@ -75,7 +75,7 @@ final class InnerQemu implements QemuProcess {
     this.inner = inner;
     this.sockets = List.copyOf(sockets);
     this.mayHalt = mayHalt;
-    machine.vm().watch(inner, this::over);
+    machine.vm().programs().watch(inner, this::over);
   }
 
   private void over(Agent.Exited exit) {
@@ -108,7 +108,7 @@ final class InnerQemu implements QemuProcess {
   public Optional<String> incoming(Fd channel) {
     compareClocks();
     place.receiveFrom(channel);
-    return Optional.of("fd:" + Place.INCOMING_FD);
+    return Optional.of("fd:" + StateWays.INCOMING_FD);
   }
 
   @Override
@@ -284,7 +284,7 @@ final class InnerQemu implements QemuProcess {
   @Override
   public void close() {
     if (!awaitEnd(Duration.ZERO)) {
-      machine.vm().unwatch(inner);
+      machine.vm().programs().unwatch(inner);
       place.letGo();
       return;
     }

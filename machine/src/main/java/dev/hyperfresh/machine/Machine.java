@@ -3,6 +3,7 @@ package dev.hyperfresh.machine;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.ProcessThreads;
@@ -14,11 +15,12 @@ import dev.hyperfresh.vm.VmFile;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmSettings;
 import java.nio.file.Path;
-import java.util.List;
+import java.time.Duration;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.function.Function;
 
 /// A hypervisor that is a whole machine: a virtual machine on this host with a kernel, KVM and QEMU
 /// of its own, in which guests run. The guests' memory is not the machine's: each is a window into
@@ -199,43 +201,36 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
     String there = target.ledger.newPlace() + ".relay";
     String here = ledger.newPlace() + ".relay";
     String file = VirtualMachine.RUN_FOLDER + "/" + here;
+    Duration limit = VirtualMachine.PLUG_LIMIT;
     try (Pipe way = Pipe.open(RELAY_PIPE_BYTES, here)) {
-      target.vm.lend(
-          way.readEnd(),
-          (set, _) ->
-              target.vm.addChannel(
-                  there, "file", Map.of("in", "/dev/fdset/" + set, "out", "/dev/null")));
-      vm.lend(
-          way.writeEnd(),
-          (set, _) ->
-              vm.addChannel(here, "file", Map.of("out", "/dev/fdset/" + set, "append", true)));
-      String from = vm.addPort(here);
-      String to = target.vm.addPort(there);
-      String count = Integer.toString(bytes);
-      vm.run(
-          List.of(VirtualMachine.AGENT, "copy", "/dev/zero", count, file),
-          VirtualMachine.PLUG_LIMIT);
+      target.relay(there, way.readEnd(), set -> Map.of("in", set, "out", "/dev/null"));
+      relay(here, way.writeEnd(), set -> Map.of("out", set, "append", true));
+      String from = vm.channels().addPort(here);
+      String to = target.vm.channels().addPort(there);
+      var _ = vm.programs().copy("/dev/zero", bytes, file, limit);
       CompletableFuture<String> arrival =
-          CompletableFuture.supplyAsync(() ->
-              target.vm.run(
-                  List.of(VirtualMachine.AGENT, "copy", to, count, "/dev/null"),
-                  VirtualMachine.PLUG_LIMIT));
-      vm.run(List.of(VirtualMachine.AGENT, "copy", file, count, from), VirtualMachine.PLUG_LIMIT);
+          CompletableFuture.supplyAsync(
+              () -> target.vm.programs().copy(to, bytes, "/dev/null", limit));
+      var _ = vm.programs().copy(file, bytes, from, limit);
       return Long.parseLong(arrival.join()) / 1e6;
     } catch (TroubleException | CompletionException | NumberFormatException e) {
       throw Problem.INTERNAL.because(
           "The way between machines was not measured: " + e.getMessage(), e);
     } finally {
-      vm.contained(
-          () -> vm.run(List.of(VirtualMachine.AGENT, "remove", file), VirtualMachine.PLUG_LIMIT));
+      vm.contained(() -> vm.programs().remove(file, limit));
       dropRelay(here);
       target.dropRelay(there);
     }
   }
 
+  private void relay(String channel, Fd end, Function<String, Map<String, ?>> data) {
+    vm.descriptors()
+        .lend(end, (set, _) -> vm.channels().add(channel, "file", data.apply("/dev/fdset/" + set)));
+  }
+
   private void dropRelay(String channel) {
-    vm.contained(() -> vm.removePort(channel));
-    vm.contained(() -> vm.removeChannel(channel));
+    vm.contained(() -> vm.channels().removePort(channel));
+    vm.contained(() -> vm.channels().remove(channel));
   }
 
   @Override

@@ -14,6 +14,7 @@ import dev.hyperfresh.vm.Agent;
 import dev.hyperfresh.vm.AgentException;
 import dev.hyperfresh.vm.VirtualMachine;
 import dev.hyperfresh.vm.VmFile;
+import dev.hyperfresh.vm.VmHardware;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmSettings;
 import java.nio.file.Path;
@@ -88,7 +89,7 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
                   + ") did not come up: "
                   + e.getMessage()
                   + "."
-                  + VirtualMachine.lastWords(files),
+                  + VmHardware.lastWords(files),
               e);
     }
   }
@@ -97,7 +98,7 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
     LedgerFile.EMPTY.write(files);
     long start = Clock.monotonicNanos();
     HostProcess process =
-        VirtualMachine.spawn(
+        VmHardware.spawn(
             settings, board(settings), Map.of(), files, sockets(settings.name(), sockets));
     try {
       VmFile file = VmFile.of(settings).on(ProcessIdentity.of(process.pid()));
@@ -114,8 +115,8 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
     }
   }
 
-  private static VirtualMachine.Board board(VmSettings<MachineRelease> settings) {
-    return new VirtualMachine.Board(
+  private static VmHardware.Board board(VmSettings<MachineRelease> settings) {
+    return new VmHardware.Board(
         MachineRelease.KIND,
         // Devices come and go on one flat bus of 29 places by the ACPI of this machine type. A
         // machine never moves itself, so that the alias does no harm.
@@ -177,12 +178,12 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
 
   /// Takes out what an earlier daemon had not finished making or removing, and what has ended.
   private static void tidy(Machine machine) {
-    machine.vm().forgetUnnamed();
+    machine.vm().descriptors().forgetUnnamed();
     if (machine.ledger().places().stream().anyMatch(place -> place.inner() == 0)) {
       endUnknown(machine);
     }
     for (LedgerFile.Entry place : machine.ledger().places()) {
-      if (place.inner() == 0 || !machine.vm().runs(place.inner())) {
+      if (place.inner() == 0 || !machine.vm().programs().runs(place.inner())) {
         Place.again(machine, place).close();
       }
     }
@@ -198,11 +199,11 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
             a.start(
                 new Agent.Program(
                     List.of(VirtualMachine.AGENT, "remove", "-"), Map.of(), List.of())));
-    vm.watch(last, _ -> {});
+    vm.programs().watch(last, _ -> {});
     for (int pid = 2; pid < last; pid++) {
-      if (!known.contains(pid) && vm.runs(pid)) {
+      if (!known.contains(pid) && vm.programs().runs(pid)) {
         LOG.log(System.Logger.Level.INFO, "process " + pid + " in " + machine.name() + " is ended");
-        vm.endInside(pid);
+        vm.programs().end(pid);
       }
     }
   }

@@ -273,7 +273,7 @@ public final class MachineKind implements Hypervisor {
       if (place.isEmpty()) {
         return false;
       }
-      boolean runs = machine.vm().runs(place.get().inner());
+      boolean runs = machine.vm().programs().runs(place.get().inner());
       if (!runs && !machine.vm().exited()) {
         Place.again(machine, place.get()).close();
       }
@@ -301,7 +301,7 @@ public final class MachineKind implements Hypervisor {
         reaching(() -> {
           place(machine, instance)
               .ifPresent(place -> {
-                machine.vm().endInside(place.inner());
+                machine.vm().programs().end(place.inner());
                 Place.again(machine, place).close();
               });
           return true;

@@ -7,6 +7,7 @@ import dev.hyperfresh.release.ImageSources;
 import dev.hyperfresh.release.KernelPackage;
 import dev.hyperfresh.vm.VmRecipe;
 import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSources;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -15,8 +16,7 @@ import java.util.Optional;
 /// How releases of machines are made: beside the kernel stands a QEMU.
 public final class MachineRecipe implements VmRecipe<MachineRelease> {
   private static final ImageSources SOURCES =
-      new ImageSources(
-          List.of("/image/build.sh", "/image/archive.sh", "/image/agent.c", "/image/window.c"));
+      VmSources.with(List.of("/image/build.sh", "/image/window.c"));
 
   private static final About<MachineRelease> ABOUT =
       new About<>(

@@ -123,12 +123,11 @@ public final class Container {
     ended(os, how);
   }
 
-  /// A move has lost it, and has killed what was left of it: that is how it ended.
-  ///
-  /// @param why a sentence
-  void lost(String why) {
+  /// A move has lost it, and has killed what was left of it: that is how it ended, whatever was
+  /// known before.
+  void lost(ContainerState.Ended how) {
     state = State.RUNNING;
-    is(new End(os, ContainerState.Ended.unknown(Instant.now(), "it was lost in a move: " + why)));
+    is(new End(os, how));
   }
 
   void runs(OsVm where, int process) {

@@ -58,7 +58,7 @@ final class ContainerJournal implements MoveJournal {
         }
       }
       case MoveState.Ended(_, ContainerState.Ended how) -> container.stops(how);
-      case MoveState.Lost(String why) -> container.lost(why);
+      case MoveState.Lost lost -> container.lost(lost.how());
       case MoveState.Doubt _ -> container.is(State.MOVING);
     }
   }

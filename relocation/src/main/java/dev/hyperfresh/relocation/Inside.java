@@ -111,19 +111,19 @@ record Inside(OsVm os, ContainerSpec spec) {
 
   /// What comes for the container from now on waits in this OS's hardware, until [#deliver].
   void hold() {
-    spec.network().ifPresent(_ -> os.vm().holdCard(card()));
+    spec.network().ifPresent(_ -> os.vm().cards().hold(card()));
   }
 
   /// What has waited goes to the container.
   void deliver() {
-    spec.network().ifPresent(_ -> os.vm().deliverToCard(card()));
+    spec.network().ifPresent(_ -> os.vm().cards().deliver(card()));
   }
 
   /// Neither says nor hears the container anything from now on, or again. The kernel of an OS that
   /// has frozen a container still speaks for it; a peer that has heard that, with its later time
   /// stamps, would not listen to the container in another OS for seconds.
   void silence(boolean silent) {
-    spec.network().ifPresent(_ -> os.vm().silenceCard(card(), silent));
+    spec.network().ifPresent(_ -> os.vm().cards().silence(card(), silent));
   }
 
   /// Starts the container and returns the number of its first process.
@@ -279,7 +279,7 @@ record Inside(OsVm os, ContainerSpec spec) {
   ///
   /// @return what `keep.c` says of the end, which comes on a thread that must not be held
   CompletableFuture<Agent.Exited> awaitingEnd() {
-    return os.vm().begin(List.of(OsVm.PROGRAMS + "/container", "wait", spec.name()));
+    return os.vm().programs().begin(List.of(OsVm.PROGRAMS + "/container", "wait", spec.name()));
   }
 
   /// How its first process has ended here, which it has.
@@ -312,7 +312,7 @@ record Inside(OsVm os, ContainerSpec spec) {
     order(LIMIT, List.of("remove"));
     os.unshare(spec.name());
     if (spec.network().isPresent()) {
-      os.vm().removeCard(card());
+      os.vm().cards().remove(card());
     }
   }
 
@@ -336,8 +336,8 @@ record Inside(OsVm os, ContainerSpec spec) {
     if (spec.network().isEmpty()) {
       return;
     }
-    os.vm().clearCard(card());
-    if (os.vm().hasQueue(spec.port())) {
+    os.vm().cards().clear(card());
+    if (os.vm().descriptors().hasQueue(spec.port())) {
       throw new TroubleException("OS " + os.name() + " does not let go of port " + spec.port());
     }
   }

@@ -43,12 +43,12 @@ final class Line implements AutoCloseable {
   /// @param ready the word by which the program says so; empty when it says nothing
   /// @throws TroubleException when it ends instead
   static Line open(OsVm os, String id, List<String> program, String ready) {
-    UnixSocket socket = os.vm().addSocket(id);
+    UnixSocket socket = os.vm().channels().addSocket(id);
     Line line = null;
     try {
       List<String> command = new ArrayList<>(program);
-      command.add(os.vm().addPort(id));
-      CompletableFuture<Agent.Exited> end = os.vm().begin(command);
+      command.add(os.vm().channels().addPort(id));
+      CompletableFuture<Agent.Exited> end = os.vm().programs().begin(command);
       line = new Line(os, id, socket, List.copyOf(command), end);
       // Whoever waits for a word then hears that none will come.
       var _ = end.thenRun(line::hangUp);
@@ -59,7 +59,7 @@ final class Line implements AutoCloseable {
     } catch (RuntimeException e) {
       if (line == null) {
         socket.close();
-        os.vm().contained(() -> os.vm().removeChannel(id));
+        os.vm().contained(() -> os.vm().channels().remove(id));
       } else {
         line.close();
       }
@@ -157,7 +157,7 @@ final class Line implements AutoCloseable {
   /// @return what it printed
   /// @throws TroubleException when it has not
   String awaitEnd(Duration limit) {
-    if (os.vm().await(end, command, limit).status() != 0) {
+    if (os.vm().programs().await(end, command, limit).status() != 0) {
       throw new TroubleException(failure());
     }
     return end.join().tail().strip();
@@ -177,8 +177,8 @@ final class Line implements AutoCloseable {
   public void close() {
     socket.close();
     if (!os.ended()) {
-      os.vm().contained(() -> os.vm().removePort(id));
-      os.vm().contained(() -> os.vm().removeChannel(id));
+      os.vm().contained(() -> os.vm().channels().removePort(id));
+      os.vm().contained(() -> os.vm().channels().remove(id));
     }
   }
 }

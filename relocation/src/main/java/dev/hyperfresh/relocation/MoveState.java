@@ -75,5 +75,10 @@ sealed interface MoveState {
   }
 
   /// No OS has it.
-  record Lost(String why) implements Over {}
+  record Lost(String why) implements Over {
+    /// How the container ended, of which what was left was killed.
+    ContainerState.Ended how() {
+      return ContainerState.Ended.unknown(Instant.now(), "it was lost in a move: " + why);
+    }
+  }
 }

@@ -14,7 +14,7 @@ import java.util.function.Supplier;
 /// under a container that is starting in it, arriving there or still fetching its memory from it.
 /// Thread-safe.
 final class Occupancy {
-  /// Of the programs that the agent of an OS runs at once (`CHILDREN` in agent.c) each container
+  /// Of the programs that the agent of an OS runs at once (`CHILDREN` in programs.h) each container
   /// takes one that waits for its end; the rest is for what is done with them.
   static final int MOST_CONTAINERS = OsVm.MOST_CONTAINERS;
 

@@ -13,6 +13,7 @@ import dev.hyperfresh.vm.Agent;
 import dev.hyperfresh.vm.AgentException;
 import dev.hyperfresh.vm.VirtualMachine;
 import dev.hyperfresh.vm.VmFile;
+import dev.hyperfresh.vm.VmHardware;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmSettings;
 import java.nio.file.Path;
@@ -24,7 +25,7 @@ import java.util.Map;
 /// How operating systems come up, and how they are taken over from an earlier daemon. Stateless.
 final class OsBoot implements VmKind<OsVm, OsRelease> {
   private static final System.Logger LOG = System.getLogger(OsBoot.class.getName());
-  private static final int MEMORY_FD = VirtualMachine.FIRST_FD;
+  private static final int MEMORY_FD = VmHardware.FIRST_FD;
 
   /// Below this CRIU does not run beside a container.
   static final long LEAST_MEMORY_BYTES = 256L << 20;
@@ -63,7 +64,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
       made.add(memory);
       VirtualMachine vm = power(settings, folder, sockets, file, memory);
       made.add(vm);
-      vm.run(List.of(OsVm.PROGRAMS + "/setup", OsVm.CONTAINERS), SET_UP_LIMIT);
+      vm.programs().run(List.of(OsVm.PROGRAMS + "/setup", OsVm.CONTAINERS), SET_UP_LIMIT);
       OsVm.setClock(vm, "step");
       rehearse(settings.name(), vm);
       double bootMs = (Clock.monotonicNanos() - start) / 1e6;
@@ -80,7 +81,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
                   + ") did not come up: "
                   + e.getMessage()
                   + "."
-                  + VirtualMachine.lastWords(folder),
+                  + VmHardware.lastWords(folder),
               e);
     } catch (RuntimeException e) {
       made.reversed().forEach(OsBoot::undo);
@@ -100,7 +101,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
       VmSettings<OsRelease> settings, Path folder, Path sockets, VmFile file, MemFd memory) {
     VirtualMachine.Sockets control = sockets(settings.name(), sockets);
     HostProcess process =
-        VirtualMachine.spawn(
+        VmHardware.spawn(
             settings, board(settings), Map.of(MEMORY_FD, memory.fd()), folder, control);
     try {
       file.on(ProcessIdentity.of(process.pid())).write(folder);
@@ -113,7 +114,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
     }
   }
 
-  private static VirtualMachine.Board board(VmSettings<OsRelease> settings) {
+  private static VmHardware.Board board(VmSettings<OsRelease> settings) {
     List<String> more = new ArrayList<>();
     // With a hotplug controller of its own, which nobody uses, the firmware gives a bridge ports
     // and
@@ -129,7 +130,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
                 + ",mem-path=/proc/self/fd/"
                 + MEMORY_FD
                 + ",share=on"));
-    return new VirtualMachine.Board(
+    return new VmHardware.Board(
         OsRelease.KIND,
         "pc,memory-backend=ram",
         // Translated, string instructions that claim to be fast copy byte by byte.
@@ -177,8 +178,8 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
       leave.add(process::close);
       VirtualMachine vm = reached(settings, folder, sockets, process, OsVm.ANSWER_LIMIT);
       leave.set(0, vm::letGo);
-      vm.forgetUnnamed();
-      MemFd memory = MemFd.adopt(vm.copy(MEMORY_FD));
+      vm.descriptors().forgetUnnamed();
+      MemFd memory = MemFd.adopt(vm.descriptors().copy(MEMORY_FD));
       leave.add(memory::close);
       OsVm os = new OsVm(settings, folder, vm, memory, sockets, file.bootMs());
       os.takeOver();

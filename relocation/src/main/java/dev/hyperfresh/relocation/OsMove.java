@@ -274,7 +274,7 @@ final class OsMove implements MoveSteps {
     restoring.ifPresent(Line::close);
     restoring = Optional.empty();
     if (!begun) {
-      inNew(there -> there.os().vm().clearPort(there.line(Inside.RESTORE)));
+      inNew(there -> there.os().vm().channels().clear(there.line(Inside.RESTORE)));
     }
   }
 
@@ -313,7 +313,7 @@ final class OsMove implements MoveSteps {
   }
 
   private static void closeFreeze(Inside there) {
-    there.os().vm().clearPort(there.line(Inside.FREEZE));
+    there.os().vm().channels().clear(there.line(Inside.FREEZE));
   }
 
   /// Takes the port of the program that freezes away.

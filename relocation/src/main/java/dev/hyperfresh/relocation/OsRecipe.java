@@ -10,6 +10,7 @@ import dev.hyperfresh.release.KernelPackage;
 import dev.hyperfresh.relocation.OsRelease.FileServer;
 import dev.hyperfresh.vm.VmRecipe;
 import dev.hyperfresh.vm.VmReleases;
+import dev.hyperfresh.vm.VmSources;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
@@ -24,7 +25,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
   private static final String SUCCESSOR = "virtiofsd";
   private static final String PREDECESSOR = "qemu-system-common";
   static final ImageSources SOURCES =
-      new ImageSources(
+      VmSources.with(
           List.of(
               "/os/build.sh",
               "/os/init",
@@ -60,9 +61,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
               "/os/images.h",
               "/os/hook.h",
               "/os/extents.h",
-              "/os/window.h",
-              "/image/archive.sh",
-              "/image/agent.c"));
+              "/os/window.h"));
 
   private static final About<OsRelease> ABOUT =
       new About<>(

@@ -9,6 +9,7 @@ import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.vm.Agent;
 import dev.hyperfresh.vm.VirtualMachine;
+import dev.hyperfresh.vm.VmCards;
 import dev.hyperfresh.vm.VmFile;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmSettings;
@@ -103,10 +104,10 @@ public final class OsVm implements VmKind.Member<OsRelease> {
   /// As [#runToEnd(List, Duration)], in an OS that is coming up.
   static Agent.Exited runToEnd(VirtualMachine vm, List<String> command, Duration limit) {
     try {
-      return vm.runToEnd(command, limit);
+      return vm.programs().runToEnd(command, limit);
     } catch (TroubleException e) {
       if (e.getCause() instanceof TimeoutException) {
-        vm.attempted(() -> vm.runToEnd(List.of(PROGRAMS + "/tasks"), TELL_LIMIT));
+        vm.attempted(() -> vm.programs().runToEnd(List.of(PROGRAMS + "/tasks"), TELL_LIMIT));
       }
       throw e;
     }
@@ -160,7 +161,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
   /// @return what it printed
   /// @throws TroubleException when it fails, or does not end within `limit`
   public String run(List<String> command, Duration limit) {
-    return vm.run(command, limit);
+    return vm.programs().run(command, limit);
   }
 
   /// Sets its wall clock by this host's, to within some milliseconds. What goes wrong is only told:
@@ -175,7 +176,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
   static void setClock(VirtualMachine vm, String how) {
     vm.contained(() -> {
       String micros = Long.toString(vm.clockOffsetMicros());
-      vm.run(List.of(PROGRAMS + "/relocate", "clock", how, micros), TELL_LIMIT);
+      vm.programs().run(List.of(PROGRAMS + "/relocate", "clock", how, micros), TELL_LIMIT);
     });
   }
 
@@ -221,37 +222,30 @@ public final class OsVm implements VmKind.Member<OsRelease> {
   /// @param id from [#newWindow]
   /// @throws TroubleException when the hardware refuses it; nothing is left then
   Window attach(OsVm other, String id) {
-    vm.lend(
-        other.memory.fd(),
-        (_, number) -> vm.addMemory(id + ".memory", other.memory.bytes(), number));
+    vm.windows().addMemory(memoryOf(id), other.memory.fd(), other.memory.bytes());
     try {
-      vm.plug(id, "pc-dimm", Map.of("memdev", id + ".memory"));
-      return new Window(id, plugged(id).path("addr").asLong());
+      vm.windows().plug(id, memoryOf(id));
+      return new Window(id, vm.windows().address(id));
     } catch (RuntimeException e) {
-      vm.contained(() -> vm.removeMemory(id + ".memory"));
+      vm.contained(() -> vm.windows().removeMemory(memoryOf(id)));
       throw e;
     }
   }
 
-  private JsonNode plugged(String id) {
-    for (JsonNode device : vm.execute("query-memory-devices", Map.of())) {
-      if (device.path("data").path("id").asString("").equals(id)) {
-        return device.path("data");
-      }
-    }
-    throw new TroubleException("OS " + name() + " has no window " + id);
+  private static String memoryOf(String window) {
+    return window + ".memory";
   }
 
   /// Takes a window out again. Nothing inside may have it mapped.
   void detach(Window window) {
-    vm.eject(window.id(), plugged(window.id()).path("slot").asInt());
-    vm.removeMemory(window.id() + ".memory");
+    vm.windows().eject(window.id());
+    vm.windows().removeMemory(memoryOf(window.id()));
   }
 
   /// As [#detach], of a window of which only a part may be there.
   void clear(String window) {
-    vm.attempted(() -> vm.eject(window, plugged(window).path("slot").asInt()));
-    vm.attempted(() -> vm.removeMemory(window + ".memory"));
+    vm.attempted(() -> vm.windows().eject(window));
+    vm.attempted(() -> vm.windows().removeMemory(memoryOf(window)));
   }
 
   /// Also of windows that are gone, whose addresses are spent.
@@ -276,12 +270,12 @@ public final class OsVm implements VmKind.Member<OsRelease> {
         throw new TroubleException(full());
       }
       // What was left when a server had died.
-      vm.clearFolder(folderOf(container));
+      vm.folders().clear(folderOf(container));
       FileService.Started started = serve(folder);
       try (UnixSocket connection = started.connection()) {
         new ServerFile(ProcessIdentity.of(started.service().pid()))
             .write(this.folder.resolve(FILES), container);
-        vm.addFolder(folderOf(container), container, connection.fd(), bus());
+        vm.folders().add(folderOf(container), container, connection.fd(), bus());
         files.put(container, started.service());
       } catch (HyperFreshException e) {
         started.service().close();
@@ -338,7 +332,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
     }
     served.ifPresent(server -> {
       if (!ended()) {
-        vm.contained(() -> vm.removeFolder(folderOf(container)));
+        vm.contained(() -> vm.folders().remove(folderOf(container)));
       }
       cutOff(server);
       ServerFile.remove(folder.resolve(FILES), container);
@@ -376,22 +370,23 @@ public final class OsVm implements VmKind.Member<OsRelease> {
         });
   }
 
-  /// Plugs in a card of a container, as [VirtualMachine#addCard].
+  /// Plugs in a card of a container, as [VmCards#add(String, String, Fd, String)].
   void addCard(String id, String mac, Fd queue) {
     synchronized (files) {
-      vm.addCard(id, mac, queue, bus());
+      vm.cards().add(id, mac, queue, bus());
     }
   }
 
-  /// Plugs in a card of the way between two operating systems, as [VirtualMachine#addLink].
+  /// Plugs in a card of the way between two operating systems, as [VmCards#addLink].
   void addLink(String id, String mac, Fd socket) {
     synchronized (files) {
-      vm.addLink(id, mac, socket, bus());
+      vm.cards().addLink(id, mac, socket, bus());
     }
   }
 
   private String bus() {
-    return vm.bridgeWithRoom(BRIDGE_PLACES)
+    return vm.devices()
+        .bridgeWithRoom(BRIDGE_PLACES)
         .orElseThrow(() -> new TroubleException("OS " + name() + " has room for no more devices"));
   }
 

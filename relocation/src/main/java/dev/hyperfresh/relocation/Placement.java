@@ -17,9 +17,20 @@ import java.util.OptionalDouble;
 /// @param os where it is known to run
 /// @param pid of its first process there; 0 before it was started
 /// @param move what is being done with it, if anything is
-record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
+/// @param ended how it has ended there, when what is left of it is being removed
+record Placement(
+    ContainerSpec spec,
+    String os,
+    int pid,
+    Optional<Move> move,
+    Optional<ContainerState.Ended> ended) {
   /// Why a move does not simply go on.
   static final String DIED = "the daemon that began it has died";
+
+  /// Of one that has not ended, as far as is known.
+  Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
+    this(spec, os, pid, move, Optional.empty());
+  }
 
   /// A move that is not done with. It is known to have come off when [Placement#os] is `to`.
   ///
@@ -94,13 +105,20 @@ record Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
       case MoveState.Clearing(MoveState.Over end) ->
           with(os, pid, Optional.of(begun.clearing(end)));
       case MoveState.RolledBack _ -> with(begun.from(), pid, Optional.empty());
-      case MoveState.Retired _, MoveState.Ended _, MoveState.Lost _ ->
-          with(begun.to(), pid, Optional.empty());
+      case MoveState.Retired _ -> with(begun.to(), pid, Optional.empty());
+      case MoveState.Ended(_, ContainerState.Ended how) ->
+          with(begun.to(), pid, Optional.empty()).asEnded(how);
+      case MoveState.Lost lost -> with(begun.to(), pid, Optional.empty()).asEnded(lost.how());
     };
   }
 
   private Placement with(String where, int process, Optional<Move> unfinished) {
     return new Placement(spec, where, process, unfinished);
+  }
+
+  /// Of one that is nobody's any more but this host's.
+  Placement asEnded(ContainerState.Ended how) {
+    return new Placement(spec, os, pid, move, Optional.of(how));
   }
 
   String name() {

@@ -106,6 +106,12 @@ final class Recovery implements AutoCloseable {
         .toList();
   }
 
+  /// Whether a container is not taken back yet, but will be. One of which what is written cannot be
+  /// understood is not.
+  boolean isTakingBack(String name) {
+    return placements.containsKey(name) && !takingBack.why(called(name)).isEmpty();
+  }
+
   /// Waits for an OS; empty when it is gone.
   private Optional<OsVm> os(String name) {
     return systems.awaitAnswer(name).filter(os -> !os.ended());
@@ -117,13 +123,15 @@ final class Recovery implements AutoCloseable {
       again(at, at.move().get());
       return;
     }
-    boolean isHere =
-        os.isPresent() && at.pid() > 0 && new Inside(os.get(), at.spec()).here().orElse(0) > 0;
-    if (isHere) {
+    if (os.isPresent() && isIn(os.get(), at)) {
       var _ = taken(at.name(), container(at, os.get(), at.pid()));
     } else {
-      ended(at, os);
+      ContainerEnd.settle(how(at, os), new FoundEnd(at, os));
     }
+  }
+
+  private static boolean isIn(OsVm os, Placement at) {
+    return at.ended().isEmpty() && at.pid() > 0 && new Inside(os, at.spec()).here().orElse(0) > 0;
   }
 
   private void again(Placement at, Placement.Move move) {
@@ -165,9 +173,9 @@ final class Recovery implements AutoCloseable {
         takingBack.say(what + " was finished, but it has ended: " + why + ".");
         journal.end(how);
       }
-      case MoveState.Lost(String why) -> {
-        takingBack.say(what + " has lost it: " + why + ".");
-        journal.lost(why);
+      case MoveState.Lost lost -> {
+        takingBack.say(what + " has lost it: " + lost.why() + ".");
+        journal.lost(lost.how());
       }
     }
   }
@@ -243,18 +251,17 @@ final class Recovery implements AutoCloseable {
       container.ifPresent(found -> found.is(State.RUNNING));
     }
 
-    void lost(String why) {
-      container.ifPresent(found -> found.lost(why));
-      if (container.isEmpty()) {
-        end(ContainerState.Ended.unknown(Instant.now(), "it was lost in a move: " + why));
-      }
+    void lost(ContainerState.Ended how) {
+      container.ifPresentOrElse(found -> found.lost(how), () -> nowhere(how));
     }
 
     void end(ContainerState.Ended how) {
-      container.ifPresent(found -> found.stops(how));
-      if (container.isEmpty()) {
-        Recovery.this.ended(written, how);
-      }
+      container.ifPresentOrElse(found -> found.stops(how), () -> nowhere(how));
+    }
+
+    /// The move has cleared up both operating systems.
+    private void nowhere(ContainerState.Ended how) {
+      ContainerEnd.settle(how, new FoundEnd(written, Optional.empty()));
     }
 
     void letGo() {
@@ -275,7 +282,7 @@ final class Recovery implements AutoCloseable {
   private void giveUpElsewhere(Placement at, OsVm os) {
     systems.list().stream()
         .filter(other -> !other.equals(os) && !other.ended())
-        .filter(other -> other.vm().hasQueue(at.spec().port()))
+        .filter(other -> other.vm().descriptors().hasQueue(at.spec().port()))
         .forEach(other -> new Inside(other, at.spec()).unplug());
   }
 
@@ -284,7 +291,7 @@ final class Recovery implements AutoCloseable {
   }
 
   private static Tap adopt(OsVm os, String port) {
-    var queue = os.vm().copyQueue(port);
+    var queue = os.vm().descriptors().copyQueue(port);
     try {
       return Tap.adopt(queue);
     } catch (RuntimeException e) {
@@ -304,29 +311,56 @@ final class Recovery implements AutoCloseable {
     return true;
   }
 
-  /// @param os where it has ended, if that lives
-  private void ended(Placement at, Optional<OsVm> os) {
-    ContainerState how = how(at, os);
-    os.ifPresent(where -> new Inside(where, at.spec()).clear());
-    ended(at, how);
-  }
+  /// The end of a container that an earlier daemon has left.
+  ///
+  /// @param os where it has ended, if that lives and may have something of it
+  private final class FoundEnd implements EndSteps {
+    private final Placement at;
+    private final Optional<OsVm> os;
+    private String outcome = "";
 
-  private void ended(Placement at, ContainerState how) {
-    boolean ran = taker.ended(at, how);
-    Placement.remove(folder, at.name());
-    takingBack.say(
-        ran
-            ? "Container "
-                + at.name()
-                + " has ended ("
-                + how.how()
-                + "); its files are in "
-                + containers.resolve(at.name())
-                + "."
-            : "Container " + at.name() + " had not been started yet and was removed.");
+    FoundEnd(Placement at, Optional<OsVm> os) {
+      this.at = at;
+      this.os = os;
+    }
+
+    @Override
+    public void write(ContainerState how) {
+      if (at.ended().isEmpty() && how instanceof ContainerState.Ended ended) {
+        at.asEnded(ended).write(folder);
+      }
+    }
+
+    @Override
+    public void clear() {
+      os.ifPresent(where -> new Inside(where, at.spec()).clear());
+    }
+
+    @Override
+    public void note(ContainerState how) {
+      outcome =
+          taker.ended(at, how)
+              ? "Container "
+                  + at.name()
+                  + " has ended ("
+                  + how.how()
+                  + "); its files are in "
+                  + containers.resolve(at.name())
+                  + "."
+              : "Container " + at.name() + " had not been started yet and was removed.";
+    }
+
+    @Override
+    public void forget() {
+      Placement.remove(folder, at.name());
+      takingBack.say(outcome);
+    }
   }
 
   private static ContainerState how(Placement at, Optional<OsVm> os) {
+    if (at.ended().isPresent()) {
+      return at.ended().get();
+    }
     if (os.isEmpty()) {
       return new ContainerState.Lost(at.os(), Instant.now());
     }

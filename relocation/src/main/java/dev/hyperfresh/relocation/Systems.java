@@ -3,27 +3,20 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuProcess.TroubleException;
 import dev.hyperfresh.qemu.QemuRelease;
-import dev.hyperfresh.vm.Agent;
 import dev.hyperfresh.vm.TakingBack;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmRegistry;
 import dev.hyperfresh.vm.VmSettings;
 import dev.hyperfresh.vm.VmStock;
-import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.Function;
 
@@ -35,9 +28,6 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   /// What is said of operating systems.
   public static final VmKind.About ABOUT = OsBoot.ABOUT;
 
-  private static final Duration EXEC_LIMIT = Duration.ofMinutes(10);
-  private static final int MOST_OUTPUT_BYTES = 4 << 20;
-
   /// How long moves may take to end before this process lets go of them.
   private static final Duration MOVE_PATIENCE = Duration.ofSeconds(10);
 
@@ -48,14 +38,9 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   private final Occupancy occupancy = new Occupancy();
   private final Containers containers;
 
-  /// Names of containers in use, from before one starts until it is removed.
-  private final Set<String> names = ConcurrentHashMap.newKeySet();
-
-  /// Of the files for what programs print. No name comes again under another daemon: an OS knows
-  /// for a second which file a name was, and would write to one that has been deleted.
-  private final AtomicLong outputs = new AtomicLong(System.currentTimeMillis());
-
+  private final Insight insight;
   private final Moves moves;
+  private final MoveOrders orders;
   private final SystemsWatch watch;
   private volatile Optional<Recovery> recovery = Optional.empty();
   private volatile boolean closed;
@@ -71,10 +56,13 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     this.containersFolder = state.resolve("containers");
     this.placements = state.resolve("placements");
     this.images = state.resolve("images");
-    this.containers = new Containers(state, new Hosts(), occupancy, names, watch);
+    this.containers = new Containers(state, new Known(), occupancy, watch);
+    this.insight = new Insight(containers);
+    this.orders = new MoveOrders(moves, containers.health(), occupancy, this::inside);
   }
 
-  private final class Hosts implements Containers.Hosts {
+  /// The operating systems, as containers know them.
+  private final class Known implements Hosts {
     @Override
     public OsVm get(String name) {
       return Systems.this.get(name);
@@ -93,6 +81,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     @Override
     public String waiting(String what) {
       return Systems.this.waiting(what);
+    }
+
+    @Override
+    public boolean isTakingBack(String container) {
+      return recovery.filter(begun -> begun.isTakingBack(container)).isPresent();
     }
 
     @Override
@@ -139,7 +132,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   private final class Taking implements Recovery.Taker {
     @Override
     public void claim(String name) {
-      names.add(name);
+      var _ = containers.all().claim(name);
     }
 
     @Override
@@ -206,14 +199,14 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   }
 
   private List<String> inside(String os) {
-    List<String> inside = new ArrayList<>(containers.inside(os));
+    List<String> inside = new ArrayList<>(containers.all().inside(os));
     recovery.ifPresent(begun -> inside.addAll(begun.waitingFor(os)));
     return inside;
   }
 
   /// The containers that run, by name.
   public List<Container> containers() {
-    return containers.running();
+    return containers.all().running();
   }
 
   /// The container called `name`, which runs.
@@ -221,31 +214,31 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]; [Problem#CONTAINER_STATE] when it has
   ///   ended
   public Container container(String name) {
-    return containers.get(name);
+    return containers.all().get(name);
   }
 
   /// All containers, also those that have ended and were not removed, by name.
   public List<ContainerView> views() {
-    return containers.views();
+    return containers.views().list();
   }
 
   /// The container called `name`, whether it runs or not.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
   public ContainerView view(String name) {
-    return containers.view(name);
+    return containers.views().get(name);
   }
 
   /// The names of folders of containers that nobody knows any more.
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public List<String> leftOvers() {
-    return containers.leftOvers();
+    return containers.all().leftOvers();
   }
 
   /// The names of the containers that have ended and ran last in an OS.
   public List<String> endedIn(String os) {
-    return containers.endedIn(os);
+    return containers.views().endedIn(os);
   }
 
   /// The containers that have ended in an OS are started in another one the next time.
@@ -313,7 +306,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public List<VolumeView> volumes() {
-    return containers.volumes();
+    return containers.volumes().list(containers.all()::folderOf);
   }
 
   /// Makes an empty volume.
@@ -321,7 +314,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   /// @throws HyperFreshException [Problem#SPEC_INVALID], [Problem#VOLUME_EXISTS],
   ///   [Problem#DAEMON_STATE]
   public void createVolume(String name) {
-    containers.createVolume(name);
+    containers.volumes().create(name);
   }
 
   /// Removes a volume that no container has, and all that is in it.
@@ -329,7 +322,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   /// @throws HyperFreshException [Problem#VOLUME_UNKNOWN], [Problem#VOLUME_IN_USE],
   ///   [Problem#DAEMON_STATE]
   public void removeVolume(String name) {
-    containers.removeVolume(name);
+    containers.volumes().remove(name);
   }
 
   /// What a program in a container did.
@@ -342,32 +335,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#CONTAINER_STATE]
   public Executed execute(String name, List<String> command) {
-    Container container = container(name);
-    if (command.isEmpty()) {
-      throw Problem.API_REQUEST.because("There is no command.");
-    }
-    return held(
-        container,
-        () -> {
-          String file = "exec." + outputs.incrementAndGet();
-          try {
-            Agent.Exited end =
-                new Inside(container.os(), container.spec()).execute(file, command, EXEC_LIMIT);
-            return new Executed(
-                end.code().orElseGet(() -> 128 + end.signal().orElse(0)),
-                printed(container.folder(), file, end));
-          } finally {
-            container.folder().removeOutput(file);
-          }
-        });
-  }
-
-  private static String printed(ContainerFolder folder, String file, Agent.Exited end)
-      throws IOException {
-    return folder
-        .output(file, MOST_OUTPUT_BYTES)
-        .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
-        .orElse(end.tail());
+    return insight.execute(name, command);
   }
 
   /// What a container uses.
@@ -375,57 +343,21 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]; [Problem#CONTAINER_STATE] when it
   ///   does not run, or its OS does not say
   public ContainerStats stats(String name) {
-    Container container = container(name);
-    try {
-      return new Inside(container.os(), container.spec()).stats();
-    } catch (TroubleException e) {
-      throw Problem.CONTAINER_STATE.because(name + ": " + e.getMessage() + ".", e);
-    }
-  }
-
-  private ContainerFolder folderOf(String name) {
-    return new ContainerFolder(containersFolder.resolve(name));
+    return insight.stats(name);
   }
 
   /// The log of a container, also of one that has ended.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
   public ContainerLog logOf(String name) {
-    return new ContainerLog(folderOf(view(name).name()).share());
+    return insight.logOf(name);
   }
 
   /// The last that a container has written.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]
   public String log(String name) {
-    ContainerFolder folder = folderOf(view(name).name());
-    try {
-      return new String(folder.log(MOST_OUTPUT_BYTES), StandardCharsets.UTF_8);
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder.log() + ": " + e.getMessage(), e);
-    }
-  }
-
-  /// Work on a container that nobody else works on meanwhile.
-  private interface Work<T> {
-    T run() throws IOException;
-  }
-
-  private static <T> T held(Container container, Work<T> work) {
-    if (!container.lock(HealthWatch.patience(container))) {
-      throw Problem.CONTAINER_STATE.because(
-          container.name() + " is being moved, stopped or looked into.");
-    }
-    try {
-      if (!(container.state() instanceof ContainerState.Running)) {
-        throw Problem.CONTAINER_STATE.because(container.name() + " does not run.");
-      }
-      return work.run();
-    } catch (TroubleException | LinuxException | IOException e) {
-      throw Problem.CONTAINER_STATE.because(container.name() + ": " + e.getMessage() + ".", e);
-    } finally {
-      container.lock().unlock();
-    }
+    return insight.log(name);
   }
 
   /// As [#relocate(String, String, Transport, boolean, Progress)], with its health check.
@@ -443,86 +375,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   ///   [Problem#RELOCATE_UNHEALTHY], [Problem#RELOCATE_UNFINISHED]
   public RelocationRecord relocate(
       String name, String to, Transport transport, boolean checked, Progress progress) {
-    Container container = container(name);
-    OsVm target = get(to);
-    return moves.await(
-        name,
-        () ->
-            held(
-                container,
-                () -> {
-                  progress.step(
-                      "Planned", name + " moves from " + container.os().name() + " to " + to);
-                  List<String> obstacles = found(container, target, checked);
-                  if (!obstacles.isEmpty()) {
-                    throw Problem.RELOCATE_PREFLIGHT.because(String.join(" ", obstacles));
-                  }
-                  OsVm from = container.os();
-                  try (Occupancy.Place _ = occupancy.keep(from.name(), name + " is leaving")) {
-                    RelocationRecord record = arrive(container, target, transport, progress);
-                    if (checked && record.outcome().equals("committed")) {
-                      requireHealth(container, from, transport, progress);
-                    }
-                    return record;
-                  }
-                }));
-  }
-
-  private RelocationRecord arrive(
-      Container container, OsVm target, Transport transport, Progress progress) {
-    String to = target.name();
-    // Its programs see the difference between the two clocks.
-    target.setClock("slew");
-    try (Occupancy.Place _ =
-        occupancy.take(to, container.name() + " is arriving", () -> inside(to))) {
-      return moves.moveInTime(container, target, transport, progress);
-    }
-  }
-
-  /// Moves a container back that does not work where it has come to.
-  private void requireHealth(
-      Container container, OsVm from, Transport transport, Progress progress) {
-    String name = container.name();
-    String to = container.os().name();
-    Optional<String> failure = containers.health().settle(container);
-    if (failure.isEmpty()) {
-      return;
-    }
-    if (container.os().vm().released()) {
-      throw Problem.RELOCATE_UNFINISHED.because(
-          name + " came to " + to + ", and this daemon ended before its health check went well.");
-    }
-    progress.step("Unhealthy", "its health check fails in " + to + ": " + failure.get());
-    String now =
-        container.state().hasEnded() ? "It has ended" : back(container, from, transport, progress);
-    throw Problem.RELOCATE_UNHEALTHY.because(
-        name
-            + " came to "
-            + to
-            + ", where its health check fails: "
-            + failure.get()
-            + ". "
-            + now
-            + ".");
-  }
-
-  private String back(Container container, OsVm from, Transport transport, Progress progress) {
-    String to = container.os().name();
-    String stays = "It could not be moved back, and runs in " + to + ": ";
-    try (Occupancy.Place _ = occupancy.keep(to, container.name() + " is leaving")) {
-      RelocationRecord record = arrive(container, from, transport, progress);
-      return record.outcome().equals("committed")
-          ? "It was moved back, and runs in " + from.name()
-          : stays + record.detail();
-    } catch (HyperFreshException e) {
-      return switch (e.problem()) {
-        // It runs nowhere, or nobody knows yet.
-        case RELOCATE_LOST, RELOCATE_UNFINISHED -> throw e;
-        default -> stays + e.detail();
-      };
-    } catch (TroubleException | LinuxException e) {
-      return stays + e.getMessage();
-    }
+    return orders.relocate(container(name), get(to), transport, checked, progress);
   }
 
   /// Has a container go on in the OS that it was to leave, where there is a doubt: it stands there,
@@ -536,34 +389,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     }
   }
 
-  private List<String> found(Container container, OsVm target, boolean checked) {
-    List<String> found = new ArrayList<>();
-    if (container.os().equals(target)) {
-      found.add(container.name() + " is in " + target.name() + " already.");
-    }
-    if (target.ended()) {
-      found.add("OS " + target.name() + " has ended.");
-    }
-    if (target.isFull()) {
-      found.add(target.full() + ".");
-    }
-    if (found.isEmpty()) {
-      found.addAll(new Inside(container.os(), container.spec()).obstacles());
-      if (checked) {
-        containers
-            .health()
-            .check(container)
-            .ifPresent(why -> found.add("Its health check fails: " + why + "."));
-      }
-    }
-    return found;
-  }
-
   /// What keeps a container from being moved, a sentence each; empty when nothing does.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_STATE] when it has ended, or is being moved
   List<String> obstacles(Container container, OsVm target) {
-    return held(container, () -> found(container, target, true));
+    return orders.obstacles(container, target);
   }
 
   /// Lets go of all containers and operating systems, which go on; the next process on this
@@ -574,7 +404,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     List<Container> held = new ArrayList<>();
     synchronized (this) {
       closed = true;
-      held.addAll(containers.running());
+      held.addAll(containers.all().running());
     }
     long deadline = System.nanoTime() + MOVE_PATIENCE.toNanos();
     held.removeIf(container -> !locks(container, deadline));
@@ -582,7 +412,6 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     try {
       systems.letGo();
       containers.letGo();
-      names.clear();
     } finally {
       held.forEach(container -> container.lock().unlock());
     }
@@ -607,6 +436,5 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     }
     systems.close();
     containers.close();
-    names.clear();
   }
 }

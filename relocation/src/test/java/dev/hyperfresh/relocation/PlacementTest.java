@@ -73,6 +73,7 @@ class PlacementTest {
     ContainerSpec read = Placement.read(folder, "c1").spec();
     assertThat(read.volumes()).isEmpty();
     assertThat(read.health()).isEmpty();
+    assertThat(Placement.read(folder, "c1").ended()).isEmpty();
   }
 
   /// A job that has done its work must not be started again.
@@ -90,6 +91,20 @@ class PlacementTest {
                 assertThat(clearing.end())
                     .isInstanceOfSatisfying(
                         MoveState.Ended.class, end -> assertThat(end.how()).isEqualTo(how)));
+  }
+
+  @Test
+  void howAContainerEndedIsKnownUntilNothingIsLeftOfIt() throws IOException {
+    ContainerState.Ended how = ContainerState.Ended.parse("code 0 oom 0 ago_ms 5", Instant.now());
+    Placement ended = placement(Optional.empty()).asEnded(how);
+    ended.write(folder);
+    assertThat(Placement.read(folder, "c1")).isEqualTo(ended);
+    Placement moved =
+        placement(Optional.of(Placement.Move.begun("older", "newer", Transport.MAPPED, "w3")));
+    assertThat(moved.of(new MoveState.Ended("it ended", how)).ended()).contains(how);
+    assertThat(moved.of(new MoveState.Lost("a page is lost")).ended().orElseThrow().words())
+        .contains("a page is lost");
+    assertThat(moved.of(new MoveState.RolledBack("refused")).ended()).isEmpty();
   }
 
   @Test

@@ -2,7 +2,7 @@ package dev.hyperfresh.relocation;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.hyperfresh.relocation.SimulatedMove.Defect;
+import dev.hyperfresh.relocation.SimulatedWorld.Defect;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Optional;

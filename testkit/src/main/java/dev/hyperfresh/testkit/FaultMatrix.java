@@ -1,5 +1,8 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome.COMMITTED;
+import static dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome.FAILED;
+import static dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome.ROLLED_BACK;
 import static dev.hyperfresh.testkit.FaultPlan.Victim.DAEMON;
 import static dev.hyperfresh.testkit.FaultPlan.Victim.SOURCE;
 import static dev.hyperfresh.testkit.FaultPlan.Victim.TARGET;
@@ -14,6 +17,7 @@ import static dev.hyperfresh.testkit.FaultPlan.loseAnswer;
 import static dev.hyperfresh.testkit.FaultPlan.loseControl;
 import static dev.hyperfresh.testkit.FaultPlan.stall;
 
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.testkit.FaultPlan.Fault;
 import dev.hyperfresh.testkit.FaultPlan.Point;
 import dev.hyperfresh.testkit.FaultPlan.State;
@@ -22,14 +26,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 
 /// Every combination of fault and point that is tried, and what must come of it. To add a fault,
 /// add it to [FaultPlan] and its points here.
 final class FaultMatrix {
-  private static final String COMMITTED = "committed";
-  private static final String ROLLED_BACK = "rolled-back";
-  private static final String FAILED = "failed";
-
   /// The state of the smallest test guest is longer, so such a byte is always reached.
   private static final int REACHED_BYTES = 200_000;
 
@@ -41,10 +42,12 @@ final class FaultMatrix {
   /// One row.
   ///
   /// @param outcomes what the record may say
-  record Case(FaultPlan plan, List<String> outcomes) {
+  record Case(FaultPlan plan, List<Outcome> outcomes) {
     @Override
     public String toString() {
-      return plan + ": " + String.join(" or ", outcomes);
+      return plan
+          + ": "
+          + outcomes.stream().map(Outcome::label).collect(Collectors.joining(" or "));
     }
   }
 
@@ -193,7 +196,7 @@ final class FaultMatrix {
     return plan.fault().atByte(random.nextInt(structure ? STRUCTURE_BYTES : REACHED_BYTES));
   }
 
-  private static Case row(FaultPlan plan, String... outcomes) {
+  private static Case row(FaultPlan plan, Outcome... outcomes) {
     return new Case(plan, List.of(outcomes));
   }
 }

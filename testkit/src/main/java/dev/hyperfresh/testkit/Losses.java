@@ -8,7 +8,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.relocation.OsVm;
-import dev.hyperfresh.vm.VirtualMachine;
+import dev.hyperfresh.vm.VmHardware;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -77,7 +77,7 @@ final class Losses implements AutoCloseable {
       if (os.ended()) {
         String what = "OS " + os.name();
         Path files = daemon.config().state().resolve("os").resolve(os.name());
-        now.put(what, remembered(what, () -> ended(what, "", VirtualMachine.lastWords(files))));
+        now.put(what, remembered(what, () -> ended(what, "", VmHardware.lastWords(files))));
       }
     }
     for (GuestView guest : daemon.hyperplexor().list()) {
@@ -107,7 +107,7 @@ final class Losses implements AutoCloseable {
 
   /// That a machine has ended, with the last that it said.
   static String ended(Machine machine) {
-    return ended("machine " + machine.name(), "", VirtualMachine.lastWords(machine.files()));
+    return ended("machine " + machine.name(), "", VmHardware.lastWords(machine.files()));
   }
 
   /// That a guest has ended, with what is known of it.
@@ -159,7 +159,7 @@ final class Losses implements AutoCloseable {
   void check(ReplacementRecord record) {
     String what = record.guest() + " from " + record.from() + " to " + record.to();
     if (!record.committed()) {
-      add(what + ": " + record.outcome() + ", " + record.problem() + " " + record.detail());
+      add(what + ": " + record.outcome().label() + ", " + record.problem() + " " + record.detail());
       return;
     }
     if (record.heartbeatWentBack()) {

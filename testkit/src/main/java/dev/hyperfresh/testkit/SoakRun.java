@@ -54,9 +54,9 @@ final class SoakRun {
 
     private void add(ReplacementRecord record) {
       switch (record.outcome()) {
-        case "committed" -> committed++;
-        case "rolled-back" -> rolledBack++;
-        default -> failed++;
+        case COMMITTED -> committed++;
+        case ROLLED_BACK -> rolledBack++;
+        case FAILED -> failed++;
       }
     }
   }
@@ -240,7 +240,7 @@ final class SoakRun {
         order.replacements(),
         record.guest(),
         record.to(),
-        record.outcome(),
+        record.outcome().label(),
         figures,
         plan.map(planned -> "  [" + planned + (drill.wentOff() ? "]" : ", not reached]"))
             .orElse(""));

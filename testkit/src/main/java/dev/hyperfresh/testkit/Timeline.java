@@ -16,7 +16,7 @@ final class Timeline {
   void draw(ReplacementRecord record, OptionalDouble tcpStallMs) {
     out.printf(
         "%n  %s: %s → %s on %s, %s%n",
-        record.guest(), record.from(), record.to(), record.accelerator(), record.outcome());
+        record.guest(), record.from(), record.to(), record.accelerator(), record.outcome().label());
     if (!record.committed()) {
       out.println("    " + record.problem() + " " + record.detail());
       return;

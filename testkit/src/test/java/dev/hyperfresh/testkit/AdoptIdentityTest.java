@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Check.Verdict;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -259,6 +260,6 @@ class AdoptIdentityTest {
 
   private static void moved(Hyperplexor hyperplexor, QemuRelease to) {
     ReplacementRecord record = hyperplexor.replace("mine", to, BLACKOUT, Progress.NONE);
-    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
   }
 }

@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.UnixSocket;
@@ -106,7 +107,7 @@ class AdoptTest {
         Map.of(),
         PATIENCE,
         told::add,
-        record -> told.add(record.outcome()));
+        record -> told.add(record.outcome().label()));
     return told;
   }
 
@@ -462,7 +463,7 @@ class AdoptTest {
   private static void moved(Hyperplexor hyperplexor, QemuRelease to, TestGuest guest) {
     long before = guest.counter();
     ReplacementRecord record = hyperplexor.replace("mine", to, BLACKOUT, Progress.NONE);
-    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.ramBytesCopied()).hasValue(0);
     assertThat(guest.counter()).isGreaterThanOrEqualTo(before);
     guest.awaitBeat(PATIENCE);

@@ -8,6 +8,7 @@ import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
@@ -432,7 +433,7 @@ class BadInputTest {
           });
       ReplacementRecord record = replace(newer, BUDGET);
       killer.join();
-      assertThat(record.outcome()).as(delayMs + " ms: " + record).isEqualTo("rolled-back");
+      assertThat(record.outcome()).as(delayMs + " ms: " + record).isEqualTo(Outcome.ROLLED_BACK);
       assertThat(record.problem())
           .isIn(Problem.REPLACE_PREPARE.code(), Problem.REPLACE_SWITCH.code());
       guest.awaitBeat(SOON);
@@ -529,10 +530,10 @@ class BadInputTest {
   private void stillMoves() {
     QemuRelease other =
         daemon.hyperplexor().show(GUEST).release().equals(older.name()) ? newer : older;
-    assertThat(replace(other, Duration.ofSeconds(5)).outcome()).isEqualTo("committed");
+    assertThat(replace(other, Duration.ofSeconds(5)).outcome()).isEqualTo(Outcome.COMMITTED);
     guest.awaitBeat(SOON);
     if (other.equals(newer)) {
-      assertThat(replace(older, Duration.ofSeconds(5)).outcome()).isEqualTo("committed");
+      assertThat(replace(older, Duration.ofSeconds(5)).outcome()).isEqualTo(Outcome.COMMITTED);
     }
   }
 
@@ -542,7 +543,7 @@ class BadInputTest {
   }
 
   private static void rolledBack(ReplacementRecord record, Problem problem, String detail) {
-    assertThat(record.outcome()).as(record.toString()).isEqualTo("rolled-back");
+    assertThat(record.outcome()).as(record.toString()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(record.problem()).as(record.detail()).isEqualTo(problem.code());
     assertThat(record.detail()).contains(detail);
     // There was nothing to take back before the order to hand over.

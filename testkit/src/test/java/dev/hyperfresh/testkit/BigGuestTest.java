@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
@@ -60,7 +61,7 @@ class BigGuestTest {
         for (int i = 0; i < MOVES; i++) {
           ReplacementRecord record =
               hyperplexor.replace(name, releases.get(i % 2), Duration.ofSeconds(5), Progress.NONE);
-          assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+          assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
           assertThat(record.ramBytesCopied()).hasValue(0);
           faults.add((double) record.aftermath().pageFaults().orElseThrow());
           slowdown.add(record.aftermath().slowdownPercent().orElseThrow());

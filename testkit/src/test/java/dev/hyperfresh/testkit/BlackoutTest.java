@@ -6,6 +6,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.linux.Host;
@@ -230,7 +231,7 @@ class BlackoutTest {
   private ReplacementRecord replace(Hyperplexor hyperplexor, String guest, int index) {
     ReplacementRecord record =
         hyperplexor.replace(guest, releases.get(index % 2), BUDGET, Progress.NONE);
-    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.ramBytesCopied()).hasValue(0);
     return record;
   }

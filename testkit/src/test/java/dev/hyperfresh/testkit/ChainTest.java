@@ -6,6 +6,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -170,7 +171,7 @@ class ChainTest {
         record.guestGapMs().orElse(-1),
         record.noiseFloorMs().orElse(-1),
         record.stateBytes());
-    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.ramBytesCopied()).as("RAM bytes copied").hasValue(0);
     assertThat(record.heartbeatWentBack()).as("the heartbeat went back").isFalse();
     assertThat(record.from()).isNotEqualTo(record.to());

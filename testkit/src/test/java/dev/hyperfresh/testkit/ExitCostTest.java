@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
@@ -186,7 +187,7 @@ class ExitCostTest {
 
   private void move(String guest, Machine to) {
     assertThat(hyperplexor.replace(guest, to, Duration.ofSeconds(20), Progress.NONE).outcome())
-        .isEqualTo("committed");
+        .isEqualTo(Outcome.COMMITTED);
   }
 
   private void writing(String when, Machine machine, TestGuest guest) {

@@ -261,7 +261,8 @@ final class FaultBench implements AutoCloseable {
     Drill drill = injector.drill(plan, view(), this::replace);
     if (!drill.wentOff()) {
       ReplacementRecord early = drill.record();
-      System.out.printf("  %s: not reached: %s %s%n", plan, early.outcome(), early.detail());
+      System.out.printf(
+          "  %s: not reached: %s %s%n", plan, early.outcome().label(), early.detail());
       drill = injector.drill(plan, view(), this::replace);
     }
     assertThat(drill.wentOff()).as("the point of '%s' is reached", plan).isTrue();

@@ -3,6 +3,7 @@ package dev.hyperfresh.testkit;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.testkit.FaultBench.Leftovers;
 import dev.hyperfresh.testkit.FaultMatrix.Case;
 import java.io.IOException;
@@ -70,7 +71,8 @@ class FaultMatrixTest {
     System.out.println("  random faults: -Dhyperfresh.fault.seed=" + seed);
     Random random = new Random(seed);
     return IntStream.range(0, Integer.getInteger("hyperfresh.fault.random", RANDOM_FAULTS))
-        .mapToObj(_ -> new Case(FaultMatrix.random(random), List.of("committed", "rolled-back")));
+        .mapToObj(_ ->
+            new Case(FaultMatrix.random(random), List.of(Outcome.COMMITTED, Outcome.ROLLED_BACK)));
   }
 
   private static Stream<Case> chosen(Stream<Case> cases) {
@@ -113,7 +115,7 @@ class FaultMatrixTest {
     boolean moved = !bench.view().release().equals(from);
     System.out.printf(
         "  %s: %s; it said: %s%n", row.plan(), moved ? "committed" : "undone", said.strip());
-    assertThat(moved ? "committed" : "rolled-back").as(said).isIn(row.outcomes());
+    assertThat(moved ? Outcome.COMMITTED : Outcome.ROLLED_BACK).as(said).isIn(row.outcomes());
     bench.requireNothingLeftOfADaemon(before);
   }
 
@@ -140,7 +142,7 @@ class FaultMatrixTest {
         Locale.ROOT,
         "  %s: %s after %.1f s %s%n",
         row.plan(),
-        record.outcome(),
+        record.outcome().label(),
         record.totalMs() / 1e3,
         record.problem());
     return record;

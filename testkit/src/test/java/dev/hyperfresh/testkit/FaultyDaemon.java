@@ -70,7 +70,7 @@ final class FaultyDaemon {
               .guests()
               .replace(
                   FaultBench.GUEST, FaultBench.other(release), FaultBench.MAX_BLACKOUT, progress);
-      System.out.println(record.outcome() + " " + record.problem() + " " + record.detail());
+      System.out.println(record.outcome().label() + " " + record.problem() + " " + record.detail());
     } catch (HyperFreshException e) {
       System.out.println(e.problem().code() + " " + e.detail());
     }

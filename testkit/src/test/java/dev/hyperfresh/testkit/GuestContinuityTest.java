@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -197,7 +198,7 @@ class GuestContinuityTest {
           record.blackoutMs().orElse(-1),
           record.guestGapMs().orElse(-1),
           stall);
-      assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+      assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
     }
     System.out.println("  " + stalls);
     System.out.println("  " + quiet);

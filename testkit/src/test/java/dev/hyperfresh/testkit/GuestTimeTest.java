@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
@@ -196,7 +197,7 @@ class GuestTimeTest {
       Hyperplexor hyperplexor, QemuRelease to, boolean stepClock) {
     ReplacementRecord record =
         hyperplexor.replace("timed", to, Duration.ofSeconds(5), true, stepClock, Progress.NONE);
-    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
     return record;
   }
 

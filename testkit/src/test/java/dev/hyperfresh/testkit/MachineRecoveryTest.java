@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.linux.UnixSocket;
@@ -163,7 +164,7 @@ class MachineRecoveryTest {
 
           Machine newer = next.machine("newer", "6.12", "10.0");
           ReplacementRecord record = next.replace("web1", newer);
-          assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+          assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
           Workshop.say("blackout " + record.blackoutMs());
           guest.awaitBeat(BEAT);
           assertConsoleWorks(next.hyperplexor.show("web1"), "moved");
@@ -244,7 +245,7 @@ class MachineRecoveryTest {
       assertThat(next.hyperplexor.show("web2").release()).isEqualTo("m1");
       assertThat(next.ended)
           .singleElement()
-          .satisfies(record -> assertThat(record.outcome()).isEqualTo("rolled-back"));
+          .satisfies(record -> assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK));
       assertGone(target, "web1");
       web1.awaitBeat(BEAT);
       web2.awaitBeat(BEAT);
@@ -252,7 +253,7 @@ class MachineRecoveryTest {
       assertThat(web2.mismatches()).isZero();
 
       ReplacementRecord record = next.replace("web1", target);
-      assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+      assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
       assertGone(source, "web1");
       web1.awaitBeat(BEAT);
       web2.awaitBeat(BEAT);
@@ -282,12 +283,12 @@ class MachineRecoveryTest {
     assertThat(taken.generation()).isEqualTo(2);
     assertThat(next.ended)
         .singleElement()
-        .satisfies(record -> assertThat(record.outcome()).isEqualTo("committed"));
+        .satisfies(record -> assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED));
     assertGone(machine(next, "m1"), "web1");
     try (TestGuest guest = TestGuest.beatingInMachine(taken.pid(), "web1", BEAT)) {
       guest.awaitBeat(BEAT);
       ReplacementRecord back = next.replace("web1", machine(next, "m1"));
-      assertThat(back.outcome()).as(back.detail()).isEqualTo("committed");
+      assertThat(back.outcome()).as(back.detail()).isEqualTo(Outcome.COMMITTED);
       guest.awaitBeat(BEAT);
     }
   }
@@ -326,7 +327,7 @@ class MachineRecoveryTest {
     assertThat(taken.release()).isEqualTo("m1");
     try (TestGuest guest = TestGuest.beatingInMachine(taken.pid(), "web1", BEAT)) {
       ReplacementRecord record = next.replace("web1", target);
-      assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+      assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
       guest.awaitBeat(BEAT);
     }
   }

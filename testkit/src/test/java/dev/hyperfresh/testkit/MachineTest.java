@@ -9,6 +9,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.Check;
@@ -195,7 +196,7 @@ class MachineTest {
         record.guest(),
         record.from(),
         record.to(),
-        record.outcome(),
+        record.outcome().label(),
         record.blackoutMs().orElse(0),
         record.phases().saveMs().orElse(Double.NaN),
         record.phases().loadMs().orElse(Double.NaN),
@@ -205,7 +206,7 @@ class MachineTest {
   }
 
   private static void assertCommitted(ReplacementRecord record) {
-    assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+    assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.ramBytesCopied()).isEqualTo(OptionalLong.of(0));
     assertThat(record.stateBytes()).isBetween(10_000L, 4_000_000L);
     assertThat(record.kind()).isEqualTo("machine");
@@ -446,10 +447,10 @@ class MachineTest {
         String.format(
             Locale.ROOT,
             "%s: %s after %.0f ms",
-            record.outcome(),
+            record.outcome().label(),
             record.detail(),
             record.phases().rollBackMs().orElse(0)));
-    assertThat(record.outcome()).isEqualTo("rolled-back");
+    assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(hyperplexor.show(name).release()).isEqualTo(older.name());
     guest.awaitBeat(Duration.ofSeconds(10));
     awaitGone(newer, name);
@@ -531,8 +532,8 @@ class MachineTest {
 
   private void assertEndsWithItsMachine(String name, Machine newer) {
     ReplacementRecord record = hyperplexor.replace(name, newer, MAX_BLACKOUT, Progress.NONE);
-    Workshop.say(record.outcome() + ": " + record.detail());
-    assertThat(record.outcome()).isNotEqualTo("committed");
+    Workshop.say(record.outcome().label() + ": " + record.detail());
+    assertThat(record.outcome()).isNotEqualTo(Outcome.COMMITTED);
     assertThat(record.problem()).isEqualTo(Problem.REPLACE_PREPARE.code());
     Workshop.await(
         "the end of " + name,
@@ -562,7 +563,7 @@ class MachineTest {
       assertCommitted(replace("count", machine));
       guest.awaitBeat(Duration.ofSeconds(30));
       ReplacementRecord back = replace("count", process);
-      assertThat(back.outcome()).as(back.detail()).isEqualTo("committed");
+      assertThat(back.outcome()).as(back.detail()).isEqualTo(Outcome.COMMITTED);
       assertThat(back.kind()).isEqualTo("process");
       guest.awaitBeat(Duration.ofSeconds(30));
     }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Check.Verdict;
 import dev.hyperfresh.hypervisor.GuestSpec;
@@ -171,14 +172,14 @@ class PreflightTest {
     untouched();
 
     assertThat(hyperplexor.replace(GUEST, newer, BUDGET, Progress.NONE).outcome())
-        .isEqualTo("committed");
+        .isEqualTo(Outcome.COMMITTED);
     assertPass(plan(older));
   }
 
   @Test
   void whatPassedIsRememberedAndADryRunRehearsesAnew() {
     assertThat(hyperplexor.replace(GUEST, newer, BUDGET, this::step).outcome())
-        .isEqualTo("committed");
+        .isEqualTo(Outcome.COMMITTED);
     assertThat(rehearsals()).as("after the dry run of the set-up").isZero();
     hyperplexor.replace(GUEST, older, BUDGET, this::step);
     assertThat(rehearsals()).as("the first time in this direction").isEqualTo(1);
@@ -374,7 +375,7 @@ class PreflightTest {
     assertThat(named(checks, "rehearsal").verdict()).isEqualTo(Verdict.UNKNOWN);
     assertThat(steps).isEmpty();
     assertThat(hyperplexor.replace(GUEST, newer, BUDGET, false, false, this::step).outcome())
-        .isEqualTo("committed");
+        .isEqualTo(Outcome.COMMITTED);
     assertThat(rehearsals()).isZero();
   }
 

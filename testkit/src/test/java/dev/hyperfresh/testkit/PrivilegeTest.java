@@ -8,6 +8,7 @@ import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -139,7 +140,7 @@ class PrivilegeTest {
         ReplacementRecord record =
             daemon.guests().replace("alpha", to.name(), BUDGET, Progress.NONE);
         System.out.println("  to " + to.name() + " blackout " + record.blackoutMs());
-        assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+        assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
         guest.awaitBeat(BUDGET);
         alpha = daemon.hyperplexor().show("alpha");
         assertThat(check(alpha)).isEqualTo(user);

@@ -152,7 +152,9 @@ class RolloutTest {
     for (String name : names) {
       ReplacementRecord record =
           hyperplexor.replace(name, releases.getFirst(), BUDGET, Progress.NONE);
-      assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+      assertThat(record.outcome())
+          .as(record.detail())
+          .isEqualTo(ReplacementRecord.Outcome.COMMITTED);
       single.add(record.blackoutMs().orElseThrow());
     }
     Rollout.Result<ReplacementRecord> result = rollOut(hyperplexor, releases.getLast(), BUSY);

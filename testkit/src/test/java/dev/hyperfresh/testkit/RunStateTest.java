@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -60,7 +61,7 @@ class RunStateTest {
       assertThat(failures(old)).singleElement().extracting(Check::name).isEqualTo("run state");
       ReplacementRecord record = hyperplexor.replace("web1", kept, BLACKOUT, Progress.NONE);
 
-      assertThat(record.outcome()).as(record.detail()).isEqualTo("committed");
+      assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
       assertThat(view().detail()).isEqualTo("suspended to RAM");
       // Another daemon leaves it asleep, too.
       hyperplexor.letGo();
@@ -74,7 +75,7 @@ class RunStateTest {
       guest.awaitBeat(LIMIT);
       Workshop.await("that it is seen", LIMIT, () -> view().detail().isEmpty());
       assertThat(hyperplexor.replace("web1", old, BLACKOUT, Progress.NONE).outcome())
-          .isEqualTo("committed");
+          .isEqualTo(Outcome.COMMITTED);
       guest.awaitBeat(LIMIT);
     }
   }
@@ -117,7 +118,7 @@ class RunStateTest {
 
         guest.awaitBeat(LIMIT);
         assertThat(hyperplexor.replace("web1", kept, BLACKOUT, Progress.NONE).outcome())
-            .isEqualTo("committed");
+            .isEqualTo(Outcome.COMMITTED);
         guest.awaitBeat(LIMIT);
         assertThat(guest.diskErrors()).isZero();
       }

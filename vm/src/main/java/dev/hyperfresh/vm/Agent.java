@@ -66,7 +66,7 @@ public final class Agent implements AutoCloseable {
   ///   code times 256
   /// @param tail the last of its output, at most [#MAX_TAIL] bytes there
   public record Exited(int pid, int status, String tail) {
-    /// The longest tail (`TAIL` in agent.c).
+    /// The longest tail (`TAIL` in programs.h).
     static final int MAX_TAIL = 2048;
 
     /// The exit code, or nothing when a signal ended it.

@@ -3,7 +3,9 @@
 /// the releases it boots from, what is written down of it, and the registry that knows all of one
 /// kind.
 ///
-/// The agent is `agent.c`, process 1 of every such machine and its only service.
+/// Read [VmHardware] (how one starts), [VirtualMachine] and its parts, [Agent] and [VmRegistry] in
+/// this order. The agent is `agent.c` and its parts, process 1 of every such machine and its only
+/// service.
 @NullMarked
 package dev.hyperfresh.vm;
 

@@ -65,36 +65,48 @@ final class AgentProcess implements AutoCloseable {
     if (compiled.isEmpty()) {
       try {
         Path folder = Files.createTempDirectory("hf-agent-");
-        Path source = folder.resolve("agent.c");
-        try (InputStream in = AgentProcess.class.getResourceAsStream("/image/agent.c")) {
-          if (in == null) {
-            throw new AssertionError("no resource image/agent.c");
-          }
-          Files.copy(in, source);
-        }
-        Path binary = folder.resolve("agent");
-        // Static as in the image, and with every check that the compiler has.
-        run(
-            "gcc",
-            "-std=c11",
-            "-O2",
-            "-static",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-o",
-            binary,
-            source);
         // The last one registered goes first.
-        for (Path path : List.of(folder, source, binary)) {
-          path.toFile().deleteOnExit();
+        folder.toFile().deleteOnExit();
+        Path binary = folder.resolve("agent");
+        binary.toFile().deleteOnExit();
+        // Static as in the image, and with every check that the compiler has.
+        List<Object> command =
+            new ArrayList<>(
+                List.of(
+                    "gcc",
+                    "-std=c11",
+                    "-O2",
+                    "-static",
+                    "-Wall",
+                    "-Wextra",
+                    "-Werror",
+                    "-o",
+                    binary));
+        for (String resource : VmSources.AGENT) {
+          Path source = copied(resource, folder);
+          if (resource.endsWith(".c")) {
+            command.add(source);
+          }
         }
+        run(command.toArray());
         compiled = Optional.of(binary);
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }
     }
     return compiled.get();
+  }
+
+  private static Path copied(String resource, Path folder) throws IOException {
+    Path copy = folder.resolve(resource.substring(resource.lastIndexOf('/') + 1));
+    try (InputStream in = AgentProcess.class.getResourceAsStream(resource)) {
+      if (in == null) {
+        throw new AssertionError("no resource " + resource);
+      }
+      Files.copy(in, copy);
+    }
+    copy.toFile().deleteOnExit();
+    return copy;
   }
 
   /// Runs a program to its end; a failure fails the test.

@@ -66,10 +66,13 @@ class HostileMachineTest {
     try (VirtualMachine machine = open()) {
       machine.ask(Agent::clock);
 
-      var early = VirtualMachine.class.getDeclaredField("early");
+      var ends = VmPrograms.class.getDeclaredField("ends");
+      var early = ProgramEnds.class.getDeclaredField("early");
+      ends.setAccessible(true);
       early.setAccessible(true);
-      assertThat((Map<?, ?>) early.get(machine)).hasSize(VirtualMachine.MAX_EARLY);
-      assertThat(machine.runToEnd(List.of("true"), LIMIT).tail()).isEqualTo("mine");
+      assertThat((Map<?, ?>) early.get(ends.get(machine.programs())))
+          .hasSize(ProgramEnds.MAX_EARLY);
+      assertThat(machine.programs().runToEnd(List.of("true"), LIMIT).tail()).isEqualTo("mine");
     }
   }
 
@@ -129,7 +132,7 @@ class HostileMachineTest {
     Files.writeString(folder.resolve("console.log"), ("n".repeat(100) + "\n").repeat(1_000_000));
     Files.writeString(folder.resolve("hardware.log"), "x".repeat(1_000_000));
 
-    assertThat(VirtualMachine.lastWords(folder)).hasSizeLessThan(2_000).contains("nnn", "xxx");
+    assertThat(VmHardware.lastWords(folder)).hasSizeLessThan(2_000).contains("nnn", "xxx");
     process.kill();
   }
 

@@ -1,0 +1,163 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hyperplexor.Measurement.AfterCommit;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Aftermath;
+import dev.hyperfresh.hyperplexor.ReplacementState.Committed;
+import dev.hyperfresh.hyperplexor.ReplacementState.Retired;
+import dev.hyperfresh.hypervisor.Instance;
+import dev.hyperfresh.hypervisor.InstanceEvent;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+
+/// The end of a source whose guest runs on the target, and the collection of what is known only
+/// then. For the guest's thread.
+final class Retirement {
+  /// How long after the switch the guest counts as being on cold page tables.
+  private static final long AFTER_NANOS = 1_000_000_000;
+
+  private static final long STOP_REPORT_NANOS = 1_000_000_000;
+
+  private final Parties parties;
+  private final Held held;
+  private final Measurement measured;
+  private final Movable guest;
+  private final Instance source;
+
+  Retirement(Parties parties, Held held, Measurement measured) {
+    this.parties = parties;
+    this.held = held;
+    this.measured = measured;
+    this.guest = parties.guest();
+    this.source = parties.source();
+  }
+
+  /// The guest runs on the target. Ends the source and collects the figures; nothing of that can
+  /// change where the guest runs, so no step of it keeps the next from being done.
+  Retired retire(Committed committed) {
+    String id = parties.id();
+    Instance now = committed.target();
+    Reports reports = committed.reports();
+    guest.adopt(now);
+    held.lowerPriority();
+    held.leaveGate();
+    long resumed = parties.world().nanos();
+    OptionalLong faults = faults(now);
+    long beats = held.watch().map(Pulse.Watch::beats).orElse(0L);
+    long stateBytes = Contained.get("counting the state of " + id, now::stateBytes, 0L);
+    Contained.run("writing the commit of " + id, () -> parties.write(committed));
+    awaitStopped(reports);
+    measured.clocksStood(now, reports.stoppedMicros(), committed.resumedMicros());
+    // Whoever runs the guest and what its clocks have lost by that are written down at once.
+    Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
+    parties.progress().step("Committed", "the guest runs on " + parties.to().name());
+    long begin = parties.world().nanos();
+    OptionalLong ramBytesCopied =
+        Contained.get("asking the source of " + id, source::ramBytesCopied, OptionalLong.empty());
+    endSource();
+    double retireMs = parties.millisSince(begin);
+    Aftermath aftermath = aftermath(now, resumed, faults, beats);
+    return retired(committed, new AfterCommit(ramBytesCopied, stateBytes, retireMs, aftermath));
+  }
+
+  /// What of [#retire] may not be left out, when that has failed.
+  Retired retireAfterFault(Committed committed) {
+    guest.adopt(committed.target());
+    held.lowerPriority();
+    endSource();
+    return retired(committed, AfterCommit.UNKNOWN);
+  }
+
+  private OptionalLong faults(Instance now) {
+    return Contained.get(
+        "counting the faults of " + parties.id(), now::pageFaults, OptionalLong.empty());
+  }
+
+  /// The two hypervisors report on channels of their own, so the source's STOP can be read after
+  /// the target's RESUME. A source that has ended reports no more.
+  private void awaitStopped(Reports reports) {
+    long deadline = parties.world().nanos() + STOP_REPORT_NANOS;
+    while (!reports.isStopped() && !reports.isSourceGone()) {
+      InstanceEvent event = parties.next(deadline);
+      if (event == null) {
+        return;
+      }
+      if (!parties.isOfSource(event)) {
+        reports.keep(event);
+      } else if (event instanceof InstanceEvent.PoweredOff
+          || event instanceof InstanceEvent.Reset) {
+        reports.ask(event);
+      } else if (event instanceof InstanceEvent.Stopped stop) {
+        reports.stopped(stop);
+      } else if (event instanceof InstanceEvent.HandOverSent sent) {
+        reports.sent(sent);
+      } else if (event instanceof InstanceEvent.Ended) {
+        reports.sourceIsGone();
+      }
+    }
+  }
+
+  private void endSource() {
+    boolean gone =
+        parties.endSource() || Contained.run("killing the source of " + parties.id(), source::kill);
+    if (!gone) {
+      // The ports stay as they are, since the old process still has its queues.
+      return;
+    }
+    Contained.run("closing the source of " + parties.id(), source::close);
+    Contained.run("keeping the ports of " + guest.spec().name(), guest.endpoints()::keep);
+  }
+
+  /// How the guest does with its heartbeat, and what its hypervisor had to look up, until
+  /// [#AFTER_NANOS] after the switch; without a heartbeat until now.
+  private Aftermath aftermath(Instance now, long since, OptionalLong faultsThen, long beatsThen) {
+    if (held.watch().isPresent()) {
+      parties.world().pause(Math.max(0, since + AFTER_NANOS - parties.world().nanos()));
+    }
+    OptionalLong faults = faults(now);
+    double seconds = (parties.world().nanos() - since) / 1e9;
+    return new Aftermath(
+        held.watch().isPresent()
+            ? slowdownPercent(held.watch().get(), beatsThen, seconds)
+            : OptionalDouble.empty(),
+        faults.isPresent() && faultsThen.isPresent()
+            ? OptionalLong.of(faults.getAsLong() - faultsThen.getAsLong())
+            : OptionalLong.empty());
+  }
+
+  private static OptionalDouble slowdownPercent(Pulse.Watch watch, long beatsThen, double seconds) {
+    double quiet = watch.quietBeatsPerSecond();
+    return quiet > 0
+        ? OptionalDouble.of(100 - 100 * ((watch.beats() - beatsThen) / seconds / quiet))
+        : OptionalDouble.empty();
+  }
+
+  private Retired retired(Committed committed, AfterCommit after) {
+    Reports reports = committed.reports();
+    lastReports(reports);
+    ReplacementRecord record = measured.committed(committed, held.watch(), after);
+    held.closeWatch();
+    return new Retired(record, reports.kept(), reports.asked());
+  }
+
+  /// What the source reported at last, after the target's RESUME: one that has ended has reported
+  /// all.
+  private void lastReports(Reports reports) {
+    for (InstanceEvent event : List.copyOf(guest.mailbox())) {
+      if (!parties.isOfSource(event)) {
+        continue;
+      }
+      switch (event) {
+        case InstanceEvent.HandOverSent sent -> reports.sent(sent);
+        case InstanceEvent.PoweredOff _, InstanceEvent.Reset _ -> reports.ask(event);
+        case InstanceEvent.Stopped _,
+            InstanceEvent.Resumed _,
+            InstanceEvent.HandOverFailed _,
+            InstanceEvent.Answering _,
+            InstanceEvent.Changed _,
+            InstanceEvent.Ended _ -> {}
+      }
+    }
+  }
+}
