@@ -1,7 +1,6 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
 import java.util.List;
 import java.util.Optional;
 

@@ -1,7 +1,6 @@
 package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
 
 /// What a [ContainerEnd] does in the OS and on this host, step by step. It knows nothing of what is
 /// behind them, so its simulation is behind them too. For one thread.

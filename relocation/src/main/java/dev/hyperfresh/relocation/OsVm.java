@@ -11,7 +11,6 @@ import dev.hyperfresh.qemu.QemuProcess;
 import dev.hyperfresh.vm.Agent;
 import dev.hyperfresh.vm.TroubleException;
 import dev.hyperfresh.vm.VirtualMachine;
-import dev.hyperfresh.vm.VmCards;
 import dev.hyperfresh.vm.VmFile;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmSettings;
