@@ -1,7 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.host.Finding;
-import dev.hyperfresh.host.HostChecks;
+import dev.hyperfresh.host.HostFindings;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.release.DebianPackages;
@@ -22,6 +22,6 @@ public final class Doctor {
         new QemuReleases(config.releases(), new DebianPackages(config.packages())).list()) {
       releases.put(release.name(), release.binary());
     }
-    return HostChecks.examine(releases, config.state());
+    return HostFindings.examine(releases, config.state());
   }
 }

@@ -1,3 +1,4 @@
+// Long: the whole catalogue of errors, so that each of them has one source.
 package dev.hyperfresh.hypervisor;
 
 import dev.hyperfresh.linux.MissingCallException;

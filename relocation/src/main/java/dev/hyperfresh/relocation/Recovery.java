@@ -312,11 +312,12 @@ final class Recovery implements AutoCloseable {
   }
 
   /// The end of a container that an earlier daemon has left.
-  ///
-  /// @param os where it has ended, if that lives and may have something of it
   private final class FoundEnd implements EndSteps {
     private final Placement at;
+
+    /// Where it has ended, if that lives and may have something of it.
     private final Optional<OsVm> os;
+
     private String outcome = "";
 
     FoundEnd(Placement at, Optional<OsVm> os) {

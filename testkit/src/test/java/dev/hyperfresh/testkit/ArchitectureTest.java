@@ -70,22 +70,24 @@ class ArchitectureTest {
   /// The classes that may pause, and why there is nothing to wait for instead.
   private static final Map<String, String> PAUSES =
       Map.ofEntries(
-          Map.entry("cli.ContainerCommand", "asks for more of a log; the API has no event for it"),
+          Map.entry("cli.ContainerQueries", "asks for more of a log; the API has no event for it"),
           Map.entry("cli.EventsCommand", "tries to connect to the next daemon"),
           Map.entry("daemon.Gateway", "has no descriptor for a client; others free one"),
           Map.entry("hyperplexor.Pulse", "samples a counter in a guest's memory"),
-          Map.entry("hyperplexor.Recovery", "tries again what failed without a process to watch"),
+          Map.entry(
+              "hyperplexor.GuestRecovery", "tries again what failed without a process to watch"),
           Map.entry("hyperplexor.Rollout", "looks at guests that are to go on as they are"),
           Map.entry("hyperplexor.Surroundings", "lets a heartbeat show its noise floor"),
           Map.entry("linux.Cgroup", "the kernel tells of no group that becomes empty in version 1"),
           Map.entry("machine.ConsoleClients", "tries again after a client it could not serve"),
           Map.entry("qemu.Qmp", "drains a socket that another thread reads"),
-          Map.entry("qemu.QemuInstance", "looks at the threads of a process that was stopped"),
+          Map.entry("qemu.QemuTarget", "looks at the threads of a process that was stopped"),
           Map.entry("relocation.Freed", "reads a file that is being written"),
           Map.entry("relocation.HealthWatch", "gives a program time between two checks"),
           Map.entry("relocation.Moves", "tries a step of a move again"),
           Map.entry("relocation.Recovery", "tries a step of a move again"),
-          Map.entry("vm.VirtualMachine", "asks a kernel inside, which tells of nothing"),
+          Map.entry("vm.VmPrograms", "asks a kernel inside, which tells of nothing"),
+          Map.entry("vm.VmWindows", "asks hardware that tells of nothing"),
           Map.entry("testkit.Await", "asks for what tells of nothing"),
           Map.entry("testkit.DemoRun", "asks for a heartbeat"),
           Map.entry("testkit.EchoStream", "keeps the pace of a client"),
@@ -105,7 +107,8 @@ class ArchitectureTest {
           "hyperplexor.Survivors", "hyperplexor.Verdict",
           "hyperplexor.Traffic", "hyperplexor.Traffic",
           "qemu.QemuControl", "qemu.QemuControl",
-          "qemu.QemuInstance", "qemu.QemuInstance",
+          "qemu.QemuChannel", "qemu.QemuChannel",
+          "qemu.QemuReports", "qemu.QemuReports",
           "relocation.Container", "relocation.Container");
 
   private static final JavaClasses MAIN =

@@ -69,8 +69,8 @@ class GuestTimeTest {
       Arrays.fill(quickest, Long.MAX_VALUE);
       long wall = Long.MAX_VALUE;
       while (Clock.monotonicNanos() < until
-          || quickest[AGREEING - 1] - quickest[0] > AGREEMENT.toNanos()
-              && Clock.monotonicNanos() < limit) {
+          || (quickest[AGREEING - 1] - quickest[0] > AGREEMENT.toNanos()
+              && Clock.monotonicNanos() < limit)) {
         Workshop.pause(Duration.ofNanos(100_000));
         long offset = guest.wallOffsetNanos();
         long beat = guest.beatNanos();

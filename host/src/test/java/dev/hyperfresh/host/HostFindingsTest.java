@@ -13,13 +13,13 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-class HostChecksTest {
+class HostFindingsTest {
   @Test
   void aFullKvmWithNestingRunsMachines() {
-    assertThat(HostChecks.nesting(probed(KvmProbe.Verdict.USABLE, true), true).verdict())
+    assertThat(HostFindings.nesting(probed(KvmProbe.Verdict.USABLE, true), true).verdict())
         .isEqualTo(Finding.Verdict.OK);
 
-    Finding off = HostChecks.nesting(probed(KvmProbe.Verdict.USABLE, false), true);
+    Finding off = HostFindings.nesting(probed(KvmProbe.Verdict.USABLE, false), true);
     assertThat(off.verdict()).isEqualTo(Finding.Verdict.LIMITED);
     assertThat(off.remedy()).contains("machine tune");
   }
@@ -28,7 +28,7 @@ class HostChecksTest {
   @EnumSource(value = KvmProbe.Verdict.class, mode = EnumSource.Mode.EXCLUDE, names = "USABLE")
   void anyOtherKvmDoesNotWhateverItSaysOfNesting(KvmProbe.Verdict verdict) {
     for (boolean nested : List.of(true, false)) {
-      Finding finding = HostChecks.nesting(probed(verdict, nested), true);
+      Finding finding = HostFindings.nesting(probed(verdict, nested), true);
       assertThat(finding.verdict()).isEqualTo(Finding.Verdict.LIMITED);
       assertThat(finding.finding()).contains("translated");
     }
@@ -36,18 +36,18 @@ class HostChecksTest {
 
   @Test
   void withoutAReleaseThereIsNoMachine() {
-    assertThat(HostChecks.nesting(probed(KvmProbe.Verdict.USABLE, true), false).verdict())
+    assertThat(HostFindings.nesting(probed(KvmProbe.Verdict.USABLE, true), false).verdict())
         .isEqualTo(Finding.Verdict.MISSING);
   }
 
   @Test
   void settingsAreCountedAndNamed() {
-    Finding all = HostChecks.tuning(List.of(knob("a", Knob.State.SET)));
+    Finding all = HostFindings.tuning(List.of(knob("a", Knob.State.SET)));
     assertThat(all.verdict()).isEqualTo(Finding.Verdict.OK);
     assertThat(all.remedy()).isEmpty();
 
     Finding some =
-        HostChecks.tuning(
+        HostFindings.tuning(
             List.of(
                 knob("a", Knob.State.SET),
                 knob("b", Knob.State.NOT_SET),
@@ -63,14 +63,14 @@ class HostChecksTest {
 
   @Test
   void theRowsAreShown(@TempDir Path state) {
-    assertThat(HostChecks.examine(new TreeMap<>(), state))
+    assertThat(HostFindings.examine(new TreeMap<>(), state))
         .extracting(Finding::subject)
         .containsSubsequence("system", "accelerator", "nesting", "tuning");
   }
 
   @Test
   void aHostThatHasEveryCallIsFine() {
-    Finding finding = HostChecks.system(List.of());
+    Finding finding = HostFindings.system(List.of());
 
     assertThat(finding.verdict()).isEqualTo(Finding.Verdict.OK);
     assertThat(finding.subject()).isEqualTo("system");
@@ -82,9 +82,9 @@ class HostChecksTest {
     MissingCall bpf = new MissingCall("bpf", "Linux 3.18", "packets are lost", false);
     MissingCall open = new MissingCall("pidfd_open", "Linux 5.3", "no daemon starts", true);
 
-    Finding limited = HostChecks.system(List.of(bpf));
+    Finding limited = HostFindings.system(List.of(bpf));
     assertThat(limited.verdict()).isEqualTo(Finding.Verdict.LIMITED);
-    Finding missing = HostChecks.system(List.of(bpf, open));
+    Finding missing = HostFindings.system(List.of(bpf, open));
     assertThat(missing.verdict()).isEqualTo(Finding.Verdict.MISSING);
     assertThat(missing.finding())
         .isEqualTo(
@@ -97,7 +97,7 @@ class HostChecksTest {
   @Test
   void aRowThatNeedsAMissingCallSaysSo() {
     Finding finding =
-        HostChecks.unlessMissing(
+        HostFindings.unlessMissing(
             "priority",
             () -> {
               throw MissingCallException.inLibrary("gettid");

@@ -24,8 +24,8 @@ import java.util.stream.Collectors;
 
 /// Looks at the host and says what works here, what does not, and what to do about it. Changes
 /// nothing and needs no daemon. Thread-safe.
-public final class HostChecks {
-  private HostChecks() {}
+public final class HostFindings {
+  private HostFindings() {}
 
   /// Examines the host.
   ///
@@ -39,7 +39,7 @@ public final class HostChecks {
     findings.add(nesting(kvm, !releases.isEmpty()));
     findings.add(tuning(new NestingProfile(Path.of("/")).knobs()));
     findings.add(network());
-    findings.add(unlessMissing("priority", HostChecks::priority));
+    findings.add(unlessMissing("priority", HostFindings::priority));
     findings.add(memory());
     findings.add(hugePages());
     findings.add(packages());
