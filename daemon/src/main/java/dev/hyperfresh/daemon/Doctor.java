@@ -6,9 +6,9 @@ import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.release.DebianPackages;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.SortedMap;
-import java.util.TreeMap;
+import java.util.SequencedMap;
 
 /// Examines the host for a daemon that need not run.
 public final class Doctor {
@@ -17,7 +17,7 @@ public final class Doctor {
   /// What works on this host with the releases under `config`, and what to do about the rest.
   /// Changes nothing.
   public static List<Finding> examine(DaemonConfig config) {
-    SortedMap<String, Path> releases = new TreeMap<>();
+    SequencedMap<String, Path> releases = new LinkedHashMap<>();
     for (QemuRelease release :
         new QemuReleases(config.releases(), new DebianPackages(config.packages())).list()) {
       releases.put(release.name(), release.binary());

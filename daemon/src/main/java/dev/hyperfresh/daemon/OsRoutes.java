@@ -59,7 +59,7 @@ record OsRoutes(OsRoom room, Replies replies) {
   private Object view(OsVm os) {
     List<String> inside =
         systems().containers().stream()
-            .filter(container -> container.os().equals(os))
+            .filter(container -> container.os().equals(os) && !container.state().hasEnded())
             .map(Container::name)
             .toList();
     return Views.os(VmView.of(os, os.ended(), room.acceleratorReason(), inside));

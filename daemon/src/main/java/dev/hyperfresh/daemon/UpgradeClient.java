@@ -87,11 +87,6 @@ final class UpgradeClient {
 
   /// Lets go of what was received.
   static void close(Map<String, Holdings> guests) {
-    guests
-        .values()
-        .forEach(held -> {
-          held.memory().close();
-          held.nicQueues().forEach(Fd::close);
-        });
+    guests.values().forEach(Holdings::close);
   }
 }

@@ -18,7 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.SortedMap;
+import java.util.SequencedMap;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 
@@ -29,9 +29,10 @@ public final class HostFindings {
 
   /// Examines the host.
   ///
-  /// @param releases the programs of the installed releases of the `process` kind, by name
+  /// @param releases the programs of the installed releases of the `process` kind, by name, oldest
+  ///   version first
   /// @param state where the daemon keeps its state; it need not exist
-  public static List<Finding> examine(SortedMap<String, Path> releases, Path state) {
+  public static List<Finding> examine(SequencedMap<String, Path> releases, Path state) {
     List<Finding> findings = new ArrayList<>();
     findings.add(system(SystemCalls.missing()));
     KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
@@ -213,7 +214,7 @@ public final class HostFindings {
             "Add a QEMU of this host: hyperfresh release add /usr/bin/qemu-system-x86_64.");
   }
 
-  private static Finding releases(SortedMap<String, Path> releases) {
+  private static Finding releases(SequencedMap<String, Path> releases) {
     return releases.isEmpty()
         ? new Finding(
             Verdict.MISSING,
@@ -227,7 +228,7 @@ public final class HostFindings {
             releases.size() < 2 ? "A replacement needs a second release." : "");
   }
 
-  private static Finding confinement(SortedMap<String, Path> releases) {
+  private static Finding confinement(SequencedMap<String, Path> releases) {
     Optional<String> obstacle = Unprivileged.obstacle();
     if (obstacle.isPresent()) {
       return new Finding(

@@ -43,8 +43,7 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
     try {
       release = releases.apply(request.pid(), found.releaseArguments());
     } catch (RuntimeException e) {
-      found.holdings().memory().close();
-      found.holdings().nicQueues().forEach(Fd::close);
+      found.holdings().close();
       throw e;
     }
     progress.step("adopt", "taking it over on " + release.name());

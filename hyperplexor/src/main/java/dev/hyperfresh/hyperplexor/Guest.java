@@ -312,7 +312,7 @@ final class Guest implements Movable {
                     progress)
                 .run();
         return record.committed() && wallClock.steps(stepClock)
-            ? record.with(wallClock.step(running(), record.clocks(), progress))
+            ? record.with(wallClock.step(this::running, record.clocks(), progress))
             : record;
       } finally {
         replacing.set(false);

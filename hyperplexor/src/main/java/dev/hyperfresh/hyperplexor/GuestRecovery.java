@@ -82,7 +82,18 @@ final class GuestRecovery {
     this.held = held;
   }
 
+  /// Returns when the guest is taken back, when there is nothing to take back, or when no guest is
+  /// to be taken back any more.
   void run(List<Reattacher.Survivor> processes) {
+    try {
+      takeBack(processes);
+    } finally {
+      // A guest that has ended since leaves its memory and its ports to nobody.
+      held.ifPresent(Holdings::close);
+    }
+  }
+
+  private void takeBack(List<Reattacher.Survivor> processes) {
     Optional<GuestFile> written = read(processes);
     if (written.isEmpty()) {
       return;
@@ -379,6 +390,13 @@ final class GuestRecovery {
         () -> common.ended().accept(record(file, entry, outcome, problem)));
   }
 
+  /// Where the replacement was to lead, or the best that is known of that.
+  private static GuestFile.Tenant targetOf(GuestFile file, Journal.Entry entry) {
+    return file.waiting()
+        .filter(tenant -> tenant.generation() == entry.toGeneration())
+        .orElse(file.running());
+  }
+
   /// What nobody was there to measure is unknown.
   private ReplacementRecord record(
       GuestFile file, Journal.Entry entry, ReplacementRecord.Outcome outcome, String problem) {
@@ -387,7 +405,7 @@ final class GuestRecovery {
     return new ReplacementRecord(
         entry.id(),
         name,
-        kind(file.running()),
+        kind(targetOf(file, entry)),
         from,
         entry.release(),
         file.accelerator().accelerator().label(),

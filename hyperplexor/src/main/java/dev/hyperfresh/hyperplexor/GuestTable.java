@@ -117,8 +117,9 @@ final class GuestTable {
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it is not
   ///   taken back yet, or stopped
   Guest get(String name) {
-    Guest guest = guests.get(name);
+    // A guest is added before it is no longer recovering: in this order it is found in one of them.
     GuestView before = recovering.get(name);
+    Guest guest = guests.get(name);
     if (guest == null && before != null) {
       throw Problem.GUEST_STATE.because(
           "Guest " + name + " is being taken back: " + before.detail());

@@ -436,6 +436,10 @@ public final class Hyperplexor implements AutoCloseable {
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
       synchronized (guest) {
+        if (guests.find(name).filter(guest::equals).isEmpty()) {
+          // Somebody else has deleted it, and the name may be another guest's by now.
+          return;
+        }
         guest.delete();
         OwnFolder.delete(guest.files());
         giveBack(guest);
@@ -449,10 +453,16 @@ public final class Hyperplexor implements AutoCloseable {
 
   private void forget(GuestView ended) {
     try (Work _ = begin()) {
-      OwnFolder.delete(ended.files());
-      if (guests.removeStopped(ended)) {
-        tellDeleted(ended.spec().name());
-        guests.free(ended.spec().name());
+      synchronized (ended) {
+        String name = ended.spec().name();
+        if (guests.stopped(name).filter(found -> found == ended).isEmpty()) {
+          return;
+        }
+        OwnFolder.delete(ended.files());
+        if (guests.removeStopped(ended)) {
+          tellDeleted(name);
+          guests.free(name);
+        }
       }
     }
   }

@@ -81,6 +81,7 @@ final class Recovery implements AutoCloseable {
         kinds.all().stream()
             .flatMap(kind -> kind.survivors(folder).stream())
             .collect(Collectors.groupingBy(Reattacher.Survivor::files));
+    Map<String, Holdings> unclaimed = new HashMap<>(handedOver);
     for (Path files : folders()) {
       String name = String.valueOf(files.getFileName());
       List<Reattacher.Survivor> found = processes.getOrDefault(files, List.of());
@@ -90,7 +91,7 @@ final class Recovery implements AutoCloseable {
               name,
               files,
               Optional.ofNullable(unfinished.get(name)),
-              Optional.ofNullable(handedOver.get(name)));
+              Optional.ofNullable(unclaimed.remove(name)));
       CountDownLatch end = new CountDownLatch(1);
       ends.add(end);
       Thread.ofPlatform()
@@ -107,6 +108,7 @@ final class Recovery implements AutoCloseable {
             }
           });
     }
+    unclaimed.values().forEach(Holdings::close);
   }
 
   private Map<String, Journal.Entry> unfinished() {

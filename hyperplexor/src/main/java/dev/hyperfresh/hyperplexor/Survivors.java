@@ -134,6 +134,16 @@ record Survivors(
 
   /// A guest from what another daemon handed over.
   Guest assemble(GuestFile.Tenant authority, Holdings held, Consumer<Guest> changed) {
+    try {
+      return guest(authority, held, changed);
+    } catch (RuntimeException | Error e) {
+      // It is tried again, with other copies.
+      held.close();
+      throw e;
+    }
+  }
+
+  private Guest guest(GuestFile.Tenant authority, Holdings held, Consumer<Guest> changed) {
     Optional<AdoptedMachine> first = first(authority);
     return new Guest(
         new GuestIdentity(

@@ -9,6 +9,7 @@ import dev.hyperfresh.hypervisor.Instance;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.function.Supplier;
 
 /// What is done to a guest's wall clock after a replacement. Immutable.
 record WallClock(GuestSpec spec) {
@@ -17,11 +18,13 @@ record WallClock(GuestSpec spec) {
     return asked || spec.clock() == ClockPolicy.STEP;
   }
 
-  /// The guest runs on its new hypervisor, whatever comes of this.
+  /// The guest has moved, whatever comes of this.
+  ///
+  /// @param running what runs the guest, which may have ended since; asked here alone
   ReplacementRecord.Clocks step(
-      Instance running, ReplacementRecord.Clocks clocks, Progress progress) {
+      Supplier<Instance> running, ReplacementRecord.Clocks clocks, Progress progress) {
     try {
-      ClockStep step = running.stepClock();
+      ClockStep step = running.get().stepClock();
       Contained.run(
           "telling of the clock of " + spec.name(),
           () ->

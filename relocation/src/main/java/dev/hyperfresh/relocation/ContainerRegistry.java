@@ -137,6 +137,10 @@ final class ContainerRegistry {
   Container get(String name) {
     Optional<Container> container = find(name);
     if (container.isPresent()) {
+      ContainerState state = container.get().state();
+      if (state.hasEnded()) {
+        throw Problem.CONTAINER_STATE.because(name + " has ended: " + state.how() + ".");
+      }
       return container.get();
     }
     if (hosts.isInDoubt(name)) {

@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 
 /// How a container starts in an OS, the first time and every other time.
 ///
@@ -86,10 +87,11 @@ record ContainerStart(Path containers, Path placements) {
 
   /// Starts a container whose folder is there.
   ///
-  /// @throws TroubleException, LinuxException, HyperFreshException when it does not start; nothing
-  ///   is left of it then but its folder, unless this daemon has let go of the OS: then the next
-  ///   one clears up
-  Container launch(ContainerSpec spec, OsVm os, Progress progress) {
+  /// @param left takes the container when it does not start and its OS does not let go of it
+  /// @throws TroubleException, LinuxException, HyperFreshException when it does not start. Nothing
+  ///   is left of it then but its folder, unless `left` was told, or this daemon has let go of the
+  ///   OS: then the next one clears up
+  Container launch(ContainerSpec spec, OsVm os, Progress progress, Consumer<Container> left) {
     Inside inside = new Inside(os, spec);
     Optional<Tap> port = Optional.empty();
     try {
@@ -104,30 +106,25 @@ record ContainerStart(Path containers, Path placements) {
       container.place(container.placement(Optional.empty()));
       return container;
     } catch (TroubleException | LinuxException | HyperFreshException e) {
-      if (!os.vm().released()) {
-        giveUp(inside, e);
+      if (os.vm().released()) {
+        port.ifPresent(Tap::close);
+      } else if (cleared(inside, e)) {
         Placement.remove(placements, spec.name());
+        port.ifPresent(Tap::close);
+      } else {
+        left.accept(new Container(spec, folder(spec.name()), placements, port, os));
       }
-      port.ifPresent(Tap::close);
       throw e;
     }
   }
 
-  private static void giveUp(Inside inside, RuntimeException why) {
+  private static boolean cleared(Inside inside, RuntimeException why) {
     try {
       inside.clear();
+      return true;
     } catch (TroubleException | LinuxException left) {
       why.addSuppressed(left);
-      cutOff(inside, why);
-    }
-  }
-
-  /// Whatever the OS does, it is not to have the files of a container that did not start there.
-  private static void cutOff(Inside inside, RuntimeException why) {
-    try {
-      inside.cutOff();
-    } catch (TroubleException | LinuxException left) {
-      why.addSuppressed(left);
+      return false;
     }
   }
 

@@ -61,6 +61,12 @@ final class Endings {
 
   private void stop(Container container, Duration patience) {
     String name = container.name();
+    if (held.contains(container)) {
+      // It has ended; its OS is asked for the rest, and its lock is taken for that again and again.
+      restarts.forget(name);
+      all.lives().change(name, known -> known.stopped(true));
+      return;
+    }
     if (!container.lock(HealthWatch.patience(container))) {
       throw Problem.CONTAINER_STATE.because(name + " is being moved or looked into.");
     }
@@ -110,9 +116,20 @@ final class Endings {
     return all.begin(name);
   }
 
-  /// As [#begin], and anybody may have to do with it.
+  /// As [#begin], and anybody may have to do with it. One that its OS has not let go of is not
+  /// waited for.
   void settle(String name) {
-    all.find(name).filter(container -> container.state().hasEnded()).ifPresent(this::clearUp);
+    all.find(name)
+        .filter(container -> container.state().hasEnded() && !held.contains(container))
+        .ifPresent(this::clearUp);
+  }
+
+  /// A container that did not start, and of which its OS has something. It is listed as ended, and
+  /// its OS is asked until it lets go.
+  void left(Container container, ContainerState how) {
+    container.ended(container.os(), how);
+    all.add(container);
+    holdsOn(container, new TroubleException("it was not cleared up when it did not start"));
   }
 
   /// Does what is to be done about a container that has ended. Waits for whoever works on it.
@@ -162,8 +179,23 @@ final class Endings {
           container.name() + " left something in OS " + os.name(),
           why);
       cutOff(container);
+      askAgain(container);
     }
-    life.after(AGAIN, () -> life.apart(container.name(), () -> clearUp(container)));
+  }
+
+  /// One thread a container asks, however many have found that it is held.
+  private void askAgain(Container container) {
+    life.after(
+        AGAIN,
+        () ->
+            life.apart(
+                container.name(),
+                () -> {
+                  clearUp(container);
+                  if (held.contains(container) && !container.os().vm().released()) {
+                    askAgain(container);
+                  }
+                }));
   }
 
   /// An OS that has not let go of a container is not to have its files.
@@ -201,7 +233,10 @@ final class Endings {
 
     @Override
     public void note(ContainerState how) {
-      all.lives().note(container.name(), known -> known.in(container.os().name()).ended(how));
+      OsVm os = container.os();
+      // If its OS is gone, the one that takes over from that OS may be known already.
+      all.lives()
+          .note(container.name(), known -> (os.ended() ? known : known.in(os.name())).ended(how));
     }
 
     @Override

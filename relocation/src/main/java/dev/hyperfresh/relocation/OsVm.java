@@ -279,10 +279,10 @@ public final class OsVm implements VmKind.Member<OsRelease> {
         vm.folders().add(folderOf(container), container, connection.fd(), bus());
         files.put(container, started.service());
       } catch (HyperFreshException e) {
-        started.service().close();
+        cutOff(started.service());
         throw new TroubleException(e.detail(), e);
       } catch (RuntimeException e) {
-        started.service().close();
+        cutOff(started.service());
         ServerFile.remove(this.folder.resolve(FILES), container);
         throw e;
       }
@@ -326,6 +326,8 @@ public final class OsVm implements VmKind.Member<OsRelease> {
   /// Takes a container's folder away, which its kernel has unmounted; does nothing when it does not
   /// have it. When the kernel does not let go of the device, the folder is out of its reach all the
   /// same, and the device's place stays taken.
+  ///
+  /// @throws TroubleException when the server stays written down
   void unshare(String container) {
     Optional<FileService> served;
     synchronized (files) {
@@ -336,8 +338,16 @@ public final class OsVm implements VmKind.Member<OsRelease> {
         vm.contained(() -> vm.folders().remove(folderOf(container)));
       }
       cutOff(server);
-      ServerFile.remove(folder.resolve(FILES), container);
+      forgetServer(container);
     });
+  }
+
+  private void forgetServer(String container) {
+    try {
+      ServerFile.remove(folder.resolve(FILES), container);
+    } catch (HyperFreshException e) {
+      throw new TroubleException(e.detail(), e);
+    }
   }
 
   private void cutOff(FileService server) {

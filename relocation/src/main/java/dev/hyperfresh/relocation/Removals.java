@@ -43,6 +43,8 @@ final class Removals {
       }
       endings.stop(name, Duration.ZERO);
     }
+    // It may have ended since it was looked at.
+    endings.settle(name);
     if (all.lives().find(name).isPresent()) {
       removeEnded(name);
     } else {

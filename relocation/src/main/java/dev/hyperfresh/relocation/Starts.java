@@ -67,7 +67,7 @@ record Starts(
       made = true;
       return container;
     } finally {
-      if (!made) {
+      if (!made && all.find(name).isEmpty()) {
         all.release(name);
       }
     }
@@ -102,10 +102,15 @@ record Starts(
       all.lives().put(Life.begun(spec, os.name(), restart, Instant.now()));
       // One of the same name may have left something.
       new Inside(os, spec).clear();
-      return starting.launch(spec, os, progress);
+      return starting.launch(
+          spec,
+          os,
+          progress,
+          left ->
+              endings.left(left, ContainerState.Ended.unknown(Instant.now(), "it did not start")));
     } catch (TroubleException | LinuxException | IOException | HyperFreshException e) {
-      if (os.vm().released()) {
-        // The next daemon decides.
+      if (os.vm().released() || all.find(spec.name()).isPresent()) {
+        // The next daemon decides, or the OS has something of it and it is listed as ended.
         claim.keep();
       } else {
         removals.discard(spec.name());
@@ -150,11 +155,17 @@ record Starts(
       try {
         // What an earlier end may have left.
         new Inside(where, before.spec()).clear();
-        Container container = starting.launch(before.spec(), where, progress);
+        Container container =
+            starting.launch(
+                before.spec(),
+                where,
+                progress,
+                left -> endings.left(left, before.end().orElseThrow()));
         runs.accept(container);
         return container;
       } catch (TroubleException | LinuxException | HyperFreshException e) {
-        if (!where.vm().released()) {
+        // What its OS has not let go of ends when that does, as it had ended before.
+        if (!where.vm().released() && all.find(name).isEmpty()) {
           all.lives().note(name, _ -> before);
         }
         throw Problem.CONTAINER_START.because(name + ": " + e.getMessage() + ".", e);

@@ -258,7 +258,8 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   /// @param os where
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_FULL], [Problem#CONTAINER_SPEC],
   ///   [Problem#CONTAINER_EXISTS] also when only its files are there, [Problem#CONTAINER_START];
-  ///   nothing of it is left then that was not there before
+  ///   nothing of it is left then that was not there before, unless its OS does not let go of it:
+  ///   then it is listed as ended until that does
   public Container run(ContainerSpec spec, RestartPolicy restart, String os, Progress progress) {
     return containers.run(spec, () -> Bundle.read(spec.bundle()), restart, os, progress);
   }
@@ -407,7 +408,8 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
       held.addAll(containers.all().running());
     }
     long deadline = System.nanoTime() + MOVE_PATIENCE.toNanos();
-    held.removeIf(container -> !locks(container, deadline));
+    // Who has ended is only locked to ask an OS that does not answer.
+    held.removeIf(container -> container.state().hasEnded() || !locks(container, deadline));
     moves.leave();
     try {
       systems.letGo();

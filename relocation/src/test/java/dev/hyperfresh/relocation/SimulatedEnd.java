@@ -138,9 +138,9 @@ final class SimulatedEnd implements EndSteps {
       case KILLED -> throw new KilledError();
       case OS_DIES -> osLives = false;
       case DISK_FULL -> {
-        if (!name.equals("clear")) {
-          throw Problem.DAEMON_STATE.because("no space");
-        }
+        throw name.equals("clear")
+            ? new TroubleException("no space")
+            : Problem.DAEMON_STATE.because("no space");
       }
       case UNHEARD, KILLED_AFTER -> {}
     }

@@ -40,9 +40,19 @@ public final class VmPrograms {
 
   /// Runs a program inside to its end, whatever that is.
   ///
-  /// @throws TroubleException when it cannot be started, or does not end within `limit`
+  /// @throws TroubleException when it cannot be started, or does not end within `limit`: then it is
+  ///   killed, as it would keep one of the agent's places for ever
   public Agent.Exited runToEnd(List<String> command, Duration limit) {
-    return await(begin(command), command, limit);
+    int pid = start(command);
+    CompletableFuture<Agent.Exited> end = endOf(pid);
+    try {
+      return await(end, command, limit);
+    } catch (TroubleException e) {
+      if (!end.isDone() && !Thread.currentThread().isInterrupted()) {
+        control.attempted(() -> control.tell(agent -> agent.signal(pid, Signals.KILL)));
+      }
+      throw e;
+    }
   }
 
   /// Starts a program inside.
@@ -50,7 +60,14 @@ public final class VmPrograms {
   /// @return its end, which comes on a thread that must not be held
   /// @throws TroubleException when it cannot be started
   public CompletableFuture<Agent.Exited> begin(List<String> command) {
-    int pid = control.ask(a -> a.start(new Agent.Program(command, Map.of(), List.of())));
+    return endOf(start(command));
+  }
+
+  private int start(List<String> command) {
+    return control.ask(a -> a.start(new Agent.Program(command, Map.of(), List.of())));
+  }
+
+  private CompletableFuture<Agent.Exited> endOf(int pid) {
     CompletableFuture<Agent.Exited> end = new CompletableFuture<>();
     watch(pid, end::complete);
     return end;
