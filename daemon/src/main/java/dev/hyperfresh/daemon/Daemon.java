@@ -25,6 +25,7 @@ import dev.hyperfresh.relocation.OsRecipe;
 import dev.hyperfresh.relocation.Systems;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -68,10 +69,34 @@ public final class Daemon implements AutoCloseable {
   private volatile Optional<UpgradeServer> upgrades = Optional.empty();
   private volatile Optional<LogTrimmer> logs = Optional.empty();
 
+  /// What runs guests here, and on which releases.
+  ///
+  /// @param machines those of the kind of machines among `kinds`
+  /// @param releases those of kinds that no class of this package knows
+  private record Wiring(Kinds kinds, Machines machines, List<ReleaseKind> releases) {
+    Wiring {
+      releases = List.copyOf(releases);
+    }
+
+    /// Processes and machines.
+    static Wiring of(DaemonConfig config, Events events) {
+      Qemu processes = new Qemu();
+      Machines machines = machinesOf(config, events);
+      return new Wiring(
+          new Kinds(processes, new MachineKind(processes, ControlWatcher.NONE, machines)),
+          machines,
+          List.of());
+    }
+
+    static Machines machinesOf(DaemonConfig config, Events events) {
+      return new Machines(
+          config.state().resolve("machines"), config.state().resolve("run"), events.machines());
+    }
+  }
+
   private Daemon(
       DaemonConfig config,
-      Kinds kinds,
-      Machines inhabited,
+      Wiring wiring,
       StateLock lock,
       KvmProbe.Result kvm,
       Observers observers) {
@@ -86,10 +111,10 @@ public final class Daemon implements AutoCloseable {
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
     events().addFirst(history);
-    this.hyperplexor = new Hyperplexor(config.state(), kinds, kvm, events().guests());
+    this.hyperplexor = new Hyperplexor(config.state(), wiring.kinds(), kvm, events().guests());
     this.machines =
         new MachineRoom(
-            inhabited,
+            wiring.machines(),
             MachineRecipe.releases(config.releases(), new DebianPackages(config.packages())),
             releases,
             leases,
@@ -105,14 +130,7 @@ public final class Daemon implements AutoCloseable {
             kvm.verdict() == KvmProbe.Verdict.USABLE
                 ? new AcceleratorChoice(Accelerator.KVM, "KVM")
                 : new AcceleratorChoice(Accelerator.TCG, kvm.reason()));
-    this.releaseKinds =
-        new ReleaseKinds(
-            List.of(
-                new ProcessReleases(releases, new ReleaseUsers(hyperplexor, machines, systems)::of),
-                machines.releaseKind(),
-                systems.releaseKind()),
-            leases,
-            events());
+    this.releaseKinds = new ReleaseKinds(allReleases(wiring.releases()), leases, events());
     this.guests =
         new GuestRoom(
             hyperplexor,
@@ -121,6 +139,16 @@ public final class Daemon implements AutoCloseable {
             events());
     observers.count(hyperplexor, machines, systems);
     this.api = new Api(this);
+  }
+
+  /// In the order in which a name is looked up among them.
+  private List<ReleaseKind> allReleases(List<ReleaseKind> others) {
+    List<ReleaseKind> all = new ArrayList<>();
+    all.add(new ProcessReleases(releases, new ReleaseUsers(hyperplexor, machines, systems)::of));
+    all.add(machines.releaseKind());
+    all.add(systems.releaseKind());
+    all.addAll(others);
+    return all;
   }
 
   private LogTrimmer.Guests guestsThatLog() {
@@ -134,24 +162,13 @@ public final class Daemon implements AutoCloseable {
             .collect(Collectors.toSet()));
   }
 
-  private static Machines machines(DaemonConfig config, Events events) {
-    return new Machines(
-        config.state().resolve("machines"), config.state().resolve("run"), events.machines());
-  }
-
-  private static Kinds kinds(Machines machines) {
-    Qemu processes = new Qemu();
-    return new Kinds(processes, new MachineKind(processes, ControlWatcher.NONE, machines));
-  }
-
   /// Starts a daemon.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config) {
     Observers observers = new Observers();
-    Machines machines = machines(config, observers.events());
-    return start(config, kinds(machines), machines, observers);
+    return start(config, Wiring.of(config, observers.events()), observers);
   }
 
   /// Starts a daemon whose guests `kinds` run; its releases are those of [QemuReleases].
@@ -159,14 +176,21 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config, Kinds kinds) {
-    Observers observers = new Observers();
-    return start(config, kinds, machines(config, observers.events()), observers);
+    return start(config, kinds, List.of());
   }
 
-  private static Daemon start(
-      DaemonConfig config, Kinds kinds, Machines machines, Observers observers) {
+  /// As [#start(DaemonConfig, Kinds)].
+  ///
+  /// @param releases of the kinds that this class does not know
+  static Daemon start(DaemonConfig config, Kinds kinds, List<ReleaseKind> releases) {
+    Observers observers = new Observers();
+    Machines machines = Wiring.machinesOf(config, observers.events());
+    return start(config, new Wiring(kinds, machines, releases), observers);
+  }
+
+  private static Daemon start(DaemonConfig config, Wiring wiring, Observers observers) {
     StateLock lock = StateLock.take(config.state());
-    return launch(config, lock, kinds, machines, Daemon::prepare, Map.of(), observers);
+    return launch(config, lock, wiring, Daemon::prepare, Map.of(), observers);
   }
 
   /// Starts a daemon that takes over from the one that runs, if one does. Guests notice nothing,
@@ -187,8 +211,8 @@ public final class Daemon implements AutoCloseable {
       UpgradeClient.close(held);
       throw e;
     }
-    Machines machines = machines(config, observers.events());
-    Daemon daemon = launch(config, lock, kinds(machines), machines, () -> kvm, held, observers);
+    Wiring wiring = Wiring.of(config, observers.events());
+    Daemon daemon = launch(config, lock, wiring, () -> kvm, held, observers);
     LOG.info("took over {} guests", held.size());
     return daemon;
   }
@@ -208,14 +232,13 @@ public final class Daemon implements AutoCloseable {
   private static Daemon launch(
       DaemonConfig config,
       StateLock lock,
-      Kinds kinds,
-      Machines machines,
+      Wiring wiring,
       Supplier<KvmProbe.Result> kvm,
       Map<String, Holdings> held,
       Observers observers) {
     try {
       Roles roles = Roles.read(config.state());
-      Daemon daemon = new Daemon(config, kinds, machines, lock, kvm.get(), observers);
+      Daemon daemon = new Daemon(config, wiring, lock, kvm.get(), observers);
       daemon.recover(held);
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();

@@ -34,7 +34,10 @@ class CatalogueTest {
           "SimulatedDaemon.java",
           "SimulatedFaults.java",
           "SimulatedHypervisor.java",
-          "SimulatedInstance.java");
+          "SimulatedInstance.java",
+          "ToyHypervisor.java",
+          "ToyInstance.java",
+          "ToyReleases.java");
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
