@@ -15,6 +15,11 @@ import java.util.function.Consumer;
 /// thread meanwhile: [#release], [#pid], [#runState], [#hasAgent], [#checks], [#sharesMemory] and
 /// [#rehearse]. Events arrive on a thread of its own.
 ///
+/// What an instance reports of a hand-over, in order: the source [InstanceEvent.Stopped] and
+/// [InstanceEvent.HandOverSent], the target [InstanceEvent.Resumed]. A source that is continued
+/// after [#takeBack] or [#resume] reports Resumed, too. Each reports [InstanceEvent.Ended] once, as
+/// its last event, when it runs no guest any more.
+///
 /// Whatever goes wrong, also when the process has died, a call throws nothing but
 /// [HyperFreshException].
 public interface Instance extends AutoCloseable {
@@ -24,7 +29,8 @@ public interface Instance extends AutoCloseable {
   /// The release that runs.
   Release release();
 
-  /// The process on this host which the hypervisor is, or inside which it is.
+  /// The process on this host which the hypervisor is, or inside which it is; then [#hasOwnProcess]
+  /// is false.
   int pid();
 
   /// Whether that process serves nothing but this guest, so that it may be favoured while the guest
