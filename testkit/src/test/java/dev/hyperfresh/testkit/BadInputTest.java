@@ -14,24 +14,14 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
-import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
-import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -39,125 +29,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /// Whatever is asked of the daemon and whatever happens to a target: the guest that runs beats on,
 /// the answer names what is wrong, and nothing of the attempt is left behind.
 @Tag("slow")
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class BadInputTest {
-  private static final String GUEST = "beating";
-  private static final Duration BUDGET = Duration.ofSeconds(1);
-
-  /// From the decision to give up until the source runs the guest again.
-  private static final double MAX_ROLL_BACK_MS = 50;
-
-  private static final Duration SOON = Duration.ofSeconds(1);
-
-  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
-
-  private final QemuRelease older = Workshop.release("qemu-7.2");
-  private final QemuRelease newer = Workshop.release("qemu-10.0");
-  private TestReleases releases;
-  private Daemon daemon;
-  private TestGuest guest;
-  private Footprint before;
-
-  /// What an attempt could leave behind.
-  private record Footprint(
-      List<Long> hypervisors, List<String> sockets, List<String> guests, List<String> descriptors) {
-    static Footprint now() {
-      return new Footprint(
-          WORKSPACE.hypervisors().stream().map(ProcessHandle::pid).toList(),
-          WORKSPACE.sockets(),
-          names(WORKSPACE.state().resolve("guests")),
-          open());
-    }
-
-    private static List<String> names(Path folder) {
-      try (Stream<Path> files = Files.list(folder)) {
-        return files.map(file -> file.getFileName().toString()).sorted().toList();
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    }
-
-    /// What the descriptors of this process are, by kind where each has a number of its own.
-    private static List<String> open() {
-      try (Stream<Path> fds = Files.list(Path.of("/proc/self/fd"))) {
-        return fds.map(fd -> target(fd).replaceFirst("^(socket|pipe):.*", "$1")).sorted().toList();
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    }
-
-    private List<String> memories() {
-      return descriptors.stream().filter(open -> open.startsWith("/memfd:hf-")).toList();
-    }
-
-    /// What is open now beyond what was open at this footprint.
-    private List<String> openedSince() {
-      List<String> more = new ArrayList<>(open());
-      descriptors.forEach(more::remove);
-      return more;
-    }
-
-    private static String target(Path link) {
-      try {
-        return Files.readSymbolicLink(link).toString();
-      } catch (IOException e) {
-        return "gone";
-      }
-    }
-  }
-
-  @BeforeAll
-  void start() throws IOException {
-    releases = new TestReleases(WORKSPACE.state().resolve("releases"));
-    daemon =
-        Daemon.start(
-            new DaemonConfig(WORKSPACE.state(), releases.folder(), Workshop.CACHE.resolve("apt")));
-    GuestView view =
-        daemon
-            .hyperplexor()
-            .create(Workshop.ring3(GUEST, 64, AcceleratorWish.TCG), older, Progress.NONE);
-    guest = TestGuest.beatingIn(view.pid(), Workshop.BOOT);
-    // The first use of a part opens files that stay open.
-    replace(newer, BUDGET);
-    replace(older, BUDGET);
-    hyperfresh("guest", "show", "nobody");
-    create("name: [");
-  }
-
-  @AfterAll
-  void end() {
-    guest.close();
-    daemon.hyperplexor().delete(GUEST);
-    daemon.close();
-    assertThat(WORKSPACE.sockets()).as("files in run/ after all guests are gone").isEmpty();
-  }
-
-  @BeforeEach
-  void look() {
-    before = Footprint.now();
-  }
-
-  @AfterEach
-  void nothingIsLeftAndTheGuestBeatsOn() {
-    guest.awaitBeat(SOON);
-    assertThat(daemon.hyperplexor().show(GUEST).state()).isEqualTo(GuestView.State.RUNNING);
-    Footprint after = Footprint.now();
-    assertThat(after.hypervisors()).as("hypervisors").hasSameSizeAs(before.hypervisors());
-    assertThat(after.sockets()).as("files in run/").hasSameSizeAs(before.sockets());
-    assertThat(after.guests()).as("folders of guests").isEqualTo(before.guests());
-    assertThat(after.memories()).as("guest memories").isEqualTo(before.memories());
-    // The connection of a command is closed a moment after its answer.
-    List<String> opened = before.openedSince();
-    for (int i = 0; i < 100 && after.descriptors().size() > before.descriptors().size(); i++) {
-      Workshop.pause(Duration.ofMillis(50));
-      after = Footprint.now();
-      opened = before.openedSince();
-    }
-    assertThat(after.descriptors().size())
-        .as("descriptors; opened and not closed: " + opened)
-        .isLessThanOrEqualTo(before.descriptors().size());
-  }
-
+class BadInputTest extends BadInputScene {
   @Test
   void anUnknownReleaseIsRefused() {
     expect(
@@ -466,24 +338,6 @@ class BadInputTest {
     stillMoves();
   }
 
-  /// Does `work` as soon as there is one hypervisor more.
-  private static Thread onTarget(Consumer<ProcessHandle> work) {
-    List<ProcessHandle> others = WORKSPACE.hypervisors();
-    return Thread.ofPlatform()
-        .name("bad-input-target")
-        .start(() -> {
-          Workshop.await(
-              "a target",
-              Duration.ofSeconds(20),
-              () -> WORKSPACE.hypervisors().size() > others.size());
-          work.accept(
-              WORKSPACE.hypervisors().stream()
-                  .filter(process -> !others.contains(process))
-                  .findFirst()
-                  .orElseThrow());
-        });
-  }
-
   /// A guest whose own hypervisor is killed is lost, and no fault of the target: the replacement
   /// says so, and leaves no target behind.
   @Test
@@ -514,93 +368,5 @@ class BadInputTest {
       assertThat(WORKSPACE.hypervisors()).as("hypervisors after " + delayMs + " ms").hasSize(1);
       assertThat(hyperfresh("guest", "delete", "victim").code()).isZero();
     }
-  }
-
-  private void awaitStandstill() {
-    Workshop.await(
-        "the guest standing still",
-        Duration.ofSeconds(10),
-        () -> {
-          long counter = guest.counter();
-          Workshop.pause(Duration.ofMillis(100));
-          return guest.counter() == counter;
-        });
-  }
-
-  private void stillMoves() {
-    QemuRelease other =
-        daemon.hyperplexor().show(GUEST).release().equals(older.name()) ? newer : older;
-    assertThat(replace(other, Duration.ofSeconds(5)).outcome()).isEqualTo(Outcome.COMMITTED);
-    guest.awaitBeat(SOON);
-    if (other.equals(newer)) {
-      assertThat(replace(older, Duration.ofSeconds(5)).outcome()).isEqualTo(Outcome.COMMITTED);
-    }
-  }
-
-  private ReplacementRecord replace(QemuRelease to, Duration budget) {
-    // Without a rehearsal, which would find a bad target before it gets to do what is tested here.
-    return daemon.guests().replace(GUEST, to.name(), budget, false, false, Progress.NONE);
-  }
-
-  private static void rolledBack(ReplacementRecord record, Problem problem, String detail) {
-    assertThat(record.outcome()).as(record.toString()).isEqualTo(Outcome.ROLLED_BACK);
-    assertThat(record.problem()).as(record.detail()).isEqualTo(problem.code());
-    assertThat(record.detail()).contains(detail);
-    // There was nothing to take back before the order to hand over.
-    boolean ordered = !problem.equals(Problem.REPLACE_PREPARE);
-    assertThat(record.phases().rollBackMs().isPresent()).as(record.toString()).isEqualTo(ordered);
-    record.phases().rollBackMs().ifPresent(ms -> assertSoon(ms, record.noiseFloorMs().orElse(0)));
-  }
-
-  private static void assertSoon(double rollBackMs, double noiseMs) {
-    System.out.printf(
-        Locale.ROOT, "  rolled back in %.1f ms, noise %.1f ms%n", rollBackMs, noiseMs);
-    assertThat(rollBackMs).as("roll-back").isLessThan(MAX_ROLL_BACK_MS + noiseMs);
-  }
-
-  /// A document with all that is required, and `lines` that come first.
-  private static String[] document(String... lines) {
-    boolean named = Arrays.stream(lines).anyMatch(line -> line.startsWith("name:"));
-    boolean sized = Arrays.stream(lines).anyMatch(line -> line.startsWith("memory:"));
-    return Stream.of(
-            Arrays.stream(lines),
-            Stream.of("kernel: " + Workshop.images().ring3()),
-            named ? Stream.<String>empty() : Stream.of("name: other"),
-            sized ? Stream.<String>empty() : Stream.of("memory: 64M"))
-        .flatMap(all -> all)
-        .toArray(String[]::new);
-  }
-
-  private static CommandRun create(String... lines) {
-    return hyperfresh("guest", "create", "-f", spec(lines).toString());
-  }
-
-  private static Path spec(String... lines) {
-    try {
-      return Files.writeString(
-          WORKSPACE.state().resolve("spec.yaml"), String.join("\n", lines) + "\n");
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
-  private static CommandRun hyperfresh(String... arguments) {
-    return hyperfreshIn(WORKSPACE.state(), arguments);
-  }
-
-  /// The command of users, in this process so that many can be tried.
-  private static CommandRun hyperfreshIn(Path state, String... arguments) {
-    String[] all = Arrays.copyOf(arguments, arguments.length + 1);
-    all[arguments.length] = "--state=" + state;
-    return CommandRun.here(all);
-  }
-
-  private static void expect(CommandRun said, Problem problem, String... details) {
-    assertThat(said.code()).as(said.toString()).isEqualTo(problem.exitCode());
-    assertThat(said.err())
-        .as(said.toString())
-        .contains(problem.code(), problem.summary(), problem.advice())
-        .contains(details);
-    assertThat(said.out()).as(said.toString()).isEmpty();
   }
 }

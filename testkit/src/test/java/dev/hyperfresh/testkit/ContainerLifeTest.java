@@ -1,13 +1,10 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Refusals.assertRefused;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hyperplexor.Progress;
-import dev.hyperfresh.hypervisor.Accelerator;
-import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.relocation.ContainerSpec;
@@ -16,11 +13,8 @@ import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.Health;
 import dev.hyperfresh.relocation.HealthCheck;
 import dev.hyperfresh.relocation.RestartPolicy;
-import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.relocation.VolumeMount;
-import dev.hyperfresh.relocation.VolumeView;
-import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -28,112 +22,19 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Stream;
-import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
-import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// Containers end in every way, and it is noticed, written down and acted upon.
 ///
 /// Two operating systems serve all tests; the one that loses one of them comes last.
 @Tag("slow")
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
-class ContainerLifeTest {
-  private static final Duration LIMIT = Duration.ofSeconds(60);
+class ContainerLifeTest extends ContainerLifeScene {
   private static final long MEMORY_MAX = 16L << 20;
-
-  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
-
-  private static Optional<OsDaemon> daemon = Optional.empty();
-
-  @BeforeAll
-  static void boot() throws IOException {
-    Files.createDirectories(state().resolve("run"));
-    daemon = Optional.of(OsDaemon.start(state()));
-    create("one", "6.1");
-    create("two", "6.12");
-  }
-
-  @AfterAll
-  static void end() {
-    daemon.ifPresent(last -> last.systems.close());
-  }
-
-  private static void create(String name, String kernel) {
-    var _ =
-        systems()
-            .create(
-                new VmSettings<>(
-                    name,
-                    OsDaemon.release(kernel),
-                    Workshop.release("qemu-10.0"),
-                    Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
-                        ? Accelerator.KVM
-                        : Accelerator.TCG,
-                    1,
-                    512L << 20));
-  }
-
-  private static Path state() {
-    return WORKSPACE.state();
-  }
-
-  private static Systems systems() {
-    return daemon.orElseThrow().systems;
-  }
-
-  private static void nextDaemon() {
-    systems().letGo();
-    daemon = Optional.of(OsDaemon.start(state()));
-  }
-
-  private static Path bundle(String name, long memoryMax, String... words) {
-    return new JobBundle(state().resolve("bundles")).build(name, memoryMax, words);
-  }
-
-  private static ContainerSpec spec(String name, long memoryMax, String... words) {
-    return new ContainerSpec(name, bundle(name, memoryMax, words), Optional.empty());
-  }
-
-  private static void run(String name, String... words) {
-    var _ = systems().run(spec(name, 0, words), "one", Progress.NONE);
-  }
-
-  private static ContainerState.Ended ended(String name) {
-    Workshop.await(name + " to end", LIMIT, () -> systems().view(name).state().hasEnded());
-    assertThat(systems().view(name).state()).isInstanceOf(ContainerState.Ended.class);
-    return (ContainerState.Ended) systems().view(name).state();
-  }
-
-  private static void awaitRuns(String name, int times) {
-    Path file = state().resolve("containers").resolve(name).resolve("share/rootfs/data/runs");
-    Workshop.await(
-        times + " runs of " + name,
-        LIMIT,
-        () -> {
-          try {
-            return Files.exists(file) && Files.readAllLines(file).size() >= times;
-          } catch (IOException e) {
-            return false;
-          }
-        });
-  }
-
-  private static void assertRefused(Problem problem, String word, ThrowingCallable order) {
-    assertThatThrownBy(order)
-        .isInstanceOfSatisfying(
-            HyperFreshException.class,
-            e -> {
-              assertThat(e.problem()).isEqualTo(problem);
-              assertThat(e.detail()).contains(word);
-            });
-  }
 
   @Test
   @Order(1)
@@ -294,36 +195,6 @@ class ContainerLifeTest {
     systems().remove("mover", false);
   }
 
-  private static Path volume(String name) {
-    return systems().volumes().stream()
-        .filter(volume -> volume.name().equals(name))
-        .map(VolumeView::path)
-        .findFirst()
-        .orElseThrow();
-  }
-
-  private static long counted(String volume) {
-    try {
-      List<String> lines = Files.readAllLines(volume(volume).resolve("lines"));
-      for (int i = 0; i < lines.size(); i++) {
-        // None twice, and none left out.
-        assertThat(lines.get(i)).isEqualTo(Integer.toString(i + 1));
-      }
-      return lines.size();
-    } catch (IOException e) {
-      return 0;
-    }
-  }
-
-  private static void awaitCount(String volume, long least) {
-    Workshop.await("it to count on", LIMIT, () -> counted(volume) >= least);
-  }
-
-  private static int exitCode(String container, String... words) {
-    List<String> command = Stream.concat(Stream.of("/bin/job"), Stream.of(words)).toList();
-    return systems().execute(container, command).code();
-  }
-
   /// Also what a shared mapping of it has that no program has written.
   @Test
   @Order(5)
@@ -403,30 +274,6 @@ class ContainerLifeTest {
         .allSatisfy(time -> assertThat(time).isGreaterThan(Duration.ofMillis(14_900)));
     systems().remove("sleeps", false);
     systems().remove("waits", false);
-  }
-
-  private static ContainerSpec checked(String name, String... words) {
-    List<String> command = Stream.concat(Stream.of("/bin/job"), Stream.of(words)).toList();
-    return new ContainerSpec(
-        name,
-        bundle(name, 0, "append", "/data/runs"),
-        Optional.empty(),
-        List.of(),
-        Optional.of(
-            new HealthCheck(
-                command, Duration.ofSeconds(1), Duration.ofSeconds(10), 2, Duration.ZERO)));
-  }
-
-  private static void awaitHealth(String container, Health.State state) {
-    Workshop.await(
-        container + " to be " + state,
-        LIMIT,
-        () ->
-            systems()
-                .view(container)
-                .health()
-                .filter(health -> health.state() == state)
-                .isPresent());
   }
 
   @Test

@@ -27,7 +27,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Stream;
 
 /// One Linux guest with a network port and two disks, on a daemon whose hypervisors are in a
 /// [FaultInjector]'s hands, and the questions that are asked after every fault.
@@ -207,22 +206,7 @@ final class FaultBench implements AutoCloseable {
   }
 
   Leftovers leftovers() {
-    return new Leftovers(network.interfaces(), descriptors(), threads(), files());
-  }
-
-  private static List<String> descriptors() {
-    return names(Path.of("/proc/self/fd")).stream()
-        .map(fd -> target(Path.of("/proc/self/fd", fd)).replaceFirst("^(socket|pipe):.*", "$1"))
-        .filter(name -> !name.equals("gone"))
-        .toList();
-  }
-
-  private static String target(Path link) {
-    try {
-      return Files.readSymbolicLink(link).toString();
-    } catch (IOException e) {
-      return "gone";
-    }
+    return new Leftovers(network.interfaces(), OpenDescriptors.now().targets(), threads(), files());
   }
 
   private static List<String> threads() {
@@ -237,7 +221,7 @@ final class FaultBench implements AutoCloseable {
   /// What lies in the guest's folder and beside the sockets, but for logs.
   private List<String> files() {
     List<String> files = new ArrayList<>();
-    names(workspace.files(GUEST)).stream()
+    Workspace.names(workspace.files(GUEST)).stream()
         .filter(name -> !name.endsWith(".log"))
         .forEach(files::add);
     workspace.sockets().stream()
@@ -245,14 +229,6 @@ final class FaultBench implements AutoCloseable {
         .map(name -> name.replaceFirst("\\.[0-9]+\\.", ".N."))
         .forEach(files::add);
     return files;
-  }
-
-  private static List<String> names(Path folder) {
-    try (Stream<Path> files = Files.list(folder)) {
-      return files.map(file -> file.getFileName().toString()).sorted().toList();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
   }
 
   /// One replacement with `plan`. On a busy host a replacement can fail by itself before it comes

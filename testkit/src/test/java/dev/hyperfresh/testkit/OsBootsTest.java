@@ -3,14 +3,11 @@ package dev.hyperfresh.testkit;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hyperplexor.Progress;
-import dev.hyperfresh.hypervisor.Accelerator;
-import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.SystemsWatch;
-import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -60,14 +57,7 @@ class OsBootsTest {
   }
 
   private static OsVm boot(Systems systems, String kernel) {
-    return systems.create(
-        new VmSettings<>(
-            "os",
-            OsDaemon.release(kernel),
-            Workshop.release("qemu-10.0"),
-            Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE ? Accelerator.KVM : Accelerator.TCG,
-            2,
-            1L << 30));
+    return systems.create(OsDaemon.settings("os", kernel, 2, 1L << 30));
   }
 
   private static void startAndStop(Systems systems, Path bundle) {

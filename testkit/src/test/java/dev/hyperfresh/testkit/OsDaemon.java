@@ -59,16 +59,20 @@ final class OsDaemon {
         .orElseGet(() -> RELEASES.build(kernel, OsRecipe.USERLAND, Workshop::say));
   }
 
+  /// An OS on the hardware of QEMU 10.0, under KVM where that is usable.
+  static VmSettings<OsRelease> settings(String name, String kernel, int vcpus, long memoryBytes) {
+    return new VmSettings<>(
+        name,
+        release(kernel),
+        Workshop.release("qemu-10.0"),
+        Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE ? Accelerator.KVM : Accelerator.TCG,
+        vcpus,
+        memoryBytes);
+  }
+
   void boot(String name, String kernel) {
-    systems.create(
-        new VmSettings<>(
-            name,
-            release(kernel),
-            Workshop.release("qemu-10.0"),
-            Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE ? Accelerator.KVM : Accelerator.TCG,
-            // The timer of a second one that is translated may stand still, and programs with it.
-            1,
-            1L << 30));
+    // The timer of a second processor that is translated may stand still, and programs with it.
+    systems.create(settings(name, kernel, 1, 1L << 30));
   }
 
   private void make(String address, Path bundle) {

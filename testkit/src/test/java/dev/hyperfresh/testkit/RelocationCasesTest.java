@@ -5,10 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
-import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.relocation.ContainerRollout;
 import dev.hyperfresh.relocation.ContainerSpec;
 import dev.hyperfresh.relocation.ContainerState;
@@ -16,7 +14,6 @@ import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.SystemsWatch;
 import dev.hyperfresh.relocation.Transport;
-import dev.hyperfresh.vm.VmSettings;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -79,18 +76,7 @@ class RelocationCasesTest {
   }
 
   private static void create(String name, String kernel) {
-    var _ =
-        systems()
-            .create(
-                new VmSettings<>(
-                    name,
-                    OsDaemon.release(kernel),
-                    Workshop.release("qemu-10.0"),
-                    Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
-                        ? Accelerator.KVM
-                        : Accelerator.TCG,
-                    2,
-                    1L << 30));
+    var _ = systems().create(OsDaemon.settings(name, kernel, 2, 1L << 30));
   }
 
   private static Systems systems() {

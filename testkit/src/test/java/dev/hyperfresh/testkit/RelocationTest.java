@@ -1,28 +1,21 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Refusals.assertRefused;
+import static dev.hyperfresh.testkit.Workshop.join;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.hyperfresh.daemon.Views;
 import dev.hyperfresh.hyperplexor.Progress;
-import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
-import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.ContainerSpec;
-import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
-import dev.hyperfresh.relocation.Systems;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmSettings;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -32,153 +25,19 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
-import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.MethodOrderer;
 import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestMethodOrder;
-import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// A container with an open connection moves between operating systems, or stays where it is.
 ///
 /// Two operating systems serve all tests; the one that ends one of them comes last.
 @Tag("slow")
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
-class RelocationTest {
-  private static final String ADDRESS = "10.78.0.5";
-  private static final String LATE_ADDRESS = "10.78.0.9";
-
-  /// An OS takes its time from a clock of whole seconds.
-  private static final double MOST_CLOCK_MS = 20;
-
-  private static final Pattern CLOCK =
-      Pattern.compile("(?s).*tv_sec: *([0-9]+).*tv_usec: *([0-9]+).*");
-  private static final String ADDRESS6 = "fd78::5";
-  private static final int MEBIBYTES = 64;
+class RelocationTest extends RelocationScene {
   private static final int LARGE_MEBIBYTES = 384;
-  private static final Duration LIMIT = Duration.ofSeconds(30);
-
-  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
-
-  private static final Witness WITNESS = new Witness();
-
-  private static Optional<TestNetwork> network = Optional.empty();
-  private static Optional<Systems> systems = Optional.empty();
-
-  @BeforeAll
-  static void boot() throws IOException {
-    TestNetwork made = TestNetwork.create();
-    network = Optional.of(made);
-    made.ip("link", "set", "lo", "up");
-    made.ip("link", "add", "br0", "type", "bridge");
-    made.ip("addr", "add", "10.78.0.1/24", "dev", "br0");
-    made.ip("addr", "add", "fd78::1/64", "dev", "br0", "nodad");
-    made.ip("link", "set", "br0", "up");
-    Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
-    Systems all = new Systems(WORKSPACE.state(), run, WITNESS);
-    systems = Optional.of(all);
-    create("older", "6.1");
-    create("newer", "6.12");
-    Path bundle = ContainerBundle.build(WORKSPACE.state().resolve("bundle"), MEBIBYTES, 1);
-    ContainerSpec spec =
-        new ContainerSpec(
-            "c1",
-            bundle,
-            Optional.of(
-                new ContainerSpec.Network(
-                    Optional.of(ADDRESS + "/24"),
-                    Optional.empty(),
-                    Optional.of("br0"),
-                    Optional.of(ADDRESS6 + "/64"),
-                    Optional.of("fd78::1"),
-                    List.of("fd78::1"))));
-    Container container = made.within(() -> all.run(spec, "older", Progress.NONE));
-    assertThat(container.state()).isInstanceOf(ContainerState.Running.class);
-  }
-
-  @AfterAll
-  static void end() {
-    systems.ifPresent(Systems::close);
-    network.ifPresent(TestNetwork::close);
-  }
-
-  private static OsVm create(String name, String kernel) {
-    OsVm os =
-        systems()
-            .create(
-                new VmSettings<>(
-                    name,
-                    OsDaemon.release(kernel),
-                    Workshop.release("qemu-10.0"),
-                    Workshop.KVM.verdict() == KvmProbe.Verdict.USABLE
-                        ? Accelerator.KVM
-                        : Accelerator.TCG,
-                    2,
-                    1L << 30));
-    // What it says of a rehearsal that failed is in the log of the test; here it is an error.
-    assertThat(os.run(List.of("/usr/lib/hyperfresh/rehearse"), LIMIT)).isEqualTo("rehearsed");
-    double clockMs = clockOffsetMs(os);
-    System.out.printf(
-        Locale.ROOT,
-        "  %s runs Linux %s: up after %.1f s, its clock %.3f ms from the host's%n",
-        name,
-        os.settings().release().kernelVersion(),
-        os.bootMs() / 1000,
-        clockMs);
-    assertThat(Math.abs(clockMs)).isLessThan(MOST_CLOCK_MS);
-    return os;
-  }
-
-  /// By a program in it, whose start and end are seen from here: the least of some, since it takes
-  /// some milliseconds.
-  private static double clockOffsetMs(OsVm os) {
-    double least = Double.MAX_VALUE;
-    for (int i = 0; i < 5; i++) {
-      double before = System.currentTimeMillis();
-      String said = os.run(List.of("sh", "-c", "adjtimex | grep -E 'tv_(u)?sec'"), LIMIT);
-      double after = System.currentTimeMillis();
-      Matcher clock = CLOCK.matcher(said);
-      assertThat(clock.matches()).as(said).isTrue();
-      double inside = Long.parseLong(clock.group(1)) * 1e3 + Long.parseLong(clock.group(2)) / 1e3;
-      double offset = inside < before ? inside - before : Math.max(0, inside - after);
-      if (Math.abs(offset) < Math.abs(least)) {
-        least = offset;
-      }
-    }
-    return least;
-  }
-
-  private static Systems systems() {
-    return systems.orElseThrow();
-  }
-
-  private static OutageClient client() {
-    return client(ADDRESS);
-  }
-
-  private static OutageClient client(String address) {
-    return network
-        .orElseThrow()
-        .within(() -> {
-          try {
-            return OutageClient.open(
-                new InetSocketAddress(address, ContainerBundle.PORT), Duration.ofMinutes(1));
-          } catch (IOException e) {
-            throw new UncheckedIOException(e);
-          }
-        });
-  }
-
-  private static RelocationRecord relocate(String to, Progress progress) {
-    return network
-        .orElseThrow()
-        .within(() -> systems().relocate("c1", to, Transport.MAPPED, progress));
-  }
 
   @Test
   @Order(1)
@@ -235,15 +94,6 @@ class RelocationTest {
         assertThat(WITNESS.lines()).contains("os older came", "c1 moved to " + to + ": committed");
       }
     }
-  }
-
-  /// What was first while the container stood is ordinary again: of all processes but the agent and
-  /// the kernel's none has another policy, and the container's group its weight.
-  private static void assertOrdinary(OsVm os) {
-    String policies =
-        "cat /proc/[0-9]*/task/*/stat 2>/dev/null | sed 's/ (.*) / /'"
-            + " | awk '$1 > 2 && $3 != 2 && $40 != 0'; cat /sys/fs/cgroup/c1/cpu.weight";
-    assertThat(os.run(List.of("sh", "-c", policies), LIMIT).strip()).isEqualTo("100");
   }
 
   @Test
@@ -308,12 +158,6 @@ class RelocationTest {
     try (OutageClient client = client()) {
       assertThat(client.isMemoryGood()).isTrue();
     }
-  }
-
-  private static void assertRefused(Problem problem, ThrowingCallable order) {
-    assertThatThrownBy(order)
-        .isInstanceOfSatisfying(
-            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem));
   }
 
   /// Root in an OS does in a container's folder what it likes.
@@ -391,19 +235,6 @@ class RelocationTest {
     }
     systems().stop("late", Duration.ZERO);
     systems().remove("late", false);
-  }
-
-  private static Socket connected(TestNetwork net) {
-    return net.within(() -> {
-      try {
-        Socket client = new Socket();
-        client.connect(new InetSocketAddress(LATE_ADDRESS, ContainerBundle.PORT), 10_000);
-        client.setSoTimeout(10_000);
-        return client;
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    });
   }
 
   @Test
@@ -553,26 +384,5 @@ class RelocationTest {
     systems().stop("c2", Duration.ZERO);
     systems().remove("c2", false);
     assertThat(systems().views()).hasSize(1);
-  }
-
-  private static void assertRolledBack(RelocationRecord move, OutageClient client) {
-    assertThat(move.outcome()).isEqualTo("rolled-back");
-    assertThat(Views.relocation(move))
-        .containsEntry("problem", Problem.RELOCATE_ROLLED_BACK.code());
-    System.out.println("  rolled back: " + move.detail());
-    assertThat(systems().container("c1").os().name()).isEqualTo("older");
-    assertThat(systems().container("c1").state()).isInstanceOf(ContainerState.Running.class);
-    assertThat(client.isMemoryGood()).isTrue();
-    assertThat(client.fault()).isEmpty();
-    assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
-    assertOrdinary(systems().get("older"));
-  }
-
-  private static void join(Thread thread) {
-    try {
-      thread.join();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
   }
 }

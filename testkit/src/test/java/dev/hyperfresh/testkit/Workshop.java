@@ -160,6 +160,15 @@ final class Workshop {
     LockSupport.parkNanos(duration.toNanos());
   }
 
+  /// Waits for the end of a thread, or until this one is interrupted.
+  static void join(Thread thread) {
+    try {
+      thread.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
   /// Waits until the Linux guest whose folder is `files` has said on its console that all is up.
   static void awaitReady(Path files) {
     awaitReady(files, "console.log");

@@ -62,12 +62,13 @@ final class Workspace
     if (!Files.isDirectory(run)) {
       return List.of();
     }
-    try (Stream<Path> files = Files.list(run)) {
-      return files
-          .map(file -> file.getFileName().toString())
-          .filter(name -> !name.equals("api"))
-          .sorted()
-          .toList();
+    return names(run).stream().filter(name -> !name.equals("api")).toList();
+  }
+
+  /// The names of all that lies in `folder`, in their order.
+  static List<String> names(Path folder) {
+    try (Stream<Path> files = Files.list(folder)) {
+      return files.map(file -> file.getFileName().toString()).sorted().toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

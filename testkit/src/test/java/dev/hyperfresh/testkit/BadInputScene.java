@@ -1,0 +1,225 @@
+package dev.hyperfresh.testkit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.daemon.Daemon;
+import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+/// A daemon with a guest that beats, for everything that must not disturb it. One serves all tests
+/// of a class; after every test the guest runs, and nothing of what was tried is left behind.
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+abstract class BadInputScene {
+  static final String GUEST = "beating";
+  static final Duration BUDGET = Duration.ofSeconds(1);
+
+  /// From the decision to give up until the source runs the guest again.
+  private static final double MAX_ROLL_BACK_MS = 50;
+
+  static final Duration SOON = Duration.ofSeconds(1);
+
+  @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
+
+  final QemuRelease older = Workshop.release("qemu-7.2");
+  final QemuRelease newer = Workshop.release("qemu-10.0");
+  TestReleases releases;
+  Daemon daemon;
+  TestGuest guest;
+  private Footprint before;
+
+  /// What an attempt could leave behind.
+  private record Footprint(
+      List<Long> hypervisors,
+      List<String> sockets,
+      List<String> guests,
+      OpenDescriptors descriptors) {
+    static Footprint now() {
+      return new Footprint(
+          WORKSPACE.hypervisors().stream().map(ProcessHandle::pid).toList(),
+          WORKSPACE.sockets(),
+          Workspace.names(WORKSPACE.state().resolve("guests")),
+          OpenDescriptors.now());
+    }
+  }
+
+  @BeforeAll
+  void start() throws IOException {
+    releases = new TestReleases(WORKSPACE.state().resolve("releases"));
+    daemon =
+        Daemon.start(
+            new DaemonConfig(WORKSPACE.state(), releases.folder(), Workshop.CACHE.resolve("apt")));
+    GuestView view =
+        daemon
+            .hyperplexor()
+            .create(Workshop.ring3(GUEST, 64, AcceleratorWish.TCG), older, Progress.NONE);
+    guest = TestGuest.beatingIn(view.pid(), Workshop.BOOT);
+    // The first use of a part opens files that stay open.
+    replace(newer, BUDGET);
+    replace(older, BUDGET);
+    hyperfresh("guest", "show", "nobody");
+    create("name: [");
+  }
+
+  @AfterAll
+  void end() {
+    guest.close();
+    daemon.hyperplexor().delete(GUEST);
+    daemon.close();
+    assertThat(WORKSPACE.sockets()).as("files in run/ after all guests are gone").isEmpty();
+  }
+
+  @BeforeEach
+  void look() {
+    before = Footprint.now();
+  }
+
+  @AfterEach
+  void nothingIsLeftAndTheGuestBeatsOn() {
+    guest.awaitBeat(SOON);
+    assertThat(daemon.hyperplexor().show(GUEST).state()).isEqualTo(GuestView.State.RUNNING);
+    Footprint after = Footprint.now();
+    assertThat(after.hypervisors()).as("hypervisors").hasSameSizeAs(before.hypervisors());
+    assertThat(after.sockets()).as("files in run/").hasSameSizeAs(before.sockets());
+    assertThat(after.guests()).as("folders of guests").isEqualTo(before.guests());
+    assertThat(after.descriptors().guestMemories())
+        .as("guest memories")
+        .isEqualTo(before.descriptors().guestMemories());
+    // The connection of a command is closed a moment after its answer.
+    OpenDescriptors open = after.descriptors();
+    for (int i = 0; i < 100 && open.count() > before.descriptors().count(); i++) {
+      Workshop.pause(Duration.ofMillis(50));
+      open = OpenDescriptors.now();
+    }
+    assertThat(open.count())
+        .as("descriptors; opened and not closed: " + open.openedSince(before.descriptors()))
+        .isLessThanOrEqualTo(before.descriptors().count());
+  }
+
+  /// Does `work` as soon as there is one hypervisor more.
+  static Thread onTarget(Consumer<ProcessHandle> work) {
+    List<ProcessHandle> others = WORKSPACE.hypervisors();
+    return Thread.ofPlatform()
+        .name("bad-input-target")
+        .start(() -> {
+          Workshop.await(
+              "a target",
+              Duration.ofSeconds(20),
+              () -> WORKSPACE.hypervisors().size() > others.size());
+          work.accept(
+              WORKSPACE.hypervisors().stream()
+                  .filter(process -> !others.contains(process))
+                  .findFirst()
+                  .orElseThrow());
+        });
+  }
+
+  void awaitStandstill() {
+    Workshop.await(
+        "the guest standing still",
+        Duration.ofSeconds(10),
+        () -> {
+          long counter = guest.counter();
+          Workshop.pause(Duration.ofMillis(100));
+          return guest.counter() == counter;
+        });
+  }
+
+  void stillMoves() {
+    QemuRelease other =
+        daemon.hyperplexor().show(GUEST).release().equals(older.name()) ? newer : older;
+    assertThat(replace(other, Duration.ofSeconds(5)).outcome()).isEqualTo(Outcome.COMMITTED);
+    guest.awaitBeat(SOON);
+    if (other.equals(newer)) {
+      assertThat(replace(older, Duration.ofSeconds(5)).outcome()).isEqualTo(Outcome.COMMITTED);
+    }
+  }
+
+  ReplacementRecord replace(QemuRelease to, Duration budget) {
+    // Without a rehearsal, which would find a bad target before it gets to do what is tested here.
+    return daemon.guests().replace(GUEST, to.name(), budget, false, false, Progress.NONE);
+  }
+
+  static void rolledBack(ReplacementRecord record, Problem problem, String detail) {
+    assertThat(record.outcome()).as(record.toString()).isEqualTo(Outcome.ROLLED_BACK);
+    assertThat(record.problem()).as(record.detail()).isEqualTo(problem.code());
+    assertThat(record.detail()).contains(detail);
+    // There was nothing to take back before the order to hand over.
+    boolean ordered = !problem.equals(Problem.REPLACE_PREPARE);
+    assertThat(record.phases().rollBackMs().isPresent()).as(record.toString()).isEqualTo(ordered);
+    record.phases().rollBackMs().ifPresent(ms -> assertSoon(ms, record.noiseFloorMs().orElse(0)));
+  }
+
+  private static void assertSoon(double rollBackMs, double noiseMs) {
+    System.out.printf(
+        Locale.ROOT, "  rolled back in %.1f ms, noise %.1f ms%n", rollBackMs, noiseMs);
+    assertThat(rollBackMs).as("roll-back").isLessThan(MAX_ROLL_BACK_MS + noiseMs);
+  }
+
+  /// A document with all that is required, and `lines` that come first.
+  static String[] document(String... lines) {
+    boolean named = Arrays.stream(lines).anyMatch(line -> line.startsWith("name:"));
+    boolean sized = Arrays.stream(lines).anyMatch(line -> line.startsWith("memory:"));
+    return Stream.of(
+            Arrays.stream(lines),
+            Stream.of("kernel: " + Workshop.images().ring3()),
+            named ? Stream.<String>empty() : Stream.of("name: other"),
+            sized ? Stream.<String>empty() : Stream.of("memory: 64M"))
+        .flatMap(all -> all)
+        .toArray(String[]::new);
+  }
+
+  static CommandRun create(String... lines) {
+    return hyperfresh("guest", "create", "-f", spec(lines).toString());
+  }
+
+  static Path spec(String... lines) {
+    try {
+      return Files.writeString(
+          WORKSPACE.state().resolve("spec.yaml"), String.join("\n", lines) + "\n");
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  static CommandRun hyperfresh(String... arguments) {
+    return hyperfreshIn(WORKSPACE.state(), arguments);
+  }
+
+  /// The command of users, in this process so that many can be tried.
+  static CommandRun hyperfreshIn(Path state, String... arguments) {
+    String[] all = Arrays.copyOf(arguments, arguments.length + 1);
+    all[arguments.length] = "--state=" + state;
+    return CommandRun.here(all);
+  }
+
+  static void expect(CommandRun said, Problem problem, String... details) {
+    assertThat(said.code()).as(said.toString()).isEqualTo(problem.exitCode());
+    assertThat(said.err())
+        .as(said.toString())
+        .contains(problem.code(), problem.summary(), problem.advice())
+        .contains(details);
+    assertThat(said.out()).as(said.toString()).isEmpty();
+  }
+}
