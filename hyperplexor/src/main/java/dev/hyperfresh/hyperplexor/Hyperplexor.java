@@ -443,10 +443,9 @@ public final class Hyperplexor implements AutoCloseable {
         guest.delete();
         OwnFolder.delete(guest.files());
         giveBack(guest);
-        if (guests.remove(guest)) {
-          tellDeleted(name);
-          guests.free(name);
-        }
+        var _ = guests.remove(guest);
+        tellDeleted(name);
+        guests.free(name);
       }
     }
   }
@@ -455,14 +454,13 @@ public final class Hyperplexor implements AutoCloseable {
     try (Work _ = begin()) {
       synchronized (ended) {
         String name = ended.spec().name();
-        if (guests.stopped(name).filter(found -> found == ended).isEmpty()) {
+        if (guests.stopped(name).filter(ended::equals).isEmpty()) {
           return;
         }
         OwnFolder.delete(ended.files());
-        if (guests.removeStopped(ended)) {
-          tellDeleted(name);
-          guests.free(name);
-        }
+        var _ = guests.removeStopped(ended);
+        tellDeleted(name);
+        guests.free(name);
       }
     }
   }
