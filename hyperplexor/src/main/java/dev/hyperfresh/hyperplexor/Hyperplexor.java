@@ -476,13 +476,9 @@ public final class Hyperplexor implements AutoCloseable {
     awaitWork();
     recovery.close();
     for (Guest guest : guests.managed()) {
-      attempt(
-          failures,
-          "Guest " + guest.spec().name(),
-          () -> {
-            guest.delete();
-            giveBack(guest);
-          });
+      String what = "Guest " + guest.spec().name();
+      attempt(failures, what, guest::delete);
+      attempt(failures, what, () -> giveBack(guest));
     }
     guests.clear();
     attempt(failures, "The journal", journal::close);
