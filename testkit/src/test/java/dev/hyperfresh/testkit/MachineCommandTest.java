@@ -218,7 +218,8 @@ class MachineCommandTest {
                 "--json")
             .succeeds();
     assertThat(replaced.err())
-        .contains("m1-2 is to follow m1", "m1-2 is up after", "web1: ", "m1 is empty and is ended");
+        .contains(
+            "m1-2 is to replace m1", "m1-2 is up after", "web1: ", "m1 is empty and is ended");
     JsonNode result = replaced.json();
     assertThat(result.path("machine").asString()).isEqualTo("m1-2");
     assertThat(result.path("old_retired").asBoolean()).isTrue();
