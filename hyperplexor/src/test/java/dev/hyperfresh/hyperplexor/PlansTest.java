@@ -228,7 +228,7 @@ class PlansTest {
     }
     guests(names.toArray(String[]::new));
     stuck("web0");
-    assertBusy("web0", "Another one of guest web0");
+    assertBusy("web0", "Another dry run of guest web0");
     for (String name : names.subList(1, Plans.MOST)) {
       plan(name);
     }

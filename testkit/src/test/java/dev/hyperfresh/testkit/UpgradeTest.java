@@ -153,7 +153,7 @@ class UpgradeTest {
     assertThat(client.waitFor(60, TimeUnit.SECONDS)).isTrue();
     assertThat(client.exitValue()).as(client()).isZero();
     Workshop.await("the new daemon", START, () -> Workshop.contains(said, "serving on"));
-    Workshop.await("web1 to be taken back", START, () -> state().equals("running"));
+    Workshop.await("web1 to be reattached", START, () -> state().equals("running"));
     assertThat(show().path("release").asString()).isEqualTo("qemu-90.0.0");
     assertThat(run("history", "--json").succeeds().json().path("replacements")).hasSize(1);
   }
@@ -195,7 +195,7 @@ class UpgradeTest {
 
     Workshop.await("the new daemon", START, () -> Workshop.contains(said, "serving on"));
     assertThat(next.isAlive()).isTrue();
-    Workshop.await("web1 to be taken back", START, () -> state().equals("running"));
+    Workshop.await("web1 to be reattached", START, () -> state().equals("running"));
     assertThat(workspace.hypervisors()).hasSize(1);
     assertMoves();
   }
