@@ -169,10 +169,9 @@ final class ForeignDevices implements ForeignSubject {
         device.get("id").filter(id -> !live.identity().named().containsKey(id)).isPresent();
     if (!unplugged && (given.isEmpty() || given.equals("auto"))) {
       verdict.refuse(
-          "QEMU made up its "
+          "QEMU chose its "
               + key
-              + " when it started and does not say it, so that the guest would"
-              + " get another one");
+              + " when it started and does not report it, so the guest would get another one");
     }
     return piece.value();
   }
