@@ -166,7 +166,7 @@ final class QemuAdoption {
     List<Fd> queues = taken.stream().filter(fd -> fd != ram).toList();
     return new Adoption(
         spec,
-        new AcceleratorChoice(live.accelerator(), "it was started with it"),
+        new AcceleratorChoice(live.accelerator(), "its QEMU was started with it"),
         machine,
         new Holdings(ram, queues),
         // A copy of its program would look for them elsewhere.
