@@ -14,11 +14,12 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Boots a machine with Linux 6.1 or 6.12, every other time, boots two Linux guests in it, watches",
-      "their heartbeats and their memory for a while, and ends all of it; then the next. Ends with an",
-      "error that says what died, when and with which last words. Uses a daemon in a directory that",
-      "is removed at the end, also after Ctrl-C. Where the host has no nested KVM, the machines are",
-      "translated. With --parallel more than half of the processors, every boot takes the longer.",
+      "Boots a machine with Linux 6.1 and 6.12 in turn, boots two Linux guests in it, watches"
+          + " their",
+      "heartbeats and their memory for a while, ends everything, and starts again. Fails with what",
+      "died, when, and its last messages. Uses a daemon in a directory that is removed at the end,",
+      "also after Ctrl-C. Where the host has no nested KVM, the machines are translated. With",
+      "--parallel above half the number of processors, every boot takes longer.",
       "",
       "Examples:",
       "  hyperfresh soak machines --boots 100",

@@ -15,11 +15,14 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "Runs two containers in an OS with Linux 6.1, boots an OS with Linux 6.12 beside it, and moves",
-      "the containers over while clients talk to them: their memory is mapped and not copied. Then",
-      "every page of it is verified, and the old OS is ended. The same containers are also moved in",
-      "the ordinary way, by a dump, a copy and a restore, to compare. Uses its own daemon in a",
-      "directory that is removed at the end. Needs root. Where the host's KVM does not run Linux at",
-      "speed, the operating systems are translated, and everything is slower by as much.",
+      "the containers over while clients talk to them: their memory is mapped instead of copied."
+          + " Then",
+      "verifies every page and ends the old OS. For comparison, also moves the same containers in"
+          + " the",
+      "ordinary way, by a dump, a copy and a restore. Uses its own daemon in a directory that is",
+      "removed at the end. Needs root. Where the host's KVM does not run Linux at speed, the"
+          + " operating",
+      "systems are translated, and everything is slower.",
       "",
       "Examples:",
       "  hyperfresh demo os",
