@@ -16,10 +16,10 @@ import tools.jackson.databind.JsonNode;
     description = "Manage a running QEMU that HyperFresh did not start.",
     footer = {
       "",
-      "The guest is not paused, and nothing is changed unless its hypervisor can be replaced like"
-          + " any",
-      "other. Its RAM must be shared (memory-backend-file or memfd with share=on), and its control",
-      "socket (QMP) must be free. First disable anything that would restart it when it ends.",
+      "The guest is not paused, and nothing is changed unless its hypervisor can be replaced like",
+      "any other. Its RAM must be shared (memory-backend-file or memfd with share=on), and its",
+      "control socket (QMP) must be free. First disable anything that would restart it when it",
+      "ends.",
       "",
       "Example:",
       "  hyperfresh guest adopt web1 --pid 4711 --qmp /run/web1.qmp"

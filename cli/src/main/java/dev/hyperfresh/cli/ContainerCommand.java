@@ -53,9 +53,8 @@ final class ContainerCommand {
       description = "Run a program in a container.",
       footer = {
         "",
-        "The program's input is empty. The command ends with the program's exit code. Options of"
-            + " this",
-        "command come before NAME; everything after NAME belongs to the program.",
+        "The program's input is empty. The command ends with the program's exit code. Options of",
+        "this command come before NAME; everything after NAME belongs to the program.",
         "",
         "Examples:",
         "  hyperfresh container exec web1 ps",
@@ -184,9 +183,8 @@ final class ContainerCommand {
       description = "Remove a container that has ended, and its files.",
       footer = {
         "",
-        "It also removes files of a container that is no longer known; `container list --all`"
-            + " lists",
-        "them.",
+        "It also removes files of a container that is no longer known; `container list --all`",
+        "lists them.",
         "",
         "Examples:",
         "  hyperfresh container rm web1",

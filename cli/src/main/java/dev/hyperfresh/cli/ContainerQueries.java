@@ -22,8 +22,8 @@ final class ContainerQueries {
       description = "List the containers, including those that have ended.",
       footer = {
         "",
-        "A container that has ended stays in the list, with the way it ended, until `container"
-            + " rm`.",
+        "A container that has ended stays in the list, with the way it ended, until `container",
+        "rm`.",
         "",
         "Examples:",
         "  hyperfresh container list",

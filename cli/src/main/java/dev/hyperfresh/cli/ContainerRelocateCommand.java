@@ -16,11 +16,9 @@ import tools.jackson.databind.JsonNode;
     description = "Move a container to another OS while it runs.",
     footer = {
       "",
-      "Until it runs in the other OS, every failure is rolled back, and it stays where it is. If"
-          + " it",
-      "has a health check, the check must pass before the move; if the check fails in the new OS,"
-          + " the",
-      "container is moved back.",
+      "Until it runs in the other OS, every failure is rolled back, and it stays where it is. If",
+      "it has a health check, the check must pass before the move; if the check fails in the new",
+      "OS, the container is moved back.",
       "",
       "Examples:",
       "  hyperfresh container relocate web1 --to os2",

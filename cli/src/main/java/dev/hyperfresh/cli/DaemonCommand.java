@@ -16,13 +16,11 @@ import picocli.CommandLine.Option;
       "Guests keep running when the daemon ends; the next daemon on the same directory reattaches",
       "them. If a daemon is killed, the next one finishes or undoes what was under way.",
       "",
-      "With --upgrade the new daemon gets ready first. Then the running daemon accepts no new"
-          + " work,",
-      "waits for replacements in flight, hands its guests over and ends with 0. If anything fails",
-      "before everything is handed over, it continues. Requests find no daemon only while the"
-          + " socket",
-      "changes hands. A rollout in progress stops; give it again to continue it. Without a running",
-      "daemon, --upgrade just starts one.",
+      "With --upgrade the new daemon gets ready first. Then the running daemon accepts no new",
+      "work, waits for replacements in flight, hands its guests over and ends with 0. If anything",
+      "fails before everything is handed over, it continues. Requests find no daemon only while",
+      "the socket changes hands. A rollout in progress stops; give it again to continue it.",
+      "Without a running daemon, --upgrade just starts one.",
       "",
       "Examples:",
       "  hyperfresh daemon",

@@ -143,11 +143,9 @@ final class GuestCommand {
       description = "Resume a paused guest, or wake a suspended one.",
       footer = {
         "",
-        "After a rollback, a guest stays paused if its hypervisor does not answer or does not"
-            + " resume",
-        "it; `guest show` says why. It resumes by itself when the hypervisor answers again. A"
-            + " guest",
-        "in doubt stays paused until this command.",
+        "After a rollback, a guest stays paused if its hypervisor does not answer or does not",
+        "resume it; `guest show` says why. It resumes by itself when the hypervisor answers again.",
+        "A guest in doubt stays paused until this command.",
         "",
         "Example:",
         "  hyperfresh guest resume web1"

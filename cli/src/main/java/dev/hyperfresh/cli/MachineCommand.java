@@ -18,9 +18,9 @@ import picocli.CommandLine.Command;
     },
     footer = {
       "",
-      "A machine is a virtual machine of this host in which guests run. Its name is allowed"
-          + " wherever",
-      "the name of a release is: in a guest's spec (`release: m1`) and in `replace GUEST --to m1`.",
+      "A machine is a virtual machine of this host in which guests run. Its name is allowed",
+      "wherever the name of a release is: in a guest's spec (`release: m1`) and in `replace GUEST",
+      "--to m1`.",
       "",
       "Examples:",
       "  hyperfresh release build machine --kernel 6.12 --qemu 10.0",

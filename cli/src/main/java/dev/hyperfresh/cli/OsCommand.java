@@ -63,11 +63,9 @@ final class OsCommand {
       description = "Boot an OS that containers can run in.",
       footer = {
         "",
-        "Its hardware is the newest installed QEMU of this host, 10.0 or newer. Its memory, 256M"
-            + " or",
-        "more, includes that of all its containers. Without KVM give it 1 processor: the timers"
-            + " of a",
-        "second one may stop.",
+        "Its hardware is the newest installed QEMU of this host, 10.0 or newer. Its memory, 256M",
+        "or more, includes that of all its containers. Without KVM give it 1 processor: the timers",
+        "of a second one may stop.",
         "",
         "Examples:",
         "  hyperfresh os create os1 --release os-6.12",
@@ -99,11 +97,9 @@ final class OsCommand {
       footer = {
         "",
         "The new OS boots beside the old one while the containers run. A container that cannot be",
-        "moved keeps running in the old OS, which then stays. The first one that could move but"
-            + " did",
-        "not arrive stops the rest; the same command again moves what is left. Containers that"
-            + " have",
-        "ended are left alone.",
+        "moved keeps running in the old OS, which then stays. The first one that could move but",
+        "did not arrive stops the rest; the same command again moves what is left. Containers that",
+        "have ended are left alone.",
         "",
         "Examples:",
         "  hyperfresh os replace os1 --to os-6.12            boots os1-2",

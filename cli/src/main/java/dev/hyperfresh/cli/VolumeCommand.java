@@ -20,10 +20,9 @@ import tools.jackson.databind.JsonNode;
     },
     footer = {
       "",
-      "`container run --volume NAME:/PATH` gives a volume to a container, and creates it if it"
-          + " does",
-      "not exist. No other container can have it until `container rm`. It moves with the container",
-      "from OS to OS.",
+      "`container run --volume NAME:/PATH` gives a volume to a container, and creates it if it",
+      "does not exist. No other container can have it until `container rm`. It moves with the",
+      "container from OS to OS.",
       "",
       "Examples:",
       "  hyperfresh volume create data",

@@ -17,7 +17,7 @@ public record BlackoutLimit(Duration duration) {
   public static final Duration MAX = Duration.ofMinutes(1);
 
   private static final String OUT_OF_RANGE =
-      "the blackout budget is not between " + MIN.toMillis() + " and " + MAX.toMillis() + " ms";
+      "blackout budget is not between " + MIN.toMillis() + " and " + MAX.toMillis() + " ms";
 
   /// @throws HyperFreshException [Problem#API_REQUEST] when it is out of range
   public BlackoutLimit {

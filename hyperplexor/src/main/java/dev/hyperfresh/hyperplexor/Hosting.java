@@ -189,7 +189,7 @@ final class Hosting {
   /// A replacement is over and the instance runs the guest, unless that ended meanwhile.
   void goOn() {
     standing = new Standing.No();
-    Contained.run("writing down " + home.name(), this::writeIfChanged);
+    Contained.run("recording " + home.name(), this::writeIfChanged);
     settle();
     showIfRunning();
   }
@@ -209,7 +209,7 @@ final class Hosting {
   void stayInDoubt(String why) {
     standing = new Standing.Doubt(why);
     // What is written down names the target until now, so a disk that is full hides no doubt.
-    Contained.run("writing down the doubt of " + home.name(), () -> write(Optional.empty()));
+    Contained.run("recording the doubt of " + home.name(), () -> write(Optional.empty()));
     home.publish(GuestView.State.RUNNING, detail());
     settle();
   }
@@ -381,7 +381,7 @@ final class Hosting {
   private void noLongerStanding() {
     if (!(standing instanceof Standing.No)) {
       standing = new Standing.No();
-      Contained.run("writing down " + home.name(), () -> write(Optional.empty()));
+      Contained.run("recording " + home.name(), () -> write(Optional.empty()));
     }
   }
 
@@ -407,7 +407,7 @@ final class Hosting {
     }
     letGoOfUndead();
     if (!(standing instanceof Standing.Blocked blocked)) {
-      Contained.run("writing down " + home.name(), this::writeIfChanged);
+      Contained.run("recording " + home.name(), this::writeIfChanged);
       return;
     }
     Optional<Boolean> ran = home.hasRun(event.generation());
@@ -482,7 +482,7 @@ final class Hosting {
     standing = new Standing.No();
     // It was killed long ago, and dies when the kernel lets it.
     letGoOfUndead();
-    Contained.run("writing down the end of " + home.name(), () -> home.gone(detail));
+    Contained.run("recording the end of " + home.name(), () -> home.gone(detail));
     home.publish(GuestView.State.STOPPED, detail);
   }
 }

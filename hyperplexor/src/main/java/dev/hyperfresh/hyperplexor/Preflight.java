@@ -69,7 +69,7 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
       checks.add(
           Check.fail(
               "release",
-              "There is no hypervisor of kind " + to.kind() + ", which " + to.name() + " is.",
+              to.name() + " is of kind " + to.kind() + ", which this daemon does not have.",
               "Choose a release of another kind."));
     }
     if (!running.release().kind().equals(to.kind())) {

@@ -236,7 +236,7 @@ class PlansTest {
     while (underWay() < Plans.MOST) {
       Thread.onSpinWait();
     }
-    assertBusy("web4", "4 of other guests");
+    assertBusy("web4", "4 dry runs of other guests");
   }
 
   private static long underWay() {

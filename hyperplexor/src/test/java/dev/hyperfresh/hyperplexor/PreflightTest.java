@@ -132,7 +132,7 @@ class PreflightTest {
         .isEqualTo(
             Check.fail(
                 "release",
-                "There is no hypervisor of kind machine, which other-1 is.",
+                "other-1 is of kind machine, which this daemon does not have.",
                 "Choose a release of another kind."));
   }
 

@@ -75,7 +75,7 @@ class RollBackTest extends ReplacementScene {
   void aTargetThatEndsWhileSwitchingRollsBack() {
     stage.on("1.handOver", _ -> stage.actor(2).die("it crashed"));
 
-    assertRolledBack(replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (new): it crashed");
+    assertRolledBack(replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (target): it crashed");
     assertTakenBackAfterTheTargetIsGone();
   }
 

@@ -136,7 +136,7 @@ final class ForeignDevices implements ForeignSubject {
       return verdict.refuse("this device is not one that is known to move");
     }
     if (device.get("failover").isPresent() || device.get("failover_pair_id").isPresent()) {
-      verdict.refuse("a card with a stand-by cannot be taken over");
+      verdict.refuse("a card with a standby card cannot be taken over");
     }
     device
         .get("romfile")

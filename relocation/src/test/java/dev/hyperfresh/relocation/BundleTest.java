@@ -184,39 +184,25 @@ class BundleTest {
           "process":{"args":[]}                                  | process.args: there is no program
           "process":{"args":[""]}                                | process.args: there is no program
           "process":{"args":["a"],"Args":["b"]}                  | process.Args: containers here
-          "proces"
-              + "s":{"args":["a"],"scheduler":{"policy":"x"}}    | process.scheduler: containers here
-          "proces"
-              + "s":{"args":["a","b\\u0000c"]}                   | process.args: 'b?c' is not a valid string
-          "proces"
-              + "s":{"args":["a\\ud800"]}                        | process.args: 'a?' is not a valid string
-          "proces"
-              + "s":{"args":["a"],"env":["=b"]}                  | process.env: '=b' is not a valid NAME=VALUE
-          "proces"
-              + "s":{"args":["a"],"cwd":"srv"}                   | process.cwd: 'srv' is not a valid absolute
+          "process":{"args":["a"],"scheduler":{"policy":"x"}}    | process.scheduler: containers here
+          "process":{"args":["a","b\\u0000c"]}                   | process.args: 'b?c' is not a valid string
+          "process":{"args":["a\\ud800"]}                        | process.args: 'a?' is not a valid string
+          "process":{"args":["a"],"env":["=b"]}                  | process.env: '=b' is not a valid NAME=VALUE
+          "process":{"args":["a"],"cwd":"srv"}                   | process.cwd: 'srv' is not a valid absolute
           "process":{"args":["a"],"terminal":"yes"}              | process.terminal: it is neither
-          "proces"
-              + "s":{"args":["a"],"user":{"uid":-1}}             | process.user.uid: '-1' is not a whole
-          "proces"
-              + "s":{"args":["a"],"user":{"gid":2147483648}}     | process.user.gid: '2147483648' is not a whole
-          "proces"
-              + "s":{"args":["a"],"user":{"username":"b"}}       | process.user.username: containers here
-          "proces"
-              + "s":{"args":["a"],"oomScoreAdj":1001}            | process.oomScoreAdj: '1001' is not a
+          "process":{"args":["a"],"user":{"uid":-1}}             | process.user.uid: '-1' is not a whole
+          "process":{"args":["a"],"user":{"gid":2147483648}}     | process.user.gid: '2147483648' is not a whole
+          "process":{"args":["a"],"user":{"username":"b"}}       | process.user.username: containers here
+          "process":{"args":["a"],"oomScoreAdj":1001}            | process.oomScoreAdj: '1001' is not a
           "process":{"args":["a"],"capabilities":{"bounding":["CAP_SYS_ADMIN"]}} | 'CAP_SYS_ADMIN' is not a valid capability inside a container
-          "proces"
-              + "s":{"args":["a"],"rlimits":[{"type":"RLIMIT_X"}]} | process.rlimits.type: 'RLIMIT_X' is not a valid
+          "process":{"args":["a"],"rlimits":[{"type":"RLIMIT_X"}]} | process.rlimits.type: 'RLIMIT_X' is not a valid
           "process":{"args":["a"],"rlimits":[{"type":"RLIMIT_CPU","soft":2,"hard":1}]} | 2 is more than the hard
           "hooks":{"prestart":[{"path":"/x"}]}                   | hooks: they would run
-          "Hook"
-              + "s":{}                                             | Hooks: containers here cannot have it
+          "Hooks":{}                                             | Hooks: containers here cannot have it
           "vm":{"kernel":{"path":"/x"}}                          | vm: containers here
-          "ociVersio"
-              + "n":"2.0.0"                                   | ociVersion: '2.0.0' is not a valid OCI version
-          "hostnam"
-              + "e":"a b"                                       | hostname: 'a b' is not a valid host name
-          "roo"
-              + "t":{"path":"nowhere"}                              | root.path: 'nowhere' is not a folder
+          "ociVersion":"2.0.0"                                   | ociVersion: '2.0.0' is not a valid OCI version
+          "hostname":"a b"                                       | hostname: 'a b' is not a valid host name
+          "root":{"path":"nowhere"}                              | root.path: 'nowhere' is not a folder
           "root":{"path":"/usr"}                                 | root.path: '/usr' is not in the bundle
           "root":{"path":"rootfs/../.."}                         | is not in the bundle
           "root":{"path":"."}                                    | is not in the bundle
@@ -224,41 +210,31 @@ class BundleTest {
           "mounts":[{"destination":"/d","type":"bind","source":"/"}] | mounts.type: /d is of type 'bind', which not every OS has
           "mounts":[{"destination":"/d","type":"tmpfs","source":"/","options":["rbind"]}] | mounts.type: /d is bound
           "mounts":[{"destination":"/d","type":"tmpfs","options":["size=0"]}] | mounts.options: /d has 'size=0'
-          "mount"
-              + "s":[{"destination":"/d","type":"tmpfs","options":["size=2000g"]}] | has 'size=2000g', which a tmpfs
-          "mount"
-              + "s":[{"destination":"/d","type":"proc","options":["mode=1"]}] | has 'mode=1', which a proc
+          "mounts":[{"destination":"/d","type":"tmpfs","options":["size=2000g"]}] | has 'size=2000g', which a tmpfs
+          "mounts":[{"destination":"/d","type":"proc","options":["mode=1"]}] | has 'mode=1', which a proc
           "mounts":[{"destination":"/d","type":"tmpfs","options":["shared"]}] | has 'shared'
-          "mount"
-              + "s":[{"destination":"/","type":"tmpfs"}]          | mounts.destination: '/' is not a valid mount point
-          "mount"
-              + "s":[{"destination":"/a/../b","type":"tmpfs"}]    | '/a/../b' is not a valid mount point
-          "mount"
-              + "s":[{"destination":"/d","type":"tmpfs"},{"destination":"//d/","type":"proc"}] | mounts: //d/ is given twice
+          "mounts":[{"destination":"/","type":"tmpfs"}]          | mounts.destination: '/' is not a valid mount point
+          "mounts":[{"destination":"/a/../b","type":"tmpfs"}]    | '/a/../b' is not a valid mount point
+          "mounts":[{"destination":"/d","type":"tmpfs"},{"destination":"//d/","type":"proc"}] | mounts: //d/ is given twice
           "mounts":[{"type":"tmpfs"}]                            | mounts.destination: a mount needs one
           "mounts":7                                             | mounts: it is not a list
           "linux":{"devices":[{"path":"/dev/kvm"}]}              | linux.devices: a device cannot move
           "linux":{"namespaces":[{"type":"user"}]}               | linux.namespaces.type: a user namespace
           "linux":{"namespaces":[{"type":"time"}]}               | linux.namespaces.type: a time namespace
-          "linu"
-              + "x":{"namespaces":[{"type":"network","path":"/x"}]} | linux.namespaces.path: containers here
+          "linux":{"namespaces":[{"type":"network","path":"/x"}]} | linux.namespaces.path: containers here
           "linux":{"uidMappings":[{"containerID":0,"hostID":0,"size":1}]} | linux.uidMappings: a user namespace
           "linux":{"sysctl":{"kernel.core_pattern":"x"}}         | linux.sysctl.kernel.core_pattern: containers here cannot have this one
           "linux":{"resources":{"devices":[{"allow":true,"access":"rwm"}]}} | linux.resources.devices.allow: a *:* cannot be allowed
           "linux":{"resources":{"devices":[{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"}]}} | c 10:229 cannot be allowed
-          "linu"
-              + "x":{"resources":{"unified":{"memory.max":"1"}}}   | linux.resources.unified: containers here
+          "linux":{"resources":{"unified":{"memory.max":"1"}}}   | linux.resources.unified: containers here
           "linux":{"resources":{"cpu":{"shares":1}}}             | linux.resources.cpu.shares: 1 is less
           "linux":{"resources":{"memory":{"limit":9,"swap":8}}}  | linux.resources.memory.swap: it counts
-          "linu"
-              + "x":{"resources":{"memory":{"limit":1e3}}}         | linux.resources.memory.limit: '1000.0' is not a whole
+          "linux":{"resources":{"memory":{"limit":1e3}}}         | linux.resources.memory.limit: '1000.0' is not a whole
           "linux":{"seccomp":{"defaultAction":"SCMP_ACT_NOTIFY"}} | linux.seccomp.defaultAction: 'SCMP_ACT_NOTIFY' is not a valid action
-          "linu"
-              + "x":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}} | linux.seccomp.listenerPath: the listener
+          "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}} | linux.seccomp.listenerPath: the listener
           "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG"]}} | linux.seccomp.flags: runc in
           "annotations":{"org.systemd.property.X":"1"}           | annotations.org.systemd.property.X: containers here cannot have this one
-          "annotation"
-              + "s":{"a":1}                                  | annotations.a: '1' is not a valid string
+          "annotations":{"a":1}                                  | annotations.a: '1' is not a valid string
           """)
   void whatNoContainerHereCanHaveIsRefusedByItsName(String field, String why) throws IOException {
     Files.createSymbolicLink(folder.resolve("out"), Path.of("/usr"));
@@ -291,8 +267,7 @@ class BundleTest {
           "process":{"args":["a"],"apparmorProfile":"x"}    | process.apparmorProfile: it runs without one, because the kernel of an OS has no AppArmor.
           "process":{"args":["a"],"selinuxLabel":"x"}       | process.selinuxLabel: it runs without one, because the kernel of an OS has no SELinux.
           "linux":{"mountLabel":"x"}                        | linux.mountLabel: its mounts have none, because the kernel of an OS has no SELinux.
-          "linu"
-              + "x":{"cgroupsPath":"/x"}                      | linux.cgroupsPath: its control group is named after the container.
+          "linux":{"cgroupsPath":"/x"}                      | linux.cgroupsPath: its control group is named after the container.
           "mounts":[{"destination":"/sys","type":"sysfs"}]  | mounts.options: /sys is read-only.
           "mounts":[{"destination":"/c","type":"cgroup2","options":["ro","rw"]}] | mounts.options: /c is read-only.
           "hooks":{}                                        | ``

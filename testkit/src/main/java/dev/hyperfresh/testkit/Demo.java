@@ -28,9 +28,8 @@ import picocli.CommandLine.Option;
     subcommands = {MachineDemo.class, OsDemo.class},
     footer = {
       "",
-      "Boots a Linux guest under QEMU 7.2 and moves it to QEMU 10.0 and back while a TCP stream"
-          + " and",
-      "a heartbeat continue. Where /dev/kvm opens, does the same with a guest on real KVM.",
+      "Boots a Linux guest under QEMU 7.2 and moves it to QEMU 10.0 and back while a TCP stream",
+      "and a heartbeat continue. Where /dev/kvm opens, does the same with a guest on real KVM.",
       "Uses its own daemon in a directory that is removed at the end; what it fetches or builds",
       "(QEMU releases, a guest kernel) is kept in the cache for the next time.",
       "",

@@ -14,12 +14,11 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Boots a machine with Linux 6.1 and 6.12 in turn, boots two Linux guests in it, watches"
-          + " their",
-      "heartbeats and their memory for a while, ends everything, and starts again. Fails with what",
-      "died, when, and its last messages. Uses a daemon in a directory that is removed at the end,",
-      "also after Ctrl-C. Where the host has no nested KVM, the machines are translated. With",
-      "--parallel above half the number of processors, every boot takes longer.",
+      "Boots a machine with Linux 6.1 and 6.12 in turn, boots two Linux guests in it, watches",
+      "their heartbeats and their memory for a while, ends everything, and starts again. Fails",
+      "with what died, when, and its last messages. Uses a daemon in a directory that is removed",
+      "at the end, also after Ctrl-C. Where the host has no nested KVM, the machines are",
+      "translated. With --parallel above half the number of processors, every boot takes longer.",
       "",
       "Examples:",
       "  hyperfresh soak machines --boots 100",

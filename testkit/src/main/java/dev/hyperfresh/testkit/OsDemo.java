@@ -14,15 +14,12 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Runs two containers in an OS with Linux 6.1, boots an OS with Linux 6.12 beside it, and moves",
-      "the containers over while clients talk to them: their memory is mapped instead of copied."
-          + " Then",
-      "verifies every page and ends the old OS. For comparison, also moves the same containers in"
-          + " the",
-      "ordinary way, by a dump, a copy and a restore. Uses its own daemon in a directory that is",
-      "removed at the end. Needs root. Where the host's KVM does not run Linux at speed, the"
-          + " operating",
-      "systems are translated, and everything is slower.",
+      "Runs two containers in an OS with Linux 6.1, boots an OS with Linux 6.12 beside it, and",
+      "moves the containers over while clients talk to them: their memory is mapped instead of",
+      "copied. Then verifies every page and ends the old OS. For comparison, also moves the same",
+      "containers in the ordinary way, by a dump, a copy and a restore. Uses its own daemon in a",
+      "directory that is removed at the end. Needs root. Where the host's KVM does not run Linux",
+      "at speed, the operating systems are translated, and everything is slower.",
       "",
       "Examples:",
       "  hyperfresh demo os",

@@ -29,12 +29,10 @@ import picocli.CommandLine.Option;
     subcommands = MachineSoak.class,
     footer = {
       "",
-      "Boots its own guests, which write to disks, check their memory and echo TCP streams, and"
-          + " moves",
-      "them between QEMU 7.2 and 10.0. Some of the replacements are broken at a random point in a"
-          + " way",
-      "that a guest must survive. Fails if anything was lost. Uses a daemon in a directory that is",
-      "removed at the end, also after Ctrl-C.",
+      "Boots its own guests, which write to disks, check their memory and echo TCP streams, and",
+      "moves them between QEMU 7.2 and 10.0. Some of the replacements are broken at a random point",
+      "in a way that a guest must survive. Fails if anything was lost. Uses a daemon in a",
+      "directory that is removed at the end, also after Ctrl-C.",
       "",
       "Examples:",
       "  hyperfresh soak",
