@@ -177,7 +177,7 @@ void check_smaps(int pid)
         return;
     char *text = read_smaps(pid, &length), *saved = slurp(smaps_of(pid), IMAGE, &length_shown);
     if (!text || length != length_shown || memcmp(text, saved, length) != 0)
-        end(FAILED, "process %d changed the flags of its memory just before it stood", pid);
+        end(FAILED, "process %d changed the flags of its memory just before it was paused", pid);
     free(text);
     free(saved);
 }

@@ -13,12 +13,13 @@ import tools.jackson.databind.JsonNode;
 /// `hyperfresh guest adopt`.
 @Command(
     name = "adopt",
-    description = "Take a running QEMU under management that HyperFresh did not start.",
+    description = "Manage a running QEMU that HyperFresh did not start.",
     footer = {
       "",
-      "The guest is not paused, and nothing is changed unless it can be replaced later like any",
-      "other. Its RAM must be shared (memory-backend-file or memfd with share=on), its control",
-      "socket (QMP) free. First take it off whatever would start it again at its end.",
+      "The guest is not paused, and nothing is changed unless its hypervisor can be replaced like",
+      "any other. Its RAM must be shared (memory-backend-file or memfd with share=on), and its",
+      "control socket (QMP) must be free. First disable anything that would restart it when it",
+      "ends.",
       "",
       "Example:",
       "  hyperfresh guest adopt web1 --pid 4711 --qmp /run/web1.qmp"
@@ -26,10 +27,14 @@ import tools.jackson.databind.JsonNode;
 final class AdoptCommand implements Runnable {
   @Mixin private Options options = new Options();
 
-  @Parameters(paramLabel = "GUEST", description = "What it is to be called.")
+  @Parameters(paramLabel = "GUEST", description = "The guest's name from now on.")
   private String name = "";
 
-  @Option(names = "--pid", required = true, paramLabel = "PID", description = "The QEMU's process.")
+  @Option(
+      names = "--pid",
+      required = true,
+      paramLabel = "PID",
+      description = "The process of the QEMU.")
   private int pid;
 
   @Option(

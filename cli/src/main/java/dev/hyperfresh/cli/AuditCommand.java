@@ -20,7 +20,7 @@ final class AuditCommand implements Runnable {
       names = "--limit",
       paramLabel = "N",
       defaultValue = "50",
-      description = "At most so many, 1 to 1000 (default: ${DEFAULT-VALUE}).")
+      description = "How many at most, 1 to 1000 (default: ${DEFAULT-VALUE}).")
   private int limit;
 
   @Override

@@ -31,8 +31,8 @@ final class Client {
   private static final Duration PATIENCE = Duration.ofHours(1);
 
   private static final String BROKEN =
-      "It ended before its answer did. What it was asked for may have been done:"
-          + " `hyperfresh guest list` and `hyperfresh history` tell.";
+      "It ended before its answer did. It may have done what it was asked to do:"
+          + " `hyperfresh guest list` and `hyperfresh history` show it.";
 
   private final Path socket;
 

@@ -25,8 +25,8 @@ import tools.jackson.databind.JsonNode;
     description = "Use a guest's serial console; Ctrl-] leaves it.",
     footer = {
       "",
-      "The console stays open while the guest's hypervisor is replaced. What the guest printed",
-      "before is in console.log of the guest's folder.",
+      "The console stays open while the guest's hypervisor is replaced. Earlier output of the",
+      "guest is in console.log in the guest's folder.",
       "",
       "Example:",
       "  hyperfresh guest console web1"

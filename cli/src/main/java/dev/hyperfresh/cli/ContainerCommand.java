@@ -14,7 +14,7 @@ import tools.jackson.databind.JsonNode;
 /// `hyperfresh container …`, and those of its commands that act on a container where it is.
 @Command(
     name = "container",
-    description = "Containers in operating systems, which they can leave while they run.",
+    description = "Containers, which can move to another operating system while they run.",
     synopsisSubcommandLabel = "COMMAND",
     mixinStandardHelpOptions = true,
     subcommands = {
@@ -32,8 +32,8 @@ import tools.jackson.databind.JsonNode;
     },
     footer = {
       "",
-      "A container is an OCI bundle: a folder with config.json and a root file system, as `umoci",
-      "unpack` or `runc spec` make it; or an image in a file of this host.",
+      "A container starts from an OCI bundle (a folder with config.json and a root file system, as",
+      "`umoci unpack` or `runc spec` create it) or from an image in a file on this host.",
       "",
       "Examples:",
       "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 --bridge br0",
@@ -53,8 +53,8 @@ final class ContainerCommand {
       description = "Run a program in a container.",
       footer = {
         "",
-        "Its input is empty. The exit code is the program's. Options of this command stand before",
-        "NAME; what follows it is the program's.",
+        "The program's input is empty. The command ends with the program's exit code. Options of",
+        "this command come before NAME; everything after NAME belongs to the program.",
         "",
         "Examples:",
         "  hyperfresh container exec web1 ps",
@@ -106,7 +106,7 @@ final class ContainerCommand {
       description = "End a container; its files stay.",
       footer = {
         "",
-        "It is not started again by its --restart. One that has ended already stays as it is.",
+        "Its --restart policy does not start it again. A container that has ended stays as it is.",
         "",
         "Example:",
         "  hyperfresh container stop web1 --patience 30"
@@ -160,8 +160,8 @@ final class ContainerCommand {
         names = "--os",
         paramLabel = "OS",
         description =
-            "Where; else where it ran last, or, when that OS has ended, where most memory is"
-                + " free.")
+            "Where to start it (default: in the OS where it ran last, or if that has ended, in the"
+                + " one with the most free memory).")
     private String os = "";
 
     @Override
@@ -183,7 +183,8 @@ final class ContainerCommand {
       description = "Remove a container that has ended, and its files.",
       footer = {
         "",
-        "Also files of a container that nobody knows any more; `container list --all` shows them.",
+        "It also removes files of a container that is no longer known; `container list --all`",
+        "lists them.",
         "",
         "Examples:",
         "  hyperfresh container rm web1",
@@ -207,7 +208,7 @@ final class ContainerCommand {
       if (options.json()) {
         Output.json(answer);
       } else {
-        System.out.println(name + " is removed, and its files; volumes stay.");
+        System.out.println(name + " and its files are removed; volumes stay.");
       }
     }
   }
@@ -215,8 +216,8 @@ final class ContainerCommand {
   @Command(
       name = "resume",
       description = {
-        "Have a container go on that stands because it may have run in an OS that is gone.",
-        "What it did there may be done once more."
+        "Resume a container that is paused because it may have run in an OS that is gone.",
+        "It may repeat what it did there."
       })
   static final class Resume implements Runnable {
     @Mixin private Options options = new Options();
@@ -230,7 +231,7 @@ final class ContainerCommand {
       if (options.json()) {
         Output.json(answer);
       } else {
-        System.out.println(name + " goes on.");
+        System.out.println(name + " is resumed.");
       }
     }
   }

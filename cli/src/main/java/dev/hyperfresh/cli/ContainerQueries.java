@@ -19,10 +19,11 @@ final class ContainerQueries {
 
   @Command(
       name = "list",
-      description = "List the containers, also those that have ended.",
+      description = "List the containers, including those that have ended.",
       footer = {
         "",
-        "A container that has ended stays listed, with how it ended, until `container rm`.",
+        "A container that has ended stays in the list, with the way it ended, until `container",
+        "rm`.",
         "",
         "Examples:",
         "  hyperfresh container list",
@@ -33,7 +34,7 @@ final class ContainerQueries {
 
     @Option(
         names = "--all",
-        description = "Also files of containers that nobody knows any more, which `rm` removes.")
+        description = "Also list files of containers that are no longer known; `rm` removes them.")
     private boolean all;
 
     @Override
@@ -101,10 +102,10 @@ final class ContainerQueries {
 
   @Command(
       name = "logs",
-      description = "Show the last that a container has written.",
+      description = "Show the end of what a container has written.",
       footer = {
         "",
-        "Of its log, 30 MiB are kept; this shows the last one of them.",
+        "The last 30 MiB of its log are kept; this shows the last 1 MiB.",
         "",
         "Examples:",
         "  hyperfresh container logs web1",
@@ -120,7 +121,7 @@ final class ContainerQueries {
 
     @Option(
         names = {"-f", "--follow"},
-        description = "Go on with what it writes, until it has ended.")
+        description = "Continue with what it writes until it has ended.")
     private boolean follow;
 
     @Override
@@ -162,8 +163,7 @@ final class ContainerQueries {
       description = "Show what a container uses.",
       footer = {
         "",
-        "Its memory includes the files that are cached for it; its CPU time begins anew in each"
-            + " OS.",
+        "Memory includes the files that are cached for it. CPU time starts from 0 in each OS.",
         "",
         "Example:",
         "  hyperfresh container stats web1"

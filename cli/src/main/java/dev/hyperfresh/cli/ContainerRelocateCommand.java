@@ -16,9 +16,9 @@ import tools.jackson.databind.JsonNode;
     description = "Move a container to another OS while it runs.",
     footer = {
       "",
-      "Until it runs in the other OS, every failure leads back to the one where it is. If it has a",
-      "health check, that has to go well before; when it fails in the new OS, the container is moved",
-      "back.",
+      "Until it runs in the other OS, every failure is rolled back, and it stays where it is. If",
+      "it has a health check, the check must pass before the move; if the check fails in the new",
+      "OS, the container is moved back.",
       "",
       "Examples:",
       "  hyperfresh container relocate web1 --to os2",
@@ -30,18 +30,15 @@ final class ContainerRelocateCommand implements Callable<Integer> {
   @Parameters(paramLabel = "NAME")
   private String name = "";
 
-  @Option(names = "--to", required = true, paramLabel = "OS", description = "Where to.")
+  @Option(names = "--to", required = true, paramLabel = "OS", description = "The other OS.")
   private String to = "";
 
   @Option(
       names = "--copy",
-      description =
-          "Copy its memory while it stands still: the ordinary way, slow, to compare with.")
+      description = "Copy its memory while it is paused: the ordinary way, slow, for comparison.")
   private boolean copy;
 
-  @Option(
-      names = "--no-health",
-      description = "Move it whatever its health check says, and leave it there.")
+  @Option(names = "--no-health", description = "Move it without running its health check.")
   private boolean noHealth;
 
   @Override
@@ -82,19 +79,19 @@ final class ContainerRelocateCommand implements Callable<Integer> {
     JsonNode phases = move.path("phases_ms");
     System.out.printf(
         Locale.ROOT,
-        "  stood still  %8.0f ms   of it %.0f ms to freeze, %.0f ms to restore%n",
+        "  paused       %8.0f ms   including %.0f ms to freeze, %.0f ms to restore%n",
         move.path("frozen_ms").asDouble(),
         phases.path("freeze").asDouble(),
         phases.path("restore").asDouble());
     System.out.printf(
         Locale.ROOT,
-        "  copied       %8d bytes  while it stood still; %d MiB of memory followed at %.0f MiB/s%n",
+        "  copied       %8d bytes  while it was paused; %d MiB of memory followed at %.0f MiB/s%n",
         move.path("frozen_bytes").asLong(),
         move.path("memory_mib").asLong(),
         move.path("drain_mib_s").asDouble());
     System.out.printf(
         Locale.ROOT,
-        "  waited for   %8d pages  which it touched before they had come, at most %.1f ms%n",
+        "  waited for   %8d pages  that it touched before they had come, at most %.1f ms each%n",
         move.path("faults").asLong(),
         move.path("longest_fault_us").asDouble() / 1000);
   }

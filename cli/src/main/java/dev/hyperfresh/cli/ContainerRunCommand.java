@@ -18,29 +18,25 @@ import tools.jackson.databind.JsonNode;
     description = "Start a container.",
     footer = {
       "",
-      "Its files are a copy of the bundle's. It has one network card, eth0, if it has an"
-          + " address;",
-      "the card's port on this host stays the same when the container moves. What the bundle"
-          + " asks",
-      "for and the container does without, such as a terminal, is said; all else is refused.",
+      "Its files are a copy of the bundle's. With an address it has one network card, eth0, whose",
+      "port on this host stays the same when the container moves. Some things that a bundle asks",
+      "for, such as a terminal, are left out with a message; anything else that cannot be provided",
+      "is refused.",
       "",
-      "An image is an OCI layout, or an archive of OCI or docker, as `skopeo copy` and `docker"
-          + " save`",
-      "make them; of several in a file a tag names one. Nothing is fetched from elsewhere."
-          + " skopeo",
-      "and umoci have to be installed.",
+      "An image is an OCI layout, or an archive of OCI or docker as `skopeo copy` and `docker",
+      "save` create it; if a file holds several, a tag names one. Nothing is fetched from",
+      "elsewhere. skopeo and umoci must be installed.",
       "",
-      "Started again by --restart, it has its files as it left them. It is started in the same"
-          + " OS,",
-      "or, when that has ended, in the one with most memory free, at least 64 MiB; it waits"
-          + " until",
+      "When --restart starts it again, it has its files as it left them. It starts in the same OS,",
+      "or if that has ended, in the one with the most free memory, at least 64 MiB; it waits until",
       "there is one. The delay is 100 ms and doubles up to a minute until it has run for 10 s.",
       "",
-      "A volume is a folder that stays when the container is removed, and goes with it from OS to",
-      "OS. It is made if need be; an empty one begins with what the container has at its place.",
+      "A volume is a folder that stays when the container is removed, and moves with it from OS to",
+      "OS. It is created if it does not exist. An empty volume first gets what the container's",
+      "root file system has at that path.",
       "",
-      "A health check is a program in the container that ends with 0 when the container works. One",
-      "that is unhealthy is not moved, and one that does not work in the new OS is moved back.",
+      "A health check is a program in the container that exits with 0 when the container works. An",
+      "unhealthy container is not moved; one that does not work in the new OS is moved back.",
       "",
       "Examples:",
       "  hyperfresh container run job1 --os os1 --bundle ./job1",
@@ -97,14 +93,14 @@ final class ContainerRunCommand implements Runnable {
       paramLabel = "POLICY",
       defaultValue = "no",
       description =
-          "Start it again when it ends: no, on-failure, on-failure:N (at most N times one after"
-              + " the other) or always (default: ${DEFAULT-VALUE}).")
+          "When it is started again after its end: no, on-failure, on-failure:N (at most N times in"
+              + " a row) or always (default: ${DEFAULT-VALUE}).")
   private String restart = "";
 
   @Option(
       names = {"-v", "--volume"},
       paramLabel = "NAME:PATH[:ro]",
-      description = "A volume, and where the container has it; any number of times.")
+      description = "A volume and its path in the container; any number of times.")
   private List<String> volumes = List.of();
 
   @Mixin private HealthOptions health = new HealthOptions();

@@ -13,14 +13,14 @@ import picocli.CommandLine.Option;
     description = "Run the daemon in the foreground until it is interrupted.",
     footer = {
       "",
-      "Guests go on when the daemon ends; the next one on the same directory takes them back. What",
-      "was under way when a daemon was killed is finished or undone by the next.",
+      "Guests keep running when the daemon ends; the next daemon on the same directory reattaches",
+      "them. If a daemon is killed, the next one finishes or undoes what was under way.",
       "",
-      "With --upgrade the new daemon gets ready first. Then the running one takes no new work, waits",
-      "for replacements in flight, hands its guests over and ends with 0. Until all is handed over it",
-      "goes on if anything fails. Requests find no daemon only while the socket changes hands; a",
-      "rollout in progress stops, and goes on when it is given again. Without a running daemon",
-      "--upgrade just starts one.",
+      "With --upgrade the new daemon gets ready first. Then the running daemon accepts no new",
+      "work, waits for replacements in flight, hands its guests over and ends with 0. If anything",
+      "fails before everything is handed over, it continues. Requests find no daemon only while",
+      "the socket changes hands. A rollout in progress stops; give it again to continue it.",
+      "Without a running daemon, --upgrade just starts one.",
       "",
       "Examples:",
       "  hyperfresh daemon",
@@ -30,7 +30,7 @@ import picocli.CommandLine.Option;
 final class DaemonCommand implements Runnable {
   @Mixin private Options options = new Options();
 
-  @Option(names = "--upgrade", description = "Take over from the daemon that runs.")
+  @Option(names = "--upgrade", description = "Take over from the running daemon.")
   private boolean upgrade;
 
   @Override

@@ -16,15 +16,15 @@ import tools.jackson.databind.node.ObjectNode;
 /// `hyperfresh events`.
 @Command(
     name = "events",
-    description = "Follow what happens to guests and containers, a line each, until Ctrl-C.",
+    description = "Follow what happens to guests and containers, one line each, until Ctrl-C.",
     footer = {
       "",
-      "It goes on when a newer daemon takes over.",
+      "It continues when a newer daemon takes over.",
       "",
       "Examples:",
       "  hyperfresh events",
-      "  hyperfresh events --json                       one JSON object a line",
-      "  hyperfresh events --after 1l2m3n4o-17 --json   from where another one has ended"
+      "  hyperfresh events --json                       one JSON object per line",
+      "  hyperfresh events --after 1l2m3n4o-17 --json   from where another one ended"
     })
 final class EventsCommand implements Runnable {
   /// How long there may be no daemon, while one gives way to another.
@@ -37,7 +37,7 @@ final class EventsCommand implements Runnable {
   @Option(
       names = "--after",
       paramLabel = "ID",
-      description = "Begin after this event instead of now; its id is in --json.")
+      description = "Start after this event instead of now; --json shows the ids.")
   private String after = "";
 
   private final StringBuilder data = new StringBuilder();
@@ -144,19 +144,19 @@ final class EventsCommand implements Runnable {
       case "container.moved" -> moved(data, "frozen_ms");
       case "machine.running", "os.running" ->
           text(data, "release") + " on " + text(data, "hardware");
-      case "missed" -> "some events are not kept any more; the lists say how things are now";
+      case "missed" -> "some events are no longer kept; the lists show the present state";
       default -> "";
     };
   }
 
   private static String moved(JsonNode data, String time) {
-    JsonNode stood = data.path(time);
+    JsonNode paused = data.path(time);
     return text(data, "from")
         + " → "
         + text(data, "to")
         + "  "
         + text(data, "outcome")
-        + (stood.isNumber() ? String.format(Locale.ROOT, "  %.2f ms", stood.asDouble()) : "")
+        + (paused.isNumber() ? String.format(Locale.ROOT, "  %.2f ms", paused.asDouble()) : "")
         + (data.has("problem") ? "  " + text(data, "problem") : "");
   }
 

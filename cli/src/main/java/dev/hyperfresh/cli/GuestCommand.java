@@ -33,10 +33,10 @@ final class GuestCommand {
 
   @Command(
       name = "create",
-      description = "Make and start a guest.",
+      description = "Create and start a guest.",
       footer = {
         "",
-        "A spec; only name and kernel or disks are required, and paths start at the spec's folder:",
+        "A spec. Only name and kernel or disks are required. Paths start at the spec's folder:",
         "  name: web1",
         "  vcpus: 1",
         "  memory: 512M                # M or G",
@@ -68,7 +68,7 @@ final class GuestCommand {
         names = {"-f", "--file"},
         required = true,
         paramLabel = "SPEC",
-        description = "The guest's spec, YAML.")
+        description = "The guest's spec, in YAML.")
     private Path file = Path.of("");
 
     @Override
@@ -140,11 +140,12 @@ final class GuestCommand {
 
   @Command(
       name = "resume",
-      description = "Continue a guest that stands after a replacement was rolled back.",
+      description = "Resume a paused guest, or wake a suspended one.",
       footer = {
         "",
-        "A guest stands when its hypervisor does not answer or will not go on; `guest show` says",
-        "why. It goes on by itself when the hypervisor answers again.",
+        "After a rollback, a guest stays paused if its hypervisor does not answer or does not",
+        "resume it; `guest show` says why. It resumes by itself when the hypervisor answers again.",
+        "A guest in doubt stays paused until this command.",
         "",
         "Example:",
         "  hyperfresh guest resume web1"
@@ -186,7 +187,7 @@ final class GuestCommand {
   @Command(
       name = "delete",
       description =
-          "End a guest and remove everything HyperFresh made for it; its disk images stay.")
+          "End a guest and remove all that HyperFresh created for it; its disk images stay.")
   static final class Delete implements Runnable {
     @Mixin private Options options = new Options();
 

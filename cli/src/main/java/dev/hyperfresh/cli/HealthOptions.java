@@ -27,14 +27,14 @@ final class HealthOptions {
       names = "--health-interval",
       paramLabel = "TIME",
       defaultValue = "30s",
-      description = "From the end of a check to the next (default: ${DEFAULT-VALUE}).")
+      description = "The time between the end of a check and the next (default: ${DEFAULT-VALUE}).")
   private String interval = "";
 
   @Option(
       names = "--health-timeout",
       paramLabel = "TIME",
       defaultValue = "10s",
-      description = "After which a check is killed and has failed (default: ${DEFAULT-VALUE}).")
+      description = "A check that takes longer is killed and fails (default: ${DEFAULT-VALUE}).")
   private String timeout = "";
 
   @Option(
@@ -48,7 +48,7 @@ final class HealthOptions {
       names = "--health-start-period",
       paramLabel = "TIME",
       defaultValue = "0s",
-      description = "In which failures do not count after a start (default: ${DEFAULT-VALUE}).")
+      description = "Failures this soon after a start do not count (default: ${DEFAULT-VALUE}).")
   private String startPeriod = "";
 
   @Spec(Spec.Target.MIXEE)

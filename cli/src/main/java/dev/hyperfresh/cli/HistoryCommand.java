@@ -38,7 +38,7 @@ final class HistoryCommand implements Runnable {
       names = "--limit",
       paramLabel = "N",
       defaultValue = "50",
-      description = "At most so many, 1 to 1000 (default: ${DEFAULT-VALUE}).")
+      description = "How many at most, 1 to 1000 (default: ${DEFAULT-VALUE}).")
   private int limit;
 
   @Override
@@ -56,12 +56,13 @@ final class HistoryCommand implements Runnable {
     }
     if (containers) {
       Output.table(
-          List.of("TIME", "CONTAINER", "FROM", "TO", "KERNEL", "STOOD", "OUTCOME"),
+          List.of("TIME", "CONTAINER", "FROM", "TO", "KERNEL", "PAUSED", "OUTCOME"),
           answer.path("relocations").valueStream().map(HistoryCommand::move).toList());
       return;
     }
     Output.table(
-        List.of("TIME", "GUEST", "FROM", "TO", "ACCELERATOR", "BLACKOUT", "GUEST STOOD", "OUTCOME"),
+        List.of(
+            "TIME", "GUEST", "FROM", "TO", "ACCELERATOR", "BLACKOUT", "HEARTBEAT GAP", "OUTCOME"),
         answer.path("replacements").valueStream().map(HistoryCommand::row).toList());
   }
 

@@ -6,7 +6,7 @@ import picocli.CommandLine.Command;
 /// `hyperfresh machine …`.
 @Command(
     name = "machine",
-    description = "Hypervisors that are machines: with a kernel, KVM and QEMU of their own.",
+    description = "Machines: hypervisors with a kernel, KVM and QEMU of their own.",
     synopsisSubcommandLabel = "COMMAND",
     mixinStandardHelpOptions = true,
     subcommands = {
@@ -18,8 +18,9 @@ import picocli.CommandLine.Command;
     },
     footer = {
       "",
-      "A machine is a virtual machine of this host in which guests run. Its name stands where the",
-      "name of a release stands: in a guest's spec (`release: m1`) and in `replace GUEST --to m1`.",
+      "A machine is a virtual machine of this host in which guests run. Its name is allowed",
+      "wherever the name of a release is: in a guest's spec (`release: m1`) and in `replace GUEST",
+      "--to m1`.",
       "",
       "Examples:",
       "  hyperfresh release build machine --kernel 6.12 --qemu 10.0",
@@ -57,11 +58,11 @@ final class MachineCommand {
 
   @Command(
       name = "create",
-      description = "Boot a machine, which can take guests then.",
+      description = "Boot a machine that guests can run in.",
       footer = {
         "",
         "Its hardware is the newest installed QEMU of this host, 10.0 or newer. It needs 512M or",
-        "more; guests' memory comes on top. A machine that is translated always has 1 processor.",
+        "more in addition to its guests' memory. A translated machine always has 1 processor.",
         "",
         "Examples:",
         "  hyperfresh machine create m1 --release machine-6.12+qemu-10.0",

@@ -10,17 +10,17 @@ import picocli.CommandLine.Command;
 /// The entry of `hyperfresh`.
 @Command(
     name = "hyperfresh",
-    description = "Replaces the hypervisor under running guests, on this host, in milliseconds.",
+    description = "Replaces the hypervisor under running guests on this host, in milliseconds.",
     version = "hyperfresh " + Main.VERSION,
     mixinStandardHelpOptions = true,
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",
       "Examples:",
-      "  hyperfresh demo                            see it work, on guests of its own",
+      "  hyperfresh demo                            see it work on guests of its own",
       "  hyperfresh doctor                          what works on this host",
       "  hyperfresh daemon &                        start the daemon",
-      "  hyperfresh release fetch qemu-10.0         bring a QEMU from Debian's packages",
+      "  hyperfresh release fetch qemu-10.0         fetch a QEMU from Debian's packages",
       "  hyperfresh guest create -f web1.yaml       start a guest",
       "  hyperfresh replace web1 --to qemu-10.0     replace its hypervisor while it runs",
       "  hyperfresh machine --help                  the same with a kernel and KVM of its own",

@@ -9,25 +9,25 @@ final class NetworkOptions {
   @Option(
       names = "--address",
       paramLabel = "CIDR",
-      description = "Of its network card, such as 10.0.0.5/24.")
+      description = "The address of its network card, such as 10.0.0.5/24.")
   private String address = "";
 
   @Option(
       names = "--gateway",
       paramLabel = "ADDRESS",
-      description = "Of its default route, such as 10.0.0.1.")
+      description = "The gateway of its default route, such as 10.0.0.1.")
   private String gateway = "";
 
   @Option(
       names = "--address6",
       paramLabel = "CIDR",
-      description = "Of its network card too, such as fd00::5/64.")
+      description = "The IPv6 address of its network card, such as fd00::5/64.")
   private String address6 = "";
 
   @Option(
       names = "--gateway6",
       paramLabel = "ADDRESS",
-      description = "Of its default route of IPv6, such as fd00::1.")
+      description = "The gateway of its default IPv6 route, such as fd00::1.")
   private String gateway6 = "";
 
   @Option(

@@ -11,7 +11,8 @@ public final class Options {
       names = "--state",
       paramLabel = "DIR",
       description =
-          "The daemon's directory (default: /var/lib/hyperfresh, or ~/.local/state/hyperfresh for other users than root).")
+          "The daemon's directory (default: /var/lib/hyperfresh, or ~/.local/state/hyperfresh for"
+              + " users other than root).")
   private @Nullable Path state;
 
   @Option(names = "--json", description = "Answer with JSON on standard output.")

@@ -26,7 +26,7 @@ import tools.jackson.databind.JsonNode;
     footer = {
       "",
       "An OS is a virtual machine with a kernel, runc and CRIU. To replace it, another one boots",
-      "beside it, and its containers move there: their memory is mapped and not copied.",
+      "beside it and its containers move there: their memory is mapped instead of copied.",
       "",
       "Examples:",
       "  hyperfresh release build os --kernel 6.1 --userland trixie",
@@ -60,12 +60,12 @@ final class OsCommand {
 
   @Command(
       name = "create",
-      description = "Boot an OS, which can take containers then.",
+      description = "Boot an OS that containers can run in.",
       footer = {
         "",
-        "Its hardware is the newest installed QEMU of this host, 10.0 or newer. Its memory is that",
-        "of all its containers, too: 256M or more. Without KVM give it 1 processor: the timers of a",
-        "second one may stand still.",
+        "Its hardware is the newest installed QEMU of this host, 10.0 or newer. Its memory, 256M",
+        "or more, includes that of all its containers. Without KVM give it 1 processor: the timers",
+        "of a second one may stop.",
         "",
         "Examples:",
         "  hyperfresh os create os1 --release os-6.12",
@@ -93,17 +93,17 @@ final class OsCommand {
 
   @Command(
       name = "replace",
-      description = "Move all containers of an OS to a fresh one, and end the old one.",
+      description = "Move all containers of an OS to a new one, and end the old one.",
       footer = {
         "",
         "The new OS boots beside the old one while the containers run. A container that cannot be",
-        "moved runs on in the old OS, which then stays. The first one that could move and did not",
-        "arrive stops the rest; the same order given again moves what is left. Containers that have",
-        "ended are left alone.",
+        "moved keeps running in the old OS, which then stays. The first one that could move but",
+        "did not arrive stops the rest; the same command again moves what is left. Containers that",
+        "have ended are left alone.",
         "",
         "Examples:",
         "  hyperfresh os replace os1 --to os-6.12            boots os1-2",
-        "  hyperfresh os replace os1 --to os2                an OS that is there already",
+        "  hyperfresh os replace os1 --to os2                an OS that runs already",
         "  hyperfresh os replace os1 --to os2 --dry-run      what would move"
       })
   static final class Replace implements Callable<Integer> {
@@ -116,7 +116,7 @@ final class OsCommand {
         names = "--to",
         required = true,
         paramLabel = "RELEASE",
-        description = "A release, or an OS that is there already.")
+        description = "A release, or an OS that runs already.")
     private String to = "";
 
     @Option(
@@ -142,7 +142,7 @@ final class OsCommand {
 
     @Option(
         names = "--dry-run",
-        description = "Say what would move to an OS that is there, and touch nothing.")
+        description = "Say what would move to an OS that runs already, and touch nothing.")
     private boolean dryRun;
 
     @Override
@@ -213,7 +213,7 @@ final class OsCommand {
                     + " is ended; "
                     + (complete
                         ? "its containers run in "
-                        : "what is left of its containers is in ")
+                        : "those of its containers that are left run in ")
                     + result.path("os").asString()
                     + "."
                 : "OS "
@@ -236,12 +236,12 @@ final class OsCommand {
         "",
         "Examples:",
         "  hyperfresh os delete os1",
-        "  hyperfresh os delete os1 --force      also one that hangs; its containers are lost"
+        "  hyperfresh os delete os1 --force      even if it hangs; its containers are lost"
       })
   static final class Delete extends VmCommand.Delete {
     @Option(
         names = "--force",
-        description = "Kill it with all containers in it, and though it does not answer.")
+        description = "Kill it with all containers in it, even if it does not answer.")
     private boolean force;
 
     Delete() {

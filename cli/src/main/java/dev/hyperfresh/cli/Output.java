@@ -62,7 +62,7 @@ public final class Output {
     System.out.println(line);
   }
 
-  /// Prints what was looked at before a replacement, a line a check. What is wrong is in capitals.
+  /// Prints what was checked before a replacement, one line per check. Failures are in capitals.
   static void plan(JsonNode plan) {
     System.out.println(
         plan.path("guest").asString()
@@ -90,13 +90,13 @@ public final class Output {
     System.out.printf("  %-8s %-" + width + "s  %s%n", verdict, check, text);
   }
 
-  /// The guest's clocks lose the blackout, which stands above; more is only to be said when the
-  /// wall clock was to be set.
+  /// The guest's clocks lose the blackout, which is printed above; more is said only when the wall
+  /// clock was to be set.
   private static void clock(JsonNode r) {
     if (r.has("clock_stepped_ms")) {
       System.out.printf(
           Locale.ROOT,
-          "  wall clock   %8.2f ms   put forward by the guest's agent%n",
+          "  wall clock   %8.2f ms   set forward by the guest's agent%n",
           r.path("clock_stepped_ms").asDouble());
     }
     if (r.has("clock_remark")) {
@@ -125,7 +125,7 @@ public final class Output {
       if (r.has("roll_back_ms")) {
         System.out.printf(
             Locale.ROOT,
-            "  roll-back    %8.2f ms   from the decision until the old hypervisor ran the guest%n",
+            "  rollback     %8.2f ms   from the decision until the source ran the guest%n",
             r.path("roll_back_ms").asDouble());
       }
       String code = r.path("problem").asString();
@@ -142,8 +142,8 @@ public final class Output {
     if (r.has("guest_gap_ms")) {
       System.out.printf(
           Locale.ROOT,
-          "  guest stood  %8.2f ms   longest gap of its heartbeat, seen in its memory (noise floor"
-              + " %.2f ms)%n",
+          "  heartbeat    %8.2f ms   its longest gap, seen in the guest's memory (noise floor %.2f"
+              + " ms)%n",
           r.path("guest_gap_ms").asDouble(),
           r.path("noise_floor_ms").asDouble());
     }
@@ -151,7 +151,7 @@ public final class Output {
     if (r.has("slowdown_percent")) {
       System.out.printf(
           Locale.ROOT,
-          "  afterwards   %8.1f %%    fewer beats in the first second, %d page faults%n",
+          "  afterwards   %8.1f %%    fewer heartbeats in the first second, %d page faults%n",
           r.path("slowdown_percent").asDouble(),
           r.path("page_faults").asLong());
     }

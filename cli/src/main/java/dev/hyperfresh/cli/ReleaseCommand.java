@@ -63,7 +63,7 @@ final class ReleaseCommand {
     }
   }
 
-  @Command(name = "show", description = "Show what a release said it can do.")
+  @Command(name = "show", description = "Show a release and what it supports.")
   static final class Show implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -91,7 +91,7 @@ final class ReleaseCommand {
 
   @Command(
       name = "fetch",
-      description = "Bring a release from Debian's packages, beside the system's own.",
+      description = "Fetch a release from Debian's packages, beside the system's own QEMU.",
       footer = {"", "Example:", "  hyperfresh release fetch qemu-10.0"})
   static final class Fetch implements Runnable {
     @Mixin private Options options = new Options();
@@ -106,7 +106,7 @@ final class ReleaseCommand {
     }
   }
 
-  @Command(name = "add", description = "Register a QEMU that is on this host already.")
+  @Command(name = "add", description = "Register a QEMU that this host already has.")
   static final class Add implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -125,9 +125,9 @@ final class ReleaseCommand {
       description = "Build a release of machines or operating systems from Debian's packages.",
       footer = {
         "",
-        "For machines a kernel, QEMU and a small agent in one image; for operating systems a kernel,",
-        "runc, CRIU and the agent. The same packages give the same bytes. It takes gcc, binutils, the",
-        "C library's headers and xz.",
+        "A release of machines is a kernel, QEMU and a small agent in one image; one of operating",
+        "systems is a kernel, runc, CRIU and the agent. The same packages give the same bytes. The",
+        "build needs gcc, binutils, the C library's headers and xz.",
         "",
         "Examples:",
         "  hyperfresh release build machine --kernel 6.1 --qemu 7.2",
@@ -156,13 +156,13 @@ final class ReleaseCommand {
     @Option(
         names = "--qemu",
         paramLabel = "SERIES",
-        description = "Of a machine, such as 7.2 or 10.0.")
+        description = "The QEMU of a machine, such as 7.2 or 10.0.")
     private String qemu = "";
 
     @Option(
         names = "--userland",
         paramLabel = "SUITE",
-        description = "Of an OS: the Debian that runc and CRIU are from; trixie.")
+        description = "The Debian suite of an OS's runc and CRIU: trixie.")
     private String userland = "";
 
     @CommandLine.Spec
@@ -173,7 +173,7 @@ final class ReleaseCommand {
       boolean isMachine = kind == Kind.machine;
       if (isMachine == qemu.isEmpty() || isMachine != userland.isEmpty()) {
         throw new ParameterException(
-            spec.commandLine(), "A machine needs --qemu, an OS --userland, and neither both.");
+            spec.commandLine(), "A machine needs --qemu, an OS needs --userland; give only one.");
       }
       JsonNode release =
           options
@@ -223,13 +223,13 @@ final class ReleaseCommand {
             release.path("name").asString()
                 + (release.path("files_compared").asBoolean(true)
                     ? " is unchanged and runs."
-                    : " runs and its binary is unchanged. Of its other files nothing was written down"
-                        + " when it was added; that is done now."));
+                    : " runs and its binary is unchanged. Its other files were not recorded when it was"
+                        + " added; they are recorded now."));
       }
     }
   }
 
-  @Command(name = "remove", description = "Remove a release that runs no guest.")
+  @Command(name = "remove", description = "Remove a release that is not in use.")
   static final class Remove implements Runnable {
     @Mixin private Options options = new Options();
 

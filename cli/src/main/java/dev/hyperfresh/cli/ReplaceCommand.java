@@ -22,16 +22,16 @@ import tools.jackson.databind.JsonNode;
     description = "Replace the hypervisor under running guests.",
     footer = {
       "",
-      "Until the new hypervisor runs the guest, every failure leads back to the old one.",
+      "Until the target runs the guest, every failure is rolled back to the source.",
       "",
-      "Of several guests, the first failure keeps those from being started that are left; guests in",
-      "flight end in order. The same command again moves what is left. A guest that cannot move is",
-      "left alone and listed with the reason; that is a failure only of guests that were named.",
-      "When this command is interrupted, the daemon starts no further guest and ends those in",
-      "flight. Exit code 5: a guest failed or was rolled back.",
+      "With several guests, the first failure stops the rollout: no other guest is started, and",
+      "guests in flight finish. The same command again moves what is left. A guest that cannot",
+      "move is left alone and listed with the reason; this is a failure only if the guest was",
+      "named. If this command is interrupted, the daemon starts no other guest and finishes those",
+      "in flight. Exit code 5: a guest failed or was rolled back.",
       "",
       "Examples:",
-      "  hyperfresh replace web1 --to qemu-10.0 --dry-run   look at everything, and rehearse it",
+      "  hyperfresh replace web1 --to qemu-10.0 --dry-run   check everything, and rehearse it",
       "  hyperfresh replace web1 --to qemu-10.0",
       "  hyperfresh replace web1 --to qemu-7.2              and back",
       "  hyperfresh replace web1 web2 --to qemu-10.0",
@@ -40,8 +40,8 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh replace web1 --to m2                    to machine m2",
       "  hyperfresh replace --machine m1 --to machine-6.12+qemu-10.0",
       "",
-      "With --machine, a machine of the release is booted, or the machine that --to names is taken;",
-      "all guests of the old one move to it, and the old one is ended when it is empty."
+      "With --machine, a machine of the release is booted, or the machine that --to names is used.",
+      "All guests of the old machine move to it, and the old machine is ended when it is empty."
     })
 final class ReplaceCommand implements Callable<Integer> {
   private static final String DEFAULT_SOAK = "30s";
@@ -81,15 +81,15 @@ final class ReplaceCommand implements Callable<Integer> {
       paramLabel = "N",
       defaultValue = "1",
       description =
-          "Prepare so many guests at a time, 1 to 64 (default: ${DEFAULT-VALUE}). Their switches"
-              + " follow each other.")
+          "How many guests are prepared at a time, 1 to 64 (default: ${DEFAULT-VALUE}). They switch"
+              + " one after the other.")
   private int parallel;
 
   @Option(
       names = "--canary",
       paramLabel = "N",
       defaultValue = "0",
-      description = "Move so many guests first and watch them before the rest.")
+      description = "How many guests move first and are watched before the rest.")
   private int canary;
 
   @Option(
@@ -98,25 +98,24 @@ final class ReplaceCommand implements Callable<Integer> {
       defaultValue = "",
       description =
           "How long the first ones are watched, such as 500ms, 30s, 10m or 2h (default: 30s). They"
-              + " must stay on the new release, and a heartbeat must go on.")
+              + " must stay on the new release, and their heartbeats must continue.")
   private String soak = "";
 
   @Option(
       names = "--dry-run",
-      description = "Only look at everything that decides, and rehearse; do not touch the guest.")
+      description = "Only check everything and rehearse; do not touch the guest.")
   private boolean dryRun;
 
   @Option(
       names = "--no-rehearsal",
-      description =
-          "Do not try the move out beside the guest first; spares half a second and 512 MiB.")
+      description = "Do not rehearse the move on a twin first; saves half a second and 512 MiB.")
   private boolean noRehearsal;
 
   @Option(
       names = "--step-clock",
       description =
-          "Have the guest's agent set the guest's wall clock to the host's afterwards. A spec with"
-              + " clock: step asks for it always.")
+          "Let the guest's agent set the guest's wall clock to the host's afterwards. A spec with"
+              + " clock: step always does this.")
   private boolean stepClock;
 
   @Option(
@@ -124,7 +123,8 @@ final class ReplaceCommand implements Callable<Integer> {
       paramLabel = "MS",
       defaultValue = "1000",
       description =
-          "Give the switch up after so many milliseconds, 1 to 60000 (default: ${DEFAULT-VALUE}).")
+          "Roll back if the switch takes longer, in milliseconds, 1 to 60000 (default:"
+              + " ${DEFAULT-VALUE}).")
   private long maxBlackout;
 
   @Override
@@ -147,12 +147,12 @@ final class ReplaceCommand implements Callable<Integer> {
   private void check() {
     if (!machine.isEmpty() && (all || !guests.isEmpty() || !from.isEmpty() || dryRun)) {
       throw new ParameterException(
-          spec.commandLine(), "--machine goes without guests, --all, --from and --dry-run.");
+          spec.commandLine(), "--machine excludes guests, --all, --from and --dry-run.");
     }
     if (machine.isEmpty() && all != guests.isEmpty()) {
       throw new ParameterException(
           spec.commandLine(),
-          all ? "Name guests or use --all, not both." : "Name guests or --all.");
+          all ? "Name guests or use --all, not both." : "Name guests or use --all.");
     }
     if (!soak.isEmpty() && canary == 0) {
       throw new ParameterException(spec.commandLine(), "--soak needs --canary.");

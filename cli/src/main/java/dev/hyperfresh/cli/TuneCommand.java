@@ -23,18 +23,18 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "tune",
     description =
-        "Show which settings of this host keep nested guests cheap, and apply those asked for.",
+        "Show which settings of this host make nested guests cheap, and apply those asked for.",
     footer = {
       "",
-      "Nothing is changed without --apply, --all or --huge-pages. What is changed",
-      "lasts until the host reboots, or until --undo.",
+      "Nothing is changed without --apply, --all or --huge-pages. Changes last",
+      "until the host reboots, or until --undo.",
       "",
       "Examples:",
       "  hyperfresh machine tune                           each setting as it is here",
       "  hyperfresh machine tune --apply halt-polling,ksm  these two",
       "  hyperfresh machine tune --huge-pages 4096         4 GiB as huge pages",
       "  hyperfresh machine tune --all                     all that can be set here",
-      "  hyperfresh machine tune --undo                    put the old values back"
+      "  hyperfresh machine tune --undo                    restore the old values"
     })
 final class TuneCommand implements Runnable {
   private static final String ROW = "%-8s %-22s %s%n";
@@ -52,7 +52,7 @@ final class TuneCommand implements Runnable {
       names = "--huge-pages",
       paramLabel = "MIB",
       description =
-          "Reserve so much memory as pages of 2 MiB, in all; never reserves less than now.")
+          "Reserve this much memory in total as pages of 2 MiB; never less than is reserved now.")
   private long hugePagesMib;
 
   private static final class Choice {
@@ -63,10 +63,10 @@ final class TuneCommand implements Runnable {
         description = "Apply these settings.")
     private Set<String> names = new TreeSet<>();
 
-    @Option(names = "--all", description = "Apply every setting that this host lets be set.")
+    @Option(names = "--all", description = "Apply every setting that can be changed on this host.")
     private boolean all;
 
-    @Option(names = "--undo", description = "Put back what was applied since the host started.")
+    @Option(names = "--undo", description = "Undo what was applied since the host started.")
     private boolean undo;
   }
 
@@ -84,8 +84,7 @@ final class TuneCommand implements Runnable {
     boolean hugePages = spec.commandLine().getParseResult().hasMatchedOption("--huge-pages");
     if (choice != null && choice.undo) {
       if (hugePages) {
-        throw Problem.TUNE_REQUEST.because(
-            "--undo puts everything back and takes no --huge-pages.");
+        throw Problem.TUNE_REQUEST.because("--undo restores everything and excludes --huge-pages.");
       }
       showUndone(profile.undo());
       return;
@@ -127,7 +126,7 @@ final class TuneCommand implements Runnable {
     System.out.println(
         changes.isEmpty()
             ? "Nothing had to be changed."
-            : "hyperfresh machine tune --undo puts the old values back; a reboot does too.");
+            : "hyperfresh machine tune --undo restores the old values; a reboot does too.");
   }
 
   private void showUndone(Undone undone) {

@@ -22,7 +22,7 @@ final class VmCommand {
   /// @param called what one is called in a sentence
   /// @param fields what is shown of one, in their order
   /// @param tenants who lives in it
-  /// @param columns of a list, each with what stands in it
+  /// @param columns of a list, each with its content
   record Kind(
       String route,
       String called,

@@ -20,8 +20,9 @@ import tools.jackson.databind.JsonNode;
     },
     footer = {
       "",
-      "A container gets one by `container run --volume NAME:/PATH`, which makes it if need be. It",
-      "has it alone until `container rm`, and it goes with the container from OS to OS.",
+      "`container run --volume NAME:/PATH` gives a volume to a container, and creates it if it",
+      "does not exist. No other container can have it until `container rm`. It moves with the",
+      "container from OS to OS.",
       "",
       "Examples:",
       "  hyperfresh volume create data",
@@ -34,7 +35,7 @@ final class VolumeCommand {
 
   @Command(
       name = "create",
-      description = "Make an empty volume.",
+      description = "Create an empty volume.",
       footer = {"", "Example:", "  hyperfresh volume create data"})
   static final class Create implements Runnable {
     @Mixin private Options options = new Options();
@@ -48,14 +49,14 @@ final class VolumeCommand {
       if (options.json()) {
         Output.json(answer);
       } else {
-        System.out.println("Volume " + name + " is made.");
+        System.out.println("Volume " + name + " is created.");
       }
     }
   }
 
   @Command(
       name = "list",
-      description = "List the volumes, and who has them.",
+      description = "List the volumes and their containers.",
       footer = {"", "Example:", "  hyperfresh volume list"})
   static final class ListAll implements Runnable {
     @Mixin private Options options = new Options();
@@ -83,7 +84,7 @@ final class VolumeCommand {
 
   @Command(
       name = "rm",
-      description = "Remove a volume that no container has, and all that is in it.",
+      description = "Remove a volume that no container has, with its contents.",
       footer = {"", "Example:", "  hyperfresh volume rm data"})
   static final class Remove implements Runnable {
     @Mixin private Options options = new Options();
@@ -97,7 +98,7 @@ final class VolumeCommand {
       if (options.json()) {
         Output.json(answer);
       } else {
-        System.out.println("Volume " + name + " is removed, and what was in it.");
+        System.out.println("Volume " + name + " and its contents are removed.");
       }
     }
   }

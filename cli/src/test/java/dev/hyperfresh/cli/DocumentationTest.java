@@ -54,7 +54,7 @@ class DocumentationTest {
       Files.writeString(ERRORS, errorPage());
     }
     assertThat(Files.readString(ERRORS))
-        .as("docs/ERRORS.md; write it anew with -Dhyperfresh.docs.write=true")
+        .as("docs/ERRORS.md; regenerate it with -Dhyperfresh.docs.write=true")
         .isEqualTo(errorPage());
   }
 
@@ -64,9 +64,9 @@ class DocumentationTest {
             """
             # Errors
 
-            This page is generated from the catalogue, `Problem`. Every error shows its code, what holds for
-            every occurrence, one sentence about this one, and what to do. A command ends with the exit code;
-            the API answers `application/problem+json` with the HTTP status and the same words.
+            This page is generated from the catalogue, `Problem`. Every error shows its code, what happened,
+            one sentence about this occurrence, and what to do. The command ends with the exit code; the API
+            answers with `application/problem+json`, the HTTP status and the same words.
 
             | Exit code | Meaning |
             |---|---|
@@ -74,7 +74,7 @@ class DocumentationTest {
             | 2 | bad input; nothing was changed |
             | 3 | not possible now; nothing was changed |
             | 4 | the host lacks something |
-            | 5 | the replacement was refused or rolled back; the guest runs on its old hypervisor |
+            | 5 | the replacement was refused or rolled back; the guest runs on the source |
             | 6 | the guest was lost |
             | 7 | no daemon, or not this one |
             | 70 | a defect of HyperFresh |
@@ -104,16 +104,19 @@ class DocumentationTest {
   /// In what state the problem leaves the guest it is about.
   private static String guest(Problem problem) {
     return switch (problem.code().split("-", 3)[1]) {
-      case "SPEC" -> "was not made";
+      case "SPEC" -> "was not created";
       case "REPLACE" ->
           switch (problem) {
             case REPLACE_LOST -> "stopped";
             case REPLACE_OBSTACLES -> "untouched";
             case REPLACE_BUSY -> "is being replaced";
-            default -> "runs on its old hypervisor";
+            case REPLACE_STANDS -> "paused on the source";
+            case REPLACE_DOUBT -> "paused, in doubt";
+            case REPLACE_OFF -> "powered off";
+            default -> "runs on the source";
           };
-      case "GUEST" -> problem == Problem.GUEST_START ? "was not made" : "untouched";
-      case "RUN" -> "was of the run";
+      case "GUEST" -> problem == Problem.GUEST_START ? "was not created" : "untouched";
+      case "RUN" -> "belonged to the run";
       default -> "untouched";
     };
   }

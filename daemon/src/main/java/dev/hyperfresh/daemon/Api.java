@@ -142,7 +142,7 @@ final class Api implements AutoCloseable {
       answers.awaitAdvanceInterruptibly(phase, LAST_ANSWERS.toMillis(), TimeUnit.MILLISECONDS);
     } catch (TimeoutException e) {
       LOG.info(
-          "some clients get no answer to the end: their requests take longer than {}",
+          "some clients do not get their whole answer: their requests take longer than {}",
           LAST_ANSWERS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -175,7 +175,7 @@ final class Api implements AutoCloseable {
   }
 
   private Gateway gateway() {
-    return Objects.requireNonNull(gateway, "nobody asks before there is a gateway");
+    return Objects.requireNonNull(gateway, "a request came before the gateway was there");
   }
 
   /// What is no request of HTTP has no sender and no route; it is answered all the same.
@@ -189,7 +189,7 @@ final class Api implements AutoCloseable {
 
   private static DirectHandler.TransportResponse malformed(
       ServerResponseHeaders headers, @Nullable String message) {
-    String detail = message == null ? "It is no request of HTTP." : message;
+    String detail = message == null ? "It is not an HTTP request." : message;
     Object problem = Views.problem(Problem.API_REQUEST.because(detail));
     return DirectHandler.TransportResponse.builder()
         .status(Status.create(Problem.API_REQUEST.httpStatus()))
@@ -204,7 +204,7 @@ final class Api implements AutoCloseable {
   /// client that reads to the end would wait for so long.
   private static void closeIfAsked(ServerRequest request) {
     if (request.headers().contains(HeaderValues.CONNECTION_CLOSE)) {
-      throw new CloseConnectionException("the client has asked for it");
+      throw new CloseConnectionException("the client asked for it");
     }
   }
 

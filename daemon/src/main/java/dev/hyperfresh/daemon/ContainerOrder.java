@@ -28,7 +28,7 @@ record ContainerOrder(ContainerSpec spec, RestartPolicy restart, String os, bool
   static ContainerOrder read(JsonNode body, Function<String, Path> paths) {
     boolean image = body.has("image");
     if (image && body.has("bundle")) {
-      throw Problem.API_REQUEST.because("A container has a bundle or an image, not both.");
+      throw Problem.API_REQUEST.because("A container needs either a bundle or an image.");
     }
     Fields fields = new Fields(body);
     ContainerSpec spec =
@@ -58,7 +58,7 @@ record ContainerOrder(ContainerSpec spec, RestartPolicy restart, String os, bool
     return RestartPolicy.parse(text)
         .orElseThrow(() ->
             Problem.CONTAINER_SPEC.because(
-                "restart: '" + text + "' is none of no, on-failure, on-failure:N, always"));
+                "restart: '" + text + "' is not one of no, on-failure, on-failure:N, always"));
   }
 
   private static VolumeMount volume(String text) {

@@ -31,7 +31,7 @@ record ContainerRoutes(OsRoom room, Replies replies) {
                 POST,
                 "/v1/containers",
                 Role.ADMIN,
-                "Make a container and start it.",
+                "Create a container and start it.",
                 replies.working(this::run))
             .taking(
                 "name",
@@ -57,7 +57,7 @@ record ContainerRoutes(OsRoom room, Replies replies) {
             DELETE,
             "/v1/containers/{name}",
             Role.ADMIN,
-            "Remove a container and its files; with `force=true` also one that runs.",
+            "Remove a container and its files; with `force=true` even if it runs.",
             replies.sending(this::remove)),
         // What a container writes may be anybody's secret.
         reading(
@@ -70,7 +70,7 @@ record ContainerRoutes(OsRoom room, Replies replies) {
             GET,
             "/v1/containers/{name}/stats",
             Role.VIEWER,
-            "Say what a container uses.",
+            "Show what a container uses.",
             replies.sending(request -> Views.stats(systems().stats(Replies.name(request))))),
         changing(
                 POST,
@@ -97,7 +97,7 @@ record ContainerRoutes(OsRoom room, Replies replies) {
             POST,
             "/v1/containers/{name}/resume",
             Role.OPERATOR,
-            "Have a container go on that stands in doubt.",
+            "Resume a container that is in doubt.",
             replies.done("resumed", room::resume)),
         changing(
                 POST,
@@ -112,14 +112,14 @@ record ContainerRoutes(OsRoom room, Replies replies) {
                 POST,
                 "/v1/volumes",
                 Role.ADMIN,
-                "Make an empty volume.",
+                "Create an empty volume.",
                 replies.sendingFor(body -> createVolume(new Fields(body).text("name"))))
             .taking("name"),
         changing(
             DELETE,
             "/v1/volumes/{name}",
             Role.ADMIN,
-            "Remove a volume and all that is in it.",
+            "Remove a volume and its contents.",
             replies.done("removed", room::removeVolume)));
   }
 

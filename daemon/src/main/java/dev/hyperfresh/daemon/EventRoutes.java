@@ -38,7 +38,7 @@ record EventRoutes(EventStream stream, Metrics metrics, Replies replies, UserQuo
             GET,
             "/v1/events",
             Role.VIEWER,
-            "Follow what happens, from now on or after the event in `Last-Event-ID`.",
+            "Follow events, from now on or after the event in `Last-Event-ID`.",
             this::follow),
         reading(
             GET,
@@ -62,7 +62,7 @@ record EventRoutes(EventStream stream, Metrics metrics, Replies replies, UserQuo
             .take(client.uid(), MOST_OF_A_USER)
             .orElseThrow(() ->
                 Problem.API_BUSY.because(
-                    MOST_OF_A_USER + " clients of this user follow the events."))) {
+                    MOST_OF_A_USER + " clients of this user follow events already."))) {
       replies.asked(request);
       long after = begin(request);
       replies.whileAwaited(
@@ -86,7 +86,7 @@ record EventRoutes(EventStream stream, Metrics metrics, Replies replies, UserQuo
             .or(() -> request.headers().first(HeaderNames.create("Last-Event-ID")));
     last.filter(id -> !EventStream.isId(id))
         .ifPresent(id -> {
-          throw Problem.API_REQUEST.because("'" + id + "' is no id of an event.");
+          throw Problem.API_REQUEST.because("'" + id + "' is not the id of an event.");
         });
     return last.map(id -> stream.number(id).orElse(-1L)).orElseGet(stream::newest);
   }

@@ -76,7 +76,7 @@ final class Events {
       try {
         sink.accept(event);
       } catch (RuntimeException | Error e) {
-        LOG.warn("{} of {} is not told everywhere", event.type(), event.subject(), e);
+        LOG.warn("{} of {} could not be published everywhere", event.type(), event.subject(), e);
       }
     }
   }

@@ -18,7 +18,7 @@ record Fields(JsonNode body) {
   Optional<String> optional(String field) {
     JsonNode value = body.path(field);
     if (!value.isMissingNode() && !value.isNull() && !value.isString()) {
-      throw Problem.API_REQUEST.because("'" + field + "' is not a text.");
+      throw Problem.API_REQUEST.because("'" + field + "' is not a string.");
     }
     return Optional.of(value.asString("")).filter(text -> !text.isEmpty());
   }
@@ -28,7 +28,7 @@ record Fields(JsonNode body) {
     JsonNode value = body.path(field);
     boolean texts = value.isArray() && value.valueStream().allMatch(JsonNode::isString);
     if (!value.isMissingNode() && !texts) {
-      throw Problem.API_REQUEST.because("'" + field + "' is not a list of texts.");
+      throw Problem.API_REQUEST.because("'" + field + "' is not a list of strings.");
     }
     return value.valueStream().map(JsonNode::stringValue).toList();
   }
@@ -45,7 +45,7 @@ record Fields(JsonNode body) {
           throw Problem.API_REQUEST.because(
               "The request has '"
                   + name
-                  + "', which is none of: "
+                  + "', which is not one of: "
                   + String.join(", ", known)
                   + ".");
         });

@@ -196,7 +196,7 @@ final class Gateway implements AutoCloseable {
       try {
         direction.run();
       } catch (LinuxException | ClosedException | SlowClientException e) {
-        LOG.debug("a connection was cut", e);
+        LOG.debug("a connection was cut off", e);
         end();
       } finally {
         if (ended.incrementAndGet() == 2) {

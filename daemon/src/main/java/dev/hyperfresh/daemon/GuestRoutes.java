@@ -34,7 +34,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 POST,
                 "/v1/guests",
                 Role.ADMIN,
-                "Make a guest of a document and start it.",
+                "Create a guest from a document and start it.",
                 replies.working(this::create))
             .taking("document", "base"),
         reading(
@@ -53,27 +53,27 @@ record GuestRoutes(Daemon daemon, Replies replies) {
             POST,
             "/v1/guests/{name}/resume",
             Role.OPERATOR,
-            "Have a guest go on that stands.",
+            "Resume a paused guest, or wake a suspended one.",
             replies.sending(request -> Views.guest(hyperplexor().resume(Replies.name(request))))),
         changing(
                 POST,
                 "/v1/guests/{name}/adopt",
                 Role.ADMIN,
-                "Take a running QEMU under management.",
+                "Adopt a running QEMU.",
                 replies.working(this::adopt))
             .taking("pid", "qmp", "console"),
         changing(
                 POST,
                 "/v1/guests/{name}/stop",
                 Role.OPERATOR,
-                "Ask a guest to power off, and end it.",
+                "Ask a guest to power off, then end it.",
                 replies.working(this::stop))
             .taking("patience_s"),
         reading(
                 POST,
                 "/v1/guests/{name}/plan",
                 Role.VIEWER,
-                "Look at what decides whether a guest can move.",
+                "Check whether a guest can move.",
                 replies.working(this::plan))
             .taking("to", "rehearse", "step_clock"),
         changing(
@@ -104,7 +104,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 POST,
                 "/v1/rollouts/plan",
                 Role.VIEWER,
-                "Say what a rollout would do.",
+                "Show what a rollout would do.",
                 this::planRollout)
             .taking(
                 "to",

@@ -112,7 +112,7 @@ final class LogTrimmer implements AutoCloseable {
       }
     } catch (IOException | LinuxException e) {
       if (failed.add(log)) {
-        LOG.warn("{} grows without a bound", log, e);
+        LOG.warn("{} grows without limit", log, e);
       }
     }
   }

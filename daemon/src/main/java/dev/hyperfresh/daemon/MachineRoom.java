@@ -116,7 +116,7 @@ public final class MachineRoom {
       if (!isFree(machine)) {
         throw Problem.MACHINE_IN_USE.because(
             inside.isEmpty()
-                ? "A guest is on its way into " + name + " or out of it."
+                ? "A guest is moving into or out of " + name + "."
                 : name + " runs " + String.join(", ", inside) + ".");
       }
       machines.delete(name);
@@ -138,7 +138,7 @@ public final class MachineRoom {
   private static String howToRunIn(String release) {
     return "'"
         + release
-        + "' is no machine; make one of that release with `hyperfresh machine create NAME"
+        + "' is not a machine; create one of that release with `hyperfresh machine create NAME"
         + " --release "
         + release
         + "`, or replace one with `hyperfresh replace --machine OLD --to "
@@ -184,7 +184,7 @@ public final class MachineRoom {
 
   private static String words(Machine machine) {
     String last = VmHardware.lastWords(machine.files()).strip();
-    return last.isEmpty() ? "it left no word." : last;
+    return last.isEmpty() ? "it left no message." : last;
   }
 
   /// An order without names would mean every guest of the daemon.

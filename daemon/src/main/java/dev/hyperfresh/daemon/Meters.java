@@ -49,7 +49,7 @@ final class Meters implements Consumer<Event> {
         .baseUnit("bytes")
         .register(registry);
     Gauge.builder("hyperfresh.daemon.started", Meters::startedSeconds)
-        .description("When the daemon started, seconds since 1970.")
+        .description("When the daemon started, in seconds since 1970.")
         .baseUnit("seconds")
         .register(registry);
   }
@@ -113,7 +113,7 @@ final class Meters implements Consumer<Event> {
             .increment();
         time(
             "hyperfresh.frozen",
-            "How long moved containers stood still.",
+            "How long containers were paused to be moved.",
             record.frozenMs(),
             "transport",
             record.transport());

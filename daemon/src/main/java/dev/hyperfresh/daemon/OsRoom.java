@@ -221,8 +221,8 @@ public final class OsRoom {
   private static String howToRunIn(String release) {
     return "'"
         + release
-        + "' is a release of operating systems, in which containers run and no guests; boot one"
-        + " with `hyperfresh os create NAME --release "
+        + "' is a release of operating systems, which run containers, not guests; boot one with"
+        + " `hyperfresh os create NAME --release "
         + release
         + "`.";
   }

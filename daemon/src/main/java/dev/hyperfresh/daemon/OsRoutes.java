@@ -41,7 +41,7 @@ record OsRoutes(OsRoom room, Replies replies) {
             DELETE,
             "/v1/os/{name}",
             Role.ADMIN,
-            "End an OS; with `force=true` also one with containers.",
+            "End an OS; with `force=true` even if it has containers.",
             replies.sending(this::delete)),
         changing(
                 POST,

@@ -26,7 +26,7 @@ record ReleaseRoutes(ReleaseKinds kinds, Replies replies) {
                 POST,
                 "/v1/releases",
                 Role.ADMIN,
-                "Fetch, build or take over a release.",
+                "Fetch, build or register a release.",
                 replies.working(kinds::add))
             .taking("name", "path", "kernel", "qemu", "userland"),
         reading(
@@ -45,7 +45,7 @@ record ReleaseRoutes(ReleaseKinds kinds, Replies replies) {
             DELETE,
             "/v1/releases/{name}",
             Role.ADMIN,
-            "Remove a release that nothing runs.",
+            "Remove a release that is not in use.",
             replies.done("removed", kinds::remove)));
   }
 

@@ -25,10 +25,10 @@ final class RelocationJfr extends Event {
   @Label("Outcome")
   String outcome = "";
 
-  @Label("It stood (microseconds)")
+  @Label("Paused (microseconds)")
   long frozenMicros;
 
-  @Label("Bytes copied while it stood")
+  @Label("Bytes copied while it was paused")
   long frozenBytes;
 
   @Label("Bytes of memory")

@@ -28,13 +28,13 @@ final class ReplacementJfr extends Event {
   @Label("Blackout (microseconds)")
   long blackoutMicros;
 
-  @Label("Saving and sending in the blackout (microseconds)")
+  @Label("Blackout until the state was sent (microseconds)")
   long saveMicros;
 
-  @Label("Rest of the blackout (microseconds)")
+  @Label("Blackout after the state was sent (microseconds)")
   long loadMicros;
 
-  @Label("Lost by the guest's clocks (microseconds)")
+  @Label("Time that the guest's clocks lost (microseconds)")
   long clockLostMicros;
 
   @Label("State bytes")

@@ -110,8 +110,8 @@ final class Replies {
     try (UserQuota.Share _ =
         planning
             .take(client.uid(), MOST_PLANS)
-            .orElseThrow(
-                () -> Problem.PLAN_BUSY.because(MOST_PLANS + " of this user are under way."))) {
+            .orElseThrow(() ->
+                Problem.PLAN_BUSY.because(MOST_PLANS + " dry runs of this user are under way."))) {
       return whileAwaited(client, plan);
     }
   }

@@ -72,7 +72,7 @@ record Roles(Map<Integer, Role> users, Map<Integer, Role> groups) {
         || (mode & OTHERS_WRITE) != 0
         || (owner != 0 && owner != Host.effectiveUid())) {
       throw Problem.DAEMON_STATE.because(
-          file + " is not a file that only root or the daemon's user may write.");
+          file + " is not a file that only root or the daemon's user can write.");
     }
     if (Files.size(file) > MAX_BYTES) {
       throw Problem.DAEMON_STATE.because(file + " has more than 64 KiB.");
@@ -115,7 +115,7 @@ record Roles(Map<Integer, Role> users, Map<Integer, Role> groups) {
     Role role = Role.labelled(words.group(1)).orElseThrow();
     return (user ? users : groups).putIfAbsent(number.get(), role) == null
         ? Optional.empty()
-        : Optional.of(words.group(2) + " " + name + " has a role already");
+        : Optional.of(words.group(2) + " " + name + " already has a role");
   }
 
   /// Asks the C library's own tool, which knows every source of users that this host has.

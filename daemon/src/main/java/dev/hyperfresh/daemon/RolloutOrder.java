@@ -22,7 +22,7 @@ final class RolloutOrder {
     List<String> names = body.path("guests").valueStream().map(n -> n.asString("")).toList();
     boolean all = fields.flag("all", false);
     if (all != names.isEmpty()) {
-      throw Problem.API_REQUEST.because("The request needs either 'guests' or 'all'.");
+      throw Problem.API_REQUEST.because("The request needs exactly one of 'guests' and 'all'.");
     }
     return new GuestRollout.Order(
         names,

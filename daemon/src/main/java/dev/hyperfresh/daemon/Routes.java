@@ -56,7 +56,7 @@ final class Routes {
       throw Problem.API_PATH.because("It is longer than " + MOST_PATH + " characters.");
     }
     if (!CANONICAL.matcher(path).matches()) {
-      throw Problem.API_PATH.because("'" + path + "' is no such path.");
+      throw Problem.API_PATH.because("'" + path + "' is not such a path.");
     }
   }
 
@@ -74,7 +74,7 @@ final class Routes {
         .findFirst()
         .orElseThrow(() ->
             Problem.API_METHOD.because(
-                method + " is not among those of " + path + ": " + allowed(path) + "."));
+                path + " has no method " + method + ", only " + allowed(path) + "."));
   }
 
   /// The methods of a canonical path, as in the header `Allow`.

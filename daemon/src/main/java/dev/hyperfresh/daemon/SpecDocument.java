@@ -85,7 +85,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           throw Problem.SPEC_MALFORMED.because(
               "Line "
                   + parser.currentTokenLocation().getLineNr()
-                  + ": aliases are not read; write the value out.");
+                  + ": aliases are not supported; write the value out.");
         }
       }
     }
@@ -238,7 +238,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
         return Optional.empty();
       }
       if (!value.isString()) {
-        faults.add(key + ": is not a text; write it in quotes");
+        faults.add(key + ": is not a string; put it in quotes");
         return Optional.empty();
       }
       if (value.asString().isBlank() && !key.equals("cmdline")) {
@@ -271,7 +271,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           key
               + ": '"
               + wanted.get()
-              + "' is none of "
+              + "' is not one of "
               + String.join(
                   ", ",
                   List.of(values).stream().map(v -> v.name().toLowerCase(Locale.ROOT)).toList()));

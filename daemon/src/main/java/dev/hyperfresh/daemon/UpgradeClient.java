@@ -57,7 +57,7 @@ final class UpgradeClient {
       new UpgradeFrame(Word.HELD, Integer.toString(guests.size())).send(old);
       UpgradeFrame.receive(old).require(Word.YOURS);
     } catch (IOException | LinuxException e) {
-      LOG.warn("the old daemon broke off: {}", e.getMessage());
+      LOG.warn("the old daemon ended the upgrade: {}", e.getMessage());
       awaitEnd(old.peer().pid());
     }
   }
@@ -77,7 +77,7 @@ final class UpgradeClient {
       UpgradeFrame guest = UpgradeFrame.receive(old).require(Word.GUEST);
       List<Fd> descriptors = guest.descriptors();
       if (descriptors.isEmpty()) {
-        throw new IOException("the memory of " + guest.text() + " did not come along");
+        throw new IOException("the memory of " + guest.text() + " was not handed over");
       }
       guests.put(
           guest.text(),

@@ -80,7 +80,7 @@ final class UpgradeServer implements AutoCloseable {
         converse(client);
       } catch (LinuxException | ClosedException e) {
         if (!closed) {
-          LOG.warn("an upgrade did not come about: {}", e.getMessage());
+          LOG.warn("an upgrade failed: {}", e.getMessage());
         }
       }
     }
@@ -100,7 +100,7 @@ final class UpgradeServer implements AutoCloseable {
         refuse(client, "It speaks version " + UpgradeFrame.VERSION + " and not " + version + ".");
         return;
       }
-      LOG.info("process {} wants to take over; no new work is taken", peer.pid());
+      LOG.info("process {} asks to take over; no new work is accepted", peer.pid());
       halted = giver.halt(IN_FLIGHT);
       if (!halted) {
         refuse(client, "Replacements or guests in recovery did not end in time.");
@@ -112,7 +112,7 @@ final class UpgradeServer implements AutoCloseable {
       closed = true;
       new UpgradeFrame(Word.YOURS, UpgradeFrame.VERSION).send(client);
     } catch (IOException | LinuxException e) {
-      LOG.warn("an upgrade did not come about: {}", e.getMessage());
+      LOG.warn("an upgrade failed: {}", e.getMessage());
     } finally {
       if (halted) {
         giver.goOn();
@@ -139,7 +139,7 @@ final class UpgradeServer implements AutoCloseable {
     });
     int count = UpgradeFrame.receive(client).require(Word.HELD).number(UpgradeClient.MAX_GUESTS);
     if (count != guests.size()) {
-      throw new IOException("the new daemon holds " + count + " guests of " + guests.size());
+      throw new IOException("the new daemon holds " + count + " of " + guests.size() + " guests");
     }
   }
 
@@ -155,7 +155,7 @@ final class UpgradeServer implements AutoCloseable {
       listener.shutdown();
       thread.join();
     } catch (LinuxException | ClosedException e) {
-      LOG.debug("nobody listened on {}", path, e);
+      LOG.debug("nothing listened on {}", path, e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }

@@ -83,7 +83,10 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
   private V boot(String name, String release, int vcpus, long memoryBytes, Progress progress) {
     if (name.startsWith("qemu-") || name.startsWith(about.releases() + "-")) {
       throw Problem.SPEC_INVALID.because(
-          "name: '" + name + "' begins like a release, and stands where a release stands");
+          "name:"
+              + " '"
+              + name
+              + "' starts like the name of a release, which is allowed in the same places");
     }
     try (ReleaseLeases.Lease<QemuRelease> hardware =
             leases.hold(this::hardware, QemuRelease::name);
@@ -124,13 +127,11 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     int vcpus = vm.settings().vcpus();
     if (vcpus > 1 && accelerator.accelerator() == Accelerator.TCG) {
       progress.step(
-          "create",
-          settings.name() + " is translated; the timers of its other vCPUs may stand still");
+          "create", settings.name() + " is translated; the timers of its other vCPUs may stop");
     }
     if (vcpus < settings.vcpus()) {
       progress.step(
-          "create",
-          settings.name() + " has " + vcpus + " vCPU, as every one of its kind that is translated");
+          "create", settings.name() + " has " + vcpus + " vCPU, because it is translated");
     }
     return vm;
   }
@@ -167,8 +168,8 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
   /// @param from whose place is to be taken
   /// @param rollout moves them to the one that it is given
   /// @param <T> the record of one move
-  /// @throws HyperFreshException whatever keeps the rollout from beginning; everybody is where he
-  ///   was then
+  /// @throws HyperFreshException whatever keeps the rollout from beginning; everything is then
+  ///   where it was
   <T> Replaced<T> replace(
       V from, String to, Function<V, Rollout.Result<T>> rollout, Progress progress) {
     Optional<V> there = stock.find(to);
@@ -195,7 +196,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
 
   private V successor(VmSettings<R> old, String release, Progress progress) {
     String name = Successor.of(old.name(), taken -> stock.find(taken).isPresent());
-    progress.step("create", name + " is to follow " + old.name());
+    progress.step("create", name + " is to replace " + old.name());
     return boot(name, release, old.vcpus(), old.memoryBytes(), progress);
   }
 
@@ -207,8 +208,8 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
       progress.step(
           "retire",
           name
-              + " stays, with "
-              + (left.isEmpty() ? "what is left of a " + tenants.one() : String.join(", ", left)));
+              + " stays with "
+              + (left.isEmpty() ? "the rest of one " + tenants.one() : String.join(", ", left)));
       return false;
     }
     progress.step("retire", name + " " + why + " and is ended");

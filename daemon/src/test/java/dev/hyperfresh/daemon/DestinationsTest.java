@@ -83,7 +83,7 @@ class DestinationsTest {
   void ofAReleaseOfMachinesItIsSaidHowToMakeOne() {
     for (Destinations all : List.of(destinations, with())) {
       assertUnknown(all, "machine-6.12")
-          .hasMessageContaining("'machine-6.12' is no machine; make one of that release")
+          .hasMessageContaining("'machine-6.12' is not a machine; create one of that release")
           .hasMessageContaining("`hyperfresh machine create NAME --release machine-6.12`")
           .hasMessageContaining("`hyperfresh replace --machine OLD --to machine-6.12`");
     }
@@ -92,7 +92,7 @@ class DestinationsTest {
   @Test
   void ofAReleaseOfOperatingSystemsItIsSaidThatNoGuestRunsThere() {
     assertUnknown(destinations, "os-6.12")
-        .hasMessageContaining("in which containers run and no guests")
+        .hasMessageContaining("which run containers, not guests")
         .hasMessageContaining("`hyperfresh os create NAME --release os-6.12`");
   }
 

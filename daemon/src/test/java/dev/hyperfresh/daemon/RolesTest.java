@@ -64,7 +64,7 @@ class RolesTest {
         .hasMessageContaining("line 1: ")
         .hasMessageContaining("line 2: ")
         .hasMessageContaining("line 3: there is no user no-such-user-here")
-        .hasMessageContaining("line 5: user 64001 has a role already")
+        .hasMessageContaining("line 5: user 64001 already has a role")
         .hasMessageContaining("line 6: ")
         .hasMessageContaining("line 7: ");
   }
@@ -74,11 +74,11 @@ class RolesTest {
     Path file = Files.writeString(state.resolve("roles"), "admin user 64001\n");
     for (String mode : List.of("rw-rw-r--", "rw-r--rw-")) {
       Files.setPosixFilePermissions(file, PosixFilePermissions.fromString(mode));
-      assertThatThrownBy(() -> Roles.read(state)).hasMessageContaining("may write");
+      assertThatThrownBy(() -> Roles.read(state)).hasMessageContaining("can write");
     }
     Path elsewhere = Files.move(file, state.resolve("elsewhere"));
     Files.createSymbolicLink(file, elsewhere);
-    assertThatThrownBy(() -> Roles.read(state)).hasMessageContaining("may write");
+    assertThatThrownBy(() -> Roles.read(state)).hasMessageContaining("can write");
   }
 
   @Test

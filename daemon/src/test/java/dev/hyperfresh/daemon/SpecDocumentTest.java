@@ -101,7 +101,7 @@ class SpecDocumentTest {
         .hasMessageContaining("clock: step needs a guest agent that sets it; add agent: true");
     assertThatThrownBy(() -> parse(SMALL + "agent: maybe\nclock: slew"))
         .hasMessageContaining("agent: is neither true nor false")
-        .hasMessageContaining("clock: 'slew' is none of keep, step");
+        .hasMessageContaining("clock: 'slew' is not one of keep, step");
   }
 
   @Test
@@ -165,8 +165,8 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nmachine: q35 | differs between releases",
         "name: web1\nkernel: k\nmachine: 'pc,foo=bar' | is not a machine type",
         "name: web1\nkernel: k\ncpu: 'a b' | is not a CPU model",
-        "name: web1\nkernel: k\naccelerator: hax | 'hax' is none of auto, kvm, tcg",
-        "name: web1\nkernel: k\naccelerator: KVM | 'KVM' is none of auto, kvm, tcg",
+        "name: web1\nkernel: k\naccelerator: hax | 'hax' is not one of auto, kvm, tcg",
+        "name: web1\nkernel: k\naccelerator: KVM | 'KVM' is not one of auto, kvm, tcg",
         "name: web1\nkernel: k\ncmdline: \"a\\nb\" | cmdline: must be printable ASCII",
         "name: web1\nkernel: \"a\\0b\" | kernel: is not a path",
         "name: web1\nkernel: k\ncolour: red | 'colour' is not a field",
@@ -174,11 +174,11 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\ndisks: d | disks: is not a list of mappings",
         "name: web1\nkernel: k\ndisks: [d] | disks: is not a list of mappings",
         "name: web1\nkernel: k\ndisks: [{}] | disks: a disk has no path",
-        "name: web1\nkernel: k\ndisks: [{path: d, format: vmdk}] | 'vmdk' is none of raw, qcow2",
+        "name: web1\nkernel: k\ndisks: [{path: d, format: vmdk}] | 'vmdk' is not one of raw, qcow2",
         "name: web1\nkernel: k\ndisks: [{path: d, readonly: yes}] | readonly: is neither true nor",
         "name: web1\nkernel: k\nvcpus: 1.9 | vcpus: '1.9' is not a whole number",
         "name: web1\nkernel: '' | kernel: is empty",
-        "name: web1\nkernel: k\ncmdline: 1e3 | cmdline: is not a text; write it in quotes",
+        "name: web1\nkernel: k\ncmdline: 1e3 | cmdline: is not a string; put it in quotes",
         "name: web1\nkernel: k\ndisks: [{path: d, size: 1}] | disks: 'size' is not a field",
         "name: web1\nkernel: k\nnics: {} | nics: is not a list of mappings",
         "name: web1\nkernel: k\nnics: [{tap: a/b}] | nics: tap 'a/b'",

@@ -73,7 +73,10 @@ public final class HostFindings {
       return look.get();
     } catch (MissingCallException e) {
       return new Finding(
-          Verdict.MISSING, subject, "That cannot be told: " + e.getMessage() + ".", "See system.");
+          Verdict.MISSING,
+          subject,
+          "This cannot be determined: " + e.getMessage() + ".",
+          "See system.");
     }
   }
 
@@ -87,7 +90,7 @@ public final class HostFindings {
               Verdict.LIMITED,
               "accelerator",
               "TCG. " + kvm.reason() + nested,
-              "Guests run translated; a host with a full KVM runs them at speed.");
+              "Guests are translated; a host with a full KVM runs them at speed.");
       case ABSENT, DENIED ->
           new Finding(
               Verdict.LIMITED,
@@ -99,7 +102,7 @@ public final class HostFindings {
               Verdict.LIMITED,
               "accelerator",
               "TCG. " + kvm.reason(),
-              "Look for messages of kvm in the kernel's log.");
+              "Look for messages from kvm in the kernel's log.");
     };
   }
 
@@ -119,13 +122,13 @@ public final class HostFindings {
           : new Finding(
               Verdict.LIMITED,
               "nesting",
-              "Machines run on KVM, but their guests translated: nesting is off.",
+              "Machines run on KVM, but their guests are translated: nesting is off.",
               "hyperfresh machine tune says how to switch it on.");
     }
     return new Finding(
         Verdict.LIMITED,
         "nesting",
-        "Machines run translated, since this host has no KVM for them.",
+        "Machines are translated, because this host has no KVM for them.",
         "See accelerator; a host with a full KVM runs machines at speed.");
   }
 
@@ -141,7 +144,7 @@ public final class HostFindings {
         "tuning",
         found
             + (unset.isEmpty() ? "" : " Not set: " + String.join(", ", unset) + ".")
-            + (absent.isEmpty() ? "" : " Not to be had here: " + String.join(", ", absent) + "."),
+            + (absent.isEmpty() ? "" : " Not available here: " + String.join(", ", absent) + "."),
         unset.isEmpty() && absent.isEmpty()
             ? ""
             : "hyperfresh machine tune shows each, and applies those asked for.");
@@ -157,13 +160,13 @@ public final class HostFindings {
       return new Finding(
           root ? Verdict.OK : Verdict.LIMITED,
           "network",
-          tun.label() + " opens" + (root ? "." : ", but making a tap needs CAP_NET_ADMIN."),
+          tun.label() + " opens" + (root ? "." : ", but creating a tap needs CAP_NET_ADMIN."),
           root ? "" : "Run the daemon as root to give guests network cards.");
     } catch (LinuxException e) {
       return new Finding(
           Verdict.MISSING,
           "network",
-          "No tap can be made: " + e.getMessage() + ".",
+          "No tap can be created: " + e.getMessage() + ".",
           "Load the tun module and run the daemon as root; guests without cards work.");
     }
   }
@@ -172,7 +175,7 @@ public final class HostFindings {
     int self = Scheduling.currentThreadId();
     boolean allowed = Scheduling.realTime(self, 1) && Scheduling.normal(self);
     return allowed
-        ? new Finding(Verdict.OK, "priority", "Real-time priority may be used for a switch.", "")
+        ? new Finding(Verdict.OK, "priority", "Real-time priority can be used for a switch.", "")
         : new Finding(
             Verdict.LIMITED,
             "priority",
@@ -187,7 +190,7 @@ public final class HostFindings {
         available < 1024 ? Verdict.LIMITED : Verdict.OK,
         "memory",
         available + " MiB of " + total + " MiB are available.",
-        available < 1024 ? "A replacement needs 256 MiB beside the guests." : "");
+        available < 1024 ? "A replacement needs 256 MiB in addition to the guests." : "");
   }
 
   private static Finding hugePages() {
@@ -206,11 +209,12 @@ public final class HostFindings {
         Files.isExecutable(Path.of("/usr/bin/apt-get"))
             && Files.isExecutable(Path.of("/usr/bin/dpkg-deb"));
     return apt
-        ? new Finding(Verdict.OK, "packages", "apt-get is here, so releases can be fetched.", "")
+        ? new Finding(
+            Verdict.OK, "packages", "apt-get is installed, so releases can be fetched.", "")
         : new Finding(
             Verdict.MISSING,
             "packages",
-            "apt-get is not here, so no release can be fetched.",
+            "apt-get is not installed, so no release can be fetched.",
             "Add a QEMU of this host: hyperfresh release add /usr/bin/qemu-system-x86_64.");
   }
 
@@ -250,7 +254,9 @@ public final class HostFindings {
                 .map(path -> "Hypervisors run as the daemon's user, since " + path + " is closed,")
                 .orElse("Each guest's hypervisors have a user of their own")
             + (bounded ? " and a control group." : "; there are no control groups."),
-        closed.isEmpty() ? "" : "Keep releases where others may read them: " + closed.get() + ".");
+        closed.isEmpty()
+            ? ""
+            : "Keep releases where other users can read them: " + closed.get() + ".");
   }
 
   private static Finding state(Path state) {

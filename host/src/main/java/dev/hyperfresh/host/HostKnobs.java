@@ -112,8 +112,8 @@ final class HostKnobs {
             this::passthroughNic),
         knob(
             "small-l0",
-            "Whatever else this host runs takes memory and time from machines; the design has a host"
-                + " that runs nothing else.",
+            "Anything else that this host runs takes memory and time from machines; the design"
+                + " assumes a host that runs nothing else.",
             this::smallL0));
   }
 
@@ -126,7 +126,7 @@ final class HostKnobs {
           new Finding(
               Knob.State.UNKNOWN,
               "It cannot be read: " + unreadable.getMessage() + ".",
-              "Look as root.");
+              "Try as root.");
     }
     boolean settable =
         finding.state != Knob.State.UNKNOWN && Setting.of(name).map(this::settable).orElse(false);
@@ -175,17 +175,17 @@ final class HostKnobs {
     String module = flags.contains("vmx") ? "kvm_intel" : flags.contains("svm") ? "kvm_amd" : "";
     String kvm =
         sysfs.has("sys/module/kvm")
-            ? "There is a KVM, but neither Intel's nor AMD's module of it"
+            ? "There is a KVM, but neither Intel's nor AMD's module"
             : "No KVM is loaded";
     return module.isEmpty()
         ? new Finding(
             Knob.State.ABSENT,
             kvm + ", and the processor shows neither VT-x nor AMD-V.",
-            "Switch virtualization on in the firmware; where this host is a VM itself, its own host"
-                + " has to offer it. Until then machines run translated.")
+            "Enable virtualization in the firmware. If this host is a VM itself, its own host must"
+                + " offer it. Until then machines are translated.")
         : new Finding(
             Knob.State.NOT_SET,
-            kvm + "; the processor has what it needs.",
+            kvm + "; the processor supports it.",
             "modprobe " + module + " nested=1");
   }
 
@@ -222,15 +222,15 @@ final class HostKnobs {
       return new Finding(
           Knob.State.UNKNOWN,
           found + "the kernel does not say whether devices' interrupts are posted too.",
-          "Matters with a passed-through card: docs/NESTING.md says how to see it.");
+          "This matters with a passed-through card: docs/NESTING.md says how to check it.");
     }
     return devices.get()
         ? new Finding(Knob.State.SET, found + "devices' interrupts are posted too.", "")
         : new Finding(
             Knob.State.NOT_SET,
             found + "devices' interrupts are not posted.",
-            "Matters with a passed-through card: switch VT-d or AMD's IOMMU with interrupt remapping"
-                + " on in the firmware, and boot without intremap=off and intremap=nopost.");
+            "This matters with a passed-through card: enable VT-d or AMD's IOMMU with interrupt"
+                + " remapping in the firmware, and boot without intremap=off and intremap=nopost.");
   }
 
   /// @return empty when it cannot be told
@@ -288,8 +288,8 @@ final class HostKnobs {
             Knob.State.NOT_SET,
             "None is reserved.",
             sysfs.writable(Setting.HUGE_PAGES.file())
-                ? "hyperfresh machine tune --huge-pages MIB; the boot option hugepages=N gets them more"
-                    + " surely."
+                ? "hyperfresh machine tune --huge-pages MIB; the boot option hugepages=N is more"
+                    + " reliable."
                 : "As root: hyperfresh machine tune --huge-pages MIB; or boot with hugepages=N.");
   }
 
@@ -327,7 +327,7 @@ final class HostKnobs {
   /// What applying would do, or why it cannot be.
   private String apply(Setting setting, String does, String option) {
     if (setting.forbidden(setting.current(sysfs).orElse(""))) {
-      return "An administrator forbade it; whoever may, ends that by hand.";
+      return "An administrator forbade it; change it by hand if you are allowed to.";
     }
     if (sysfs.writable(setting.file())) {
       return "hyperfresh machine tune --apply %s (%s /%s)."
@@ -357,8 +357,8 @@ final class HostKnobs {
         ? new Finding(
             Knob.State.NOT_SET,
             found,
-            "Leave this host its first core or two: make an isolated partition of cpusets, or boot"
-                + " with isolcpus=LIST nohz_full=LIST.")
+            "Leave this host its first core or two: create an isolated partition of cpusets, or"
+                + " boot with isolcpus=LIST nohz_full=LIST.")
         : new Finding(Knob.State.SET, found, "");
   }
 
@@ -404,8 +404,9 @@ final class HostKnobs {
       return new Finding(
           Knob.State.NOT_SET,
           "Could be passed through: " + described(guarded) + ".",
-          "Make a virtual function (sriov_numvfs) or take a spare card, and bind it and the rest of"
-              + " its group to vfio-pci. Never the card that this host is reached by.");
+          "Create a virtual function (sriov_numvfs) or take a spare card, and bind it and the"
+              + " rest of its group to vfio-pci. Never use the card through which this host is"
+              + " reached.");
     }
     String found =
         cards.isEmpty()
@@ -414,8 +415,8 @@ final class HostKnobs {
     return new Finding(
         Knob.State.ABSENT,
         found,
-        "Needs VT-d or AMD's IOMMU on in the firmware, and intel_iommu=on for Intel's. Until then"
-            + " machines use virtio.");
+        "Enable VT-d or AMD's IOMMU in the firmware, and boot with intel_iommu=on for Intel's."
+            + " Until then machines use virtio.");
   }
 
   private Optional<String> group(String device) {

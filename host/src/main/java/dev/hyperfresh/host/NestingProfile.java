@@ -107,7 +107,7 @@ public final class NestingProfile {
         due.put(setting, values);
       } else if (!now.equals(values.before())) {
         left.add(
-            "%s holds %s now, not the %s that it was given; before, it held %s."
+            "%s now holds %s, not the %s that was written; before that, it held %s."
                 .formatted(sysfs.at(setting.file()), now, values.after(), values.before()));
       }
     });
@@ -181,7 +181,7 @@ public final class NestingProfile {
   private List<String> unfit(Setting setting, String now, String value) {
     if (!now.isEmpty() && !setting.valid(now)) {
       return List.of(
-          "%s: %s holds \"%s\", which could not be put back"
+          "%s: %s holds \"%s\", which could not be restored"
               .formatted(setting.knob(), sysfs.at(setting.file()), now));
     }
     if (setting.forbidden(now)) {
@@ -198,7 +198,7 @@ public final class NestingProfile {
     return needed <= allowed
         ? List.of()
         : List.of(
-            "huge-pages: %d MiB more are asked for; of %d MiB available at most %d may go"
+            "huge-pages: %d MiB more are asked for; of %d MiB available, at most %d may be reserved"
                 .formatted(needed, available, allowed));
   }
 
@@ -206,7 +206,8 @@ public final class NestingProfile {
     sysfs.write(setting.file(), value);
     String now = setting.current(sysfs).orElse("nothing");
     if (!setting.fulfilled(now, value)) {
-      throw new Refused("%s took %s and holds %s".formatted(sysfs.at(setting.file()), value, now));
+      throw new Refused(
+          "%s was given %s but holds %s".formatted(sysfs.at(setting.file()), value, now));
     }
   }
 
@@ -250,7 +251,7 @@ public final class NestingProfile {
       undo.write(values);
     } catch (IOException e) {
       throw otherwise.because(
-          "The old values cannot be kept in " + sysfs.at(UndoRecord.FILE) + ": " + e + ".", e);
+          "The old values cannot be saved in " + sysfs.at(UndoRecord.FILE) + ": " + e + ".", e);
     }
   }
 

@@ -57,7 +57,7 @@ class HostFindingsTest {
     assertThat(some.verdict()).isEqualTo(Finding.Verdict.LIMITED);
     assertThat(some.finding())
         .isEqualTo(
-            "1 of 5 settings for cheap nesting are in place. Not set: b, e. Not to be had here:"
+            "1 of 5 settings for cheap nesting are in place. Not set: b, e. Not available here:"
                 + " c.");
   }
 

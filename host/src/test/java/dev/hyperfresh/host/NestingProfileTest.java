@@ -86,7 +86,7 @@ class NestingProfileTest {
     Undone undone = profile().undo();
 
     assertThat(undone.changed()).extracting(Change::knob).containsExactly("ksm");
-    assertThat(undone.left()).singleElement().asString().contains("holds 5000 now", "200000");
+    assertThat(undone.left()).singleElement().asString().contains("now holds 5000", "200000");
     assertThat(host.text(FakeHost.HALT)).isEqualTo("5000");
     assertThat(root.resolve(UndoRecord.FILE)).doesNotExist();
   }
@@ -135,7 +135,7 @@ class NestingProfileTest {
     HyperFreshException refused = refused(Set.of("huge-pages"), mib);
 
     assertThat(refused.problem()).isEqualTo(Problem.TUNE_HOST);
-    assertThat(refused.detail()).contains("of 16384 MiB available at most 12288 may go");
+    assertThat(refused.detail()).contains("of 16384 MiB available, at most 12288 may be reserved");
     assertThat(host.text(FakeHost.PAGES)).isEqualTo("0");
     assertThat(profile().apply(Set.of("huge-pages"), 12288)).hasSize(1);
   }
@@ -246,7 +246,7 @@ class NestingProfileTest {
         catchThrowableOfType(HyperFreshException.class, () -> profile.apply(ALL, 64));
 
     assertThat(failed.problem()).isEqualTo(Problem.TUNE_WRITE);
-    assertThat(failed.detail()).contains("nr_hugepages took 32 and holds 17");
+    assertThat(failed.detail()).contains("nr_hugepages was given 32 but holds 17");
     assertThat(host.everything()).isEqualTo(before);
   }
 

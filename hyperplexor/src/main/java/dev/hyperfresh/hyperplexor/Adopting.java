@@ -29,15 +29,15 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
       new Confinement(
           OptionalInt.empty(),
           Optional.empty(),
-          "something else started the guest with its rights");
+          "something other than HyperFresh started it, with its own rights");
 
-  /// The guest, on the release that its process runs. When this throws, the process goes on as it
+  /// The guest, on the release that its process runs. When this throws, the process continues as it
   /// was.
   ///
   /// @param releases finds that release, given the process and what a start of it needs; called
   ///   when nothing speaks against the adoption any more
   Guest guest(BiFunction<Integer, List<String>, Release> releases, Consumer<Guest> changed) {
-    progress.step("adopt", "looking at process " + request.pid());
+    progress.step("adopt", "examining process " + request.pid());
     Adoption found = kinds.adopter().adopt(request);
     Release release;
     try {
@@ -46,7 +46,7 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
       found.holdings().close();
       throw e;
     }
-    progress.step("adopt", "taking it over on " + release.name());
+    progress.step("adopt", "adopting it on " + release.name());
     return takenOver(found, release, changed);
   }
 

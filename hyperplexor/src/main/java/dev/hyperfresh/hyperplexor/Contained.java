@@ -36,6 +36,6 @@ final class Contained {
 
   /// A listener that cannot hurt the work it is told of.
   static Progress progress(Progress listener) {
-    return (state, text) -> run("telling of " + state, () -> listener.step(state, text));
+    return (state, text) -> run("reporting " + state, () -> listener.step(state, text));
   }
 }

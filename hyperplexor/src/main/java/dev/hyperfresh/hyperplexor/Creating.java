@@ -117,7 +117,7 @@ final class Creating {
       throw (e.errnoName().equals("EPERM") || e.errnoName().equals("EACCES")
               ? Problem.HOST_PERMISSION
               : Problem.HOST_MISSING)
-          .because("Tap " + nic.tap() + " cannot be made: " + e.getMessage(), e);
+          .because("Tap " + nic.tap() + " cannot be created: " + e.getMessage(), e);
     }
     try {
       nic.bridge().ifPresent(tap::addToBridge);

@@ -96,7 +96,7 @@ final class Guest implements Movable {
     @Override
     public void stood(InstanceEvent event) {
       if (standstill.heard(event)) {
-        Contained.run("writing down " + identity.name(), () -> writeDown(Optional.empty()));
+        Contained.run("recording " + identity.name(), () -> writeDown(Optional.empty()));
       }
     }
 
@@ -229,7 +229,7 @@ final class Guest implements Movable {
       hosting.takeBack(attached, survivor.targetIsGone(), survivor.targetRan(), doubt);
     } catch (RuntimeException | Error e) {
       hosting.letGo();
-      Contained.run("letting go of " + identity.name(), attached::close);
+      Contained.run("releasing " + identity.name(), attached::close);
       throw e;
     }
   }
@@ -239,7 +239,7 @@ final class Guest implements Movable {
     Instance foreign = kinds.of(release).attach(launch(release, endpoints.queues()), pid);
     hosting.adopt(foreign);
     if (!foreign.runState().isLive()) {
-      throw Problem.ADOPT_REFUSED.because("The guest does not run any more.");
+      throw Problem.ADOPT_REFUSED.because("The guest no longer runs.");
     }
     writeDown(Optional.empty());
     publish(GuestView.State.RUNNING, remarks);
@@ -297,7 +297,7 @@ final class Guest implements Movable {
       Surroundings world,
       Progress progress) {
     if (!replacing.compareAndSet(false, true)) {
-      throw Problem.REPLACE_BUSY.because("Guest " + identity.name() + " is being moved already.");
+      throw Problem.REPLACE_BUSY.because("Guest " + identity.name() + " is already being moved.");
     }
     return call(() -> {
       try {
@@ -395,7 +395,7 @@ final class Guest implements Movable {
   @Override
   public void publish(GuestView.State state, String detail) {
     view = view(state, detail);
-    Contained.run("telling of guest " + identity.name(), () -> changed.accept(this));
+    Contained.run("reporting guest " + identity.name(), () -> changed.accept(this));
   }
 
   private GuestView view(GuestView.State state, String detail) {
@@ -477,8 +477,8 @@ final class Guest implements Movable {
   private void closeAll() {
     thread.shutdown();
     Contained.run("unmapping the memory of " + identity.name(), pulse::close);
-    Contained.run("letting go of the memory of " + identity.name(), memory::close);
-    Contained.run("letting go of the ports of " + identity.name(), endpoints::close);
+    Contained.run("releasing the memory of " + identity.name(), memory::close);
+    Contained.run("releasing the ports of " + identity.name(), endpoints::close);
   }
 
   /// Any thread, last of all: lets go of the guest, which goes on without a daemon.

@@ -102,7 +102,7 @@ final class GuestMoves {
       GuestRollout.Mover mover,
       Rollout.Audience audience) {
     if (!rollingOut.compareAndSet(false, true)) {
-      throw Problem.ROLLOUT_BUSY.because("It must end before another one begins.");
+      throw Problem.ROLLOUT_BUSY.because("It must end before another one can begin.");
     }
     try {
       return new Rollout<>(new GuestRollout(all, this::look, mover, order), order.pace(), audience)

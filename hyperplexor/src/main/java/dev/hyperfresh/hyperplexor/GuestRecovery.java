@@ -117,7 +117,7 @@ final class GuestRecovery {
     try {
       Optional<GuestFile> file = GuestFile.read(files);
       if (file.isEmpty() && !processes.isEmpty()) {
-        reserveFor(processes, "nothing is written down of it");
+        reserveFor(processes, "it has no record.");
       }
       return file;
     } catch (HyperFreshException unreadable) {
@@ -133,7 +133,7 @@ final class GuestRecovery {
         .accept(
             "Guest "
                 + name
-                + " cannot be taken back: "
+                + " cannot be reattached: "
                 + why
                 + " Its processes: "
                 + pids(processes)
@@ -169,7 +169,7 @@ final class GuestRecovery {
       if ((file.stopped().isPresent() || !isOf(file.running(), process))
           && file.waiting().filter(tenant -> isOf(tenant, process)).isEmpty()) {
         String what = "generation " + process.generation() + " in process " + process.pid();
-        common.told().accept("Guest " + name + ": " + what + " was left over and is ended.");
+        common.told().accept("Guest " + name + ": " + what + " was left over and is being ended.");
         Contained.run("ending " + what, () -> common.kinds().of(process).end(process));
       }
     }
@@ -189,12 +189,12 @@ final class GuestRecovery {
       return true;
     } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
       if (!(e instanceof HyperFreshException || e instanceof LinuxException)) {
-        LOG.log(System.Logger.Level.ERROR, "taking back " + name + " failed", e);
+        LOG.log(System.Logger.Level.ERROR, "reattaching " + name + " failed", e);
       }
       String why = String.valueOf(e.getMessage());
       GuestView before = common.guests().recovering().put(name, view(file, why));
       if (before == null || !before.detail().equals(why)) {
-        common.told().accept("Guest " + name + " is not taken back yet: " + why);
+        common.told().accept("Guest " + name + " is not reattached yet: " + why);
       }
       awaitNextTry(file);
       return false;
@@ -279,7 +279,7 @@ final class GuestRecovery {
         .accept(
             "Guest "
                 + name
-                + " was taken back on "
+                + " was reattached on "
                 + authority.release()
                 + (detail.isEmpty() ? "." : "; it is " + detail + "."));
     return doubtful;
@@ -313,7 +313,7 @@ final class GuestRecovery {
         }
       }
     } catch (IOException e) {
-      LOG.log(System.Logger.Level.WARNING, common.sockets() + " cannot be tidied", e);
+      LOG.log(System.Logger.Level.WARNING, common.sockets() + " cannot be cleaned up", e);
     }
   }
 
@@ -327,7 +327,7 @@ final class GuestRecovery {
     } else {
       GuestFile end = file.stopped(new GuestFile.Stopped(Instant.now(), WITHOUT_DAEMON));
       // On a full disk the next daemon finds the same.
-      Contained.run("writing down the end of " + name, () -> end.write(files));
+      Contained.run("recording the end of " + name, () -> end.write(files));
       keepStopped(end);
       common
           .told()

@@ -60,7 +60,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
     /// For a plan, which moves nothing.
     Mover NONE =
         (guest, _, _) -> {
-          throw Problem.GUEST_STATE.because("Guest " + guest + " is not to be moved.");
+          throw Problem.GUEST_STATE.because("Guest " + guest + " must not be moved.");
         };
 
     /// Returns when the replacement is over.
@@ -205,7 +205,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
       GuestView view = hyperplexor.show(guest);
       return view.state() == GuestView.State.STOPPED
           ? Optional.of(
-              Problem.REPLACE_LOST.because("It was moved, and is " + describe(view) + " now."))
+              Problem.REPLACE_LOST.because("It was moved and is now " + describe(view) + "."))
           : Optional.empty();
     } catch (HyperFreshException deleted) {
       return Optional.empty();
@@ -231,7 +231,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
       if (view.state() != GuestView.State.RUNNING || !isThere(view)) {
         return "It is " + describe(view) + " on " + view.release() + ".";
       }
-      return hadHeartbeat(entry) && !beats(guest) ? "Its heartbeat stands still." : "";
+      return hadHeartbeat(entry) && !beats(guest) ? "Its heartbeat has stopped." : "";
     } catch (HyperFreshException e) {
       return e.detail();
     }

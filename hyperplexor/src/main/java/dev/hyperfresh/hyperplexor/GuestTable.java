@@ -31,7 +31,7 @@ final class GuestTable {
   /// @throws HyperFreshException [Problem#GUEST_EXISTS]
   void reserve(String name) {
     if (!names.add(name)) {
-      throw Problem.GUEST_EXISTS.because("Guest " + name + " is here already.");
+      throw Problem.GUEST_EXISTS.because("Guest " + name + " exists already.");
     }
   }
 
@@ -115,14 +115,14 @@ final class GuestTable {
   /// The managed guest called `name`.
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it is not
-  ///   taken back yet, or stopped
+  ///   reattached yet, or stopped
   Guest get(String name) {
     // A guest is added before it is no longer recovering: in this order it is found in one of them.
     GuestView before = recovering.get(name);
     Guest guest = guests.get(name);
     if (guest == null && before != null) {
       throw Problem.GUEST_STATE.because(
-          "Guest " + name + " is being taken back: " + before.detail());
+          "Guest " + name + " is being reattached: " + before.detail());
     }
     if (stopped.containsKey(name)) {
       throw Problem.GUEST_STATE.because("Guest " + name + " is stopped.");

@@ -58,7 +58,7 @@ final class HostChecks {
 
   static Check memory(long availableBytes) {
     String has = "the host has " + (availableBytes >> 20) + " MiB available.";
-    String needs = "A second hypervisor needs " + (OVERHEAD_BYTES >> 20) + " MiB and ";
+    String needs = "A second hypervisor needs " + (OVERHEAD_BYTES >> 20) + " MiB, and ";
     return availableBytes < OVERHEAD_BYTES
         ? Check.fail("host memory", needs + has, "Free memory on the host.")
         : Check.pass("host memory", needs + has);
@@ -82,9 +82,9 @@ final class HostChecks {
               + open.getAsLong()
               + " of at most "
               + limit.getAsLong()
-              + " files open, and needs "
+              + " files open and needs "
               + OWN_FILES
-              + " more, a hypervisor "
+              + " more; a hypervisor needs "
               + FILES
               + ".",
           "Start the daemon with a higher limit: ulimit -n, or LimitNOFILE of its service.");
@@ -93,11 +93,15 @@ final class HostChecks {
     return systemLeft < OWN_FILES + FILES
         ? Check.fail(
             "open files",
-            "The host has " + systemLeft + " open files left.",
+            "The host can open only " + systemLeft + " more files.",
             "Raise fs.file-max with sysctl.")
         : Check.pass(
             "open files",
-            "The daemon has " + open.getAsLong() + " of at most " + limit.getAsLong() + " open.");
+            "The daemon has "
+                + open.getAsLong()
+                + " of at most "
+                + limit.getAsLong()
+                + " files open.");
   }
 
   /// @param most mappings that a process may have, `vm.max_map_count`
@@ -129,13 +133,15 @@ final class HostChecks {
     OptionalLong committed = field(meminfo, "Committed_AS");
     if (limit.isEmpty() || committed.isEmpty()) {
       return Check.unknown(
-          "overcommit", "/proc/meminfo does not say what is promised.", "Look at CommitLimit.");
+          "overcommit",
+          "/proc/meminfo does not say how much memory is committed.",
+          "Look at CommitLimit and Committed_AS.");
     }
     long left = limit.getAsLong() - committed.getAsLong();
     String finding =
-        "The kernel promises no more than it has (vm.overcommit_memory=2), and "
+        "The kernel commits no more memory than it has (vm.overcommit_memory=2), and "
             + (left >> 20)
-            + " MiB are left of that.";
+            + " MiB are left.";
     return left < OVERHEAD_BYTES
         ? Check.fail("overcommit", finding, "Raise vm.overcommit_ratio, or end other processes.")
         : Check.pass("overcommit", finding);
@@ -146,18 +152,18 @@ final class HostChecks {
       return Check.fail(
           "state directory",
           folder + " cannot be written.",
-          "Correct its permissions, or mount its file system for writing.");
+          "Correct its permissions, or mount its file system read-write.");
     }
     if (usableBytes.isEmpty()) {
       return Check.unknown(
-          "state directory", "The room in " + folder + " is not known.", "Look at it with df.");
+          "state directory", "The free space in " + folder + " is not known.", "Look at df.");
     }
-    String finding = folder + " has room for " + (usableBytes.getAsLong() >> 20) + " MiB.";
+    String finding = folder + " has " + (usableBytes.getAsLong() >> 20) + " MiB of free space.";
     return usableBytes.getAsLong() < STATE_BYTES
         ? Check.fail(
             "state directory",
             finding,
-            "Make room on its file system: " + (STATE_BYTES >> 20) + " MiB are needed.")
+            "Free space on its file system: " + (STATE_BYTES >> 20) + " MiB are needed.")
         : Check.pass("state directory", finding);
   }
 

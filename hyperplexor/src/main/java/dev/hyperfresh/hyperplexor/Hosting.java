@@ -29,7 +29,7 @@ final class Hosting {
   private static final int MOST_AT_ONCE = 20_000;
 
   static final String OFF = "powered off by itself";
-  private static final String STANDS = "stands: ";
+  private static final String PAUSED = "paused: ";
 
   /// What hosting needs of the guest.
   interface Home {
@@ -115,18 +115,21 @@ final class Hosting {
     Instance target = undead;
     if (target != null) {
       return Optional.of(
-          "has a hypervisor, process " + target.pid() + ", that could not be ended yet");
+          "has another hypervisor, process " + target.pid() + ", which could not be ended yet");
     }
-    return Optional.of(poweredOff ? "has " + OFF : detail()).filter(why -> !why.isEmpty());
+    if (poweredOff) {
+      return Optional.of("has " + OFF);
+    }
+    return Optional.of(detail()).filter(why -> !why.isEmpty()).map(why -> "is " + why);
   }
 
   /// Why the guest stands although its hypervisor lives, or empty.
   String detail() {
     return switch (standing) {
       case Standing.No _ -> "";
-      case Standing.Waits waits -> STANDS + waits.why();
-      case Standing.Blocked blocked -> STANDS + blocked.why();
-      case Standing.Doubt doubt -> STANDS + doubt.why();
+      case Standing.Waits waits -> PAUSED + waits.why();
+      case Standing.Blocked blocked -> PAUSED + blocked.why();
+      case Standing.Doubt doubt -> PAUSED + doubt.why();
     };
   }
 
@@ -186,7 +189,7 @@ final class Hosting {
   /// A replacement is over and the instance runs the guest, unless that ended meanwhile.
   void goOn() {
     standing = new Standing.No();
-    Contained.run("writing down " + home.name(), this::writeIfChanged);
+    Contained.run("recording " + home.name(), this::writeIfChanged);
     settle();
     showIfRunning();
   }
@@ -206,7 +209,7 @@ final class Hosting {
   void stayInDoubt(String why) {
     standing = new Standing.Doubt(why);
     // What is written down names the target until now, so a disk that is full hides no doubt.
-    Contained.run("writing down the doubt of " + home.name(), () -> write(Optional.empty()));
+    Contained.run("recording the doubt of " + home.name(), () -> write(Optional.empty()));
     home.publish(GuestView.State.RUNNING, detail());
     settle();
   }
@@ -266,11 +269,11 @@ final class Hosting {
   }
 
   static final String RAN =
-      "its new hypervisor ran it and is gone; with `guest resume` the old one goes on with a memory"
-          + " that has changed since";
+      "the target ran it and is gone; `guest resume` resumes it on the source, with memory that has"
+          + " changed since";
   static final String MAY_HAVE_RUN =
-      "its new hypervisor had its state, may have run it and is gone; with `guest resume` the old one"
-          + " goes on with a memory that may have changed since";
+      "the target had its state, may have run it and is gone; `guest resume` resumes it on the"
+          + " source, with memory that may have changed since";
 
   private void continueSurvivor(Instance survivor) {
     try {
@@ -323,7 +326,7 @@ final class Hosting {
           "Process " + target.pid() + ", which may run the guest, has not ended yet.");
     }
     if (standing instanceof Standing.Doubt doubt) {
-      throw Problem.REPLACE_DOUBT.because("It turned out just now: " + doubt.why() + ".");
+      throw Problem.REPLACE_DOUBT.because("This was found just now: " + doubt.why() + ".");
     }
   }
 
@@ -378,7 +381,7 @@ final class Hosting {
   private void noLongerStanding() {
     if (!(standing instanceof Standing.No)) {
       standing = new Standing.No();
-      Contained.run("writing down " + home.name(), () -> write(Optional.empty()));
+      Contained.run("recording " + home.name(), () -> write(Optional.empty()));
     }
   }
 
@@ -404,7 +407,7 @@ final class Hosting {
     }
     letGoOfUndead();
     if (!(standing instanceof Standing.Blocked blocked)) {
-      Contained.run("writing down " + home.name(), this::writeIfChanged);
+      Contained.run("recording " + home.name(), this::writeIfChanged);
       return;
     }
     Optional<Boolean> ran = home.hasRun(event.generation());
@@ -443,7 +446,7 @@ final class Hosting {
 
   private static String state(Instance current) {
     return Contained.get(
-        "asking how the guest stands",
+        "asking for the guest's run state",
         () -> {
           try {
             RunState state = current.runState();
@@ -479,7 +482,7 @@ final class Hosting {
     standing = new Standing.No();
     // It was killed long ago, and dies when the kernel lets it.
     letGoOfUndead();
-    Contained.run("writing down the end of " + home.name(), () -> home.gone(detail));
+    Contained.run("recording the end of " + home.name(), () -> home.gone(detail));
     home.publish(GuestView.State.STOPPED, detail);
   }
 }

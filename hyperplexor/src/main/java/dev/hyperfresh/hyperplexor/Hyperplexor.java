@@ -77,7 +77,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Its name is still taken, so that nothing is told of another guest of that name before.
   private void tellDeleted(String name) {
-    Contained.run("telling that " + name + " is deleted", () -> watch.deleted(name));
+    Contained.run("reporting that " + name + " is deleted", () -> watch.deleted(name));
   }
 
   private void giveBack(Guest guest) {
@@ -138,7 +138,7 @@ public final class Hyperplexor implements AutoCloseable {
       requireNotOurs(pid);
       Path files = directory.resolve("guests").resolve(name);
       if (Files.exists(files)) {
-        throw Problem.GUEST_EXISTS.because(files + " is of an earlier guest; remove it.");
+        throw Problem.GUEST_EXISTS.because(files + " belongs to an earlier guest; remove it.");
       }
       AdoptRequest request = new AdoptRequest(name, pid, control, console, files);
       GuestView view = adopt(request, releases, Contained.progress(progress));
@@ -241,7 +241,7 @@ public final class Hyperplexor implements AutoCloseable {
     plans.close();
     awaitWork();
     recovery.close();
-    guests.managed().forEach(guest -> Contained.run("letting go of a guest", guest::letGo));
+    guests.managed().forEach(guest -> Contained.run("releasing a guest", guest::letGo));
     guests.clear();
     journal.close();
   }

@@ -31,7 +31,7 @@ final class Introduction implements Consumer<Guest> {
   boolean make(Guest guest, BooleanSupplier found) {
     return guest.call(() -> {
       made = found.getAsBoolean();
-      Contained.run("telling of guest " + guest.spec().name(), () -> accept(guest));
+      Contained.run("reporting guest " + guest.spec().name(), () -> accept(guest));
       return made;
     });
   }

@@ -208,7 +208,7 @@ public final class Journal implements AutoCloseable {
       old.close();
       place();
     } catch (IOException | HyperFreshException e) {
-      LOG.log(System.Logger.Level.WARNING, path + " is not compacted", e);
+      LOG.log(System.Logger.Level.WARNING, path + " could not be compacted", e);
     }
   }
 

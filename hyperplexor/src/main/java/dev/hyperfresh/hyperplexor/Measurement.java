@@ -145,7 +145,7 @@ final class Measurement {
         near(
             resumedMicros,
             Contained.get(
-                "asking when the clocks of " + parties.id() + " went on",
+                "asking when the clocks of " + parties.id() + " continued",
                 now::clocksStartedMicros,
                 OptionalLong.empty()));
     clockLostMs =

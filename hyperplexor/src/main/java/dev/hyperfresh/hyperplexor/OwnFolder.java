@@ -44,7 +44,7 @@ final class OwnFolder {
       }
       Files.setPosixFilePermissions(folder, permissions);
     } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be made: " + e.getMessage(), e);
+      throw Problem.DAEMON_STATE.because(folder + " cannot be created: " + e.getMessage(), e);
     }
   }
 

@@ -40,7 +40,7 @@ record Parties(
 
   /// Which of the two reported an event, as a sentence begins.
   String side(InstanceEvent event) {
-    return isOfSource(event) ? source.release().name() + " (old): " : to.name() + " (new): ";
+    return isOfSource(event) ? source.release().name() + " (source): " : to.name() + " (target): ";
   }
 
   /// Takes the oldest event, or waits for one.

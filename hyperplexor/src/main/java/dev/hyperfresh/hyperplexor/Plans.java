@@ -67,9 +67,9 @@ final class Plans {
     try {
       return plan.result.get();
     } catch (InterruptedException e) {
-      plan.giveUp("Nobody waits for it any more.");
+      plan.giveUp("Its client has gone.");
       Thread.currentThread().interrupt();
-      throw Problem.PLAN_GIVEN_UP.because("Nobody waits for it any more.", e);
+      throw Problem.PLAN_GIVEN_UP.because("Its client has gone.", e);
     } catch (ExecutionException e) {
       if (e.getCause() instanceof HyperFreshException known) {
         throw known;
@@ -86,10 +86,10 @@ final class Plans {
       throw Problem.PLAN_BUSY.because("Guest " + guest + " is being changed.");
     }
     if (underWay.containsKey(guest)) {
-      throw Problem.PLAN_BUSY.because("Another one of guest " + guest + " is under way.");
+      throw Problem.PLAN_BUSY.because("Another dry run of guest " + guest + " is under way.");
     }
     if (underWay.size() >= MOST) {
-      throw Problem.PLAN_BUSY.because(MOST + " of other guests are under way.");
+      throw Problem.PLAN_BUSY.because(MOST + " dry runs of other guests are under way.");
     }
     CompletableFuture<Plan> self = new CompletableFuture<>();
     Plan plan = new Plan(guest, () -> perform(guest, self.join(), look));

@@ -138,8 +138,7 @@ sealed interface Port extends AutoCloseable {
       return made.filter(_ -> kept)
           .map(Own::check)
           .orElseGet(() ->
-              Check.pass(
-                  "port " + name, "A new port takes the old one's place in " + bridge + "."));
+              Check.pass("port " + name, "A new port replaces the old one in " + bridge + "."));
     }
 
     @Override

@@ -69,7 +69,7 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
       checks.add(
           Check.fail(
               "release",
-              "There is no hypervisor of kind " + to.kind() + ", which " + to.name() + " is.",
+              to.name() + " is of kind " + to.kind() + ", which this daemon does not have.",
               "Choose a release of another kind."));
     }
     if (!running.release().kind().equals(to.kind())) {
@@ -111,16 +111,17 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
       checks.add(
           Check.fail(
               "network cards",
-              "The headers of the packets have another length on a "
+              "A "
                   + to.kind()
-                  + ", and a port cannot change it while its guest runs.",
-              "Stop the guest and create it there; guests without cards move."));
+                  + " needs packet headers of another length, and a port cannot change that while"
+                  + " its guest runs.",
+              "Stop the guest and create it there. Guests without cards can move."));
     }
     if (guest.accelerator().accelerator() == Accelerator.KVM) {
       KvmProbe.Result kvm = KvmProbe.probe(Path.of("/dev/kvm"));
       checks.add(
           kvm.verdict() == KvmProbe.Verdict.USABLE
-              ? Check.pass("accelerator", "KVM runs guests at speed here and there.")
+              ? Check.pass("accelerator", "KVM runs guests at speed on both sides.")
               : Check.fail(
                   "accelerator",
                   "The guest needs a KVM that is fast on this host and in machines: "
@@ -135,14 +136,14 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
       return Check.fail(
           "run state",
           "The guest " + hindrance.get() + ".",
-          "Continue it first with `hyperfresh guest resume`, or stop it.");
+          "Resume it first with `hyperfresh guest resume`, or stop it.");
     }
     try {
       return RunStateCheck.of(running.runState(), running.release(), to);
     } catch (HyperFreshException e) {
       return Check.fail(
           "run state",
-          "How the guest stands is not known: " + e.detail(),
+          "The guest's run state is not known: " + e.detail(),
           "Look at `hyperfresh guest show` and at the hypervisor's log in the guest's folder.");
     }
   }
@@ -153,15 +154,15 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
         : Check.fail(
             "shared memory",
             "The guest's memory is private to its hypervisor, so no other one can map it.",
-            "Make the guest anew with `hyperfresh guest create`, which shares its memory.");
+            "Create the guest again with `hyperfresh guest create`, which shares its memory.");
   }
 
   private Check rehearsal(Instance running, boolean hopeless) {
     if (hopeless) {
-      return notRehearsed("what fails above comes first", "Correct that and look again.");
+      return notRehearsed("a check above failed", "Correct that and try again.");
     }
     if (rehearsing == Rehearsing.LEFT_OUT) {
-      return notRehearsed("as asked for", "Leave out --no-rehearsal to have it rehearsed.");
+      return notRehearsed("--no-rehearsal was given", "Leave out --no-rehearsal to rehearse it.");
     }
     long available = Host.availableMemoryBytes();
     if (available < HostChecks.REHEARSAL_BYTES) {
@@ -171,13 +172,13 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
               + " MiB and the host has "
               + (available >> 20)
               + " MiB available",
-          "Free memory on the host to have it rehearsed.");
+          "Free memory on the host to rehearse it.");
     }
     try {
       turn.lockInterruptibly();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      return notRehearsed("it was given up", "Look again.");
+      return notRehearsed("it was given up", "Try again.");
     }
     try {
       return running.rehearse(

@@ -101,8 +101,8 @@ final class Recovery implements AutoCloseable {
             try {
               recovery.run(found);
             } catch (RuntimeException e) {
-              LOG.log(System.Logger.Level.ERROR, "taking back " + name + " failed", e);
-              told.accept("Guest " + name + " could not be taken back: " + e.getMessage());
+              LOG.log(System.Logger.Level.ERROR, "reattaching " + name + " failed", e);
+              told.accept("Guest " + name + " could not be reattached: " + e.getMessage());
             } finally {
               end.countDown();
             }

@@ -197,7 +197,7 @@ final class Replacement {
     Prepared prepared = new Prepared(target);
     parties.write(prepared);
     measured.prepared(begin);
-    parties.progress().step(prepared.name(), to.name() + " has mapped the memory and waits");
+    parties.progress().step(prepared.name(), to.name() + " has mapped the memory and is waiting");
     return prepared;
   }
 

@@ -50,7 +50,7 @@ final class Retirement {
     awaitStopped(reports);
     measured.clocksStood(now, reports.stoppedMicros(), committed.resumedMicros());
     // Whoever runs the guest and what its clocks have lost by that are written down at once.
-    Contained.run("writing down " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
+    Contained.run("recording " + guest.spec().name(), () -> guest.writeDown(Optional.empty()));
     parties.progress().step("Committed", "the guest runs on " + parties.to().name());
     long begin = parties.world().nanos();
     OptionalLong ramBytesCopied =

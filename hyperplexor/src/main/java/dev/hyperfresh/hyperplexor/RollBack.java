@@ -33,7 +33,7 @@ final class RollBack {
 
   /// Why a replacement ends whose guest has powered itself off.
   static HyperFreshException poweredOff() {
-    return Problem.REPLACE_OFF.because("It did so before the new hypervisor ran it.");
+    return Problem.REPLACE_OFF.because("It did so before the target ran it.");
   }
 
   /// The guest runs on the source, which has not been asked for anything.
@@ -52,7 +52,7 @@ final class RollBack {
   ReplacementState afterTheOrder(Switching switching, HyperFreshException reason) {
     long decided = parties.world().nanos();
     Instance target = switching.target();
-    boolean frozen = Contained.run("stopping the target of " + parties.id(), target::freeze);
+    boolean frozen = Contained.run("freezing the target of " + parties.id(), target::freeze);
     Optional<ReplacementState> other = targetAfterAll(switching, reason, frozen);
     if (other.isPresent()) {
       return other.get();
@@ -82,7 +82,7 @@ final class RollBack {
             && source.ended();
     if ((!ran && !onlyHope)
         || frozen.ended()
-        || !Contained.run("continuing the target of " + parties.id(), frozen::thaw)) {
+        || !Contained.run("thawing the target of " + parties.id(), frozen::thaw)) {
       return Optional.empty();
     }
     if (ran) {
@@ -186,10 +186,10 @@ final class RollBack {
     return new RolledBack(
         Problem.REPLACE_STANDS.because(
             reason.detail()
-                + " The new hypervisor, process "
+                + " The target, process "
                 + undead.pid()
-                + ", cannot be ended yet; when it has ended without having run the guest, the old"
-                + " one goes on.",
+                + ", cannot be ended yet. When it has ended without having run the guest, the"
+                + " source resumes the guest.",
             reason),
         switching.reports().kept(),
         Optional.of(undead));
@@ -249,10 +249,10 @@ final class RollBack {
     }
     String where = source.release().name();
     return switch (back.reason().problem()) {
-      case REPLACE_OFF -> "the guest has powered itself off";
-      case REPLACE_DOUBT -> "the guest stands with " + where + ", in doubt";
-      case REPLACE_STANDS -> "the guest stands with " + where;
-      default -> "the guest stays with " + where;
+      case REPLACE_OFF -> "the guest powered itself off";
+      case REPLACE_DOUBT -> "the guest is paused on " + where + ", in doubt";
+      case REPLACE_STANDS -> "the guest is paused on " + where;
+      default -> "the guest stays on " + where;
     };
   }
 

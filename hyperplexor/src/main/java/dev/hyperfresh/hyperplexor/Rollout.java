@@ -326,7 +326,7 @@ public final class Rollout<R> {
   /// Refused before it was touched, or a defect.
   private void refused(String name, HyperFreshException e) {
     if (e.problem() == Problem.DAEMON_UPGRADING) {
-      stop("A newer daemon takes over; give the same order to that one.");
+      stop("A newer daemon takes over; give that daemon the same command.");
       return;
     }
     boolean untouched = movers.isUntouched(e);
@@ -383,7 +383,7 @@ public final class Rollout<R> {
     String fault = movers.fault(entry);
     if (!fault.isEmpty()) {
       put(entry.with(Outcome.SOAK_FAILED, fault));
-      stop(called(name) + " was moved and did not stand the watch: " + fault);
+      stop(called(name) + " was moved, but failed while it was watched: " + fault);
       var _ = audience.told(name, Outcome.SOAK_FAILED.label(), fault);
     }
   }

@@ -26,12 +26,12 @@ final class RunStateCheck {
   private static Check kept(RunState state, Release from, Release to) {
     if (from.keepsSuspended() && to.keepsSuspended()) {
       return Check.pass(
-          ROW, "The guest is " + state.label() + ", and stays so on " + to.name() + ".");
+          ROW, "The guest is " + state.label() + " and stays so on " + to.name() + ".");
     }
     Release loses = from.keepsSuspended() ? to : from;
     return Check.fail(
         ROW,
-        "The guest is " + state.label() + ", and " + loses.name() + " would not let it sleep on.",
+        "The guest is " + state.label() + ", and " + loses.name() + " would not keep it asleep.",
         state.advice() + " Or move it between releases that keep it asleep, such as QEMU 10.0.");
   }
 }

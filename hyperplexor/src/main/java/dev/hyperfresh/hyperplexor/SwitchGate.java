@@ -22,7 +22,7 @@ final class SwitchGate {
   /// @param most how many may switch at a time, at least 1
   SwitchGate(int most) {
     if (most < 1) {
-      throw new IllegalArgumentException("nobody could ever switch through a gate for " + most);
+      throw new IllegalArgumentException("no guest could ever switch through a gate for " + most);
     }
     this.places = new Semaphore(most, true);
   }

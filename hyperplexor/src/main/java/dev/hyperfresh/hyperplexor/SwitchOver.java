@@ -149,8 +149,8 @@ final class SwitchOver {
   private HyperFreshException overdue(Reports reports) {
     return reports.isSourceGone()
         ? Problem.REPLACE_LOST.because(
-            "The old hypervisor ended, and the new one did not resume the guest within 60 s.")
+            "The source ended, and the target did not resume the guest within 60 s.")
         : Problem.REPLACE_DEADLINE.because(
-            "The target did not resume within " + limit.duration().toMillis() + " ms.");
+            "The target did not resume the guest within " + limit.duration().toMillis() + " ms.");
   }
 }

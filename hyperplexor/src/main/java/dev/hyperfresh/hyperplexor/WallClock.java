@@ -26,12 +26,12 @@ record WallClock(GuestSpec spec) {
     try {
       ClockStep step = running.get().stepClock();
       Contained.run(
-          "telling of the clock of " + spec.name(),
+          "reporting the clock of " + spec.name(),
           () ->
               progress.step(
                   "Clock",
                   String.format(
-                      Locale.ROOT, "the wall clock was put forward by %.1f ms", step.millis())));
+                      Locale.ROOT, "the wall clock was set forward by %.1f ms", step.millis())));
       return new ReplacementRecord.Clocks(
           clocks.lostMs(), OptionalDouble.of(step.millis()), step.remark());
     } catch (HyperFreshException e) {
@@ -51,11 +51,10 @@ record WallClock(GuestSpec spec) {
     }
     return Optional.of(
         running.hasAgent()
-            ? Check.pass(
-                "wall clock", "There is a channel to an agent in the guest that can set it.")
+            ? Check.pass("wall clock", "The guest has a channel to an agent that can set it.")
             : Check.unknown(
                 "wall clock",
-                "It cannot be set after the move: there is no channel to an agent in the guest.",
-                "Move without --step-clock, or create the guest anew with agent: true."));
+                "It cannot be set after the move: the guest has no channel to an agent.",
+                "Move without --step-clock, or create the guest again with agent: true."));
   }
 }

@@ -31,7 +31,8 @@ class HostChecksTest {
   @Test
   void filesMustBeLeftOnTheHost() {
     assertPasses(HostChecks.openFiles(of(1024), of(10), List.of(1000L, 20L, 1300L)));
-    assertFails(HostChecks.openFiles(of(1024), of(10), List.of(1000L, 19L, 1300L)), "319 open");
+    assertFails(
+        HostChecks.openFiles(of(1024), of(10), List.of(1000L, 19L, 1300L)), "only 319 more files");
   }
 
   @Test
@@ -82,7 +83,8 @@ class HostChecksTest {
   @Test
   void theStateDirectoryNeedsRoom() {
     assertPasses(HostChecks.stateDirectory(FOLDER, true, of(16L << 20)));
-    assertFails(HostChecks.stateDirectory(FOLDER, true, of((16L << 20) - 1)), "room for 15 MiB");
+    assertFails(
+        HostChecks.stateDirectory(FOLDER, true, of((16L << 20) - 1)), "15 MiB of free space");
     assertFails(HostChecks.stateDirectory(FOLDER, false, of(1L << 40)), "cannot be written");
   }
 

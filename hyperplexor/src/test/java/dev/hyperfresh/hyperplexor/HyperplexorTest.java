@@ -196,7 +196,7 @@ class HyperplexorTest {
 
     assertThatThrownBy(() -> hyperplexor.create(wired, Stage.OLD, NONE))
         .isInstanceOf(HyperFreshException.class)
-        .hasMessageContaining("Tap lo cannot be made");
+        .hasMessageContaining("Tap lo cannot be created");
 
     assertThat(hyperplexor.list()).isEmpty();
     assertThat(stage.calls).isEmpty();

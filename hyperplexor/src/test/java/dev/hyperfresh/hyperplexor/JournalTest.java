@@ -221,7 +221,7 @@ class JournalTest {
 
     assertThat(said)
         .anyMatch(line -> line.startsWith("full: No space left"))
-        .anyMatch(line -> line.contains("journal.log is not compacted"))
+        .anyMatch(line -> line.contains("journal.log could not be compacted"))
         .containsSubsequence("unfinished: [kept] large: true", "unfinished: [kept] large: false");
   }
 

@@ -228,7 +228,7 @@ class PlansTest {
     }
     guests(names.toArray(String[]::new));
     stuck("web0");
-    assertBusy("web0", "Another one of guest web0");
+    assertBusy("web0", "Another dry run of guest web0");
     for (String name : names.subList(1, Plans.MOST)) {
       plan(name);
     }
@@ -236,7 +236,7 @@ class PlansTest {
     while (underWay() < Plans.MOST) {
       Thread.onSpinWait();
     }
-    assertBusy("web4", "4 of other guests");
+    assertBusy("web4", "4 dry runs of other guests");
   }
 
   private static long underWay() {

@@ -81,8 +81,8 @@ class PreflightTest {
         .isEqualTo(
             Check.unknown(
                 "rehearsal",
-                "Not rehearsed: what fails above comes first.",
-                "Correct that and look again."));
+                "Not rehearsed: a check above failed.",
+                "Correct that and try again."));
     assertThat(stage.replacementCalls()).isEmpty();
   }
 
@@ -91,7 +91,7 @@ class PreflightTest {
     Check rehearsal = last(checks(Rehearsing.LEFT_OUT));
 
     assertThat(rehearsal.verdict()).isEqualTo(Verdict.UNKNOWN);
-    assertThat(rehearsal.finding()).isEqualTo("Not rehearsed: as asked for.");
+    assertThat(rehearsal.finding()).isEqualTo("Not rehearsed: --no-rehearsal was given.");
     assertThat(stage.replacementCalls()).isEmpty();
     assertThatCode(() -> require(Rehearsing.LEFT_OUT)).doesNotThrowAnyException();
   }
@@ -132,7 +132,7 @@ class PreflightTest {
         .isEqualTo(
             Check.fail(
                 "release",
-                "There is no hypervisor of kind machine, which other-1 is.",
+                "other-1 is of kind machine, which this daemon does not have.",
                 "Choose a release of another kind."));
   }
 

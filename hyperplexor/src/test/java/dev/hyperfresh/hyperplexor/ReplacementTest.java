@@ -153,7 +153,7 @@ class ReplacementTest extends ReplacementScene {
     ReplacementRecord record = replace(LONG);
 
     assertThat(record.problem()).isEqualTo("HF-REPLACE-002");
-    assertThat(record.detail()).isEqualTo(Stage.OLD.name() + " (old): powered off");
+    assertThat(record.detail()).isEqualTo(Stage.OLD.name() + " (source): powered off");
     assertThat(stage.replacementCalls()).doesNotContain("1.handOver");
     assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
     assertThat(guest.view().detail()).isEqualTo("powered off");

@@ -52,7 +52,7 @@ class RollBackTest extends ReplacementScene {
         });
 
     assertRolledBack(
-        replace(LONG), "HF-REPLACE-003", Stage.OLD.name() + " (old): the disk is busy");
+        replace(LONG), "HF-REPLACE-003", Stage.OLD.name() + " (source): the disk is busy");
     assertTakenBackAfterTheTargetIsGone();
   }
 
@@ -66,7 +66,8 @@ class RollBackTest extends ReplacementScene {
           stage.actor(2).tell(new InstanceEvent.HandOverFailed(2, "unknown section"));
         });
 
-    assertRolledBack(replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (new): unknown section");
+    assertRolledBack(
+        replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (target): unknown section");
     assertTakenBackAfterTheTargetIsGone();
   }
 
@@ -74,7 +75,7 @@ class RollBackTest extends ReplacementScene {
   void aTargetThatEndsWhileSwitchingRollsBack() {
     stage.on("1.handOver", _ -> stage.actor(2).die("it crashed"));
 
-    assertRolledBack(replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (new): it crashed");
+    assertRolledBack(replace(LONG), "HF-REPLACE-003", Stage.NEW.name() + " (target): it crashed");
     assertTakenBackAfterTheTargetIsGone();
   }
 
@@ -82,7 +83,7 @@ class RollBackTest extends ReplacementScene {
   void theDeadlineRollsBack() {
     ReplacementRecord record = replace(SHORT);
 
-    assertRolledBack(record, "HF-REPLACE-004", "The target did not resume within 60 ms.");
+    assertRolledBack(record, "HF-REPLACE-004", "The target did not resume the guest within 60 ms.");
     assertThat(record.totalMs()).isGreaterThanOrEqualTo(60);
     assertTakenBackAfterTheTargetIsGone();
   }
@@ -100,7 +101,8 @@ class RollBackTest extends ReplacementScene {
           source.tell(new InstanceEvent.Ended(7, "long gone"));
         });
 
-    assertRolledBack(replace(SHORT), "HF-REPLACE-004", "The target did not resume within 60 ms.");
+    assertRolledBack(
+        replace(SHORT), "HF-REPLACE-004", "The target did not resume the guest within 60 ms.");
   }
 
   @Test
@@ -117,7 +119,8 @@ class RollBackTest extends ReplacementScene {
     stage.failing("2.freeze", Problem.REPLACE_SWITCH.because("A thread goes on."));
     stage.ran = Optional.of(false);
 
-    assertRolledBack(replace(SHORT), "HF-REPLACE-004", "The target did not resume within 60 ms.");
+    assertRolledBack(
+        replace(SHORT), "HF-REPLACE-004", "The target did not resume the guest within 60 ms.");
     assertTakenBackAfterTheTargetIsGone();
   }
 

@@ -251,7 +251,7 @@ class RolloutLogicTest {
 
     assertThat(outcomes(result)).containsExactly("a soak-failed", "b not-started");
     assertThat(result.entries().getFirst().detail()).startsWith("It is stopped (it crashed)");
-    assertThat(result.stopped().orElseThrow()).contains("Guest a", "did not stand the watch");
+    assertThat(result.stopped().orElseThrow()).contains("Guest a", "failed while it was watched");
     assertThat(result.misses()).extracting(Rollout.Entry::name).containsExactly("a");
     assertThat(moved).containsExactly("a");
   }
@@ -275,7 +275,7 @@ class RolloutLogicTest {
     assertThat(outcomes(result)).containsExactly("a failed", "b committed");
     Rollout.Entry<ReplacementRecord> lost = result.entries().getFirst();
     assertThat(lost.problem()).isEqualTo(Problem.REPLACE_LOST.code());
-    assertThat(lost.detail()).isEqualTo("It was moved, and is stopped (it crashed) now.");
+    assertThat(lost.detail()).isEqualTo("It was moved and is now stopped (it crashed).");
     assertThat(result.misses()).extracting(Rollout.Entry::name).containsExactly("a");
   }
 

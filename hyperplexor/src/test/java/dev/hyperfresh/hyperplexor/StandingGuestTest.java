@@ -45,7 +45,7 @@ class StandingGuestTest extends ReplacementScene {
     assertThat(record.problem()).isEqualTo("HF-REPLACE-008");
     assertThat(stage.replacementCalls()).doesNotContain("1.takeBack", "1.kill", "1.end");
     assertRunsOn(Stage.OLD, 1);
-    assertThat(guest.view().detail()).startsWith("stands: ");
+    assertThat(guest.view().detail()).startsWith("paused: ");
     assertThat(writtenDown().doubt()).isPresent();
 
     actorOne().runState = RunState.SENT;
@@ -76,7 +76,7 @@ class StandingGuestTest extends ReplacementScene {
     assertThat(record.problem()).isEqualTo("HF-REPLACE-007");
     assertThat(stage.replacementCalls()).doesNotContain("1.takeBack", "1.kill", "1.end", "2.close");
     assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
-    assertThat(guest.view().detail()).startsWith("stands: ");
+    assertThat(guest.view().detail()).startsWith("paused: ");
     assertThat(writtenDown().waiting()).as("for the next daemon").isPresent();
     assertThatThrownBy(this::resume).extracting(Stage::code).isEqualTo("HF-REPLACE-007");
 
@@ -109,7 +109,7 @@ class StandingGuestTest extends ReplacementScene {
     assertThat(record.problem()).isEqualTo("HF-REPLACE-007");
     assertThat(record.detail()).contains("within 60 ms.", "No answer.");
     assertRunsOn(Stage.OLD, 1);
-    assertThat(guest.view().detail()).startsWith("stands: ");
+    assertThat(guest.view().detail()).startsWith("paused: ");
     assertThat(stage.replacementCalls()).doesNotContain("1.kill", "1.end");
 
     stage.on("1.takeBack", _ -> {});
@@ -141,7 +141,7 @@ class StandingGuestTest extends ReplacementScene {
     replace(SHORT);
     actorOne().runState = RunState.SENT;
     assertThatThrownBy(this::resume).extracting(Stage::code).isEqualTo("HF-REPLACE-007");
-    assertThat(guest.view().detail()).startsWith("stands: ");
+    assertThat(guest.view().detail()).startsWith("paused: ");
 
     stage.on("1.takeBack", source -> source.runState = RunState.RUNNING);
     resume();

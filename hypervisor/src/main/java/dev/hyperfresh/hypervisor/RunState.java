@@ -3,7 +3,7 @@ package dev.hyperfresh.hypervisor;
 /// What an instance does with its guest's vCPUs, and what each operation makes of it: the one table
 /// of this product. A hypervisor that reports something else reports [#UNKNOWN].
 ///
-/// Two rules stand behind the columns. A guest that stopped for a reason of its own (its disk, its
+/// Two rules are behind the columns. A guest that stopped for a reason of its own (its disk, its
 /// watchdog, its panic, somebody's order) is never continued by a replacement or by a daemon that
 /// starts: only an explicit resume does that. And a guest whose state has been sent is continued by
 /// itself only when it is certain that nobody else has run it since.
@@ -11,7 +11,7 @@ public enum RunState {
   /// The vCPUs run.
   RUNNING("running", Move.MOVES, AfterRollBack.AS_IT_IS, Resume.NOTHING, Stop.ASK, ""),
 
-  /// The guest sleeps (ACPI S3) and goes on by itself when something wakes it.
+  /// The guest sleeps (ACPI S3) and continues by itself when something wakes it.
   SUSPENDED(
       "suspended to RAM",
       Move.MOVES_WHERE_KEPT,
@@ -27,17 +27,17 @@ public enum RunState {
       AfterRollBack.CONTINUE,
       Resume.CONTINUE,
       Stop.END,
-      "Continue it with `hyperfresh guest resume`."),
+      "Resume it with `hyperfresh guest resume`."),
 
-  /// A disk request failed, and the guest is to wait until somebody has mended the disk.
+  /// A disk request failed, and the guest is to wait until somebody has repaired the disk.
   IO_ERROR(
       "stopped by an I/O error of a disk",
       Move.REFUSED,
       AfterRollBack.AS_IT_IS,
       Resume.CONTINUE,
       Stop.END,
-      "Mend the disk (is the file system of its image full?), then continue the guest with"
-          + " `hyperfresh guest resume`: the request is made again."),
+      "Repair the disk (is the file system of its image full?), then resume the guest with"
+          + " `hyperfresh guest resume`; the request is repeated."),
 
   /// The guest's watchdog ran out.
   WATCHDOG(
@@ -46,7 +46,7 @@ public enum RunState {
       AfterRollBack.AS_IT_IS,
       Resume.CONTINUE,
       Stop.END,
-      "Look at its console; continue it with `hyperfresh guest resume`, or stop it."),
+      "Look at its console; resume it with `hyperfresh guest resume`, or stop it."),
 
   /// The guest said that it panicked.
   PANICKED(
@@ -55,8 +55,8 @@ public enum RunState {
       AfterRollBack.AS_IT_IS,
       Resume.CONTINUE,
       Stop.END,
-      "Look at its console; `hyperfresh guest resume` lets it go on in its panic, for a crash dump"
-          + " say; otherwise stop it."),
+      "Look at its console. `hyperfresh guest resume` lets it continue its panic, for example for a"
+          + " crash dump; otherwise stop it."),
 
   /// The hypervisor cannot execute the guest any more.
   INTERNAL_ERROR(
@@ -65,7 +65,7 @@ public enum RunState {
       AfterRollBack.AS_IT_IS,
       Resume.REFUSED,
       Stop.END,
-      "It cannot go on. The hypervisor's log in the guest's folder says why; stop the guest."),
+      "It cannot be resumed. The hypervisor's log in the guest's folder says why. Stop the guest."),
 
   /// The guest has powered itself off and its hypervisor was told to stay.
   POWERED_OFF(
@@ -74,25 +74,25 @@ public enum RunState {
       AfterRollBack.AS_IT_IS,
       Resume.REFUSED,
       Stop.END,
-      "It has nothing to go on with. Stop the guest."),
+      "It cannot be resumed. Stop the guest."),
 
-  /// The vCPUs stand because the guest's state is being sent.
+  /// The vCPUs are stopped because the guest's state is being sent.
   SENDING(
       "being handed over",
       Move.REFUSED,
       AfterRollBack.CONTINUE,
       Resume.CONTINUE,
       Stop.END,
-      "Wait for the end of the hand-over."),
+      "Wait until the hand-over ends."),
 
-  /// The vCPUs stand because the guest's state has been sent: somebody may have run it since.
+  /// The vCPUs are stopped because the guest's state has been sent: somebody may have run it since.
   SENT(
       "handed over",
       Move.REFUSED,
       AfterRollBack.CONTINUE,
       Resume.CONTINUE,
       Stop.END,
-      "If nobody else has run the guest since, continue it with `hyperfresh guest resume`."),
+      "If no other hypervisor has run the guest since, resume it with `hyperfresh guest resume`."),
 
   /// An instance that waits for a guest's state.
   AWAITING(
@@ -103,7 +103,7 @@ public enum RunState {
       Stop.END,
       "It has no guest yet."),
 
-  /// The guest has not begun, or was reset while its vCPUs stood.
+  /// The guest has not begun, or was reset while its vCPUs were stopped.
   NOT_STARTED(
       "not started",
       Move.REFUSED,
@@ -114,12 +114,12 @@ public enum RunState {
 
   /// A snapshot is being saved or loaded, a debugger has the guest, or a partner runs beside it.
   BUSY(
-      "in the hands of a snapshot or a debugger",
+      "held by a snapshot or a debugger",
       Move.REFUSED,
       AfterRollBack.AS_IT_IS,
       Resume.REFUSED,
       Stop.END,
-      "Wait for its end, or end it where it was begun."),
+      "Wait until that ends, or end it where it was started."),
 
   /// A word that this product does not know.
   UNKNOWN(
@@ -140,7 +140,7 @@ public enum RunState {
     REFUSED
   }
 
-  /// What becomes of a guest that a roll-back finds in this state.
+  /// What becomes of a guest that a rollback finds in this state.
   public enum AfterRollBack {
     /// The hand-over stopped it, so that it is continued.
     CONTINUE,
@@ -192,7 +192,7 @@ public enum RunState {
     this.advice = advice;
   }
 
-  /// The state for people, to stand after "the guest is".
+  /// The state for people, as it follows "the guest is".
   public String label() {
     return label;
   }
@@ -202,7 +202,7 @@ public enum RunState {
     return move;
   }
 
-  /// What a roll-back does, in this daemon's life or the next one's.
+  /// What a rollback does, in this daemon's life or the next one's.
   public AfterRollBack afterRollBack() {
     return afterRollBack;
   }
@@ -217,12 +217,12 @@ public enum RunState {
     return stop;
   }
 
-  /// What to do about a guest that stands, as sentences; empty for one that runs.
+  /// What to do about a guest that is paused, as sentences; empty for one that runs.
   public String advice() {
     return advice;
   }
 
-  /// Whether the instance has the guest and the guest goes on by itself: it runs or sleeps.
+  /// Whether the instance has the guest and the guest continues by itself: it runs or sleeps.
   public boolean isLive() {
     return this == RUNNING || this == SUSPENDED;
   }

@@ -90,7 +90,7 @@ public final class SharedFolder implements AutoCloseable {
   public Optional<Numbered> numbered(String path) throws IOException {
     try (Fd file = open(path, AS_IT_IS, 0)) {
       if (!isRegular(file)) {
-        throw new IOException(file.label() + " is no regular file");
+        throw new IOException(file.label() + " is not a regular file");
       }
       return Optional.of(new Numbered(again(file), Stat.st_ino.get(stat(file))));
     } catch (LinuxException e) {

@@ -118,8 +118,8 @@ class SharedFolderTest {
     fifo("images/pages");
     Files.createSymbolicLink(shared.resolve("images/link"), canary.resolve("file"));
 
-    assertThatThrownBy(() -> folder.last("log", 10)).hasMessageContaining("is no regular file");
-    assertThatThrownBy(() -> folder.first("images", 10)).hasMessageContaining("no regular file");
+    assertThatThrownBy(() -> folder.last("log", 10)).hasMessageContaining("is not a regular file");
+    assertThatThrownBy(() -> folder.first("images", 10)).hasMessageContaining("not a regular file");
     assertThat(folder.lengths("images", 10)).isZero();
     assertThatThrownBy(() -> folder.lengths("log", 10)).isInstanceOf(IOException.class);
     try (FileChannel anew = folder.createAnew("log")) {

@@ -148,7 +148,7 @@ final class InnerQemu implements QemuProcess {
     if (!mayHalt) {
       throw why;
     }
-    LOG.log(System.Logger.Level.WARNING, "machine " + machine.name() + " is stopped", why);
+    LOG.log(System.Logger.Level.WARNING, "machine " + machine.name() + " is being paused", why);
     machine.halt();
     halted = true;
   }
@@ -222,7 +222,7 @@ final class InnerQemu implements QemuProcess {
     }
     if (!awaitEnd(KILL_LIMIT)) {
       throw new TroubleException(
-          "process " + inner + " of machine " + machine.name() + " lives on");
+          "process " + inner + " of machine " + machine.name() + " does not end");
     }
   }
 

@@ -45,7 +45,7 @@ record LedgerFile(boolean halted, int lastPlace, List<Entry> places) {
       boolean condemned) {
     Entry {
       if (!ID.matcher(id).matches() || generation < 0 || inner < 0 || outlets < 0) {
-        throw new IllegalArgumentException("the place '" + id + "' cannot be");
+        throw new IllegalArgumentException("the place '" + id + "' is not possible");
       }
     }
 

@@ -149,7 +149,10 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
       ledger.halted(true);
     } catch (HyperFreshException e) {
       // The next daemon would leave it as it is then.
-      LOG.log(System.Logger.Level.WARNING, "machine " + name() + " is stopped unwritten", e);
+      LOG.log(
+          System.Logger.Level.WARNING,
+          "machine " + name() + " is paused, but this is not recorded",
+          e);
     }
     signal(Signals.STOP);
   }
@@ -177,7 +180,7 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
       ledger.update(place, LedgerFile.Entry::asCondemned);
       LOG.log(
           System.Logger.Level.ERROR,
-          "machine {0} does not answer and stays stopped, with other guests in it",
+          "machine {0} does not answer and stays paused, with other guests in it",
           name());
     }
   }

@@ -86,7 +86,7 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
               settings.name()
                   + " ("
                   + settings.release().name()
-                  + ") did not come up: "
+                  + ") did not start: "
                   + e.getMessage()
                   + "."
                   + VmHardware.lastWords(files),
@@ -167,12 +167,12 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
     }
     if (ledger.places().stream().anyMatch(LedgerFile.Entry::condemned)) {
       throw new TroubleException(
-          "it was stopped and stays so, because in it is a hypervisor that must not run any more");
+          "it was paused and stays so, because it contains a hypervisor that must not run again");
     }
     try (PidFd process = PidFd.open(file.process().pid())) {
       process.signal(Signals.CONT);
     }
-    LOG.log(System.Logger.Level.INFO, "machine " + name + " was stopped and goes on");
+    LOG.log(System.Logger.Level.INFO, "machine " + name + " was paused and is resumed");
     ledger.halted(false);
   }
 

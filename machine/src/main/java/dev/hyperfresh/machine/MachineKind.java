@@ -85,7 +85,7 @@ public final class MachineKind implements Hypervisor {
       return List.of(
           Check.fail(
               "release",
-              release.name() + " is a " + release.kind() + " and not a machine.",
+              release.name() + " is a " + release.kind() + ", not a machine.",
               "Name a machine; `hyperfresh machine list` shows them."));
     }
     MachineRelease inside = machine.settings().release();
@@ -112,14 +112,14 @@ public final class MachineKind implements Hypervisor {
   private static Check disk(GuestSpec.Disk disk) {
     String name = "disk " + disk.path().getFileName() + " in a machine";
     return disk.format() == GuestSpec.Disk.Format.RAW
-        ? Check.pass(name, disk.path() + " is a plain image, which two machines can have at once.")
+        ? Check.pass(name, disk.path() + " is a raw image, which two machines can use at once.")
         : Check.fail(
             name,
             disk.path()
                 + " is a "
                 + disk.format().label()
-                + " image, whose tables two machines cannot have at once.",
-            "Convert it with `qemu-img convert -O raw` and create the guest anew.");
+                + " image, whose tables two machines cannot use at once.",
+            "Convert it with `qemu-img convert -O raw` and create the guest again.");
   }
 
   @Override
@@ -326,6 +326,6 @@ public final class MachineKind implements Hypervisor {
         .flatMap(all -> all.ofProcess(instance.pid()))
         .orElseThrow(() ->
             Problem.GUEST_STATE.because(
-                "The machine that process " + instance.pid() + " is has not been taken back."));
+                "The machine of process " + instance.pid() + " has not been reattached."));
   }
 }

@@ -237,7 +237,7 @@ final class Place implements AutoCloseable {
         machine.ledger().remove(id);
       } catch (HyperFreshException e) {
         // The next daemon finds nothing left to remove.
-        LOG.log(System.Logger.Level.WARNING, "place " + id + " stays written down", e);
+        LOG.log(System.Logger.Level.WARNING, "place " + id + " stays recorded", e);
       }
     }
   }

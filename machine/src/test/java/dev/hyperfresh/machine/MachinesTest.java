@@ -161,7 +161,7 @@ class MachinesTest {
 
     recover(PATIENCE);
 
-    assertThat(told).singleElement().asString().contains("Machine m1 cannot be taken back");
+    assertThat(told).singleElement().asString().contains("Machine m1 cannot be reattached");
     assertThat(process.isAlive()).isTrue();
     assertThat(machines.places()).isEmpty();
     assertThat(machines.list()).isEmpty();
@@ -176,8 +176,8 @@ class MachinesTest {
     machines.recover(_ -> release(), _ -> QEMU, NONE, told::add);
     awaitTold(1);
 
-    assertThat(told).singleElement().asString().contains("Machine m1 is not taken back yet");
-    assertThat(told.getFirst()).contains("its sum is not right");
+    assertThat(told).singleElement().asString().contains("Machine m1 is not reattached yet");
+    assertThat(told.getFirst()).contains("its checksum is wrong");
     assertThat(process.isAlive()).isTrue();
     // Guests of others must be able to be taken back.
     assertThat(machines.places()).isEmpty();
@@ -194,7 +194,7 @@ class MachinesTest {
     recover(PATIENCE);
 
     assertThat(told).singleElement().asString().contains("an earlier version of HyperFresh");
-    assertThatThrownBy(() -> machines.get("m1")).hasMessageContaining("is not taken back");
+    assertThatThrownBy(() -> machines.get("m1")).hasMessageContaining("is not reattached");
     assertThat(machines.on("machine-6.1+qemu-7.2")).containsExactly("m1");
     assertThat(machines.on("qemu-10.0.2")).isEmpty();
 
@@ -231,7 +231,7 @@ class MachinesTest {
 
     recover(PATIENCE);
 
-    assertThat(told).singleElement().asString().contains("had not come up yet");
+    assertThat(told).singleElement().asString().contains("had not started yet");
     assertThat(process.waitFor(10, TimeUnit.SECONDS)).isTrue();
     assertThat(VmFile.read(files)).isEmpty();
   }
@@ -244,10 +244,10 @@ class MachinesTest {
     recover(NONE);
     awaitTold(1);
 
-    assertThat(told).singleElement().asString().contains("m1 is not taken back yet");
+    assertThat(told).singleElement().asString().contains("m1 is not reattached yet");
     assertThat(process.isAlive()).isTrue();
     assertThat(machines.places()).containsOnlyKeys((int) process.pid()).containsValue(PLACES);
-    assertThatThrownBy(() -> machines.get("m1")).hasMessageContaining("is not taken back");
+    assertThatThrownBy(() -> machines.get("m1")).hasMessageContaining("is not reattached");
 
     process.destroyForcibly().waitFor();
     awaitTold(2);

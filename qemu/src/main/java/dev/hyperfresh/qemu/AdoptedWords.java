@@ -80,7 +80,7 @@ record AdoptedWords(List<String> words) {
         : Check.fail(
             CHECK,
             String.join(" ", faults),
-            "Start the guest anew with that value on its command line, and adopt it then.");
+            "Restart the guest with that value on its command line, then adopt it again.");
   }
 
   /// A generation id that is not given is another one each time; what QEMU counts where it is not

@@ -45,14 +45,14 @@ record DiskChecks(List<Disk> disks, Path process, Path locks) {
       if (!Files.exists(disk.path())) {
         return Check.fail(
             name,
-            path + " is not there any more; the guest goes on with the file that it has open.",
-            "Put that file back; /proc/" + process.getFileName() + "/fd still has it.");
+            path + " is not there any more; the guest still uses the file that it has open.",
+            "Restore that file; /proc/" + process.getFileName() + "/fd still has it.");
       }
       if (!Files.isReadable(disk.path()) || !(disk.readOnly() || Files.isWritable(disk.path()))) {
         return Check.fail(
             name,
             path + " cannot be opened for " + (disk.readOnly() ? "reading." : "writing."),
-            "Correct its permissions, or mount its file system for writing.");
+            "Correct its permissions, or mount its file system read-write.");
       }
       FileId id = FileId.of(disk.path());
       List<OpenFile> open = openFiles().stream().filter(file -> file.id().equals(id)).toList();
@@ -60,11 +60,11 @@ record DiskChecks(List<Disk> disks, Path process, Path locks) {
           ? Check.fail(
               name,
               path + " is another file than the one that the guest has open.",
-              "Put the guest's own file back; /proc/" + process.getFileName() + "/fd has it.")
+              "Restore the guest's own file; /proc/" + process.getFileName() + "/fd has it.")
           : locks(name, disk, open);
     } catch (IOException | UncheckedIOException e) {
       return Check.unknown(
-          name, path + " could not be examined: " + e.getMessage() + ".", "Look at it by hand.");
+          name, path + " could not be examined: " + e.getMessage() + ".", "Check it by hand.");
     }
   }
 
@@ -80,7 +80,7 @@ record DiskChecks(List<Disk> disks, Path process, Path locks) {
     if (own.isEmpty()) {
       return Check.unknown(
           name,
-          disk.path() + " is the guest's, but no lock on it is to be seen.",
+          disk.path() + " is the guest's, but no lock on it was found.",
           "Make sure that nothing else writes to it.");
     }
     try (Stream<String> lines = Files.lines(locks)) {
@@ -90,7 +90,7 @@ record DiskChecks(List<Disk> disks, Path process, Path locks) {
               name,
               "Another process has locked " + disk.path() + ".",
               "End it; `fuser " + disk.path() + "` names those that have the file open.")
-          : Check.pass(name, disk.path() + " is the guest's, and nobody else has locked it.");
+          : Check.pass(name, disk.path() + " is the guest's, and no other process has locked it.");
     }
   }
 

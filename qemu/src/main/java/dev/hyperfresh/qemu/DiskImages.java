@@ -95,7 +95,7 @@ record DiskImages(List<List<Image>> disks) {
           return chain;
         }
         if (chain.size() == DEEPEST) {
-          throw refused(disk.path(), "stands on more than " + (DEEPEST - 1) + " others");
+          throw refused(disk.path(), "has more than " + (DEEPEST - 1) + " backing files");
         }
         format = format(path, header);
         path = below(path, header.backing().get());
@@ -103,7 +103,7 @@ record DiskImages(List<List<Image>> disks) {
       } catch (LinuxException | IOException e) {
         throw Problem.SPEC_FILE_MISSING.because(path + ": " + e.getMessage(), e);
       } catch (IllegalArgumentException e) {
-        throw refused(path, "is not an image of the format that was named: " + e.getMessage());
+        throw refused(path, "is not an image of the given format: " + e.getMessage());
       }
     }
   }
@@ -122,13 +122,13 @@ record DiskImages(List<List<Image>> disks) {
     };
   }
 
-  /// The file that `image` stands on. The image alone names it, and its author need not be who made
-  /// the guest; so it must lie beside the image, or be a file that anyone may read.
+  /// The backing file of `image`. The image alone names it, and its author need not be who made the
+  /// guest; so it must lie beside the image, or be a file that anyone may read.
   private static Path below(Path image, String name) {
     try {
       Path folder = image.toAbsolutePath().getParent();
       if (folder == null || name.indexOf('\0') >= 0 || name.split("/", 2)[0].contains(":")) {
-        throw refused(image, "stands on '" + printable(name) + "', which is not a file");
+        throw refused(image, "has the backing file '" + printable(name) + "', which is not a file");
       }
       Path below = folder.resolve(name).normalize();
       Path real = below.toRealPath();
@@ -136,14 +136,14 @@ record DiskImages(List<List<Image>> disks) {
       if (!beside && Unprivileged.closedOn(real).isPresent()) {
         throw refused(
             image,
-            "stands on "
+            "has the backing file "
                 + below
                 + ", which is neither in the same folder nor readable by everyone");
       }
       return below;
     } catch (InvalidPathException | IOException e) {
       throw Problem.SPEC_FILE_MISSING.because(
-          image + " stands on '" + printable(name) + "', which cannot be found.", e);
+          image + " has the backing file '" + printable(name) + "', which cannot be found.", e);
     }
   }
 
@@ -174,8 +174,7 @@ record DiskImages(List<List<Image>> disks) {
   private static void requireSame(Image image, Fd file) {
     try {
       if (number(file, "dev") != image.device() || number(file, "ino") != image.inode()) {
-        throw new DiskChanged(
-            image.path() + " is another file than the one that the guest was started with.");
+        throw new DiskChanged(image.path() + " is not the file that the guest was started with.");
       }
     } catch (IOException e) {
       throw new DiskChanged(image.path() + ": " + e.getMessage());

@@ -130,16 +130,16 @@ final class ForeignConsoles implements ForeignSubject {
       case "pty" ->
           verdict
               .remark(
-                  "With each replacement its terminal "
+                  "With each replacement, its terminal "
                       + ForeignPiece.excerpt(id)
-                      + " (pty) gets another name; open it again then.")
+                      + " (pty) gets another name; then open it again.")
               .keep(piece);
       case "ringbuf" ->
           verdict
               .remark(
-                  "With each replacement its ring buffer "
+                  "With each replacement, its ring buffer "
                       + ForeignPiece.excerpt(id)
-                      + " (ringbuf) begins empty.")
+                      + " (ringbuf) starts empty.")
               .keep(piece);
       case "file" -> file(chardev, verdict);
       default ->
@@ -183,7 +183,7 @@ final class ForeignConsoles implements ForeignSubject {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     if (value.equals("pty")) {
       return verdict
-          .remark("With each replacement its serial terminal (pty) gets another name.")
+          .remark("With each replacement, its serial terminal (pty) gets another name.")
           .keep(piece);
     }
     if (NO_PORT.contains(value) || byName(piece).isPresent()) {

@@ -136,7 +136,7 @@ final class ForeignDevices implements ForeignSubject {
       return verdict.refuse("this device is not one that is known to move");
     }
     if (device.get("failover").isPresent() || device.get("failover_pair_id").isPresent()) {
-      verdict.refuse("a card with a stand-by cannot be taken over");
+      verdict.refuse("a card with a standby card cannot be taken over");
     }
     device
         .get("romfile")
@@ -169,10 +169,9 @@ final class ForeignDevices implements ForeignSubject {
         device.get("id").filter(id -> !live.identity().named().containsKey(id)).isPresent();
     if (!unplugged && (given.isEmpty() || given.equals("auto"))) {
       verdict.refuse(
-          "QEMU made up its "
+          "QEMU chose its "
               + key
-              + " when it started and does not say it, so that the guest would"
-              + " get another one");
+              + " when it started and does not report it, so the guest would get another one");
     }
     return piece.value();
   }

@@ -242,8 +242,7 @@ final class ForeignDrives implements ForeignSubject {
     for (Path image : images) {
       if (live.files().stream()
           .noneMatch(file -> folders.path(file).filter(image::equals).isPresent())) {
-        verdict.speaksAgainst(
-            "It does not use " + image + " any more, which its command line names.");
+        verdict.speaksAgainst("It no longer uses " + image + ", which its command line names.");
       }
     }
     return verdict;

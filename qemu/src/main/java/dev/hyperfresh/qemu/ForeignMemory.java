@@ -78,7 +78,7 @@ final class ForeignMemory implements ForeignSubject {
       verdict.refuse("its memory is private to the process; start the guest with share=on");
     }
     if (object.isOn("discard-data")) {
-      verdict.refuse("the process would empty the memory at its end (discard-data)");
+      verdict.refuse("the process would empty the memory when it ends (discard-data)");
     }
     if (object.isOn("hugetlb") || object.isOn("pmem") || object.isOn("readonly")) {
       verdict.refuse("memory of this kind cannot be taken over yet");
@@ -117,7 +117,7 @@ final class ForeignMemory implements ForeignSubject {
               + " -object memory-backend-file,id=ram,size=SIZE,mem-path=/dev/shm/NAME,share=on and"
               + " -machine memory-backend=ram.");
     } else if (!users().equals(backends)) {
-      verdict.speaksAgainst("Its RAM is not, or not alone, the memory backend that is given.");
+      verdict.speaksAgainst("Its RAM is not, or not only, the memory backend that is given.");
     }
     return verdict;
   }

@@ -81,7 +81,7 @@ final class ForeignNetwork implements ForeignSubject {
     verdict.words(
         "-netdev",
         "tap,id=" + id.replace(",", ",,") + ",fd=" + (Descriptors.FIRST_NIC + taps.size()));
-    return taps.put(id, netdev) == null ? verdict : verdict.refuse("its name stands twice");
+    return taps.put(id, netdev) == null ? verdict : verdict.refuse("its name is used twice");
   }
 
   @Override

@@ -127,7 +127,7 @@ final class GuestAgent implements AutoCloseable {
       throw Problem.GUEST_STATE.because(
           "The guest's wall clock is ahead of the host's by "
               + -before.behindNanos() / 1_000_000
-              + " ms, and is never set back.");
+              + " ms; it is never set back.");
     }
     Reading now = before;
     String said = "";

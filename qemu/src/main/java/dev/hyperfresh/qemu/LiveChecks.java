@@ -40,7 +40,7 @@ record LiveChecks(String name, Function<String, JsonNode> ask) {
         : Check.fail(
             "running release",
             name + " lacks the migration capability " + String.join(", ", lacks) + ".",
-            "Start the guest anew on QEMU 4.0 or newer.");
+            "Restart the guest on QEMU 4.0 or newer.");
   }
 
   private Check devices() {
@@ -50,7 +50,7 @@ record LiveChecks(String name, Function<String, JsonNode> ask) {
       return Check.fail(
           "devices",
           "A migration of the guest is under way (" + status + ").",
-          "Wait for its end, or cancel it where it was started.");
+          "Wait until it ends, or cancel it where it was started.");
     }
     List<String> reasons = items(migration.path("blocked-reasons"), item -> item.asString(""));
     return reasons.isEmpty()

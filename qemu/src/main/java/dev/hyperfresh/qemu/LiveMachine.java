@@ -114,22 +114,22 @@ record LiveMachine(
     List<String> obstacles = new ArrayList<>();
     String status = qmp.execute("query-status", Map.of()).path("status").asString("");
     if (!status.equals("running")) {
-      obstacles.add("The guest is " + status + "; it can be adopted while it runs.");
+      obstacles.add("The guest is " + status + "; it can be adopted only while it runs.");
     }
     JsonNode migration = qmp.execute("query-migrate", Map.of());
     if (!List.of("none", "completed", "failed", "cancelled")
         .contains(migration.path("status").asString("none"))) {
-      obstacles.add("A migration of the guest is under way; wait for its end.");
+      obstacles.add("A migration of the guest is under way; wait until it ends.");
     }
     migration
         .path("blocked-reasons")
         .forEach(reason ->
             obstacles.add("QEMU itself says that it cannot move: " + reason.asString("") + "."));
     if (qmp.execute("query-block-jobs", Map.of()).size() > 0) {
-      obstacles.add("A block job runs on a disk of the guest; wait for its end.");
+      obstacles.add("A block job runs on a disk of the guest; wait until it ends.");
     }
     if (qmp.execute("query-memory-devices", Map.of()).size() > 0) {
-      obstacles.add("Memory was plugged into the guest, which is not moved yet; unplug it.");
+      obstacles.add("Memory was hot-plugged into the guest, which cannot be moved yet; unplug it.");
     }
     return obstacles;
   }

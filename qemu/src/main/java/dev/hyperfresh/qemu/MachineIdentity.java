@@ -196,7 +196,7 @@ record MachineIdentity(
                     Long.parseUnsignedLong(block.group(2), 16),
                     Long.parseUnsignedLong(block.group(3), 16))));
     if (blocks.isEmpty()) {
-      throw new Qmp.QmpException("nothing is said of its memory");
+      throw new Qmp.QmpException("it does not report its memory");
     }
     return blocks;
   }

@@ -49,7 +49,8 @@ record Qcow2Header(Optional<String> backing, Optional<String> backingFormat, boo
     int length = header.getInt(16);
     require(length > 0 && length <= LONGEST_NAME, "the name of its backing file is too long");
     require(
-        at > 0 && at + length <= header.limit(), "the name of its backing file lies too far in");
+        at > 0 && at + length <= header.limit(),
+        "the name of its backing file is too far from the start");
     int extensions = version == 2 ? VERSION_2_BYTES : header.getInt(LENGTH_AT);
     return new Qcow2Header(
         Optional.of(text(header, (int) at, length)), backingFormat(header, extensions), external);

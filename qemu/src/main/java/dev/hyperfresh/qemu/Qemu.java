@@ -119,7 +119,7 @@ public final class Qemu implements Hypervisor, Adopter {
       return List.of(
           Check.fail(
               "release",
-              release.name() + " is a " + release.kind() + " and not a " + KIND + ".",
+              release.name() + " is a " + release.kind() + ", not a " + KIND + ".",
               "Choose a release of the same kind."));
     }
     return List.of(
@@ -131,7 +131,7 @@ public final class Qemu implements Hypervisor, Adopter {
 
   private static Check binary(QemuRelease release) {
     return Files.isExecutable(release.binary())
-        ? Check.pass("release", release.name() + " is installed and may be executed.")
+        ? Check.pass("release", release.name() + " is installed and can be executed.")
         : Check.fail(
             "release",
             release.name() + " has no executable " + release.binary() + ".",
@@ -281,7 +281,7 @@ public final class Qemu implements Hypervisor, Adopter {
     try {
       launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
     } catch (UncheckedIOException e) {
-      LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no bounds", e);
+      LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no limits", e);
     }
   }
 
@@ -399,7 +399,7 @@ public final class Qemu implements Hypervisor, Adopter {
         Signals.KILL,
         process -> {
           if (!process.awaitExit(END_LIMIT)) {
-            throw Problem.GUEST_STATE.because("Process " + instance.pid() + " does not die.");
+            throw Problem.GUEST_STATE.because("Process " + instance.pid() + " does not end.");
           }
         });
   }
@@ -428,7 +428,7 @@ public final class Qemu implements Hypervisor, Adopter {
         Files.find(guests, 2, (file, _) -> GuestProcesses.isOfRehearsal(file, guests))) {
       logs.forEach(Qemu::removeSockets);
     } catch (IOException | UncheckedIOException e) {
-      LOG.log(System.Logger.Level.DEBUG, guests + " cannot be looked through", e);
+      LOG.log(System.Logger.Level.DEBUG, guests + " cannot be searched", e);
     }
   }
 

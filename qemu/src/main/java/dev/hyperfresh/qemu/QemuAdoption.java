@@ -76,7 +76,7 @@ final class QemuAdoption {
     } catch (IOException | UncheckedIOException | LinuxException e) {
       taken.forEach(Fd::close);
       throw Problem.ADOPT_UNFIT.because(
-          "Process " + request.pid() + " cannot be looked at: " + e.getMessage(), e);
+          "Process " + request.pid() + " cannot be examined: " + e.getMessage(), e);
     } catch (RuntimeException e) {
       taken.forEach(Fd::close);
       throw e;
@@ -99,16 +99,16 @@ final class QemuAdoption {
     int peer = socket.peer().pid();
     if (peer != request.pid() && !process.listensAt(control)) {
       socket.close();
-      throw unfit(control + " belongs to process " + peer + " and not to " + request.pid() + ".");
+      throw unfit(control + " belongs to process " + peer + ", not to " + request.pid() + ".");
     }
     try (Qmp qmp =
         Qmp.open(socket, request.name() + "-adopt", new Transcript(), new Deaf(), PATIENCE)) {
       return LiveMachine.ask(qmp);
     } catch (Qmp.QmpException e) {
       throw Problem.ADOPT_UNFIT.because(
-          "Nothing on "
-              + control
-              + " answers as a QEMU's control socket (QMP) does; it may serve another client: "
+          control
+              + " does not answer like the control socket (QMP) of a QEMU; it may serve another"
+              + " client: "
               + e.getMessage()
               + besides(),
           e);
@@ -122,7 +122,7 @@ final class QemuAdoption {
     reasons.addAll(ForeignCommandLine.options(process.arguments()));
     return reasons.isEmpty()
         ? ""
-        : " Besides, it cannot be adopted as it is: " + String.join(" ", reasons);
+        : " It also cannot be adopted as it is: " + String.join(" ", reasons);
   }
 
   private Adoption examine(PidFd pidFd, LiveMachine live) throws IOException {
@@ -166,7 +166,7 @@ final class QemuAdoption {
     List<Fd> queues = taken.stream().filter(fd -> fd != ram).toList();
     return new Adoption(
         spec,
-        new AcceleratorChoice(live.accelerator(), "it was started so"),
+        new AcceleratorChoice(live.accelerator(), "its QEMU was started with it"),
         machine,
         new Holdings(ram, queues),
         // A copy of its program would look for them elsewhere.
@@ -182,7 +182,7 @@ final class QemuAdoption {
       reasons.add(
           "It runs as user "
               + uid
-              + " and later processes would run as user "
+              + ", and later processes would run as user "
               + Host.effectiveUid()
               + "; run the daemon as that user, with a --state directory of its own.");
     }
@@ -194,9 +194,9 @@ final class QemuAdoption {
     files.addAll(line.pinned().keySet());
     for (Path file : files) {
       if (!process.sees(file)) {
-        reasons.add("Its file " + file + " is not there, or another one for this daemon.");
+        reasons.add("Its file " + file + " is missing, or is a different file for this daemon.");
       } else if (line.pinned().containsKey(file) && process.startedBefore(file)) {
-        reasons.add("Its file " + file + " was changed since it was read; put the old one back.");
+        reasons.add("Its file " + file + " was changed since it was read; restore the old one.");
       }
     }
   }
@@ -218,14 +218,14 @@ final class QemuAdoption {
     for (ForeignFirmware.Rom rom : live.roms()) {
       Optional<Path> file = firmware.find(rom.name()).filter(process::sees);
       if (file.isEmpty()) {
-        reasons.add("Its firmware " + rom.name() + " is not there any more; put it back.");
+        reasons.add("Its firmware " + rom.name() + " is not there any more; restore it.");
       } else if (!rom.takes(Files.size(file.get()))
           || (rom.bytes().isEmpty() && process.startedBefore(file.get()))) {
         reasons.add(
             "Its firmware "
                 + file.get()
-                + " has another length than what it runs with, so it was changed since; put the old"
-                + " one back.");
+                + " differs in length from what it runs with, so it was changed since; restore the"
+                + " old one.");
       } else {
         roms.put(file.get(), request.files().resolve(FIRMWARE).resolve(rom.name()));
       }
@@ -239,7 +239,7 @@ final class QemuAdoption {
       String file = found.getFirst().target();
       if (!file.startsWith("/memfd:")) {
         remarks.add(
-            "Its memory is the file " + file + ", which anyone with the right could cut off.");
+            "Its memory is the file " + file + ", which anyone with permission could truncate.");
       }
       if (Files.exists(Path.of(file))
           && Files.getFileStore(Path.of(file)).type().equals("hugetlbfs")) {
@@ -301,17 +301,17 @@ final class QemuAdoption {
       reasons.add(
           "Its tap "
               + facts.name()
-              + " can have no second queue and is in no bridge; put it into a bridge, where another"
-              + " one can take its place.");
+              + " cannot have a second queue and is in no bridge; put it into a bridge, where"
+              + " another tap can replace it.");
       return new Nic(facts.name(), Optional.empty(), card.mac());
     }
     String bridge = facts.bridge().get();
     ports.add(new Port.Bridged(facts.name(), bridge));
     String ours = portName(request.name(), index);
     remarks.add(
-        "With its first replacement its tap "
+        "With its first replacement, its tap "
             + facts.name()
-            + " gives way to "
+            + " is replaced by "
             + ours
             + " in the bridge "
             + bridge

@@ -96,7 +96,7 @@ public final class QemuReleases {
             packages.unpack(suite, PACKAGES, true, staging.resolve("root"), progress);
         String version = String.valueOf(unpacked.versions().get(PACKAGES.getFirst()));
         if (mayBe(name, version)) {
-          progress.accept("asking QEMU " + upstream(version) + " what it can do");
+          progress.accept("asking QEMU " + upstream(version) + " what it supports");
           QemuRelease release = identified(staging, debianRelease(staging, version));
           if (meets(name, release.name())) {
             return installFetched(staging, release);

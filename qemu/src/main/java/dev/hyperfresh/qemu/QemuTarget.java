@@ -60,7 +60,7 @@ final class QemuTarget {
     }
     awaitStanding();
     if (!channel.hasHeardAll()) {
-      throw notFrozen("some of its reports may not have come");
+      throw notFrozen("some of its reports may be missing");
     }
   }
 
@@ -68,7 +68,7 @@ final class QemuTarget {
     try {
       for (int look = 0; !process.stands(); look++) {
         if (look == FREEZE_LOOKS) {
-          throw notFrozen("a thread of it goes on");
+          throw notFrozen("one of its threads still runs");
         }
         LockSupport.parkNanos(LOOK_NANOS);
       }
@@ -78,7 +78,7 @@ final class QemuTarget {
   }
 
   private HyperFreshException notFrozen(@Nullable String reason) {
-    return Problem.REPLACE_SWITCH.because(named() + " could not be stopped: " + reason + ".");
+    return Problem.REPLACE_SWITCH.because(named() + " could not be frozen: " + reason + ".");
   }
 
   /// As [dev.hyperfresh.hypervisor.Instance#thaw].
@@ -86,7 +86,7 @@ final class QemuTarget {
     try {
       process.goOn();
     } catch (QemuProcess.TroubleException e) {
-      throw Problem.INTERNAL.because(named() + " cannot go on: " + e.getMessage(), e);
+      throw Problem.INTERNAL.because(named() + " cannot be thawed: " + e.getMessage(), e);
     }
   }
 

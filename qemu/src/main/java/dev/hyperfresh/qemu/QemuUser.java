@@ -69,9 +69,9 @@ record QemuUser(OptionalInt id, OptionalInt group, String reason) {
       // Root's group would open more than the device.
       return (mode & GROUP_READ_WRITE) == GROUP_READ_WRITE && group != 0
           ? new QemuUser(user, OptionalInt.of(group), "")
-          : daemons(KVM + " is open to root alone");
+          : daemons(KVM + " is open only to root");
     } catch (IOException e) {
-      return daemons(KVM + " cannot be looked at");
+      return daemons(KVM + " cannot be examined");
     }
   }
 

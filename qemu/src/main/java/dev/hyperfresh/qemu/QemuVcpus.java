@@ -66,18 +66,24 @@ final class QemuVcpus {
     }
   }
 
-  /// Why they do not go on. A process that lives still has the guest's state, whatever it says or
-  /// does not say now; when it answers again, that is told.
+  /// Why they are not resumed. A process that lives still has the guest's state, whatever it says
+  /// or does not say now; when it answers again, that is told.
   HyperFreshException standing(Qmp.QmpException e) {
     if (process.awaitEnd(Duration.ZERO)) {
       return Problem.REPLACE_LOST.because(
-          "The old hypervisor could not go on: " + e.getMessage(), e);
+          "The source ended before it resumed the guest: " + e.getMessage(), e);
     }
     if (e.unanswered() && channel.qmp().isOpen()) {
       announceAnswer();
     }
     return Problem.REPLACE_STANDS.because(
-        release + " with pid " + process.pid() + " does not go on: " + e.getMessage() + ".", e);
+        release
+            + " with pid "
+            + process.pid()
+            + " does not resume the guest: "
+            + e.getMessage()
+            + ".",
+        e);
   }
 
   /// The process reads this command when it reads again.

@@ -141,7 +141,7 @@ final class Rehearsal {
     try {
       step.run();
     } catch (RuntimeException e) {
-      LOG.log(System.Logger.Level.WARNING, "a rehearsal could not be cleared away", e);
+      LOG.log(System.Logger.Level.WARNING, "a rehearsal could not be cleaned up", e);
     }
   }
 
@@ -263,7 +263,10 @@ final class Rehearsal {
     if (!there.isEmpty()) {
       return Optional.of(
           new Outcome.Rejected(
-              to.name() + " builds another machine than the guest has: " + few(there) + "."));
+              to.name()
+                  + " builds a different machine from the one that the guest has: "
+                  + few(there)
+                  + "."));
     }
     List<String> here = identity.blockDifferences(twin.identity(), "a twin on it");
     return here.isEmpty()
@@ -272,7 +275,7 @@ final class Rehearsal {
             new Outcome.Impossible(
                 "the firmware of "
                     + from.name()
-                    + " was changed since the guest started, so that a twin has another: "
+                    + " was changed since the guest started, so a twin has different firmware: "
                     + few(here)));
   }
 

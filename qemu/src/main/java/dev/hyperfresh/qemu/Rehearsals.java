@@ -146,7 +146,7 @@ final class Rehearsals implements Rehearser {
     return Check.unknown(
         NAME,
         "Not rehearsed: " + reason + ".",
-        "The replacement may be tried all the same; it is rolled back if the target refuses.");
+        "You can try the replacement anyway; it is rolled back if the target refuses.");
   }
 
   private static String sentence(QemuRelease from, QemuRelease to, Success success) {

@@ -9,8 +9,7 @@ import java.util.function.Consumer;
 interface Rehearser {
   /// Tries nothing out.
   Rehearser NONE =
-      (_, to, _, _) ->
-          Rehearsals.unknown("a move to " + to.name() + " cannot be tried out beside the guest");
+      (_, to, _, _) -> Rehearsals.unknown("a move to " + to.name() + " cannot be rehearsed");
 
   Check rehearse(QemuInstance source, Release to, boolean anew, Consumer<String> begins);
 }

@@ -78,7 +78,7 @@ class DiskImagesTest {
 
     assertThatThrownBy(() -> pinned.openInto(opened))
         .isInstanceOf(DiskImages.DiskChanged.class)
-        .hasMessageContaining(disk + " is another file");
+        .hasMessageContaining(disk + " is not the file");
 
     Files.delete(disk);
     Files.createSymbolicLink(disk, Path.of("/etc/shadow"));
@@ -101,7 +101,7 @@ class DiskImagesTest {
     refused(TestImages.qcow2(folder.resolve("a"), "nbd://host/x", "raw"), "which is not a file");
     refused(TestImages.qcow2(folder.resolve("b"), "json:{}", "raw"), "which is not a file");
     refused(TestImages.qcow2(folder.resolve("c"), "gone", "raw"), "cannot be found");
-    refused(TestImages.qcow2(folder.resolve("d"), "d", "qcow2"), "more than 15 others");
+    refused(TestImages.qcow2(folder.resolve("d"), "d", "qcow2"), "more than 15 backing files");
     refused(TestImages.qcow2(folder.resolve("e"), "a", ""), "format ''");
     refused(TestImages.qcow2(folder.resolve("f"), "a", "vmdk"), "format 'vmdk'");
     refused(Files.writeString(folder.resolve("g"), "no image"), "not qcow2");

@@ -220,7 +220,7 @@ class ForeignCommandLineTest {
           -display gtk                                     | -display none
           -device vfio-pci,host=01:00.0                    | not one that is known to move
           -device nvme,drive=x                             | not one that is known to move
-          -device virtio-net-pci,netdev=n,failover=on      | stand-by
+          -device virtio-net-pci,netdev=n,failover=on      | standby
           -netdev user,id=n                                | only taps
           -netdev tap,id=n,fds=3:4                         | fds
           -netdev tap,id=n,fd=3,queues=2                   | several queues

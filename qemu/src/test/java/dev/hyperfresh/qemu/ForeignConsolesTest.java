@@ -37,7 +37,7 @@ class ForeignConsolesTest {
     assertThat(line.reasons()).isEmpty();
     assertThat(line.remarks())
         .satisfiesExactly(
-            log -> assertThat(log).contains("ring buffer log (ringbuf) begins empty"),
+            log -> assertThat(log).contains("ring buffer log (ringbuf) starts empty"),
             term -> assertThat(term).contains("terminal term (pty) gets another name"),
             serial -> assertThat(serial).contains("serial terminal (pty)"));
     assertThat(read("-chardev", "null,id=n").remarks()).isEmpty();

@@ -22,7 +22,7 @@ class ForeignDevicesTest {
         .contains("/img/overlay.qcow2");
     LiveMachine ejected = live(Set.of(), 0, List.of());
     assertThat(read(ejected, "-cdrom", "/img/a.iso").reasons())
-        .anyMatch(reason -> reason.contains("does not use /img/a.iso"));
+        .anyMatch(reason -> reason.contains("no longer uses /img/a.iso"));
     assertThat(read(live(Set.of("late"), 0, List.of())).reasons())
         .singleElement()
         .asString()
@@ -52,7 +52,7 @@ class ForeignDevicesTest {
           .as(device)
           .singleElement()
           .asString()
-          .contains("QEMU made up its");
+          .contains("QEMU chose its");
     }
   }
 

@@ -144,7 +144,7 @@ class GuestAgentTest {
             e ->
                 assertThat(e.detail())
                     .startsWith("The guest's wall clock is ahead of the host's by ")
-                    .endsWith(" ms, and is never set back."));
+                    .endsWith(" ms; it is never set back."));
     assertThat(agent.asked()).doesNotContain("guest-set-time");
   }
 

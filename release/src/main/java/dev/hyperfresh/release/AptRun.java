@@ -41,7 +41,7 @@ record AptRun(int status, String output) {
     if (expired.join()) {
       throw new PackagesException(
           PackagesException.Kind.FAILED,
-          "%s %s was stopped after %d minutes without an end; run it again"
+          "%s %s was stopped because it did not end in %d minutes; run it again"
               .formatted(name, command.getLast(), limit.toMinutes()));
     }
     return new AptRun(process.exitValue(), output);
@@ -108,7 +108,7 @@ record AptRun(int status, String output) {
     if (says("is not signed", "NO_PUBKEY", "BADSIG", "EXPKEYSIG")) {
       return new PackagesException(
           PackagesException.Kind.UNTRUSTED,
-          "%s from %s stopped because its signature does not check against this machine's keys (%s); install the current debian-archive-keyring"
+          "%s from %s stopped because its signature does not match this machine's keys (%s); install the current debian-archive-keyring"
               .formatted(doing, suite, said));
     }
     if (says("Unable to locate package", "was not found")) {

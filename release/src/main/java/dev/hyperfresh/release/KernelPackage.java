@@ -69,7 +69,7 @@ public record KernelPackage(Path root, String release, String version, String so
             .filter(name -> name.startsWith(IMAGE_PREFIX) && !name.equals(PACKAGE))
             .findFirst()
             .orElseThrow(
-                () -> Problem.RELEASE_FETCH.because(PACKAGE + " brought no kernel package."));
+                () -> Problem.RELEASE_FETCH.because(PACKAGE + " contains no kernel package."));
     String version = String.valueOf(unpacked.versions().get(image));
     return new KernelPackage(
         unpacked.root(),

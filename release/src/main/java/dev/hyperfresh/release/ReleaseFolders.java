@@ -130,7 +130,7 @@ public final class ReleaseFolders {
         int more = differences.size() - MOST_DIFFERENCES;
         throw Problem.RELEASE_DAMAGED.because(
             name
-                + " is not what was installed: "
+                + " differs from what was installed: "
                 + String.join(
                     " ", differences.subList(0, Math.min(differences.size(), MOST_DIFFERENCES)))
                 + (more > 0 ? " And " + more + " more." : ""));

@@ -88,11 +88,11 @@ final class Bundle {
 
   private static JsonNode json(Path file) throws IOException {
     if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
-      throw Problem.CONTAINER_SPEC.because(file + " is no file.");
+      throw Problem.CONTAINER_SPEC.because(file + " is not a file.");
     }
     JsonNode read = JSON.readTree(BoundedFile.read(file, MOST_BYTES));
     if (!read.isObject()) {
-      throw Problem.CONTAINER_SPEC.because(file + " is no JSON object.");
+      throw Problem.CONTAINER_SPEC.because(file + " is not a JSON object.");
     }
     return read;
   }
@@ -105,14 +105,14 @@ final class Bundle {
       Path named = bundle.resolve(path);
       Path root = Files.isDirectory(named) ? named.toRealPath() : named;
       if (!Files.isDirectory(root)) {
-        wrong = "' is no folder.";
+        wrong = "' is not a folder.";
       } else if (!root.startsWith(bundle) || root.equals(bundle)) {
         wrong = "' is not in the bundle; put the root file system into a folder there.";
       } else {
         return root;
       }
     } catch (InvalidPathException e) {
-      wrong = "' is no path.";
+      wrong = "' is not a path.";
     }
     findings.faults().add("root.path: '" + ConfigFields.shown(path) + wrong);
     return bundle;

@@ -121,7 +121,7 @@ final class ConfigFields {
   ConfigFields part(String name) {
     Optional<JsonNode> value = field(name);
     if (value.isPresent() && !value.get().isObject()) {
-      fault(name, "it is no object.");
+      fault(name, "it is not an object.");
       value = Optional.empty();
     }
     return new ConfigFields(path + name + ".", value, findings);
@@ -133,11 +133,11 @@ final class ConfigFields {
       return List.of();
     }
     if (!value.get().isArray()) {
-      fault(name, "it is no list.");
+      fault(name, "it is not a list.");
       return List.of();
     }
     if (value.get().size() > most) {
-      fault(name, "there are " + value.get().size() + ", and " + most + " is the most.");
+      fault(name, "there are " + value.get().size() + ", and at most " + most + " are allowed.");
       return List.of();
     }
     return value.get().valueStream().toList();
@@ -149,7 +149,7 @@ final class ConfigFields {
       if (element.isObject()) {
         parts.add(new ConfigFields(path + name + ".", Optional.of(element), findings));
       } else {
-        fault(name, "one is no object.");
+        fault(name, "one of them is not an object.");
       }
     }
     return parts;
@@ -164,7 +164,7 @@ final class ConfigFields {
         name,
         "'"
             + shown(value.isString() ? value.asString() : value.toString())
-            + "' is no "
+            + "' is not a valid "
             + what
             + ".");
     return Optional.empty();
@@ -201,7 +201,7 @@ final class ConfigFields {
             .checked(entry.getKey(), entry.getValue(), form, what)
             .ifPresent(value -> map.put(entry.getKey(), value));
       } else {
-        entries.fault(entry.getKey(), "this is none that a container here can have.");
+        entries.fault(entry.getKey(), "containers here cannot have this one.");
       }
     }
     return map;
@@ -227,7 +227,7 @@ final class ConfigFields {
         name,
         String.format(
             Locale.ROOT,
-            "'%s' is no whole number from %d to %d.",
+            "'%s' is not a whole number from %d to %d.",
             shown(value.toString()),
             least,
             most));
@@ -268,7 +268,7 @@ final class ConfigFields {
             .propertyNames()
             .forEach(name -> {
               if (!asked.contains(name)) {
-                fault(name, "no container here can have it.");
+                fault(name, "containers here cannot have it.");
               }
             }));
   }

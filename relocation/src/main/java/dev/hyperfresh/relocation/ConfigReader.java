@@ -97,13 +97,12 @@ final class ConfigReader {
       Set.of("pid", "network", "ipc", "uts", "mount", "cgroup");
 
   /// Why a field is refused that makes sense elsewhere.
-  static final String ELSEWHERE = "no container here can have it.";
+  static final String ELSEWHERE = "containers here cannot have it.";
 
   private ConfigReader() {}
 
   static ContainerConfig read(ConfigFields config) {
-    var _ =
-        config.text("ociVersion", VERSION.asMatchPredicate(), "version of OCI that is known here");
+    var _ = config.text("ociVersion", VERSION.asMatchPredicate(), "OCI version");
     config.refuse("hooks", "they would run in an OS that the container leaves.");
     config.refuse(List.of("vm", "solaris", "windows", "zos"), ELSEWHERE);
     ConfigFields root = config.part("root");
@@ -117,8 +116,8 @@ final class ConfigReader {
             ContainerConfig.VERSION,
             files,
             process(config.part("process")),
-            config.text("hostname", HOST_NAME.asMatchPredicate(), "name of a host").orElse(""),
-            config.text("domainname", HOST_NAME.asMatchPredicate(), "name of a domain").orElse(""),
+            config.text("hostname", HOST_NAME.asMatchPredicate(), "host name").orElse(""),
+            config.text("domainname", HOST_NAME.asMatchPredicate(), "domain name").orElse(""),
             mounts(config),
             linux(config.part("linux")),
             config.map(
@@ -126,7 +125,7 @@ final class ConfigReader {
                 MOST_ANNOTATIONS,
                 key -> !ORDER.matcher(key).matches(),
                 _ -> true,
-                "text"));
+                "string"));
     config.end();
     return read;
   }
@@ -141,10 +140,12 @@ final class ConfigReader {
       process.remark("terminal", "it runs without a terminal.");
     }
     process.drop("consoleSize", "it runs without a terminal.");
-    process.drop("apparmorProfile", "it runs without one, the kernel of an OS has no AppArmor.");
-    process.drop("selinuxLabel", "it runs without one, the kernel of an OS has no SELinux.");
+    process.drop(
+        "apparmorProfile", "it runs without one, because the kernel of an OS has no AppArmor.");
+    process.drop(
+        "selinuxLabel", "it runs without one, because the kernel of an OS has no SELinux.");
     process.refuse(List.of("commandLine", "ioPriority", "scheduler", "execCPUAffinity"), ELSEWHERE);
-    List<String> args = process.texts("args", MOST_WORDS, _ -> true, "text");
+    List<String> args = process.texts("args", MOST_WORDS, _ -> true, "string");
     if (args.isEmpty() || args.getFirst().isEmpty()) {
       process.fault("args", "there is no program to run.");
     }
@@ -190,8 +191,7 @@ final class ConfigReader {
   }
 
   private static List<String> capabilities(ConfigFields sets, String name) {
-    return sets.texts(
-        name, MOST_PATHS, CAPABILITIES::contains, "capability over the container alone");
+    return sets.texts(name, MOST_PATHS, CAPABILITIES::contains, "capability inside a container");
   }
 
   private static List<Rlimit> limits(ConfigFields process) {
@@ -205,12 +205,12 @@ final class ConfigReader {
                   text ->
                       text.startsWith("RLIMIT_")
                           && LIMITS.contains(text.substring("RLIMIT_".length())),
-                  "limit of a process")
+                  "process limit")
               .orElse("");
       Rlimit read = new Rlimit(type, limit.unsigned("hard"), limit.unsigned("soft"));
       limit.end();
       if (!types.add(type)) {
-        limit.fault("type", "'" + type + "' is there twice.");
+        limit.fault("type", "'" + type + "' is given twice.");
       }
       if (read.soft().compareTo(read.hard()) > 0) {
         limit.fault("soft", read.soft() + " is more than the hard limit of " + read.hard() + ".");
@@ -229,7 +229,7 @@ final class ConfigReader {
     for (Mount mount : mounts) {
       if (!destinations.add(
           mount.destination().replaceAll("/+(\\./+)*", "/").replaceFirst("/\\.?$", ""))) {
-        config.fault("mounts", ConfigFields.shown(mount.destination()) + " is there twice.");
+        config.fault("mounts", ConfigFields.shown(mount.destination()) + " is given twice.");
       }
     }
     return mounts;
@@ -241,13 +241,13 @@ final class ConfigReader {
     linux.refuse("timeOffsets", "a time namespace cannot move.");
     linux.refuse("devices", "a device cannot move.");
     linux.refuse(List.of("intelRdt", "memoryPolicy", "netDevices", "personality"), ELSEWHERE);
-    linux.drop("cgroupsPath", "its group is called like the container.");
-    linux.drop("mountLabel", "its mounts have none, the kernel of an OS has no SELinux.");
+    linux.drop("cgroupsPath", "its control group is named after the container.");
+    linux.drop("mountLabel", "its mounts have none, because the kernel of an OS has no SELinux.");
     var _ =
         linux.text(
             "rootfsPropagation",
             Set.of("", "private", "rprivate", "slave", "rslave")::contains,
-            "propagation of mounts that stays inside");
+            "mount propagation that stays inside");
     Linux read =
         new Linux(
             "",
@@ -260,7 +260,7 @@ final class ConfigReader {
                 MOST_PATHS,
                 SYSCTL.asMatchPredicate(),
                 SETTING.asMatchPredicate(),
-                "value of a setting"),
+                "setting"),
             SeccompReader.read(linux.part("seccomp")));
     linux.end();
     return read;
@@ -277,9 +277,9 @@ final class ConfigReader {
       if (type.equals("user") || type.equals("time")) {
         namespace.fault("type", "a " + type + " namespace cannot move.");
       } else if (!NAMESPACES.contains(type)) {
-        namespace.fault("type", "'" + ConfigFields.shown(type) + "' is no kind of namespace.");
+        namespace.fault("type", "'" + ConfigFields.shown(type) + "' is not a kind of namespace.");
       }
-      namespace.refuse("path", "a container here has namespaces of its own.");
+      namespace.refuse("path", "containers here have namespaces of their own.");
       namespace.end();
     }
   }

@@ -24,7 +24,7 @@ final class ContainerEnd {
       steps.write(how);
     } catch (HyperFreshException e) {
       // This daemon knows all the same; where the disk is full, noting its end says so.
-      LOG.log(System.Logger.Level.DEBUG, "how a container ended is not written down yet", e);
+      LOG.log(System.Logger.Level.DEBUG, "how a container ended is not recorded yet", e);
     }
     steps.clear();
     steps.note(how);

@@ -85,7 +85,7 @@ record ContainerFolder(Path home) {
     try {
       return look(folder -> folder.has(IMAGES + "/state.json"));
     } catch (IOException e) {
-      throw new TroubleException(share() + " cannot be looked into: " + e.getMessage(), e);
+      throw new TroubleException(share() + " cannot be examined: " + e.getMessage(), e);
     }
   }
 
@@ -94,7 +94,7 @@ record ContainerFolder(Path home) {
     try {
       return look(folder -> folder.lengths(IMAGES, MOST_IMAGES));
     } catch (IOException e) {
-      LOG.log(System.Logger.Level.DEBUG, share() + " cannot be looked through", e);
+      LOG.log(System.Logger.Level.DEBUG, share() + " cannot be searched", e);
       return 0;
     }
   }
@@ -171,7 +171,7 @@ record ContainerFolder(Path home) {
           home, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
       Files.createDirectory(share());
     } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(home + " cannot be made: " + e.getMessage(), e);
+      throw Problem.DAEMON_STATE.because(home + " cannot be created: " + e.getMessage(), e);
     }
   }
 

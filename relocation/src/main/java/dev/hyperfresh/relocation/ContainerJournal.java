@@ -31,20 +31,20 @@ final class ContainerJournal implements MoveJournal {
     String name = container.name();
     switch (state) {
       case MoveState.Preparing _ ->
-          progress.step("Preparing", to.name() + " gets ready for " + name);
+          progress.step("Preparing", to.name() + " is getting ready for " + name);
       case MoveState.Switching _ -> container.is(State.MOVING);
       case MoveState.Undoing(String why) ->
-          progress.step("Undoing", why + "; " + name + " is to run on in " + begun.os());
+          progress.step("Undoing", why + "; " + name + " is to resume in " + begun.os());
       case MoveState.Committed(int pid, OptionalDouble frozen) -> {
         container.runs(to, pid);
         container.is(State.DRAINING);
-        progress.step("Committed", name + " runs in " + to.name() + stood(frozen));
+        progress.step("Committed", name + " runs in " + to.name() + paused(frozen));
       }
       case MoveState.Retired _ -> container.is(State.RUNNING);
       case MoveState.RolledBack _ -> {
         container.is(State.RUNNING);
         // Its program may have ended by itself meanwhile.
-        String goes = container.state().hasEnded() ? " has ended in " : " runs on in ";
+        String goes = container.state().hasEnded() ? " has ended in " : " keeps running in ";
         progress.step("RolledBack", name + goes + begun.os());
       }
       case MoveState.Clearing(MoveState.Over end) -> {
@@ -63,16 +63,16 @@ final class ContainerJournal implements MoveJournal {
     }
   }
 
-  private static String stood(OptionalDouble frozen) {
+  private static String paused(OptionalDouble frozen) {
     return frozen.isPresent()
-        ? String.format(Locale.ROOT, "; it stood for %.0f ms", frozen.getAsDouble())
+        ? String.format(Locale.ROOT, "; it was paused for %.0f ms", frozen.getAsDouble())
         : "";
   }
 
   @Override
   public void done(FinishStep step) {
     if (step == FinishStep.ADOPT) {
-      progress.step("Draining", "its memory follows");
+      progress.step("Draining", "fetching the rest of its memory");
     }
   }
 

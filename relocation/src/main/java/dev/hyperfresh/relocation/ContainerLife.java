@@ -66,7 +66,7 @@ final class ContainerLife implements Restarts.Pace, AutoCloseable {
     try {
       task.run();
     } catch (RuntimeException e) {
-      LOG.log(System.Logger.Level.ERROR, "an end of a container is not dealt with", e);
+      LOG.log(System.Logger.Level.ERROR, "the end of a container could not be handled", e);
     }
   }
 

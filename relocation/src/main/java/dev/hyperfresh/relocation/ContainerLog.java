@@ -70,7 +70,7 @@ public record ContainerLog(Path share) {
   public Piece after(String place) {
     Matcher words = PLACE.matcher(place);
     if (!words.matches()) {
-      throw Problem.API_REQUEST.because("'" + place + "' is no place in a log.");
+      throw Problem.API_REQUEST.because("'" + place + "' is not a place in a log.");
     }
     long inode = Long.parseLong(words.group(1));
     long offset = Long.parseLong(words.group(2));

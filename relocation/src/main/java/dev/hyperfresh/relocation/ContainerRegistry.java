@@ -172,13 +172,13 @@ final class ContainerRegistry {
       OsVm os = container.get().os();
       throw Problem.CONTAINER_STATE.because(
           container.get().state().hasEnded()
-              ? name + " has ended, and OS " + os.name() + " has not let go of it yet."
+              ? name + " has ended, but OS " + os.name() + " has not released it yet."
               : name + " runs.");
     }
     Life known = lives.find(name).orElseThrow(() -> unknown(name));
     if (hosts.isTakingBack(name)) {
       throw Problem.CONTAINER_STATE.because(
-          "Container " + name + " is not taken back yet: " + hosts.waiting("Container " + name));
+          "Container " + name + " is not reattached yet: " + hosts.waiting("Container " + name));
     }
     if (known.end().isEmpty() || busy.putIfAbsent(name, known) != null) {
       throw isBusy(name);
@@ -209,7 +209,7 @@ final class ContainerRegistry {
     }
     return Problem.CONTAINER_UNKNOWN.because(
         why.isEmpty()
-            ? "'" + name + "' is no container."
-            : "Container " + name + " is not taken back: " + why);
+            ? "'" + name + "' is not a container."
+            : "Container " + name + " is not reattached: " + why);
   }
 }

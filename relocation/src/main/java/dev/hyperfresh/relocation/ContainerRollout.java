@@ -102,8 +102,8 @@ public final class ContainerRollout implements Rollout.Movers<RelocationRecord> 
   public Optional<HyperFreshException> ended(String name) {
     return state(name)
         .filter(ContainerState::hasEnded)
-        .map(how ->
-            Problem.RELOCATE_LOST.because("It was moved, and has ended: " + how.how() + "."));
+        .map(
+            how -> Problem.RELOCATE_LOST.because("It was moved and has ended: " + how.how() + "."));
   }
 
   /// Nothing of one that was removed.
@@ -131,7 +131,7 @@ public final class ContainerRollout implements Rollout.Movers<RelocationRecord> 
   @Override
   public String summary(RelocationRecord record) {
     return record.frozenMs().isPresent()
-        ? String.format(Locale.ROOT, "it stood for %.0f ms", record.frozenMs().getAsDouble())
+        ? String.format(Locale.ROOT, "it was paused for %.0f ms", record.frozenMs().getAsDouble())
         : record.detail();
   }
 }

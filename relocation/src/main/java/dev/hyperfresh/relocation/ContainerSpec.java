@@ -96,18 +96,18 @@ public record ContainerSpec(
     private List<String> faults() {
       List<String> faults = new ArrayList<>();
       if (address.isEmpty() && address6.isEmpty()) {
-        faults.add("address: there is none");
+        faults.add("address: none is given");
       }
       faulty(address, IpAddress::isIpv4WithPrefix, "address", "of the form 10.0.0.5/24", faults);
       faulty(address6, IpAddress::isIpv6WithPrefix, "address6", "of the form fd00::5/64", faults);
       faulty(gateway, IpAddress::isIpv4, "gateway", "an IPv4 address", faults);
       faulty(gateway6, IpAddress::isIpv6, "gateway6", "an IPv6 address", faults);
-      faulty(bridge, BRIDGE.asMatchPredicate(), "bridge", "a name of an interface", faults);
+      faulty(bridge, BRIDGE.asMatchPredicate(), "bridge", "an interface name", faults);
       if (gateway.isPresent() && address.isEmpty()) {
-        faults.add("gateway: there is no address of IPv4");
+        faults.add("gateway: it needs an IPv4 address of the container");
       }
       if (gateway6.isPresent() && address6.isEmpty()) {
-        faults.add("gateway6: there is no address of IPv6");
+        faults.add("gateway6: it needs an IPv6 address of the container");
       }
       if (dns.size() > MOST_NAME_SERVERS) {
         faults.add("dns: there are more than " + MOST_NAME_SERVERS);

@@ -63,7 +63,7 @@ public sealed interface ContainerState {
       code.ifPresent(number -> text.append("exit code ").append(number));
       signal.ifPresent(number -> text.append("signal ").append(number));
       if (text.isEmpty()) {
-        text.append(why.isEmpty() ? "nobody saw how" : why);
+        text.append(why.isEmpty() ? "cause unknown" : why);
       }
       return text.append(outOfMemory ? ", out of memory" : "").toString();
     }

@@ -28,7 +28,7 @@ public record ContainerStats(
   static ContainerStats parse(String line) {
     Matcher said = SAID.matcher(line);
     if (!said.matches()) {
-      throw new TroubleException("what it uses cannot be understood");
+      throw new TroubleException("its figures cannot be understood");
     }
     return new ContainerStats(
         Long.parseLong(said.group(1)),

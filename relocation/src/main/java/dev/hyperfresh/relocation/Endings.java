@@ -68,7 +68,7 @@ final class Endings {
       return;
     }
     if (!container.lock(HealthWatch.patience(container))) {
-      throw Problem.CONTAINER_STATE.because(name + " is being moved or looked into.");
+      throw Problem.CONTAINER_STATE.because(name + " is being moved or used by another command.");
     }
     try {
       if (!all.has(container)) {
@@ -159,7 +159,7 @@ final class Endings {
       holdsOn(container, e);
       return;
     } catch (HyperFreshException e) {
-      LOG.log(System.Logger.Level.WARNING, name + " is written down as if it ran", e);
+      LOG.log(System.Logger.Level.WARNING, name + " is still recorded as running", e);
     }
     held.remove(container);
     all.remove(container);

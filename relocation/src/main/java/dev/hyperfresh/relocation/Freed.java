@@ -69,7 +69,7 @@ final class Freed implements AutoCloseable {
       }
     } catch (IOException | LinuxException | ClosedException e) {
       System.getLogger(Freed.class.getName())
-          .log(System.Logger.Level.WARNING, "memory of " + os + " is given back later", e);
+          .log(System.Logger.Level.WARNING, "memory of " + os + " will be freed later", e);
     }
   }
 

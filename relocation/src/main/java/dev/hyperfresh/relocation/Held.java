@@ -22,7 +22,7 @@ final class Held {
   static <T> T during(Container container, Work<T> work) {
     if (!container.lock(HealthWatch.patience(container))) {
       throw Problem.CONTAINER_STATE.because(
-          container.name() + " is being moved, stopped or looked into.");
+          container.name() + " is being moved, stopped or used by another command.");
     }
     try {
       if (!(container.state() instanceof ContainerState.Running)) {

@@ -63,8 +63,7 @@ record Inside(OsVm os, ContainerSpec spec) {
     try {
       return Integer.parseInt(answer.lines().reduce("", (_, last) -> last).strip());
     } catch (NumberFormatException e) {
-      throw new TroubleException(
-          "OS " + os.name() + ": '" + answer + "' is no number of a process", e);
+      throw new TroubleException("OS " + os.name() + ": '" + answer + "' is not a process id", e);
     }
   }
 
@@ -338,7 +337,7 @@ record Inside(OsVm os, ContainerSpec spec) {
     }
     os.vm().cards().clear(card());
     if (os.vm().descriptors().hasQueue(spec.port())) {
-      throw new TroubleException("OS " + os.name() + " does not let go of port " + spec.port());
+      throw new TroubleException("OS " + os.name() + " does not release port " + spec.port());
     }
   }
 }

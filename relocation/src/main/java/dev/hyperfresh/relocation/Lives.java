@@ -36,7 +36,7 @@ final class Lives {
             .filter(life -> life.name().equals(name) && life.spec().faults().isEmpty())
             .ifPresentOrElse(
                 life -> all.put(name, life),
-                () -> told.accept(file(name) + " is not of container " + name + "."));
+                () -> told.accept(file(name) + " does not belong to container " + name + "."));
       } catch (HyperFreshException e) {
         told.accept(e.detail());
       }
@@ -91,7 +91,7 @@ final class Lives {
 
   private static void unwritten(String name, HyperFreshException why) {
     System.getLogger(Lives.class.getName())
-        .log(System.Logger.Level.WARNING, name + " is written down as it was", why);
+        .log(System.Logger.Level.WARNING, name + " is still recorded as it was", why);
   }
 
   /// As [#change], of what has happened whether it can be written down or not.

@@ -80,10 +80,9 @@ final class MountOptions {
 
   /// Reads one mount; empty when it is refused.
   static Optional<Mount> read(ConfigFields mount) {
-    Optional<String> destination =
-        mount.text("destination", MountOptions::isPlace, "place for a mount");
+    Optional<String> destination = mount.text("destination", MountOptions::isPlace, "mount point");
     String where = ConfigFields.shown(destination.orElse(""));
-    String type = mount.text("type", _ -> true, "type of file system").orElse("");
+    String type = mount.text("type", _ -> true, "file system type").orElse("");
     // Of these file systems it is a name that nobody reads.
     var _ = mount.text("source", _ -> true, "source");
     List<String> options = mount.texts("options", MOST_OPTIONS, _ -> true, "option");
@@ -110,9 +109,9 @@ final class MountOptions {
             where
                 + " has '"
                 + ConfigFields.shown(option)
-                + "', which no "
+                + "', which a "
                 + type
-                + " here can have.");
+                + " here cannot have.");
       }
     }
     return Optional.of(new Mount(destination.get(), type, type, kept(mount, where, type, options)));

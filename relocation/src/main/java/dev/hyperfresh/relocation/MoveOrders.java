@@ -66,14 +66,14 @@ record MoveOrders(
     }
     if (container.os().vm().released()) {
       throw Problem.RELOCATE_UNFINISHED.because(
-          name + " came to " + to + ", and this daemon ended before its health check went well.");
+          name + " moved to " + to + ", and this daemon ended before its health check passed.");
     }
     progress.step("Unhealthy", "its health check fails in " + to + ": " + failure.get());
     String now =
         container.state().hasEnded() ? "It has ended" : back(container, from, transport, progress);
     throw Problem.RELOCATE_UNHEALTHY.because(
         name
-            + " came to "
+            + " moved to "
             + to
             + ", where its health check fails: "
             + failure.get()
@@ -84,11 +84,11 @@ record MoveOrders(
 
   private String back(Container container, OsVm from, Transport transport, Progress progress) {
     String to = container.os().name();
-    String stays = "It could not be moved back, and runs in " + to + ": ";
+    String stays = "It could not be moved back and runs in " + to + ": ";
     try (Occupancy.Place _ = occupancy.keep(to, container.name() + " is leaving")) {
       RelocationRecord record = arrive(container, from, transport, progress);
       return record.outcome().equals("committed")
-          ? "It was moved back, and runs in " + from.name()
+          ? "It was moved back and runs in " + from.name()
           : stays + record.detail();
     } catch (HyperFreshException e) {
       return switch (e.problem()) {
@@ -111,7 +111,7 @@ record MoveOrders(
   private List<String> found(Container container, OsVm target, boolean checked) {
     List<String> found = new ArrayList<>();
     if (container.os().equals(target)) {
-      found.add(container.name() + " is in " + target.name() + " already.");
+      found.add(container.name() + " is already in " + target.name() + ".");
     }
     if (target.ended()) {
       found.add("OS " + target.name() + " has ended.");

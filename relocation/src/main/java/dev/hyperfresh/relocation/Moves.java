@@ -53,7 +53,7 @@ final class Moves {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw Problem.RELOCATE_UNFINISHED.because(
-          name + " is still being moved; nobody waits for the end of that any more.", e);
+          name + " is still being moved; its client no longer waits for the end.", e);
     } catch (ExecutionException e) {
       if (e.getCause() instanceof HyperFreshException refused) {
         throw refused;
@@ -113,7 +113,9 @@ final class Moves {
       return kept(record);
     } catch (Relocation.LeftException e) {
       throw Problem.RELOCATE_UNFINISHED.because(
-          container.name() + " was being moved when this daemon ended; the next one decides.", e);
+          container.name()
+              + " was being moved when this daemon ended; the next one finishes or undoes it.",
+          e);
     }
   }
 
@@ -122,7 +124,7 @@ final class Moves {
       case "ended" ->
           throw Problem.RELOCATE_LOST.because(
               record.container()
-                  + " came to "
+                  + " moved to "
                   + record.to()
                   + " and has ended there: "
                   + record.detail());

@@ -38,7 +38,7 @@ record NextOs(Hosts hosts) {
     }
     String why = hosts.waiting("OS " + ended.os());
     if (!why.isEmpty()) {
-      throw Problem.OS_UNKNOWN.because("OS " + ended.os() + " is not taken back: " + why);
+      throw Problem.OS_UNKNOWN.because("OS " + ended.os() + " is not reattached: " + why);
     }
     return hosts.list().stream()
         .filter(os -> !os.ended())

@@ -78,7 +78,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
               settings.name()
                   + " ("
                   + settings.release().name()
-                  + ") did not come up: "
+                  + ") did not start: "
                   + e.getMessage()
                   + "."
                   + VmHardware.lastWords(folder),
@@ -93,7 +93,7 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
     try {
       part.close();
     } catch (Exception e) {
-      LOG.log(System.Logger.Level.WARNING, "an OS that did not start is not cleared up", e);
+      LOG.log(System.Logger.Level.WARNING, "an OS that did not start is not cleaned up", e);
     }
   }
 

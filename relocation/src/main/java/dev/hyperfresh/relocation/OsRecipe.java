@@ -84,7 +84,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
   public void check(String userland) {
     if (!userland.equals(USERLAND)) {
       throw Problem.RELEASE_FETCH.because(
-          "'" + userland + "' is no userland of an OS release; there is " + USERLAND + ".");
+          "'" + userland + "' is not a userland of an OS release; use " + USERLAND + ".");
     }
   }
 

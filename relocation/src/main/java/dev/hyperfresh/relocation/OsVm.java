@@ -320,7 +320,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
 
   /// Why it takes no more, as a part of a sentence.
   String full() {
-    return "OS " + name() + " has " + MOST_CONTAINERS + " containers, and room for no more";
+    return "OS " + name() + " has " + MOST_CONTAINERS + " containers and no room for more";
   }
 
   /// Takes a container's folder away, which its kernel has unmounted; does nothing when it does not
@@ -355,7 +355,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
       server.close();
     } catch (LinuxException | ClosedException | QemuProcess.TroubleException e) {
       System.getLogger(OsVm.class.getName())
-          .log(System.Logger.Level.WARNING, "a file server of OS " + name() + " lives on", e);
+          .log(System.Logger.Level.WARNING, "a file server of OS " + name() + " does not end", e);
     }
   }
 
@@ -398,7 +398,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
   private String bus() {
     return vm.devices()
         .bridgeWithRoom(BRIDGE_PLACES)
-        .orElseThrow(() -> new TroubleException("OS " + name() + " has room for no more devices"));
+        .orElseThrow(() -> new TroubleException("OS " + name() + " has no room for more devices"));
   }
 
   @Override

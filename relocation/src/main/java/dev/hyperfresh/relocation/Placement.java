@@ -25,7 +25,7 @@ record Placement(
     Optional<Move> move,
     Optional<ContainerState.Ended> ended) {
   /// Why a move does not simply go on.
-  static final String DIED = "the daemon that began it has died";
+  static final String DIED = "the daemon that started it has died";
 
   /// Of one that has not ended, as far as is known.
   Placement(ContainerSpec spec, String os, int pid, Optional<Move> move) {
@@ -151,7 +151,7 @@ record Placement(
         StateFile.read(file, Placement.class)
             .orElseThrow(() -> Problem.DAEMON_STATE.because(file + " is gone."));
     if (!read.name().equals(name) || !read.spec().faults().isEmpty()) {
-      throw Problem.DAEMON_STATE.because(file + " is not of container " + name + ".");
+      throw Problem.DAEMON_STATE.because(file + " does not belong to container " + name + ".");
     }
     return read;
   }

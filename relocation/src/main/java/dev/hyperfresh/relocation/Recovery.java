@@ -170,17 +170,17 @@ final class Recovery implements AutoCloseable {
         again(at.of(over));
       }
       case MoveState.Ended(String why, ContainerState.Ended how) -> {
-        takingBack.say(what + " was finished, but it has ended: " + why + ".");
+        takingBack.say(what + " was finished, but the container has ended: " + why + ".");
         journal.end(how);
       }
       case MoveState.Lost lost -> {
-        takingBack.say(what + " has lost it: " + lost.why() + ".");
+        takingBack.say(what + " lost the container: " + lost.why() + ".");
         journal.lost(lost.how());
       }
     }
   }
 
-  /// Has a container that stands in doubt go on where it stands.
+  /// Resumes a container in doubt where it is paused.
   ///
   /// @return whether there is one of that name
   boolean resume(String name) {
@@ -189,7 +189,7 @@ final class Recovery implements AutoCloseable {
     return doubted.isPresent();
   }
 
-  /// Whether a container stands because it may have run in an OS that is gone.
+  /// Whether a container is paused because it may have run in an OS that is gone.
   boolean isInDoubt(String name) {
     return doubted(name).isPresent();
   }
@@ -218,13 +218,13 @@ final class Recovery implements AutoCloseable {
       written.write(folder);
       if (state instanceof MoveState.Doubt) {
         waits(
-            "it stands in "
+            "it is paused in "
                 + begun.os()
-                + ", and may have run in "
+                + " and may have run in "
                 + begun.move().map(Placement.Move::to).orElse("")
                 + ", which is gone. `hyperfresh container resume "
                 + begun.name()
-                + "` has it go on.");
+                + "` resumes it.");
         takingBack.goOnWithout(called(begun.name()));
       }
     }
@@ -307,7 +307,7 @@ final class Recovery implements AutoCloseable {
       return false;
     }
     takingBack.taken(called(name));
-    takingBack.say("Container " + name + " was taken back in " + container.os().name() + ".");
+    takingBack.say("Container " + name + " was reattached in " + container.os().name() + ".");
     return true;
   }
 

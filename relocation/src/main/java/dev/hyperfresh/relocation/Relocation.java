@@ -248,7 +248,7 @@ final class Relocation {
     for (FinishStep step : FinishStep.values()) {
       try {
         if (!untilOrEnded(() -> step.run(steps))) {
-          return endedThere("it ended while its memory came");
+          return endedThere("it ended while its memory was being fetched");
         }
       } catch (MemoryLostException e) {
         // With pages that are missing it would read zeros.

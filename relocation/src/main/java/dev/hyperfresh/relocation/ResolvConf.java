@@ -37,7 +37,7 @@ final class ResolvConf {
         servers.stream().map(server -> "nameserver " + server + "\n").collect(Collectors.joining());
     try (DirectoryStream<Path> opened = Files.newDirectoryStream(root)) {
       if (!(opened instanceof SecureDirectoryStream<Path> folder)) {
-        throw new IOException("links cannot be told from files on this host");
+        throw new IOException("links cannot be distinguished from files on this host");
       }
       write(folder, text);
     }

@@ -56,8 +56,7 @@ final class ResourcesReader {
   private static void device(ConfigFields rule) {
     boolean allow = rule.flag("allow", false);
     String type =
-        rule.text("type", Set.of("", "a", "b", "c", "p", "u")::contains, "type of device")
-            .orElse("");
+        rule.text("type", Set.of("", "a", "b", "c", "p", "u")::contains, "device type").orElse("");
     OptionalLong major = rule.number("major", -1, Integer.MAX_VALUE);
     OptionalLong minor = rule.number("minor", -1, Integer.MAX_VALUE);
     String access =
@@ -71,7 +70,7 @@ final class ResourcesReader {
               + number(major)
               + ":"
               + number(minor)
-              + " cannot be let in, a device cannot move.");
+              + " cannot be allowed: a device cannot move.");
     }
   }
 
@@ -97,10 +96,10 @@ final class ResourcesReader {
             memory.number("swap", -1, Long.MAX_VALUE));
     memory.end();
     if (read.swap().orElse(0) > 0 && read.limit().orElse(0) > read.swap().getAsLong()) {
-      memory.fault("swap", "it counts memory and swap together, and is less than the limit.");
+      memory.fault("swap", "it counts memory and swap together and is less than the memory limit.");
     }
     if (read.swap().orElse(0) > 0 && read.limit().orElse(0) <= 0) {
-      memory.fault("swap", "there is no limit of memory that it could go with.");
+      memory.fault("swap", "it needs a memory limit.");
     }
     return read;
   }

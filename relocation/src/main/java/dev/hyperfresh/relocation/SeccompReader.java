@@ -50,17 +50,14 @@ final class SeccompReader {
       return Optional.empty();
     }
     seccomp.refuse(
-        List.of("listenerPath", "listenerMetadata"), "who listens there would not move along.");
-    seccomp.refuse("flags", "runc in an OS has none.");
+        List.of("listenerPath", "listenerMetadata"), "the listener there would not move with it.");
+    seccomp.refuse("flags", "runc in an OS supports none.");
     Seccomp read =
         new Seccomp(
             seccomp.text("defaultAction", ACTIONS::contains, "action that can move").orElse(""),
             seccomp.small("defaultErrnoRet", 0, MOST_ERRNO),
             seccomp.texts(
-                "architectures",
-                MOST_ARCHITECTURES,
-                ARCHITECTURES::contains,
-                "architecture of an OS"),
+                "architectures", MOST_ARCHITECTURES, ARCHITECTURES::contains, "OS architecture"),
             calls(seccomp));
     if (read.defaultAction().isEmpty()) {
       seccomp.fault("defaultAction", "there is none.");

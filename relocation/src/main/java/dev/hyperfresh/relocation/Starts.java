@@ -53,14 +53,14 @@ record Starts(
       throw Problem.CONTAINER_EXISTS.because(
           all.known(name)
               .flatMap(Life::end)
-              .map(end -> name + " has ended (" + end.how() + "), and its files are here.")
-              .orElse("Container " + name + " is here already."));
+              .map(end -> name + " has ended (" + end.how() + "), and its files are kept.")
+              .orElse("Container " + name + " exists already."));
     }
     boolean made = false;
     try (Occupancy.Place _ = occupancy.take(os, name + " is starting", () -> all.inside(os))) {
       if (all.hasFiles(name)) {
         throw Problem.CONTAINER_EXISTS.because(
-            "Files of a container " + name + " are here, which nobody knows any more.");
+            "There are files of a container " + name + " that is no longer known.");
       }
       Container container = first(spec, files, restart, where, progress);
       runs.accept(container);

@@ -386,7 +386,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   /// @throws HyperFreshException [Problem#CONTAINER_STATE] when there is no doubt of that container
   public void resume(String name) {
     if (recovery.filter(begun -> begun.resume(name)).isEmpty()) {
-      throw Problem.CONTAINER_STATE.because("There is no doubt where " + name + " runs.");
+      throw Problem.CONTAINER_STATE.because("Container " + name + " is not in doubt.");
     }
   }
 

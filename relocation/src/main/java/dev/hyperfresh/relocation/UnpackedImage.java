@@ -88,7 +88,7 @@ final class UnpackedImage implements AutoCloseable {
     requireInstalled("skopeo", path);
     requireInstalled("umoci", path);
     if (!image.reference().isEmpty() && !REFERENCE.matcher(image.reference()).matches()) {
-      throw refused("'" + ConfigFields.shown(image.reference()) + "' is no tag.");
+      throw refused("'" + ConfigFields.shown(image.reference()) + "' is not a tag.");
     }
     if (!Files.exists(image.file())) {
       throw refused("there is no such file.");
@@ -123,7 +123,7 @@ final class UnpackedImage implements AutoCloseable {
     throw Problem.HOST_MISSING.because(
         "Images are unpacked by "
             + program
-            + ", which is not here: install the package "
+            + ", which is not installed: install the package "
             + program
             + ".");
   }

@@ -66,18 +66,18 @@ public record VolumeMount(String volume, String path, boolean readOnly) {
       faults.add(
           "volume: '"
               + ConfigFields.shown(path)
-              + "' is no absolute path of letters, digits, '_', '.' and '-'");
+              + "' is not an absolute path of letters, digits, '_', '.' and '-'");
     } else if (KERNEL.contains(path.split("/", 3)[1])) {
-      faults.add("volume: " + path + " is the kernel's");
+      faults.add("volume: " + path + " belongs to the kernel");
     }
   }
 
   private void addFaultsBeside(VolumeMount other, List<String> faults) {
     if (volume.equals(other.volume)) {
-      faults.add("volume: " + volume + " is there twice");
+      faults.add("volume: " + volume + " is given twice");
     }
     if (hides(other.path) || other.hides(path)) {
-      faults.add("volume: " + path + " and " + other.path + " are in each other's way");
+      faults.add("volume: " + path + " and " + other.path + " overlap");
     }
   }
 

@@ -55,7 +55,7 @@ final class Volumes {
   private Kept read(String name) {
     return find(name)
         .orElseThrow(() ->
-            Problem.VOLUME_UNKNOWN.because("'" + ConfigFields.shown(name) + "' is no volume."));
+            Problem.VOLUME_UNKNOWN.because("'" + ConfigFields.shown(name) + "' is not a volume."));
   }
 
   private Optional<Kept> find(String name) {
@@ -65,7 +65,7 @@ final class Volumes {
     Path file = StateFile.of(folder, name);
     Optional<Kept> found = StateFile.readWithSum(file, Kept.class);
     if (found.filter(kept -> !kept.name().equals(name)).isPresent()) {
-      throw Problem.DAEMON_STATE.because(file + " is not of volume " + name + ".");
+      throw Problem.DAEMON_STATE.because(file + " does not belong to volume " + name + ".");
     }
     return found;
   }
@@ -108,7 +108,7 @@ final class Volumes {
               + "' is not 1 to 32 letters, digits or '-', starting with a letter.");
     }
     if (find(name).isPresent()) {
-      throw Problem.VOLUME_EXISTS.because("Volume " + name + " is here already.");
+      throw Problem.VOLUME_EXISTS.because("Volume " + name + " exists already.");
     }
     make(name);
     write(new Kept(name, Instant.now(), Optional.empty()));
@@ -123,7 +123,7 @@ final class Volumes {
       Path made = Files.createDirectory(home(name));
       Files.setPosixFilePermissions(made, PosixFilePermissions.fromString("rwxr-xr-x"));
     } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(home(name) + " cannot be made: " + e, e);
+      throw Problem.DAEMON_STATE.because(home(name) + " cannot be created: " + e, e);
     }
   }
 
@@ -164,7 +164,8 @@ final class Volumes {
     volume
         .container()
         .ifPresent(user -> {
-          throw Problem.VOLUME_IN_USE.because(volume.name() + " is of container " + user + ".");
+          throw Problem.VOLUME_IN_USE.because(
+              volume.name() + " belongs to container " + user + ".");
         });
   }
 
@@ -299,7 +300,7 @@ final class Volumes {
           "Volume " + name + " stays in " + from.share() + ": " + e.getMessage(), e);
     }
     make(name);
-    told.accept("Volume " + name + " is empty: its folder was gone from " + from.share() + ".");
+    told.accept("Volume " + name + " is empty: its folder is missing from " + from.share() + ".");
   }
 
   /// Takes volumes back from containers that were never made, or are gone.

@@ -183,26 +183,26 @@ class BundleTest {
           """
           "process":{"args":[]}                                  | process.args: there is no program
           "process":{"args":[""]}                                | process.args: there is no program
-          "process":{"args":["a"],"Args":["b"]}                  | process.Args: no container here
-          "process":{"args":["a"],"scheduler":{"policy":"x"}}    | process.scheduler: no container
-          "process":{"args":["a","b\\u0000c"]}                   | process.args: 'b?c' is no text
-          "process":{"args":["a\\ud800"]}                        | process.args: 'a?' is no text
-          "process":{"args":["a"],"env":["=b"]}                  | process.env: '=b' is no NAME=VALUE
-          "process":{"args":["a"],"cwd":"srv"}                   | process.cwd: 'srv' is no absolute
+          "process":{"args":["a"],"Args":["b"]}                  | process.Args: containers here
+          "process":{"args":["a"],"scheduler":{"policy":"x"}}    | process.scheduler: containers here
+          "process":{"args":["a","b\\u0000c"]}                   | process.args: 'b?c' is not a valid string
+          "process":{"args":["a\\ud800"]}                        | process.args: 'a?' is not a valid string
+          "process":{"args":["a"],"env":["=b"]}                  | process.env: '=b' is not a valid NAME=VALUE
+          "process":{"args":["a"],"cwd":"srv"}                   | process.cwd: 'srv' is not a valid absolute
           "process":{"args":["a"],"terminal":"yes"}              | process.terminal: it is neither
-          "process":{"args":["a"],"user":{"uid":-1}}             | process.user.uid: '-1' is no whole
-          "process":{"args":["a"],"user":{"gid":2147483648}}     | process.user.gid: '2147483648' is no whole
-          "process":{"args":["a"],"user":{"username":"b"}}       | process.user.username: no container
-          "process":{"args":["a"],"oomScoreAdj":1001}            | process.oomScoreAdj: '1001' is no
-          "process":{"args":["a"],"capabilities":{"bounding":["CAP_SYS_ADMIN"]}} | 'CAP_SYS_ADMIN' is no capability over the container alone
-          "process":{"args":["a"],"rlimits":[{"type":"RLIMIT_X"}]} | process.rlimits.type: 'RLIMIT_X' is no
+          "process":{"args":["a"],"user":{"uid":-1}}             | process.user.uid: '-1' is not a whole
+          "process":{"args":["a"],"user":{"gid":2147483648}}     | process.user.gid: '2147483648' is not a whole
+          "process":{"args":["a"],"user":{"username":"b"}}       | process.user.username: containers here
+          "process":{"args":["a"],"oomScoreAdj":1001}            | process.oomScoreAdj: '1001' is not a
+          "process":{"args":["a"],"capabilities":{"bounding":["CAP_SYS_ADMIN"]}} | 'CAP_SYS_ADMIN' is not a valid capability inside a container
+          "process":{"args":["a"],"rlimits":[{"type":"RLIMIT_X"}]} | process.rlimits.type: 'RLIMIT_X' is not a valid
           "process":{"args":["a"],"rlimits":[{"type":"RLIMIT_CPU","soft":2,"hard":1}]} | 2 is more than the hard
           "hooks":{"prestart":[{"path":"/x"}]}                   | hooks: they would run
-          "Hooks":{}                                             | Hooks: no container here can have it
-          "vm":{"kernel":{"path":"/x"}}                          | vm: no container here
-          "ociVersion":"2.0.0"                                   | ociVersion: '2.0.0' is no version
-          "hostname":"a b"                                       | hostname: 'a b' is no name
-          "root":{"path":"nowhere"}                              | root.path: 'nowhere' is no folder
+          "Hooks":{}                                             | Hooks: containers here cannot have it
+          "vm":{"kernel":{"path":"/x"}}                          | vm: containers here
+          "ociVersion":"2.0.0"                                   | ociVersion: '2.0.0' is not a valid OCI version
+          "hostname":"a b"                                       | hostname: 'a b' is not a valid host name
+          "root":{"path":"nowhere"}                              | root.path: 'nowhere' is not a folder
           "root":{"path":"/usr"}                                 | root.path: '/usr' is not in the bundle
           "root":{"path":"rootfs/../.."}                         | is not in the bundle
           "root":{"path":"."}                                    | is not in the bundle
@@ -210,31 +210,31 @@ class BundleTest {
           "mounts":[{"destination":"/d","type":"bind","source":"/"}] | mounts.type: /d is of type 'bind', which not every OS has
           "mounts":[{"destination":"/d","type":"tmpfs","source":"/","options":["rbind"]}] | mounts.type: /d is bound
           "mounts":[{"destination":"/d","type":"tmpfs","options":["size=0"]}] | mounts.options: /d has 'size=0'
-          "mounts":[{"destination":"/d","type":"tmpfs","options":["size=2000g"]}] | has 'size=2000g', which no tmpfs
-          "mounts":[{"destination":"/d","type":"proc","options":["mode=1"]}] | has 'mode=1', which no proc
+          "mounts":[{"destination":"/d","type":"tmpfs","options":["size=2000g"]}] | has 'size=2000g', which a tmpfs
+          "mounts":[{"destination":"/d","type":"proc","options":["mode=1"]}] | has 'mode=1', which a proc
           "mounts":[{"destination":"/d","type":"tmpfs","options":["shared"]}] | has 'shared'
-          "mounts":[{"destination":"/","type":"tmpfs"}]          | mounts.destination: '/' is no place
-          "mounts":[{"destination":"/a/../b","type":"tmpfs"}]    | '/a/../b' is no place
-          "mounts":[{"destination":"/d","type":"tmpfs"},{"destination":"//d/","type":"proc"}] | mounts: //d/ is there twice
+          "mounts":[{"destination":"/","type":"tmpfs"}]          | mounts.destination: '/' is not a valid mount point
+          "mounts":[{"destination":"/a/../b","type":"tmpfs"}]    | '/a/../b' is not a valid mount point
+          "mounts":[{"destination":"/d","type":"tmpfs"},{"destination":"//d/","type":"proc"}] | mounts: //d/ is given twice
           "mounts":[{"type":"tmpfs"}]                            | mounts.destination: a mount needs one
-          "mounts":7                                             | mounts: it is no list
+          "mounts":7                                             | mounts: it is not a list
           "linux":{"devices":[{"path":"/dev/kvm"}]}              | linux.devices: a device cannot move
           "linux":{"namespaces":[{"type":"user"}]}               | linux.namespaces.type: a user namespace
           "linux":{"namespaces":[{"type":"time"}]}               | linux.namespaces.type: a time namespace
-          "linux":{"namespaces":[{"type":"network","path":"/x"}]} | linux.namespaces.path: a container here
+          "linux":{"namespaces":[{"type":"network","path":"/x"}]} | linux.namespaces.path: containers here
           "linux":{"uidMappings":[{"containerID":0,"hostID":0,"size":1}]} | linux.uidMappings: a user namespace
-          "linux":{"sysctl":{"kernel.core_pattern":"x"}}         | linux.sysctl.kernel.core_pattern: this is none
-          "linux":{"resources":{"devices":[{"allow":true,"access":"rwm"}]}} | linux.resources.devices.allow: a *:* cannot be let in
-          "linux":{"resources":{"devices":[{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"}]}} | c 10:229 cannot be let in
-          "linux":{"resources":{"unified":{"memory.max":"1"}}}   | linux.resources.unified: no container
+          "linux":{"sysctl":{"kernel.core_pattern":"x"}}         | linux.sysctl.kernel.core_pattern: containers here cannot have this one
+          "linux":{"resources":{"devices":[{"allow":true,"access":"rwm"}]}} | linux.resources.devices.allow: a *:* cannot be allowed
+          "linux":{"resources":{"devices":[{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"}]}} | c 10:229 cannot be allowed
+          "linux":{"resources":{"unified":{"memory.max":"1"}}}   | linux.resources.unified: containers here
           "linux":{"resources":{"cpu":{"shares":1}}}             | linux.resources.cpu.shares: 1 is less
           "linux":{"resources":{"memory":{"limit":9,"swap":8}}}  | linux.resources.memory.swap: it counts
-          "linux":{"resources":{"memory":{"limit":1e3}}}         | linux.resources.memory.limit: '1000.0' is no whole
-          "linux":{"seccomp":{"defaultAction":"SCMP_ACT_NOTIFY"}} | linux.seccomp.defaultAction: 'SCMP_ACT_NOTIFY' is no action
-          "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}} | linux.seccomp.listenerPath: who listens
+          "linux":{"resources":{"memory":{"limit":1e3}}}         | linux.resources.memory.limit: '1000.0' is not a whole
+          "linux":{"seccomp":{"defaultAction":"SCMP_ACT_NOTIFY"}} | linux.seccomp.defaultAction: 'SCMP_ACT_NOTIFY' is not a valid action
+          "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}} | linux.seccomp.listenerPath: the listener
           "linux":{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG"]}} | linux.seccomp.flags: runc in
-          "annotations":{"org.systemd.property.X":"1"}           | annotations.org.systemd.property.X: this is none
-          "annotations":{"a":1}                                  | annotations.a: '1' is no text
+          "annotations":{"org.systemd.property.X":"1"}           | annotations.org.systemd.property.X: containers here cannot have this one
+          "annotations":{"a":1}                                  | annotations.a: '1' is not a valid string
           """)
   void whatNoContainerHereCanHaveIsRefusedByItsName(String field, String why) throws IOException {
     Files.createSymbolicLink(folder.resolve("out"), Path.of("/usr"));
@@ -264,10 +264,10 @@ class BundleTest {
       textBlock =
           """
           "process":{"args":["a"],"terminal":true}          | process.terminal: it runs without a terminal.
-          "process":{"args":["a"],"apparmorProfile":"x"}    | process.apparmorProfile: it runs without one, the kernel of an OS has no AppArmor.
-          "process":{"args":["a"],"selinuxLabel":"x"}       | process.selinuxLabel: it runs without one, the kernel of an OS has no SELinux.
-          "linux":{"mountLabel":"x"}                        | linux.mountLabel: its mounts have none, the kernel of an OS has no SELinux.
-          "linux":{"cgroupsPath":"/x"}                      | linux.cgroupsPath: its group is called like the container.
+          "process":{"args":["a"],"apparmorProfile":"x"}    | process.apparmorProfile: it runs without one, because the kernel of an OS has no AppArmor.
+          "process":{"args":["a"],"selinuxLabel":"x"}       | process.selinuxLabel: it runs without one, because the kernel of an OS has no SELinux.
+          "linux":{"mountLabel":"x"}                        | linux.mountLabel: its mounts have none, because the kernel of an OS has no SELinux.
+          "linux":{"cgroupsPath":"/x"}                      | linux.cgroupsPath: its control group is named after the container.
           "mounts":[{"destination":"/sys","type":"sysfs"}]  | mounts.options: /sys is read-only.
           "mounts":[{"destination":"/c","type":"cgroup2","options":["ro","rw"]}] | mounts.options: /c is read-only.
           "hooks":{}                                        | ``
@@ -298,7 +298,7 @@ class BundleTest {
   @Test
   void everyReasonIsSaidAtOnceAndNotMoreThanAnybodyReads() {
     assertRefused("{\"hooks\":{\"a\":1},\"linux\":{\"x\":1}}", "hooks: they");
-    assertRefused("{\"hooks\":{\"a\":1},\"linux\":{\"x\":1}}", "linux.x: no");
+    assertRefused("{\"hooks\":{\"a\":1},\"linux\":{\"x\":1}}", "linux.x: containers");
     StringBuilder many = new StringBuilder("{");
     for (int i = 0; i < 5000; i++) {
       many.append("\"field").append(i).append("\":1,");
@@ -312,8 +312,8 @@ class BundleTest {
 
   @Test
   void aFileThatIsNoConfigurationIsRefused() throws IOException {
-    assertRefused("[]", "no JSON object");
-    assertRefused("", "no JSON object");
+    assertRefused("[]", "not a JSON object");
+    assertRefused("", "not a JSON object");
     assertRefused("{", "cannot be read");
     assertRefused("{\"process\":{\"args\":[\"a\"]},\"process\":{}}", "cannot be read: Duplicate");
     assertRefused("{\"process\":{\"args\":[\"a\"]}} x", "cannot be read");
@@ -323,9 +323,9 @@ class BundleTest {
     Files.delete(folder.resolve("config.json"));
     Path elsewhere = Files.writeString(folder.resolve("other.json"), FULL);
     Files.createSymbolicLink(folder.resolve("config.json"), elsewhere);
-    assertThatThrownBy(() -> Bundle.read(folder)).hasMessageContaining("is no file");
+    assertThatThrownBy(() -> Bundle.read(folder)).hasMessageContaining("is not a file");
     assertThatThrownBy(() -> Bundle.read(folder.resolve("nowhere")))
-        .hasMessageContaining("is no file");
+        .hasMessageContaining("is not a file");
   }
 
   @Test

@@ -252,7 +252,7 @@ class BundleToolsTest {
     Files.createDirectories(folder.resolve("empty"));
     assertRefused(folder.resolve("nowhere"), "there is no such file");
     assertRefused(Path.of(layout + ":three"), "three");
-    assertRefused(Path.of(layout + ":--all"), "'--all' is no tag");
+    assertRefused(Path.of(layout + ":--all"), "'--all' is not a tag");
     assertRefused(folder.resolve("b.tar:app:8"), "app:8");
     assertRefused(folder.resolve("text.tar"), "skopeo says");
     assertRefused(folder.resolve("empty"), "skopeo says");

@@ -122,7 +122,7 @@ class ContainerLogTest {
     Files.createSymbolicLink(home.resolve("log"), secret);
     assertThatThrownBy(() -> new ContainerLog(home).last())
         .isInstanceOf(HyperFreshException.class)
-        .hasMessageContaining("no regular file");
+        .hasMessageContaining("not a regular file");
   }
 
   @ParameterizedTest

@@ -101,7 +101,7 @@ class ContainerRegistryTest {
   void oneThatIsNotKnownToHaveEndedIsLeftAlone() {
     all.lives().put(begun());
     assertRefused(Problem.CONTAINER_STATE, "started", () -> all.begin("job"));
-    assertRefused(Problem.CONTAINER_UNKNOWN, "no container", () -> all.begin("other"));
+    assertRefused(Problem.CONTAINER_UNKNOWN, "is not a container", () -> all.begin("other"));
   }
 
   /// An earlier daemon may have died before its OS had let go of it.
@@ -126,6 +126,6 @@ class ContainerRegistryTest {
     assertThat(all.leftOvers()).isEmpty();
     all.release("job");
     assertThat(all.leftOvers()).containsExactly("job");
-    assertRefused(Problem.CONTAINER_UNKNOWN, "no container", () -> all.get("job"));
+    assertRefused(Problem.CONTAINER_UNKNOWN, "is not a container", () -> all.get("job"));
   }
 }

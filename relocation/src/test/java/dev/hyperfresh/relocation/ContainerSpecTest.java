@@ -84,7 +84,7 @@ class ContainerSpecTest {
         .isEmpty();
     assertThat(spec("1;x", network("10.0.0.5/24", "nowhere")).faults()).hasSize(2);
     assertThat(spec("c1", ContainerSpec.Network.NONE).faults())
-        .containsExactly("address: there is none");
+        .containsExactly("address: none is given");
     assertThat(
             spec("c1", network6("fd00::5/64", "10.0.0.1", "here", "1.1.1.1", "::2", "::3"))
                 .faults())

@@ -19,7 +19,7 @@ class ContainerStateTest {
     "signal 9 oom 0 ago_ms 0,signal 9,true",
     "signal 9 oom 1 ago_ms 0,'signal 9, out of memory',true",
     "code 0 oom 1 ago_ms 0,'exit code 0, out of memory',true",
-    "unknown,nobody saw how,true",
+    "unknown,cause unknown,true",
   })
   void anEndIsRead(String line, String how, boolean failed) {
     ContainerState.Ended ended = ContainerState.Ended.parse(line, NOW);

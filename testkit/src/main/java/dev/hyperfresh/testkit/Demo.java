@@ -28,8 +28,8 @@ import picocli.CommandLine.Option;
     subcommands = {MachineDemo.class, OsDemo.class},
     footer = {
       "",
-      "Boots a Linux guest under QEMU 7.2, replaces it by QEMU 10.0 and back while a TCP stream",
-      "and a heartbeat go on, then does the same with a guest on real KVM where /dev/kvm opens.",
+      "Boots a Linux guest under QEMU 7.2 and moves it to QEMU 10.0 and back while a TCP stream",
+      "and a heartbeat continue. Where /dev/kvm opens, does the same with a guest on real KVM.",
       "Uses its own daemon in a directory that is removed at the end; what it fetches or builds",
       "(QEMU releases, a guest kernel) is kept in the cache for the next time.",
       "",
@@ -48,7 +48,7 @@ public final class Demo implements ExtraCommand {
       paramLabel = "FAULT",
       defaultValue = "none",
       description =
-          "Break something on purpose, which is then told and makes the command fail:"
+          "Break something on purpose, which is reported and makes the command fail:"
               + " kill-target-after-commit.")
   private Injection injection = Injection.NONE;
 

@@ -219,7 +219,7 @@ final class DemoRun {
 
   private void awaitHeartbeat(String guest) {
     await(
-        "The guest did not begin to count within " + BOOT_PATIENCE.toMinutes() + " minutes.",
+        "The guest did not start counting within " + BOOT_PATIENCE.toMinutes() + " minutes.",
         () -> daemon.hyperplexor().hasHeartbeat(guest));
     say("the guest counts");
   }
@@ -267,7 +267,7 @@ final class DemoRun {
       say(EchoStream.sentence(tcp));
     }
     if (!lost.isEmpty()) {
-      say("LOST: " + lost.size() + ", told below");
+      say("LOST: " + lost.size() + ", listed below");
     }
   }
 

@@ -60,7 +60,7 @@ record DiskRecords(long highest, long whole, String damaged) {
   private static String fault(ByteBuffer record, long slot, long slots, long bootId) {
     long sequence = record.getLong(Long.BYTES);
     if (record.getLong(0) != MAGIC) {
-      return "is no record";
+      return "is not a record";
     }
     if (record.getLong(4 * Long.BYTES) != bootId) {
       return "is of another boot";

@@ -92,7 +92,7 @@ record FileRecords(long highest, long whole, String damaged) {
   private static String fault(ByteBuffer bytes, long wanted, long bootId) {
     ByteBuffer record = bytes.order(ByteOrder.LITTLE_ENDIAN);
     if (record.getLong(0) != MAGIC) {
-      return "is no record";
+      return "is not a record";
     }
     if (record.getLong(2 * Long.BYTES) != bootId) {
       return "is of another boot";

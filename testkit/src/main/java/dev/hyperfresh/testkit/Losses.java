@@ -102,7 +102,7 @@ final class Losses implements AutoCloseable {
     return what
         + " ended by itself"
         + (detail.isEmpty() ? "." : ": " + detail + ".")
-        + (lastWords.isEmpty() ? " It left no word." : lastWords);
+        + (lastWords.isEmpty() ? " It left no message." : lastWords);
   }
 
   /// That a machine has ended, with the last that it said.
@@ -166,7 +166,7 @@ final class Losses implements AutoCloseable {
       add(what + ": the guest's heartbeat went back.");
     }
     if (record.ramBytesCopied().isEmpty()) {
-      add(what + ": it is not known how much RAM was copied.");
+      add(what + ": how much RAM was copied is not known.");
     } else if (record.ramBytesCopied().getAsLong() != 0) {
       add(what + ": " + record.ramBytesCopied().getAsLong() + " bytes of RAM were copied.");
     }

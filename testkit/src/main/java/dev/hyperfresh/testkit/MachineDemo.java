@@ -13,16 +13,15 @@ import picocli.CommandLine.Option;
 /// `hyperfresh demo machine`: the whole hypervisor, kernel and all, replaced under two guests.
 @Command(
     name = "machine",
-    description =
-        "Replace kernel, KVM and QEMU under two Linux guests, by a machine for a machine.",
+    description = "Replace kernel, KVM and QEMU under two Linux guests, one machine by another.",
     mixinStandardHelpOptions = true,
     footer = {
       "",
       "Boots two guests in a machine with Linux 6.1, boots a machine with Linux 6.12 beside it, and",
-      "moves both guests over while a TCP stream and their heartbeats go on. Then the old machine is",
-      "ended. Uses its own daemon in a directory that is removed at the end; what it fetches or",
+      "moves both guests over while a TCP stream and their heartbeats continue. Then ends the old",
+      "machine. Uses its own daemon in a directory that is removed at the end; what it fetches or",
       "builds is kept in the cache for the next time. Where the host has no nested KVM, the machines",
-      "are translated, and everything is slower by as much.",
+      "are translated, and everything is slower.",
       "",
       "Examples:",
       "  hyperfresh demo machine",
@@ -37,7 +36,7 @@ final class MachineDemo implements Runnable {
       paramLabel = "FAULT",
       defaultValue = "none",
       description =
-          "Break something on purpose, which is then told and makes the command fail:"
+          "Break something on purpose, which is reported and makes the command fail:"
               + " kill-target-after-commit.")
   private Injection injection = Injection.NONE;
 

@@ -111,7 +111,7 @@ final class MachineDemoRun {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RUN_LOST] when anything that it
   ///   shows was lost
   void run(boolean json) {
-    out.println("Whether machines are translated (tcg) here, and why, stands in brackets below.");
+    out.println("The brackets below say whether machines are translated (tcg) here, and why.");
     try (Losses losses = Losses.of(daemon)) {
       losses.during(() -> demonstrate(losses));
       summary(losses.all());
@@ -136,7 +136,7 @@ final class MachineDemoRun {
             + (networked ? "" : " (no network: " + networkObstacle + ")"));
     create("web1", older, networked, losses);
     create("web2", older, false, losses);
-    out.println("The new machine boots beside the old one, and the guests run on");
+    out.println("The new machine boots beside the old one while the guests keep running");
     Machine newer = machine("m2", NEWER);
     if (networked) {
       withStream(older, newer, losses);
@@ -244,7 +244,7 @@ final class MachineDemoRun {
     }
     out.printf(
         Locale.ROOT,
-        "%n  The way of %d bytes between the machines, with nobody at its ends, takes %.1f ms.%n",
+        "%n  Without a QEMU at either end, %d bytes take %.1f ms between the machines.%n",
         STATE_BYTES,
         relayMs);
     if (injection == Injection.KILL_TARGET_AFTER_COMMIT) {
@@ -300,7 +300,7 @@ final class MachineDemoRun {
   private void show(MeasuredWay.Phases phases) {
     out.printf(
         Locale.ROOT,
-        "    of the blackout, the old QEMU took %.1f ms, the way %.1f ms, the new QEMU %.1f ms%n",
+        "    of the blackout, the source took %.1f ms, the way %.1f ms, the target %.1f ms%n",
         phases.saveMs(),
         phases.wayMs(),
         phases.loadMs());
@@ -335,7 +335,7 @@ final class MachineDemoRun {
     }
     say("VM exits counted by the machines' KVM: " + exits);
     if (!lost.isEmpty()) {
-      say("LOST: " + lost.size() + ", told below");
+      say("LOST: " + lost.size() + ", listed below");
     }
   }
 }

@@ -46,7 +46,7 @@ final class MachineSoakRun {
   private final AtomicInteger begun = new AtomicInteger();
   private final AtomicInteger survived = new AtomicInteger();
   private final Sample machineBoots = new Sample("boot of a machine");
-  private final Sample rounds = new Sample("a machine with its guests, until all is ended");
+  private final Sample rounds = new Sample("a machine with its guests, until all have ended");
   private final List<String> failed = new ArrayList<>();
   private volatile boolean stopping;
   private volatile String accelerator = "";
@@ -85,7 +85,7 @@ final class MachineSoakRun {
     }
     if (!failed.isEmpty() || survived.get() < boots) {
       throw Problem.RUN_LOST.because(
-          survived.get() + " of " + boots + " boots went well.\n  " + String.join("\n  ", failed));
+          survived.get() + " of " + boots + " boots succeeded.\n  " + String.join("\n  ", failed));
     }
   }
 

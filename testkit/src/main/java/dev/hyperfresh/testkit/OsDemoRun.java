@@ -93,11 +93,11 @@ final class OsDemoRun {
 
   private void demonstrate(List<Served> served, List<Map<String, Object>> moves, Losses losses) {
     Progress say = (_, text) -> out.println("  " + text);
-    out.println("An OS with Linux " + OLDER + ", and two containers in it that serve TCP");
+    out.println("An OS with Linux " + OLDER + " and two containers in it that serve TCP");
     daemon.systems().create("os1", "os-" + OLDER, VCPUS, MEMORY_BYTES, say);
     served.add(serve("small", 64, 5));
     served.add(serve("large", 256, 6));
-    out.println("The new OS boots beside the old one, and the containers run on");
+    out.println("The new OS boots beside the old one while the containers keep running");
     daemon.systems().create("os2", "os-" + NEWER, VCPUS, MEMORY_BYTES, say);
     Map<String, Compared> compared = new LinkedHashMap<>();
     served.forEach(one -> compared.put(one.name(), compare(one)));
@@ -138,8 +138,8 @@ final class OsDemoRun {
 
   private Compared compare(Served one) {
     out.printf(
-        "  %s moves in the ordinary way, there and back, to compare; %d MiB by TCP, which takes a"
-            + " while%n",
+        "  For comparison, %s moves in the ordinary way, there and back; %d MiB by TCP, which takes"
+            + " a while%n",
         one.name(), one.mebibytes());
     one.client().takeLongestMs();
     var _ = moved(one, "os2", Transport.COPIED);
@@ -210,8 +210,7 @@ final class OsDemoRun {
       losses.add("Container " + one.name() + ": " + record.outcome() + ", " + record.detail());
     }
     if (!verified) {
-      losses.add(
-          "Not every page of container " + one.name() + " was seen to be as it was written.");
+      losses.add("Not every page of container " + one.name() + " was found as it was written.");
     }
     Map<String, Object> move = new LinkedHashMap<>(Views.relocation(record));
     move.put("outage_ms", tenths(outage));
@@ -252,8 +251,8 @@ final class OsDemoRun {
         one.client().fault().isEmpty() ? "held" : "broke: " + one.client().fault());
     out.printf(
         Locale.ROOT,
-        "    %d MiB of memory followed at %.0f MiB/s; %d bytes were copied while it stood; every"
-            + " page is %s%n",
+        "    %d MiB of memory followed at %.0f MiB/s; %d bytes were copied while it was paused;"
+            + " every page is %s%n",
         record.memoryBytes() >> 20,
         record.drain().mibPerSecond(),
         record.frozenBytes(),

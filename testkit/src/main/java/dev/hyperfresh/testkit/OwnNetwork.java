@@ -35,9 +35,9 @@ final class OwnNetwork {
               .waitFor();
       return status == 0
           ? ""
-          : tun.label() + " opens, but this user may not make a network namespace";
+          : tun.label() + " opens, but this user may not create a network namespace";
     } catch (LinuxException | IOException e) {
-      return "this user cannot make a tap: " + e.getMessage();
+      return "this user cannot create a tap: " + e.getMessage();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       return "interrupted";

@@ -23,15 +23,16 @@ import picocli.CommandLine.Option;
 @Command(
     name = "soak",
     description =
-        "Replace again and again under Linux guests, with faults, and count what is lost.",
+        "Replace the hypervisor under Linux guests many times, with faults, and count what is"
+            + " lost.",
     mixinStandardHelpOptions = true,
     subcommands = MachineSoak.class,
     footer = {
       "",
-      "Boots guests of its own that write to disks, check their memory and echo TCP streams, and",
-      "moves them between QEMU 7.2 and 10.0. Part of the replacements are broken at a random point",
-      "in a way that a guest must survive. Ends with an error when anything was lost. Uses a daemon",
-      "in a directory that is removed at the end, also after Ctrl-C.",
+      "Boots its own guests, which write to disks, check their memory and echo TCP streams, and",
+      "moves them between QEMU 7.2 and 10.0. Some of the replacements are broken at a random point",
+      "in a way that a guest must survive. Fails if anything was lost. Uses a daemon in a",
+      "directory that is removed at the end, also after Ctrl-C.",
       "",
       "Examples:",
       "  hyperfresh soak",

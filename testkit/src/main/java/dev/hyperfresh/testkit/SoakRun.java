@@ -73,7 +73,7 @@ final class SoakRun {
   private final Map<String, Tally> tallies = new TreeMap<>();
   private final Tally total = new Tally();
   private final Sample blackouts = new Sample("blackout");
-  private final Sample gaps = new Sample("guest stood");
+  private final Sample gaps = new Sample("heartbeat gap");
   private final Sample floors = new Sample("noise floor");
   private final List<String> wrong = new ArrayList<>();
 
@@ -287,7 +287,7 @@ final class SoakRun {
     say(
         "records acknowledged by disks: "
             + guests.stream().mapToLong(SoakGuest::diskRecords).sum()
-            + ", all there unless said above");
+            + ", all present unless listed above");
     if (networkObstacle.isEmpty()) {
       say("TCP: " + bytesSent() + " bytes sent, " + bytesLost() + " lost, 0 reconnects");
     }
@@ -338,7 +338,7 @@ final class SoakRun {
       faults.add(bytesLost() + " of " + bytesSent() + " bytes of TCP did not come back.");
     }
     if (done() < order.replacements()) {
-      faults.add(done() + " of " + order.replacements() + " replacements were made.");
+      faults.add(done() + " of " + order.replacements() + " replacements were done.");
     }
     if (total.failed > 0) {
       faults.add(total.failed + " replacements lost their guest.");

@@ -30,19 +30,19 @@ final class Timeline {
     at += phases.prepareMs();
     row(at, "hand over", "│ runs", "the order goes to " + record.from());
     at += phases.handOverMs();
-    row(at, "STOP", "╎ stands", String.format(Locale.ROOT, "blackout %.2f ms", blackout));
+    row(at, "STOP", "╎ paused", String.format(Locale.ROOT, "blackout %.2f ms", blackout));
     double sent = at + phases.saveMs().orElse(Double.NaN);
     if (!Double.isNaN(sent)) {
-      row(sent, "sent", "╎ stands", record.from() + " has saved and sent the guest's state");
+      row(sent, "sent", "╎ paused", record.from() + " has saved and sent the guest's state");
     }
     at += blackout;
-    row(at, "RESUME", "│ runs", "committed: " + record.to() + " is the authority");
+    row(at, "RESUME", "│ runs", "committed: " + record.to() + " runs the guest");
     at += phases.retireMs();
     row(at, "retired", "│ runs", record.from() + " has ended");
     if (record.guestGapMs().isPresent()) {
       out.printf(
           Locale.ROOT,
-          "    guest's own heartbeat stood for %.2f ms (noise floor %.2f ms)%n",
+          "    guest's own heartbeat stopped for %.2f ms (noise floor %.2f ms)%n",
           record.guestGapMs().getAsDouble(),
           record.noiseFloorMs().orElse(0));
     }

@@ -120,10 +120,10 @@ class AdoptIdentityTest {
     try (OwnQemu own = start("-L", roms().toString(), "-device", "virtio-net-pci,id=card");
         Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       rom(0x20000);
-      assertRefused(hyperplexor, own, "efi-virtio.rom has another length");
+      assertRefused(hyperplexor, own, "efi-virtio.rom differs in length");
       Files.delete(roms().resolve("efi-virtio.rom"));
       if (QemuReleaseRoms.shipped(OLD, "efi-virtio.rom")) {
-        assertRefused(hyperplexor, own, "efi-virtio.rom has another length");
+        assertRefused(hyperplexor, own, "efi-virtio.rom differs in length");
       } else {
         assertRefused(hyperplexor, own, "efi-virtio.rom is not there any more");
       }

@@ -87,9 +87,9 @@ class AdoptTest {
 
   private void takenBackAndMoved(OwnQemu own, TestGuest guest) {
     try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
-      assertThat(takeBack(hyperplexor)).singleElement().asString().contains("taken back");
+      assertThat(takeBack(hyperplexor)).singleElement().asString().contains("reattached");
       assertThat(hyperplexor.show("mine").origin()).isEqualTo(GuestView.Origin.ADOPTED);
-      assertThat(own.wasStopped()).as("stopped by taking back").isFalse();
+      assertThat(own.wasStopped()).as("stopped by reattaching").isFalse();
       long boot = guest.bootId();
       moved(hyperplexor, NEW, guest);
       assertThat(own.isAlive()).as("the first process after a replacement").isFalse();

@@ -53,7 +53,7 @@ class BlackoutTest {
   void onKvmTheMedianIsWithinThePromise() {
     Workshop.requireKvm();
     Sample blackout = new Sample("blackout on KVM");
-    Sample gap = new Sample("guest stood");
+    Sample gap = new Sample("heartbeat gap");
     Sample floor = new Sample("noise floor");
     try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       start(hyperplexor, Workshop.ring3("kvm", 64, AcceleratorWish.KVM));

@@ -165,7 +165,7 @@ class ChainTest {
         hyperplexor.replace("chain", to, Duration.ofSeconds(5), Progress.NONE);
     System.out.printf(
         Locale.ROOT,
-        "  to %-11s blackout %6.2f ms, guest stood %6.2f ms (floor %.2f), %d state bytes%n",
+        "  to %-11s blackout %6.2f ms, heartbeat gap %6.2f ms (floor %.2f), %d state bytes%n",
         to.name(),
         record.blackoutMs().orElse(-1),
         record.guestGapMs().orElse(-1),

@@ -173,7 +173,7 @@ class CommandLineTest {
         .contains("pc-q35-7.2", "qemu64", "sha256");
     // It was described without a list of its files, as older daemons did.
     assertThat(run(List.of("release", "verify", "qemu-10.0")).succeeds().out())
-        .contains("its binary is unchanged", "that is done now");
+        .contains("its binary is unchanged", "they are recorded now");
     assertThat(run(List.of("release", "verify", "qemu-10.0")).succeeds().out())
         .contains("is unchanged and runs.");
     run(List.of("release", "show", "qemu-1.0")).fails(Problem.RELEASE_UNKNOWN, "qemu-1.0");

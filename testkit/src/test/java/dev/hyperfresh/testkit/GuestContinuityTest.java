@@ -193,7 +193,7 @@ class GuestContinuityTest {
       stalls.add(stall);
       System.out.printf(
           Locale.ROOT,
-          "  to %-11s blackout %6.2f ms, guest stood %6.2f ms, stream stalled %6.2f ms%n",
+          "  to %-11s blackout %6.2f ms, heartbeat gap %6.2f ms, stream stalled %6.2f ms%n",
           record.to(),
           record.blackoutMs().orElse(-1),
           record.guestGapMs().orElse(-1),

@@ -262,7 +262,7 @@ class GuestTimeTest {
           .singleElement()
           .satisfies(check -> {
             assertThat(check.verdict()).isEqualTo(Check.Verdict.UNKNOWN);
-            assertThat(check.finding()).contains("no channel to an agent in the guest");
+            assertThat(check.finding()).contains("the guest has no channel to an agent");
           });
       ReplacementRecord record = move(hyperplexor, newer, true);
       assertThat(record.clocks().remark())

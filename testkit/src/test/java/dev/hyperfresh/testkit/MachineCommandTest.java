@@ -197,7 +197,7 @@ class MachineCommandTest {
         "initrd", Files.writeString(home.resolve("initrd"), "no archive").toUri().toString());
     JsonMapper.shared().writeValue(home.resolve("machine.json").toFile(), description);
     hyperfresh("replace", "--machine", "m1", "--to", broken)
-        .fails(Problem.MACHINE_START, "m1-2 (" + broken + ") did not come up");
+        .fails(Problem.MACHINE_START, "m1-2 (" + broken + ") did not start");
     guest.awaitBeat(SOON);
     assertThat(machine("m1").path("guests").path(0).asString()).isEqualTo("web1");
     hyperfresh("machine", "show", "m1-2").fails(Problem.MACHINE_UNKNOWN, "'m1-2'");
@@ -218,7 +218,8 @@ class MachineCommandTest {
                 "--json")
             .succeeds();
     assertThat(replaced.err())
-        .contains("m1-2 is to follow m1", "m1-2 is up after", "web1: ", "m1 is empty and is ended");
+        .contains(
+            "m1-2 is to replace m1", "m1-2 is up after", "web1: ", "m1 is empty and is ended");
     JsonNode result = replaced.json();
     assertThat(result.path("machine").asString()).isEqualTo("m1-2");
     assertThat(result.path("old_retired").asBoolean()).isTrue();

@@ -135,7 +135,7 @@ class RecoveryTest {
       assertInDoubt(source);
       assertThat(guest.counter()).as("beats since it stands").isEqualTo(beats);
       run("replace", "web1", "--to", "qemu-7.2")
-          .fails(Problem.REPLACE_OBSTACLES, "The guest stands");
+          .fails(Problem.REPLACE_OBSTACLES, "The guest is paused");
 
       run("guest", "resume", "web1").succeeds();
 
@@ -149,7 +149,7 @@ class RecoveryTest {
   }
 
   private void assertInDoubt(int source) throws Exception {
-    assertThat(show("web1").path("detail").asString()).startsWith("stands: ").contains("resume");
+    assertThat(show("web1").path("detail").asString()).startsWith("paused: ").contains("resume");
     assertThat(pid("web1")).isEqualTo(source);
     assertThat(workspace.hypervisors()).hasSize(1);
   }
@@ -285,7 +285,7 @@ class RecoveryTest {
 
     startDaemon();
 
-    assertThat(log()).contains("Guest web1 cannot be taken back", "Its processes: [" + process);
+    assertThat(log()).contains("Guest web1 cannot be reattached", "Its processes: [" + process);
     assertThat(workspace.hypervisors()).hasSize(1);
     run("guest", "create", "-f", spec("web1").toString()).fails(Problem.GUEST_EXISTS, "web1");
     daemons.getLast().destroyForcibly().waitFor();
@@ -335,7 +335,7 @@ class RecoveryTest {
     long most = (long) (MAX_RECOVERY_MS * crowd());
     System.out.println("  recovery took " + millis + " ms, allowed " + most);
     assertThat(millis).isLessThan(most);
-    Workshop.await("web1 to be taken back", START, () -> !state("web1").equals("recovering"));
+    Workshop.await("web1 to be reattached", START, () -> !state("web1").equals("recovering"));
   }
 
   /// How many runnable tasks share a core of this host; the promise is for one that is not crowded.

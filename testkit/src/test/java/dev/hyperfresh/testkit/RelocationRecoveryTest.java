@@ -402,7 +402,7 @@ class RelocationRecoveryTest {
     Workshop.await(
         "c1 in newer",
         LIMIT,
-        () -> stage().daemon().told.stream().anyMatch(l -> l.contains("c1 was taken back")));
+        () -> stage().daemon().told.stream().anyMatch(l -> l.contains("c1 was reattached")));
     assertThat(client().isMemoryGood()).as(client().fault()).isTrue();
     assertThat(client().kernel()).isEqualTo(os("newer").settings().release().kernelRelease());
   }

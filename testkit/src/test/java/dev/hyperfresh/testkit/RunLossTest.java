@@ -59,7 +59,7 @@ class RunLossTest {
     Process soak = start("soak", "machines", "--boots", "1", "--json");
     Await.firstWithin(PATIENCE, () -> hardware(soak, "machine-m1")).ifPresent(Injection::kill);
     Ended ended = ended(soak);
-    ended.lost("0 of 1 boots went well", "m1");
+    ended.lost("0 of 1 boots succeeded", "m1");
     assertThat(ended.json().path("survived").asInt(-1)).isZero();
     assertThat(ended.json().path("failed").get(0).asString()).startsWith("Boot 1: ");
   }

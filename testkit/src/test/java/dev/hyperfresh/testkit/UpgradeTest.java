@@ -153,7 +153,7 @@ class UpgradeTest {
     assertThat(client.waitFor(60, TimeUnit.SECONDS)).isTrue();
     assertThat(client.exitValue()).as(client()).isZero();
     Workshop.await("the new daemon", START, () -> Workshop.contains(said, "serving on"));
-    Workshop.await("web1 to be taken back", START, () -> state().equals("running"));
+    Workshop.await("web1 to be reattached", START, () -> state().equals("running"));
     assertThat(show().path("release").asString()).isEqualTo("qemu-90.0.0");
     assertThat(run("history", "--json").succeeds().json().path("replacements")).hasSize(1);
   }
@@ -172,7 +172,7 @@ class UpgradeTest {
     assertThat(client.waitFor(60, TimeUnit.SECONDS)).isTrue();
     assertThat(client.exitValue()).as(client()).isZero();
     Workshop.await(
-        "the old daemon to go on", START, () -> Workshop.contains(log, "did not come about"));
+        "the old daemon to continue", START, () -> Workshop.contains(log, "an upgrade failed"));
     assertThat(old.isAlive()).isTrue();
     assertThat(run("replace", "web1", "--to", "qemu-7.2").code()).isZero();
     daemon(workspace.state(), "--upgrade");
@@ -195,7 +195,7 @@ class UpgradeTest {
 
     Workshop.await("the new daemon", START, () -> Workshop.contains(said, "serving on"));
     assertThat(next.isAlive()).isTrue();
-    Workshop.await("web1 to be taken back", START, () -> state().equals("running"));
+    Workshop.await("web1 to be reattached", START, () -> state().equals("running"));
     assertThat(workspace.hypervisors()).hasSize(1);
     assertMoves();
   }
@@ -293,7 +293,7 @@ class UpgradeTest {
 
   private static void awaitUpgrade(Path log) {
     Workshop.await(
-        "the beginning of the upgrade", START, () -> Workshop.contains(log, "wants to take over"));
+        "the beginning of the upgrade", START, () -> Workshop.contains(log, "asks to take over"));
   }
 
   private void goOn() throws IOException {

@@ -386,7 +386,7 @@ public final class Agent implements AutoCloseable {
     try {
       return Long.parseLong(text);
     } catch (NumberFormatException e) {
-      throw new AgentException(verb, "'" + cut(text) + "' is no number", false);
+      throw new AgentException(verb, "'" + cut(text) + "' is not a number", false);
     }
   }
 

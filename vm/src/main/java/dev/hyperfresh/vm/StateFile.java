@@ -41,7 +41,7 @@ public final class StateFile {
     try {
       return Files.createDirectories(path, PosixFilePermissions.asFileAttribute(OWNER));
     } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(path + " cannot be made: " + e.getMessage(), e);
+      throw Problem.DAEMON_STATE.because(path + " cannot be created: " + e.getMessage(), e);
     }
   }
 
@@ -122,13 +122,13 @@ public final class StateFile {
   private static String checked(String text, boolean withSum) throws IOException {
     int at = text.lastIndexOf(SUM);
     if (at < 0 && withSum) {
-      throw new IOException("it is damaged: it has no sum");
+      throw new IOException("it is damaged: it has no checksum");
     }
     if (at < 0) {
       return text;
     }
     if (!text.substring(at).equals(SUM + sum(text.substring(0, at)) + "\n")) {
-      throw new IOException("it is damaged: its sum is not right");
+      throw new IOException("it is damaged: its checksum is wrong");
     }
     return text.substring(0, at);
   }

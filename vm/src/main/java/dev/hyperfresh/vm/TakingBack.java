@@ -49,7 +49,7 @@ public final class TakingBack implements AutoCloseable {
   /// @param thread the name of its thread
   public void begin(String what, String thread, Attempt attempt) {
     CountDownLatch first = firsts.computeIfAbsent(what, _ -> new CountDownLatch(1));
-    waiting.put(what, "it was not asked yet");
+    waiting.put(what, "it has not been asked yet");
     Thread.ofPlatform()
         .name(thread)
         .daemon()
@@ -77,7 +77,7 @@ public final class TakingBack implements AutoCloseable {
         waits(what, String.valueOf(e.getMessage()));
       } catch (RuntimeException e) {
         // A defect must not leave it waiting without a word.
-        LOG.log(System.Logger.Level.ERROR, what + " is not taken back", e);
+        LOG.log(System.Logger.Level.ERROR, what + " is not reattached", e);
         waits(what, e.toString());
       }
       over = isClosedWithin(AGAIN);
@@ -101,13 +101,13 @@ public final class TakingBack implements AutoCloseable {
   /// It is left alone: what is written of it cannot be understood.
   public void leave(String what, String why) {
     waiting.put(what, why);
-    say(what + " cannot be taken back: " + why);
+    say(what + " cannot be reattached: " + why);
   }
 
   /// It is not taken back yet; told when the reason is another one.
   public void waits(String what, String why) {
     if (!isClosed() && !why.equals(waiting.put(what, why))) {
-      told.accept(what + " is not taken back yet: " + why);
+      told.accept(what + " is not reattached yet: " + why);
     }
   }
 

@@ -96,7 +96,7 @@ final class VmControl implements AutoCloseable {
   /// @throws TroubleException when it does not, within [#UNPLUG_LIMIT]
   void awaitDeleted(String what, String id) {
     if (!hardware.awaitDeleted(id, UNPLUG_LIMIT)) {
-      throw new TroubleException(label() + " does not let go of " + what + " " + id);
+      throw new TroubleException(label() + " does not release " + what + " " + id);
     }
   }
 
@@ -126,7 +126,7 @@ final class VmControl implements AutoCloseable {
       step.run();
     } catch (TroubleException e) {
       if (!process.ended()) {
-        LOG.log(System.Logger.Level.WARNING, label() + " was not cleared up", e);
+        LOG.log(System.Logger.Level.WARNING, label() + " was not cleaned up", e);
       }
     }
   }
@@ -136,7 +136,7 @@ final class VmControl implements AutoCloseable {
     try {
       step.run();
     } catch (TroubleException e) {
-      LOG.log(System.Logger.Level.DEBUG, "nothing to clear up in " + label(), e);
+      LOG.log(System.Logger.Level.DEBUG, "nothing to clean up in " + label(), e);
     }
   }
 

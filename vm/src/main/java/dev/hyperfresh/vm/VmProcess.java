@@ -123,7 +123,7 @@ final class VmProcess {
     } catch (LinuxException | ClosedException | QemuProcess.TroubleException e) {
       if (!ended()) {
         throw Problem.INTERNAL.because(
-            "Process " + pid() + " of " + label + " lives on: " + e.getMessage(), e);
+            "Process " + pid() + " of " + label + " does not end: " + e.getMessage(), e);
       }
     }
     awaitEnd();
@@ -132,7 +132,7 @@ final class VmProcess {
   private void awaitEnd() {
     try {
       if (!ended.await(KILL_LIMIT.toSeconds(), TimeUnit.SECONDS)) {
-        throw Problem.INTERNAL.because("Process " + pid() + " of " + label + " lives on.");
+        throw Problem.INTERNAL.because("Process " + pid() + " of " + label + " does not end.");
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

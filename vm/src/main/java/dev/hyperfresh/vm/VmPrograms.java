@@ -144,7 +144,7 @@ public final class VmPrograms {
     long deadline = Clock.monotonicNanos() + KILL_LIMIT.toNanos();
     while (runs(pid)) {
       if (Clock.monotonicNanos() > deadline) {
-        throw new TroubleException("process " + pid + " of " + control.label() + " lives on");
+        throw new TroubleException("process " + pid + " of " + control.label() + " does not end");
       }
       LockSupport.parkNanos(END_LOOK.toNanos());
     }

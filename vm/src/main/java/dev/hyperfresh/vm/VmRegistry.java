@@ -86,7 +86,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     settings.check(kind.about().leastMemoryBytes());
     String name = settings.name();
     if (!names.add(name)) {
-      throw kind.about().exists().because(called(name) + " is here already.");
+      throw kind.about().exists().because(called(name) + " exists already.");
     }
     boolean made = false;
     try {
@@ -98,7 +98,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
                 .exists()
                 .because(
                     called(name)
-                        + " of an earlier daemon is here, process "
+                        + " of an earlier daemon still runs, process "
                         + left.process().pid()
                         + ".");
           });
@@ -123,7 +123,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   private synchronized void keep(String name, V vm) {
     if (closed) {
       vm.close();
-      throw kind.about().start().because(name + " came up when the daemon had ended.");
+      throw kind.about().start().because(name + " started after the daemon had ended.");
     }
     here.put(name, vm);
   }
@@ -160,10 +160,10 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
                   why.isEmpty()
                       ? "'"
                           + name
-                          + "' is none of: "
+                          + "' is not one of: "
                           + (here.isEmpty() ? "none" : String.join(", ", sortedNames()))
                           + "."
-                      : called(name) + " is not taken back: " + why);
+                      : called(name) + " is not reattached: " + why);
         });
   }
 
@@ -264,7 +264,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     if (EarlierFile.read(file).mayLive()) {
       leave(
           name,
-          "an earlier version of HyperFresh has started it, and it alone can take it back; "
+          "an earlier version of HyperFresh started it, and only that version can reattach it; "
               + file
               + " says which process it is.",
           begun);
@@ -295,7 +295,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     take(name, vm);
     tellOf(vm);
     begun.taken(called(name));
-    begun.say(called(name) + " was taken back.");
+    begun.say(called(name) + " was reattached.");
     answer(name, Optional.of(vm));
   }
 
@@ -314,7 +314,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     begun.say(
         called(name)
             + (lives
-                ? " had not come up yet and was ended."
+                ? " had not started yet and was ended."
                 : " ended while no daemon ran; its logs are in " + folder + "."));
     return false;
   }
@@ -390,7 +390,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
       left.kill();
     } catch (LinuxException | QemuProcess.TroubleException e) {
       if (process.lives()) {
-        throw Problem.INTERNAL.because(called(name) + " lives on: " + e.getMessage(), e);
+        throw Problem.INTERNAL.because(called(name) + " does not end: " + e.getMessage(), e);
       }
     }
     awaitForgotten(name);

@@ -85,7 +85,7 @@ public final class VmReleases<R extends VmRelease> {
   public R builtByAny(String name) {
     return installed(name)
         .orElseThrow(
-            () -> Problem.RELEASE_UNKNOWN.because("'" + name + "' is not installed any more."));
+            () -> Problem.RELEASE_UNKNOWN.because("'" + name + "' is no longer installed."));
   }
 
   /// Whether it has the programs of this HyperFresh.

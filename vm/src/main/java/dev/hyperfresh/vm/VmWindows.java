@@ -112,7 +112,7 @@ public final class VmWindows {
     long deadline = Clock.monotonicNanos() + VmControl.UNPLUG_LIMIT.toNanos();
     while (countMemories() >= before) {
       if (Clock.monotonicNanos() > deadline) {
-        throw new TroubleException(control.label() + " does not let go of memory " + id);
+        throw new TroubleException(control.label() + " does not release memory " + id);
       }
       LockSupport.parkNanos(LOOK_NANOS);
     }

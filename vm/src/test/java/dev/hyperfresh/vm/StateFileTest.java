@@ -59,7 +59,7 @@ class StateFileTest {
     Files.writeString(file, Files.readAllLines(file).getFirst());
     assertThat(StateFile.read(file, Content.class)).contains(CONTENT);
     assertThatThrownBy(() -> StateFile.readWithSum(file, Content.class))
-        .hasMessageContaining("it has no sum");
+        .hasMessageContaining("it has no checksum");
   }
 
   @Test

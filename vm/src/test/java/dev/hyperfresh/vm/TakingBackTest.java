@@ -24,7 +24,7 @@ class TakingBackTest {
     attempts.take();
     attempts.take();
 
-    assertThat(told).containsExactly("OS web is not taken back yet: it is silent");
+    assertThat(told).containsExactly("OS web is not reattached yet: it is silent");
     assertThat(takingBack.why("OS web")).isEqualTo("it is silent");
     takingBack.close();
   }
