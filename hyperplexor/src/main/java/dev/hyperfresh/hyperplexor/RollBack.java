@@ -151,13 +151,20 @@ final class RollBack {
     return takeBack(reports, reason);
   }
 
-  /// Whether the guest asked for its end. Its hypervisor, if it is there, then only waits.
+  /// Whether the guest asked for its end. Its hypervisor, if it is there, then only waits. It may
+  /// have said so just before what ended the switch, and not have been read yet.
   private boolean guestIsOff(Reports reports) {
-    if (!reports.asksForPowerOff()) {
+    if (!reports.asksForPowerOff() && !isPowerOffReported()) {
       return false;
     }
     var _ = parties.endSource();
     return true;
+  }
+
+  private boolean isPowerOffReported() {
+    return guest.mailbox().stream()
+        .filter(parties::isOfSource)
+        .anyMatch(InstanceEvent.PoweredOff.class::isInstance);
   }
 
   /// A source that lives is never given up: it alone holds the guest's state.

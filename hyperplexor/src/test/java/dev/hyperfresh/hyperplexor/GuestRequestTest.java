@@ -33,6 +33,42 @@ class GuestRequestTest extends ReplacementScene {
     assertThat(stage.actors).noneMatch(actor -> actor.alive);
   }
 
+  /// Found by the simulation: the target's end was read first, and the source was resumed.
+  @Test
+  void aGuestThatPowersOffWhileItsTargetDiesStaysOff() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          stage.actor(2).die("killed");
+          source.tell(new InstanceEvent.PoweredOff(1));
+        });
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.problem()).isEqualTo("HF-REPLACE-009");
+    assertMailboxEmpty();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+    assertThat(stage.actors).noneMatch(actor -> actor.alive);
+  }
+
+  /// Its end is not known yet when its clock is to be set.
+  @Test
+  void aGuestThatPowersOffInASwitchDoesNotUndoItsCommit() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.tell(new InstanceEvent.Stopped(1, 1_000));
+          source.tell(new InstanceEvent.PoweredOff(1));
+          stage.actor(2).tell(new InstanceEvent.Resumed(2, 3_000));
+        });
+
+    ReplacementRecord record = replaceSteppingTheClock();
+
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
+    assertThat(record.clocks().steppedMs()).isEmpty();
+    assertThat(guest.view().state()).isEqualTo(GuestView.State.STOPPED);
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"before", "after"})
   void aGuestThatPowersOffBetweenItsStopAndItsResumeIsPoweredOffWhereItIs(String when) {

@@ -66,6 +66,19 @@ abstract class ReplacementScene {
             .run());
   }
 
+  /// As the hyperplexor does it, setting the wall clock afterwards.
+  ReplacementRecord replaceSteppingTheClock() {
+    return guest.replace(
+        "id1",
+        Stage.NEW,
+        new BlackoutLimit(Duration.ofSeconds(10)),
+        Preflight.Rehearsing.LEFT_OUT,
+        true,
+        new ReentrantLock(),
+        new Surroundings.OfHost(journal, gate),
+        progress);
+  }
+
   Stage.Actor actorOne() {
     return stage.actor(1);
   }
