@@ -168,7 +168,7 @@ class GuestTimeTest {
       if (record.clocks().remark().isEmpty()) {
         assertThat(after.wall()).as("behind the host, ms").isCloseTo(0, within(STEP_TOLERANCE_MS));
         assertThat(record.clocks().steppedMs().orElseThrow())
-            .as("put forward, ms")
+            .as("set forward, ms")
             .isCloseTo(
                 before.wall() + record.clocks().lostMs().orElseThrow() - after.wall(),
                 within(STEP_TOLERANCE_MS));

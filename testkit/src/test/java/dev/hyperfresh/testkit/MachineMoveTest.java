@@ -67,7 +67,7 @@ class MachineMoveTest extends MachineScene {
               records.add(record);
             }
             Workshop.say(
-                String.format(Locale.ROOT, "  TCP stood %.0f ms", stream.takeLongestStallMs()));
+                String.format(Locale.ROOT, "  TCP stalled %.0f ms", stream.takeLongestStallMs()));
             awaitGone(from, "web1");
             assertThat(maps(to.pid(), "web1")).isTrue();
             assertThat(guest.populatedBytes() - populated).isLessThan(16 << 20);
@@ -165,7 +165,7 @@ class MachineMoveTest extends MachineScene {
         String.format(
             Locale.ROOT,
             "blackout between machines %.1f ms, between processes %.1f ms; the way of %d bytes"
-                + " with nobody at its ends %.1f ms",
+                + " without a QEMU at either end %.1f ms",
             machine,
             process,
             bytes,

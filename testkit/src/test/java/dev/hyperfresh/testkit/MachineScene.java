@@ -168,7 +168,7 @@ abstract class MachineScene {
   static String figures(ReplacementRecord record) {
     return String.format(
         Locale.ROOT,
-        "%s from %s to %s: %s, blackout %.1f ms (save %.1f, rest %.1f), guest stood %.0f ms"
+        "%s from %s to %s: %s, blackout %.1f ms (save %.1f, rest %.1f), heartbeat gap %.0f ms"
             + " (floor %.0f), %d state bytes",
         record.guest(),
         record.from(),
