@@ -11,17 +11,12 @@ import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Adoption;
-import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.nio.file.Path;
@@ -45,7 +40,7 @@ class GuestRoomTest {
   private final List<String> told = Collections.synchronizedList(new ArrayList<>());
 
   /// Finds that a process can be adopted, and cannot take it over.
-  private record Foreign() implements Hypervisor, Adopter {
+  private static final class Foreign extends ToyHypervisor implements Adopter {
     @Override
     public String kind() {
       return "process";
@@ -77,72 +72,6 @@ class GuestRoomTest {
     @Override
     public Instance attach(Launch launch, int pid) {
       throw Problem.GUEST_STATE.because("It does not answer.");
-    }
-
-    @Override
-    public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
-      throw notOurs();
-    }
-
-    @Override
-    public AcceleratorChoice accelerator(
-        GuestSpec.AcceleratorWish wish, Release release, KvmProbe.Result host) {
-      return AcceleratorChoice.choose(wish, host);
-    }
-
-    @Override
-    public List<Check> checks(GuestSpec spec, Release release, Accelerator accelerator) {
-      return List.of();
-    }
-
-    @Override
-    public void pin(Launch launch) {}
-
-    @Override
-    public Instance start(Launch launch) {
-      throw notOurs();
-    }
-
-    @Override
-    public Instance startWaiting(Launch launch) {
-      throw notOurs();
-    }
-
-    @Override
-    public Optional<Boolean> hasRun(Path files, int generation) {
-      return Optional.empty();
-    }
-
-    @Override
-    public List<Survivor> survivors(Path guests) {
-      return List.of();
-    }
-
-    @Override
-    public void endRehearsals(Path guests) {}
-
-    @Override
-    public boolean lives(Survivor instance) {
-      return true;
-    }
-
-    @Override
-    public boolean hasOwnProcess(Survivor instance) {
-      return true;
-    }
-
-    @Override
-    public void goOn(Survivor instance) {
-      throw notOurs();
-    }
-
-    @Override
-    public void end(Survivor instance) {
-      throw notOurs();
-    }
-
-    private static UnsupportedOperationException notOurs() {
-      return new UnsupportedOperationException("nothing is started in this test");
     }
   }
 

@@ -21,7 +21,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 /// A kind of hypervisor that is all that a kind has to be: its instances are objects of this
 /// process, and its guests count. They end with the daemon, so that the next one finds none.
 /// Thread-safe.
-final class ToyHypervisor implements Hypervisor {
+class ToyHypervisor implements Hypervisor {
   static final String KIND = "toy";
 
   private final List<ToyInstance> instances = new CopyOnWriteArrayList<>();

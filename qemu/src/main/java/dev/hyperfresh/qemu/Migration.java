@@ -31,7 +31,8 @@ final class Migration {
   static final Map<String, ?> PARAMETERS =
       Map.of("max-bandwidth", MAX_BANDWIDTH, "downtime-limit", DOWNTIME_LIMIT);
 
-  private static final String CHANNEL = "hf-channel";
+  /// What QEMU calls the descriptor that the state goes through.
+  static final String CHANNEL = "hf-channel";
 
   private Migration() {}
 

@@ -56,7 +56,6 @@ final class Rehearsal {
   /// As in earnest: more than the state.
   private static final int CHANNEL_BYTES = 1 << 20;
 
-  private static final String CHANNEL = "hf-channel";
   private static final int MOST_DIFFERENCES = 3;
   private static final Duration LAST_WORDS = Duration.ofSeconds(1);
 
@@ -287,13 +286,13 @@ final class Rehearsal {
 
   private void handOver(Side twin, Side target) {
     try (Pipe channel = Pipe.open(CHANNEL_BYTES, "rehearsal of " + guest.spec().name())) {
-      target.execute("getfd", Map.of("fdname", CHANNEL), channel.readEnd());
+      target.execute("getfd", Map.of("fdname", Migration.CHANNEL), channel.readEnd());
       target.execute("migrate-set-capabilities", Migration.CAPABILITIES);
-      target.execute("migrate-incoming", Map.of("uri", "fd:" + CHANNEL));
-      twin.execute("getfd", Map.of("fdname", CHANNEL), channel.writeEnd());
+      target.execute("migrate-incoming", Map.of("uri", "fd:" + Migration.CHANNEL));
+      twin.execute("getfd", Map.of("fdname", Migration.CHANNEL), channel.writeEnd());
       twin.execute("migrate-set-capabilities", Migration.CAPABILITIES);
       twin.execute("migrate-set-parameters", Migration.PARAMETERS);
-      twin.execute("migrate", Map.of("uri", "fd:" + CHANNEL));
+      twin.execute("migrate", Map.of("uri", "fd:" + Migration.CHANNEL));
     }
   }
 

@@ -191,9 +191,12 @@ final class Endings {
             life.apart(
                 container.name(),
                 () -> {
-                  clearUp(container);
-                  if (held.contains(container) && !container.os().vm().released()) {
-                    askAgain(container);
+                  try {
+                    clearUp(container);
+                  } finally {
+                    if (held.contains(container) && !container.os().vm().released()) {
+                      askAgain(container);
+                    }
                   }
                 }));
   }
