@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent, which is more of its initrd,
-# OUT/ring3.elf and sweep.elf. See README.md. Needs gcc, binutils, libc6-dev and a static busybox; no
+# OUT/ring3.elf, sweep.elf and tick.elf. See README.md. Needs gcc, binutils, libc6-dev and a static busybox; no
 # root and no network. Libraries that the agent's folder lacks are this host's. The same inputs give
 # the same bytes.
 set -euo pipefail
@@ -24,10 +24,10 @@ fail() {
     exit 1
 }
 
-# build_ring3 NAME [ASSEMBLER_OPTION...]
-build_ring3() {
-    gcc -m32 -c "${@:2}" -o "$work/$1.o" "$here/ring3/ring3.S"
-    ld -m elf_i386 -n -s --build-id=none -T "$here/ring3/ring3.ld" \
+# build_bare NAME SOURCE [ASSEMBLER_OPTION...]: a guest without an operating system.
+build_bare() {
+    gcc -m32 -c "${@:3}" -o "$work/$1.o" "$here/bare/$2.S"
+    ld -m elf_i386 -n -s --build-id=none -T "$here/bare/bare.ld" \
         -o "$work/$1.elf" "$work/$1.o"
 }
 
@@ -90,10 +90,11 @@ cp -- "$3" "$work/busybox"
 "$work/busybox" --list | sort -u >"$work/applets" || fail "$3 is no busybox"
 for module in "${wanted[@]}"; do add_module "$module"; done
 
-build_ring3 ring3
-build_ring3 sweep -Wa,--defsym,SWEEP_MIB=1008
+build_bare ring3 ring3
+build_bare sweep ring3 -Wa,--defsym,SWEEP_MIB=1008
+build_bare tick tick
 build_guest
 write_archive >"$work/initrd"
 add_libraries "$agent_deb/usr/sbin/qemu-ga"
 write_agent >"$work/agent"
-end_image agent ring3.elf sweep.elf
+end_image agent ring3.elf sweep.elf tick.elf

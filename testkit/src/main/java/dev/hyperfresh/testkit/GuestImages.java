@@ -28,15 +28,17 @@ import java.util.stream.Stream;
 /// @param agent what is put after the initrd of a guest that runs qemu-guest-agent
 /// @param ring3 the guest that leaves ring 0 at once, for KVMs that emulate ring 0 slowly
 /// @param sweep the same, which writes to 992 MiB of its memory; needs 1 GiB
-public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path sweep) {
+/// @param tick the guest that sleeps between its beats; needs ring 0
+public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path sweep, Path tick) {
   private static final List<String> SOURCES =
       List.of(
           "build.sh",
           "archive.sh",
           "linux/guest.c",
           "linux/init",
-          "ring3/ring3.S",
-          "ring3/ring3.ld");
+          "bare/bare.ld",
+          "bare/ring3.S",
+          "bare/tick.S");
   private static final int BUILD_LIMIT_SECONDS = 300;
 
   /// Builds the guests under `cache`, or returns those that were built there from the same sources.
@@ -54,7 +56,8 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
         home.resolve("initrd"),
         home.resolve("agent"),
         home.resolve("ring3.elf"),
-        home.resolve("sweep.elf"));
+        home.resolve("sweep.elf"),
+        home.resolve("tick.elf"));
   }
 
   private static void buildInto(

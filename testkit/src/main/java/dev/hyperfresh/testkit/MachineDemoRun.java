@@ -54,6 +54,9 @@ final class MachineDemoRun {
 
   private static final Duration MAX_BLACKOUT = Duration.ofSeconds(20);
 
+  /// How long the last bytes of the stream may take to come back.
+  private static final Duration LAST_BYTES = Duration.ofSeconds(30);
+
   /// About what the state of such a guest has.
   private static final int STATE_BYTES = 400_000;
 
@@ -170,7 +173,9 @@ final class MachineDemoRun {
                 new KernelBoot(
                     images.kernel(),
                     Optional.of(images.initrd()),
-                    "console=ttyS0 quiet cryptomgr.notests hf.ip=" + GUEST_ADDRESS + "/24")),
+                    "console=ttyS0 quiet cryptomgr.notests hf.period=2000 hf.ip="
+                        + GUEST_ADDRESS
+                        + "/24")),
             List.of(),
             networked ? List.of(new Nic(TAP, Optional.empty(), "52:54:00:77:00:02")) : List.of());
     long begin = Clock.monotonicNanos();
@@ -212,7 +217,8 @@ final class MachineDemoRun {
     exits.put("idle_per_second", Math.round(exitsPerSecond(older)));
     try (EchoStream stream = EchoStream.open(new InetSocketAddress(GUEST_ADDRESS, ECHO_PORT))) {
       losses.during(() -> move(older, newer, Optional.of(stream), losses));
-      stream.finish(Duration.ofSeconds(30));
+      // Nothing more comes from a guest that is gone.
+      stream.finish(losses.all().isEmpty() ? LAST_BYTES : Duration.ofSeconds(1));
       tcp.putAll(stream.json());
       losses.check("web1", stream);
     } catch (IOException e) {

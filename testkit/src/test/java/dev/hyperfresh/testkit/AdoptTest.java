@@ -116,7 +116,7 @@ class AdoptTest {
     for (QemuRelease release : List.of(OLD, NEW)) {
       Path file = workspace.state().resolve("ram-" + release.name());
       try (OwnQemu own =
-              ring3(release, "memory-backend-file,id=m,size=64M,share=on,mem-path=" + file);
+              tick(release, "memory-backend-file,id=m,size=64M,share=on,mem-path=" + file);
           TestGuest guest = TestGuest.beatingIn(own.memory("ram-"), PATIENCE);
           Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
         GuestView view = adopt(hyperplexor, own);
@@ -146,7 +146,7 @@ class AdoptTest {
                 "-device",
                 "virtio-net-pci,netdev=n0",
                 "-kernel",
-                Workshop.images().ring3().toString());
+                Workshop.images().tick().toString());
         Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       assertThatThrownBy(() -> adopt(hyperplexor, own))
           .isInstanceOfSatisfying(
@@ -164,7 +164,7 @@ class AdoptTest {
 
   @Test
   void aMemFdUnderANewQemuIsRefused() throws Exception {
-    try (OwnQemu own = ring3(NEW, memfd(64));
+    try (OwnQemu own = tick(NEW, memfd(64));
         Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       assertRefused(hyperplexor, own, Problem.ADOPT_REFUSED, "QEMU from 8.1 on");
       own.assertRunning();
@@ -173,7 +173,7 @@ class AdoptTest {
 
   @Test
   void whatWasPluggedSinceIsNoticed() throws Exception {
-    try (OwnQemu own = ring3(OLD, memfd(64));
+    try (OwnQemu own = tick(OLD, memfd(64));
         Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       own.say("device_add", "{\"driver\":\"virtio-rng-pci\",\"id\":\"late\",\"bus\":\"rp0\"}");
       assertRefused(hyperplexor, own, Problem.ADOPT_REFUSED, "plugged since: late");
@@ -182,7 +182,7 @@ class AdoptTest {
 
   @Test
   void aProcessAndASocketThatDoNotFitAreRefused() throws Exception {
-    try (OwnQemu own = ring3(OLD, memfd(64));
+    try (OwnQemu own = tick(OLD, memfd(64));
         Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       int self = (int) ProcessHandle.current().pid();
       assertUnfit(hyperplexor, self, own.qmp(), "belongs to process " + own.pid());
@@ -257,7 +257,7 @@ class AdoptTest {
   void theCommandAdoptsAndADaemonThatWasKilledTakesBack() throws Exception {
     var _ = new TestReleases(workspace.state().resolve("releases"));
     List<Process> daemons = new ArrayList<>();
-    try (OwnQemu own = ring3(OLD, memfd(64));
+    try (OwnQemu own = tick(OLD, memfd(64));
         TestGuest guest = TestGuest.beatingIn(own.memory("memory-backend-memfd"), PATIENCE)) {
       daemons.add(daemon());
       run("guest", "adopt", "mine", "--pid", self(), "--qmp", own.qmp().toString())
@@ -386,7 +386,7 @@ class AdoptTest {
     return "memory-backend-memfd,id=m,size=" + mebibytes + "M,share=on";
   }
 
-  private OwnQemu ring3(QemuRelease release, String memory) throws IOException {
+  private OwnQemu tick(QemuRelease release, String memory) throws IOException {
     return OwnQemu.start(
         release,
         workspace.state(),
@@ -402,7 +402,7 @@ class AdoptTest {
         "-device",
         "pcie-root-port,id=rp0,chassis=1,slot=1",
         "-kernel",
-        Workshop.images().ring3().toString());
+        Workshop.images().tick().toString());
   }
 
   private Path disk() throws IOException {
@@ -438,7 +438,7 @@ class AdoptTest {
                 "-initrd",
                 images.initrd().toString(),
                 "-append",
-                "console=ttyS0 quiet panic=-1 cryptomgr.notests hf.ip=10.77.0.2/24",
+                "console=ttyS0 quiet panic=-1 cryptomgr.notests hf.ip=10.77.0.2/24 hf.period=2000",
                 "-chardev",
                 "socket,id=ser0,path=own.con,server=on,wait=off,logfile=own-console.log",
                 "-serial",

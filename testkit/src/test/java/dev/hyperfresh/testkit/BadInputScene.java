@@ -73,7 +73,7 @@ abstract class BadInputScene {
     GuestView view =
         daemon
             .hyperplexor()
-            .create(Workshop.ring3(GUEST, 64, AcceleratorWish.TCG), older, Progress.NONE);
+            .create(Workshop.tick(GUEST, 64, AcceleratorWish.TCG), older, Progress.NONE);
     guest = TestGuest.beatingIn(view.pid(), Workshop.BOOT);
     // The first use of a part opens files that stay open.
     replace(newer, BUDGET);
@@ -183,7 +183,7 @@ abstract class BadInputScene {
     boolean sized = Arrays.stream(lines).anyMatch(line -> line.startsWith("memory:"));
     return Stream.of(
             Arrays.stream(lines),
-            Stream.of("kernel: " + Workshop.images().ring3()),
+            Stream.of("kernel: " + Workshop.images().tick()),
             named ? Stream.<String>empty() : Stream.of("name: other"),
             sized ? Stream.<String>empty() : Stream.of("memory: 64M"))
         .flatMap(all -> all)

@@ -346,7 +346,7 @@ class BadInputTest extends BadInputScene {
       GuestView victim =
           daemon
               .hyperplexor()
-              .create(Workshop.ring3("victim", 64, AcceleratorWish.TCG), older, Progress.NONE);
+              .create(Workshop.tick("victim", 64, AcceleratorWish.TCG), older, Progress.NONE);
       TestGuest.beatingIn(victim.pid(), Workshop.BOOT).close();
       Thread killer =
           onTarget(_ -> {

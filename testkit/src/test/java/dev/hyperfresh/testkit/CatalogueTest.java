@@ -123,7 +123,7 @@ class CatalogueTest {
     Path spec =
         Files.writeString(
             workspace.state().resolve("web1.yaml"),
-            "name: web1\nmemory: 64M\nkernel: " + Workshop.images().ring3() + "\n" + line + "\n");
+            "name: web1\nmemory: 64M\nkernel: " + Workshop.images().tick() + "\n" + line + "\n");
     return hyperfresh("guest", "create", "-f", spec.toString());
   }
 

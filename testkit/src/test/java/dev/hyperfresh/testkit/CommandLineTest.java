@@ -180,8 +180,8 @@ class CommandLineTest {
   }
 
   private void guestIsMade() throws Exception {
-    Path kernel = workspace.state().resolve("ring3.elf");
-    Files.copy(Workshop.images().ring3(), kernel);
+    Path kernel = workspace.state().resolve("tick.elf");
+    Files.copy(Workshop.images().tick(), kernel);
     Path spec = workspace.state().resolve("web1.yaml");
     Files.writeString(
         spec,
@@ -191,7 +191,7 @@ class CommandLineTest {
         machine: pc-q35-7.2
         accelerator: tcg
         release: qemu-7.2
-        kernel: ring3.elf
+        kernel: tick.elf
         """);
     CommandRun created = run(List.of("guest", "create", "-f", spec.toString())).succeeds();
     assertThat(created.out()).contains("web1", "running", "qemu-7.2");

@@ -33,8 +33,7 @@ abstract class ContainerLifeScene {
   static void boot() throws IOException {
     Files.createDirectories(state().resolve("run"));
     daemon = Optional.of(OsDaemon.start(state()));
-    create("one", "6.1");
-    create("two", "6.12");
+    Workshop.together(() -> create("one", "6.1"), () -> create("two", "6.12"));
   }
 
   @AfterAll

@@ -179,7 +179,7 @@ final class FaultBench implements AutoCloseable {
         AcceleratorWish.AUTO,
         Optional.of(
             new GuestSpec.KernelBoot(
-                boot.kernel(), boot.initrd(), boot.commandLine() + " hf.period=1000")),
+                boot.kernel(), boot.initrd(), boot.commandLine() + " hf.period=5000")),
         plain.disks(),
         plain.nics());
   }

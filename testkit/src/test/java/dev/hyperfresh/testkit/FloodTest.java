@@ -89,7 +89,7 @@ class FloodTest {
   }
 
   private void create() throws Exception {
-    Files.copy(Workshop.images().ring3(), workspace.state().resolve("ring3.elf"));
+    Files.copy(Workshop.images().tick(), workspace.state().resolve("tick.elf"));
     Path spec = workspace.state().resolve("web1.yaml");
     Files.writeString(
         spec,
@@ -98,7 +98,7 @@ class FloodTest {
         memory: 64M
         accelerator: %s
         release: qemu-7.2
-        kernel: ring3.elf
+        kernel: tick.elf
         """
             .formatted(AcceleratorWish.TCG.label()));
     run("guest", "create", "-f", spec.toString()).succeeds();

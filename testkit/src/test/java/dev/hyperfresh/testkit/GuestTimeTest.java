@@ -234,8 +234,8 @@ class GuestTimeTest {
   /// A guest that never opens its port: nobody answers, and nothing else changes.
   @Test
   void aGuestWhoseAgentIsSilentMovesAllTheSame() {
-    GuestSpec ring3 = Workshop.ring3("timed", 64, AcceleratorWish.TCG);
-    GuestSpec spec = withAgent(ring3, ring3.boot().orElseThrow(), ClockPolicy.STEP);
+    GuestSpec tick = Workshop.tick("timed", 64, AcceleratorWish.TCG);
+    GuestSpec spec = withAgent(tick, tick.boot().orElseThrow(), ClockPolicy.STEP);
     try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       hyperplexor.create(spec, Workshop.release("qemu-7.2"), Progress.NONE);
       ReplacementRecord record = move(hyperplexor, Workshop.release("qemu-10.0"), false);
@@ -251,7 +251,7 @@ class GuestTimeTest {
 
   @Test
   void aPlanSaysWhenThereIsNobodyToSetTheClock() {
-    GuestSpec spec = Workshop.ring3("timed", 64, AcceleratorWish.TCG);
+    GuestSpec spec = Workshop.tick("timed", 64, AcceleratorWish.TCG);
     QemuRelease newer = Workshop.release("qemu-10.0");
     try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       hyperplexor.create(spec, Workshop.release("qemu-7.2"), Progress.NONE);

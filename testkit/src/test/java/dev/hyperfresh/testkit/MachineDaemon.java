@@ -4,6 +4,7 @@ import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.machine.Machine;
@@ -107,12 +108,14 @@ final class MachineDaemon {
     Path state = Path.of(arguments[0]);
     MachineDaemon daemon =
         new MachineDaemon(state, real -> MortalDaemon.mortal(real, arguments[1], arguments[2]));
-    Machine first = daemon.machine("m1", "6.1", "10.0");
-    Machine second = daemon.machine("m2", "6.12", "10.0");
+    Workshop.together(
+        () -> daemon.machine("m1", "6.1", "10.0"), () -> daemon.machine("m2", "6.12", "10.0"));
+    Machine first = daemon.machines.get("m1");
+    Machine second = daemon.machines.get("m2");
     List<String> guests = List.of(arguments).subList(3, arguments.length);
     for (String name : guests) {
       daemon.hyperplexor.create(
-          Workshop.linux(name, 128, List.of(), List.of()), first, Progress.NONE);
+          Workshop.tick(name, 64, AcceleratorWish.AUTO), first, Progress.NONE);
       System.out.println(name + " was created");
     }
     for (String name : guests) {

@@ -37,10 +37,11 @@ class MachineFaultTest extends MachineScene {
   /// stream was rejected first, and a channel broke: then they stayed where they were.
   @Test
   void guestsMoveTogetherAndStayWhenTheirStateIsRejected() throws Exception {
-    Machine older = machine("older", "6.1", "7.2");
-    Machine newer = machine("newer", "6.12", "10.0");
+    Workshop.together(() -> machine("older", "6.1", "7.2"), () -> machine("newer", "6.12", "10.0"));
+    Machine older = machines.get("older");
+    Machine newer = machines.get("newer");
     try (TestGuest one = booted("one", older, List.of(), List.of());
-        TestGuest two = booted("two", older, List.of(), List.of())) {
+        TestGuest two = ticking("two", older)) {
       fault = Optional.of(_ -> ChannelRelay.Then.CORRUPT);
       assertStays("one", older, newer, one, MAX_BLACKOUT);
       fault = Optional.of(_ -> ChannelRelay.Then.CUT);
@@ -98,13 +99,16 @@ class MachineFaultTest extends MachineScene {
   /// while the guest is to move away, the guest has ended, and nothing of it is left anywhere.
   @Test
   void aGuestOutlivesMachinesThatDieOrHang() throws Exception {
-    Machine older = machine("older", "6.1", "10.0");
-    try (TestGuest guest = booted("web1", older, List.of(), List.of())) {
-      Machine dies = machine("dies", "6.12", "10.0");
+    Workshop.together(() -> machine("older", "6.1", "10.0"), () -> machine("dies", "6.12", "10.0"));
+    Machine older = machines.get("older");
+    try (TestGuest guest = ticking("web1", older)) {
+      Machine dies = machines.get("dies");
       fault = Optional.of(_ -> signal(dies.pid(), Signals.KILL));
       assertStays("web1", older, dies, guest, MAX_BLACKOUT);
       machines.delete("dies");
-      Machine hangs = machine("hangs", "6.12", "10.0");
+      Workshop.together(
+          () -> machine("hangs", "6.12", "10.0"), () -> machine("newer", "6.12", "10.0"));
+      Machine hangs = machines.get("hangs");
       fault = Optional.of(_ -> signal(hangs.pid(), Signals.STOP));
       assertStays("web1", older, hangs, guest, Duration.ofSeconds(2));
       machines.delete("hangs");
@@ -116,7 +120,7 @@ class MachineFaultTest extends MachineScene {
                 assertThat(e.detail()).contains("Machine hangs has ended.");
               });
       guest.awaitBeat(Duration.ofSeconds(10));
-      Machine newer = machine("newer", "6.12", "10.0");
+      Machine newer = machines.get("newer");
       try (MemFd tooLarge = MemFd.create("hf-too-large", NO_ROOM_BYTES)) {
         preparing = launch -> with(tooLarge, launch);
         assertThat(assertStays("web1", older, newer, guest, MAX_BLACKOUT).problem())

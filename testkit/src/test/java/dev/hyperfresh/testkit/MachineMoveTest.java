@@ -35,8 +35,10 @@ class MachineMoveTest extends MachineScene {
   @Test
   void aGuestMovesFromKernelToKernelAndBack() throws Exception {
     try (TestNetwork network = TestNetwork.create()) {
-      Machine older = machine("older", "6.1", "10.0");
-      Machine newer = machine("newer", "6.12", "10.0");
+      Workshop.together(
+          () -> machine("older", "6.1", "10.0"), () -> machine("newer", "6.12", "10.0"));
+      Machine older = machines.get("older");
+      Machine newer = machines.get("newer");
       Path image = image();
       List<ReplacementRecord> records = new ArrayList<>();
       List<MeasuredWay.Phases> phases = new ArrayList<>();
@@ -198,7 +200,7 @@ class MachineMoveTest extends MachineScene {
   void aGuestGoesFromAProcessToAMachineAndBack() {
     Release process = Workshop.release("qemu-10.0");
     Machine machine = machine("nested", "6.12", "10.0");
-    GuestSpec spec = Workshop.ring3("count", 64, AcceleratorWish.TCG);
+    GuestSpec spec = Workshop.tick("count", 64, AcceleratorWish.TCG);
     hyperplexor.create(spec, process, Progress.NONE);
     try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("count").pid(), BOOT)) {
       assertCommitted(replace("count", machine));

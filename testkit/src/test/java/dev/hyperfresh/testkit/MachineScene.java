@@ -8,6 +8,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Hypervisor;
@@ -151,6 +152,12 @@ abstract class MachineScene {
   TestGuest booted(String name, Release on, List<Disk> disks, List<Nic> nics) {
     hyperplexor.create(Workshop.linux(name, 256, disks, nics), on, Progress.NONE);
     return beating(name);
+  }
+
+  /// A guest that is up at once and hardly takes anything of its machine.
+  TestGuest ticking(String name, Release on) {
+    hyperplexor.create(Workshop.tick(name, 64, AcceleratorWish.AUTO), on, Progress.NONE);
+    return TestGuest.beatingInMachine(hyperplexor.show(name).pid(), name, BOOT);
   }
 
   private TestGuest beating(String name) {

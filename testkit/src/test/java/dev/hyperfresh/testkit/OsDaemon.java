@@ -76,8 +76,7 @@ final class OsDaemon {
   }
 
   private void make(String address, Path bundle) {
-    boot("older", "6.1");
-    boot("newer", "6.12");
+    Workshop.together(() -> boot("older", "6.1"), () -> boot("newer", "6.12"));
     systems.run(
         new ContainerSpec(
             "c1",

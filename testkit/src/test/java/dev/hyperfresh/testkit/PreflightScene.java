@@ -72,7 +72,7 @@ abstract class PreflightScene {
   void start() throws IOException {
     releases = new TestReleases(workspace.state().resolve("releases"));
     hyperplexor = Workshop.hyperplexor(workspace.state());
-    create(Workshop.ring3(GUEST, 64, AcceleratorWish.TCG));
+    create(Workshop.tick(GUEST, 64, AcceleratorWish.TCG));
   }
 
   final void create(GuestSpec spec) {
@@ -99,7 +99,7 @@ abstract class PreflightScene {
   }
 
   static GuestSpec with(List<Disk> disks, List<Nic> nics) {
-    GuestSpec plain = Workshop.ring3(GUEST, 64, AcceleratorWish.TCG);
+    GuestSpec plain = Workshop.tick(GUEST, 64, AcceleratorWish.TCG);
     return new GuestSpec(
         plain.name(),
         plain.vcpus(),

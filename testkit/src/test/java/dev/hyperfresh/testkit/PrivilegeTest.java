@@ -95,7 +95,7 @@ class PrivilegeTest {
         Files.setPosixFilePermissions(image, PosixFilePermissions.fromString("rw-------"));
       }
     }
-    GuestSpec plain = Workshop.ring3(name, 64, AcceleratorWish.TCG);
+    GuestSpec plain = Workshop.tick(name, 64, AcceleratorWish.TCG);
     return new GuestSpec(
         plain.name(),
         plain.vcpus(),
@@ -216,7 +216,7 @@ class PrivilegeTest {
   @Test
   void aSecondWriterOfADiskIsRefused() throws Exception {
     for (Disk disk : alpha.spec().disks().subList(0, 2)) {
-      GuestSpec plain = Workshop.ring3("thief", 64, AcceleratorWish.TCG);
+      GuestSpec plain = Workshop.tick("thief", 64, AcceleratorWish.TCG);
       GuestSpec thief =
           new GuestSpec(
               "thief",
@@ -301,7 +301,7 @@ class PrivilegeTest {
     GuestView gone =
         daemon
             .hyperplexor()
-            .create(Workshop.ring3("gone", 64, AcceleratorWish.TCG), newer, Progress.NONE);
+            .create(Workshop.tick("gone", 64, AcceleratorWish.TCG), newer, Progress.NONE);
     int user = Host.processUid(gone.pid()).orElseThrow();
     Path taken = Path.of("/run/hyperfresh/users", Integer.toString(user));
     Optional<Cgroup> cgroup = Cgroup.at(Cgroup.MOUNTED, Path.of("hyperfresh", "gone." + user));
@@ -332,7 +332,7 @@ class PrivilegeTest {
     GuestView view =
         daemon
             .hyperplexor()
-            .create(Workshop.ring3("hidden", 64, AcceleratorWish.TCG), hidden, Progress.NONE);
+            .create(Workshop.tick("hidden", 64, AcceleratorWish.TCG), hidden, Progress.NONE);
     try {
       assertThat(Host.processUid(view.pid())).hasValue(Host.effectiveUid());
       assertThat(view.confinement()).contains("the daemon's user", folder + " is closed");

@@ -40,7 +40,7 @@ class RecoveryTest {
   @BeforeEach
   void prepare() throws Exception {
     releases = new TestReleases(workspace.state().resolve("releases"));
-    Files.copy(Workshop.images().ring3(), workspace.state().resolve("ring3.elf"));
+    Files.copy(Workshop.images().tick(), workspace.state().resolve("tick.elf"));
   }
 
   @AfterEach
@@ -390,9 +390,7 @@ class RecoveryTest {
   private Path spec(String name) throws IOException {
     return Files.writeString(
         workspace.state().resolve(name + ".yaml"),
-        "name: "
-            + name
-            + "\nmemory: 64M\naccelerator: tcg\nrelease: qemu-7.2\nkernel: ring3.elf\n");
+        "name: " + name + "\nmemory: 64M\naccelerator: tcg\nrelease: qemu-7.2\nkernel: tick.elf\n");
   }
 
   private void startMortal(String fate) throws Exception {

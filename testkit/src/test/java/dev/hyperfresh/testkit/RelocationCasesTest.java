@@ -65,8 +65,7 @@ class RelocationCasesTest {
     made.ip("link", "set", "br0", "up");
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
     systems = Optional.of(new Systems(WORKSPACE.state(), run, SystemsWatch.NONE));
-    create("older", "6.1");
-    create("newer", "6.12");
+    Workshop.together(() -> create("older", "6.1"), () -> create("newer", "6.12"));
   }
 
   @AfterAll

@@ -55,8 +55,7 @@ abstract class RelocationScene {
     Path run = Files.createDirectories(WORKSPACE.state().resolve("run"));
     Systems all = new Systems(WORKSPACE.state(), run, WITNESS);
     systems = Optional.of(all);
-    create("older", "6.1");
-    create("newer", "6.12");
+    Workshop.together(() -> create("older", "6.1"), () -> create("newer", "6.12"));
     Path bundle = ContainerBundle.build(WORKSPACE.state().resolve("bundle"), MEBIBYTES, 1);
     ContainerSpec spec =
         new ContainerSpec(

@@ -81,8 +81,7 @@ class RelocationSoakTest {
     try (OsStage made = new OsStage(workspace.state(), "10.80.0.1/24")) {
       opened = Optional.of(made);
       made.takeBack();
-      made.boot("older", "6.1");
-      made.boot("newer", "6.12");
+      Workshop.together(() -> made.boot("older", "6.1"), () -> made.boot("newer", "6.12"));
       settle(made);
       List<String> names = List.copyOf(lodgers.keySet());
       List<Fault> faults = faults();

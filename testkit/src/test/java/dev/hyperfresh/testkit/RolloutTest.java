@@ -187,7 +187,7 @@ class RolloutTest {
   @Test
   void theCommandMovesAllAndSaysWhatItDid() throws Exception {
     var _ = new TestReleases(workspace.state().resolve("releases"));
-    Files.copy(Workshop.images().ring3(), workspace.state().resolve("ring3.elf"));
+    Files.copy(Workshop.images().tick(), workspace.state().resolve("tick.elf"));
     startDaemon();
     for (String name : List.of("a", "b", "c")) {
       Path spec = workspace.state().resolve(name + ".yaml");
@@ -195,7 +195,7 @@ class RolloutTest {
           spec,
           "name: "
               + name
-              + "\nmemory: 64M\naccelerator: tcg\nrelease: qemu-7.2\nkernel: ring3.elf\n");
+              + "\nmemory: 64M\naccelerator: tcg\nrelease: qemu-7.2\nkernel: tick.elf\n");
       run("guest", "create", "-f", spec.toString()).succeeds();
       TestGuest.beatingIn(show(name).path("pid").asInt(), Workshop.BOOT).close();
     }

@@ -29,7 +29,7 @@ class TakeBackTest {
   @BeforeEach
   void prepare() throws Exception {
     var _ = new TestReleases(workspace.state().resolve("releases"));
-    Files.copy(Workshop.images().ring3(), workspace.state().resolve("ring3.elf"));
+    Files.copy(Workshop.images().tick(), workspace.state().resolve("tick.elf"));
     Files.writeString(
         workspace.state().resolve("web1.yaml"),
         """
@@ -37,7 +37,7 @@ class TakeBackTest {
         memory: 64M
         accelerator: %s
         release: qemu-7.2
-        kernel: ring3.elf
+        kernel: tick.elf
         """
             .formatted(AcceleratorWish.TCG.label()));
     startDaemon();

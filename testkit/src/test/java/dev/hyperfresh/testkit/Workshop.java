@@ -17,8 +17,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import java.util.logging.Level;
@@ -73,13 +75,18 @@ final class Workshop {
         new GuestSpec.KernelBoot(
             images.kernel(),
             Optional.of(images.initrd()),
-            "console=ttyS0 quiet panic=-1 cryptomgr.notests hf.ip=10.77.0.2/24"),
+            "console=ttyS0 quiet panic=-1 cryptomgr.notests hf.ip=10.77.0.2/24 hf.period=5000"),
         disks,
         nics);
   }
 
   static GuestSpec ring3(String name, long mebibytes, AcceleratorWish accelerator) {
     return bare(name, mebibytes, accelerator, images().ring3());
+  }
+
+  /// A guest that hardly takes anything of its host.
+  static GuestSpec tick(String name, long mebibytes, AcceleratorWish accelerator) {
+    return bare(name, mebibytes, accelerator, images().tick());
   }
 
   /// A guest of 1 GiB that writes to nearly all of its memory all the time.
@@ -158,6 +165,29 @@ final class Workshop {
 
   static void pause(Duration duration) {
     LockSupport.parkNanos(duration.toNanos());
+  }
+
+  /// Does all of it at once, and fails when any of it has failed. A translated machine boots with
+  /// one processor of the host; two boot in the same time.
+  static void together(Runnable... works) {
+    List<CompletableFuture<?>> ends = new ArrayList<>();
+    for (Runnable work : works) {
+      CompletableFuture<?> end = new CompletableFuture<>();
+      ends.add(end);
+      // A thread has the network namespace of the one that starts it.
+      var _ =
+          Thread.ofPlatform()
+              .name("together")
+              .start(() -> {
+                try {
+                  work.run();
+                  end.complete(null);
+                } catch (Throwable e) {
+                  end.completeExceptionally(e);
+                }
+              });
+    }
+    CompletableFuture.allOf(ends.toArray(CompletableFuture[]::new)).join();
   }
 
   /// Waits for the end of a thread, or until this one is interrupted.
