@@ -39,9 +39,9 @@ final class ContainerBundle {
   }
 
   /// Makes the bundle of a server in `folder`, which is new, that accepts no connection before
-  /// `seconds` have gone by.
-  static Path late(Path folder, int seconds) throws IOException {
-    return build(folder, "late", List.of("/bin/late", Integer.toString(seconds)));
+  /// there is a file `accept` in its root.
+  static Path late(Path folder) throws IOException {
+    return build(folder, "late", List.of("/bin/late", "/accept"));
   }
 
   private static Path build(Path folder, String program, List<String> arguments)

@@ -17,7 +17,7 @@ import java.util.concurrent.locks.LockSupport;
 /// A client of the program in [ContainerBundle]: asks it something all the time, over one
 /// connection that it never makes anew, and measures the longest time without an answer.
 final class OutageClient implements AutoCloseable {
-  private static final long PAUSE_NANOS = 5_000_000;
+  private static final long PAUSE_NANOS = 20_000_000;
   private static final int CONNECT_MILLIS = 10_000;
 
   /// Longer than any outage that is measured.
@@ -60,7 +60,7 @@ final class OutageClient implements AutoCloseable {
         if (System.nanoTime() > deadline) {
           throw e;
         }
-        LockSupport.parkNanos(PAUSE_NANOS * 20);
+        LockSupport.parkNanos(PAUSE_NANOS * 5);
       }
     }
   }

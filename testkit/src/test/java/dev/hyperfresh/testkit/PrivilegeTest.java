@@ -50,6 +50,7 @@ class PrivilegeTest {
 
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
 
+  private TestReleases releases;
   private QemuRelease older;
   private QemuRelease newer;
   private Daemon daemon;
@@ -60,12 +61,12 @@ class PrivilegeTest {
   void start() throws Exception {
     Workshop.require(
         Unprivileged.obstacle().isEmpty(), Unprivileged.obstacle().orElse("no obstacle"));
-    Path releases = WORKSPACE.state().resolve("releases");
-    TestReleases described = new TestReleases(releases);
-    older = described.reachable(Workshop.release("qemu-7.2"));
-    newer = described.reachable(Workshop.release("qemu-10.0"));
+    releases = new TestReleases(WORKSPACE.state().resolve("releases"));
+    older = releases.reachable(Workshop.release("qemu-7.2"));
+    newer = releases.reachable(Workshop.release("qemu-10.0"));
     daemon =
-        Daemon.start(new DaemonConfig(WORKSPACE.state(), releases, Workshop.CACHE.resolve("apt")));
+        Daemon.start(
+            new DaemonConfig(WORKSPACE.state(), releases.folder(), Workshop.CACHE.resolve("apt")));
     alpha = daemon.hyperplexor().create(guest("alpha"), older, Progress.NONE);
     beta = daemon.hyperplexor().create(guest("beta"), older, Progress.NONE);
   }
@@ -324,9 +325,7 @@ class PrivilegeTest {
 
   @Test
   void aReleaseBehindAClosedFolderRunsAsTheDaemonsUserAndSaysSo() throws Exception {
-    QemuRelease hidden =
-        new TestReleases(WORKSPACE.state().resolve("releases"))
-            .script("qemu-95.0.0", newer, "exec REAL \"$@\"");
+    QemuRelease hidden = releases.script("qemu-95.0.0", newer, "exec REAL \"$@\"");
     Path folder = Optional.ofNullable(hidden.binary().getParent()).orElseThrow();
     Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwx------"));
     GuestView view =

@@ -16,6 +16,8 @@ import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmSettings;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -37,6 +39,7 @@ import org.junit.jupiter.api.TestMethodOrder;
 @Tag("slow")
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class RelocationTest extends RelocationScene {
+  private static final String NOT_ACCEPTED = "has not accepted a connection yet";
   private static final int LARGE_MEBIBYTES = 384;
 
   @Test
@@ -206,7 +209,7 @@ class RelocationTest extends RelocationScene {
   @Test
   @Order(2)
   void connectionsThatAreNotAcceptedYetAreWaitedFor() throws Exception {
-    Path bundle = ContainerBundle.late(WORKSPACE.state().resolve("late"), 4);
+    Path bundle = ContainerBundle.late(WORKSPACE.state().resolve("late"));
     ContainerSpec spec =
         new ContainerSpec(
             "late",
@@ -223,9 +226,17 @@ class RelocationTest extends RelocationScene {
         Socket second = connected(net)) {
       move =
           net.within(() ->
-              systems().relocate("late", "newer", Transport.MAPPED, (_, text) -> steps.add(text)));
+              systems()
+                  .relocate(
+                      "late",
+                      "newer",
+                      Transport.MAPPED,
+                      (_, text) -> {
+                        steps.add(text);
+                        acceptWhenWaitedFor(text);
+                      }));
       assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
-      assertThat(steps).anyMatch(step -> step.contains("has not accepted a connection yet"));
+      assertThat(steps).anyMatch(step -> step.contains(NOT_ACCEPTED));
       for (Socket client : List.of(first, second)) {
         client.getOutputStream().write('\n');
         String kernel = systems().get("newer").settings().release().kernelRelease();
@@ -235,6 +246,17 @@ class RelocationTest extends RelocationScene {
     }
     systems().stop("late", Duration.ZERO);
     systems().remove("late", false);
+  }
+
+  private static void acceptWhenWaitedFor(String step) {
+    Path accept = WORKSPACE.state().resolve("containers/late/share/rootfs/accept");
+    try {
+      if (step.contains(NOT_ACCEPTED) && !Files.exists(accept)) {
+        Files.createFile(accept);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Test

@@ -8,6 +8,7 @@ import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.ClosedException;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.HostProcess;
 import java.nio.file.Files;
@@ -16,6 +17,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Function;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -88,6 +90,30 @@ class HostileMachineTest {
       ends.append("- exited ").append(1000 + i).append(" 0 ").append(tail).append('\n');
     }
     return ends + number(line) + " ok 1\n";
+  }
+
+  @Test
+  void aProgramThatDoesNotEndIsKilled() {
+    serve(qmp, GREETING, line -> "{\"return\":{},\"id\":" + id(line) + "}\n");
+    List<String> heard = new CopyOnWriteArrayList<>();
+    serve(
+        agent,
+        "",
+        line -> {
+          heard.add(line);
+          String answer = line.contains(" start ") ? " ok 7\n" : " ok\n";
+          return number(line) + (line.contains(" hello") ? HELLO : answer);
+        });
+    try (VirtualMachine machine = open()) {
+      assertThatThrownBy(
+              () -> machine.programs().runToEnd(List.of("sleep", "600"), Duration.ofMillis(200)))
+          .isInstanceOf(TroubleException.class);
+    }
+    assertThat(heard)
+        .filteredOn(line -> line.contains(" signal "))
+        .first()
+        .asString()
+        .endsWith(" signal 7 " + Signals.KILL);
   }
 
   @Test
