@@ -16,6 +16,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.time.Instant;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
@@ -67,6 +68,30 @@ public final class ReleaseFolders {
   /// The folder of the release `name`, whether it is there or not.
   public Path home(String name) {
     return directory.resolve(name);
+  }
+
+  /// When the release `name` was installed.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  public Instant installedAt(String name) {
+    Path file = home(name).resolve(description);
+    try {
+      return Files.getLastModifiedTime(file).toInstant();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// The SHA-256 of all files of a staging folder, their names and their content, in lower-case
+  /// hexadecimal digits.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  public static String contents(Path staging) {
+    try {
+      return FileManifest.of(staging).sum();
+    } catch (IOException | UncheckedIOException e) {
+      throw Problem.DAEMON_STATE.because(staging + " cannot be read: " + e.getMessage(), e);
+    }
   }
 
   /// A new folder to make a release in, readable by all. Its name tells its owner, so what a killed
