@@ -77,7 +77,8 @@ public final class DebianPackages {
 
     private final Kind kind;
 
-    PackagesException(Kind kind, String message) {
+    /// @param message one sentence
+    public PackagesException(Kind kind, String message) {
       super(message);
       this.kind = kind;
     }

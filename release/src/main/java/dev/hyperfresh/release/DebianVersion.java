@@ -18,7 +18,7 @@ public record DebianVersion(String text) implements Comparable<DebianVersion> {
   private static final int LONGEST = 128;
   private static final Pattern FORM =
       Pattern.compile(
-          "(?:(?<epoch>[0-9]{1,9}):)?(?<upstream>[0-9][0-9A-Za-z.+~:-]*?)"
+          "(?:(?<epoch>[0-9]{1,9}):)?(?<upstream>[0-9][0-9A-Za-z.+~:-]*?)(?<!-)"
               + "(?:-(?<revision>[0-9A-Za-z.+~]+))?");
 
   /// @throws IllegalArgumentException when it is no such version, or longer than 128 characters
