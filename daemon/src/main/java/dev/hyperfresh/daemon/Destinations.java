@@ -27,6 +27,17 @@ record Destinations(Supplier<? extends List<? extends Release>> machines, Releas
         .orElseThrow(() -> here.isEmpty() ? kinds.unknown(name) : unknown(name, here));
   }
 
+  /// What a file of the daemon calls by its full name, and nothing else that is called alike.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
+  Release recorded(String full) {
+    Release found = named(full);
+    if (!found.name().equals(full)) {
+      throw Problem.RELEASE_UNKNOWN.because("'" + full + "' is no longer installed.");
+    }
+    return found;
+  }
+
   /// The full names of all where `name` means that guests run: a machine, or all builds of a series.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN] when there is none

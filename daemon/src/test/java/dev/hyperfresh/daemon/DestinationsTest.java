@@ -89,6 +89,18 @@ class DestinationsTest {
   }
 
   @Test
+  void whatAFileOfTheDaemonNamesIsThatReleaseOrNone() {
+    Installed.add(
+        daemon.config().releases(), Installed.build("qemu-8.2.2+0ubuntu1", "1:8.2.2+ds-0ubuntu1"));
+
+    assertThat(destinations.recorded("qemu-10.0.2")).isEqualTo(NEWER);
+    assertThat(destinations.recorded("m1")).isEqualTo(new Named("m1"));
+    assertThat(destinations.named("qemu-8.2.2").name()).isEqualTo("qemu-8.2.2+0ubuntu1");
+    assertThatThrownBy(() -> destinations.recorded("qemu-8.2.2"))
+        .hasMessageContaining("'qemu-8.2.2' is no longer installed.");
+  }
+
+  @Test
   void guestsThatAreToBeMovedAwayAreThoseOfEveryBuild() {
     Installed.add(
         daemon.config().releases(), Installed.build("qemu-10.0.2+deb13u1", "1:10.0.2+ds-2+deb13u1"));

@@ -93,6 +93,15 @@ public final class QemuReleases {
     return find(name).orElseThrow(() -> unknown(name));
   }
 
+  /// The release with exactly that name, which is in use: another build is no substitute.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN]
+  public QemuRelease recorded(String full) {
+    return named(list(), full)
+        .orElseThrow(
+            () -> Problem.RELEASE_UNKNOWN.because("'" + full + "' is no longer installed."));
+  }
+
   private HyperFreshException unknown(String name) {
     if (name.equals(INSTALLED)) {
       return Problem.RELEASE_UNKNOWN.because(

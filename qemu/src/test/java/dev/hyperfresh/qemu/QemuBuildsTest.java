@@ -227,7 +227,9 @@ class QemuBuildsTest {
         .as("state files of earlier versions name this one")
         .isEqualTo("qemu-10.0.2");
 
+    assertThat(releases.recorded("qemu-10.0.2").name()).isEqualTo("qemu-10.0.2");
     releases.remove("qemu-10.0.2");
+    assertRefused(() -> releases.recorded("qemu-10.0.2"), Problem.RELEASE_UNKNOWN);
     assertThat(releases.get("qemu-10.0.2").name()).isEqualTo("qemu-10.0.2+deb13u2");
   }
 
