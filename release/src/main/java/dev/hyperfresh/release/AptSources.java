@@ -12,8 +12,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// Where this machine's own apt configuration says that the archive of its distribution, Debian or
-/// Ubuntu, is: the mirror and the keys a private source list is written from, so that no mirror is built in and none is trusted
-/// that the machine does not trust already.
+/// Ubuntu, is: the mirror and the keys a private source list is written from, so that no mirror is
+/// built in and none is trusted that the machine does not trust already.
 ///
 /// @param main the distribution's main archive
 /// @param updates whether the machine also takes `<codename>-updates` from it
@@ -49,9 +49,11 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
       return Optional.of(new Target(field[0], field[1], file, field[3], field[4]));
     }
 
+    /// Ubuntu's updates have the codename of what they update; their place is another one.
     boolean is(String wanted, String suffix) {
+      boolean same = release.contains("-") == suffix.contains("-");
       return release.equals(wanted + suffix)
-          || (codename.equals(wanted + suffix) && !release.isBlank())
+          || (codename.equals(wanted + suffix) && !release.isBlank() && same)
           || release.equals("stable" + suffix)
           || release.equals("oldstable" + suffix);
     }
