@@ -39,7 +39,11 @@ interface QemuArchive {
                 .unpack(suite, List.of(PACKAGE), true, root, progress)
                 .versions()
                 .getOrDefault(PACKAGE, "");
-        return new DebianVersion(version);
+        return DebianVersion.parse(version)
+            .orElseThrow(() ->
+                new PackagesException(
+                    PackagesException.Kind.FAILED,
+                    "apt brought no version of " + PACKAGE + ", but '" + version + "'"));
       }
     };
   }

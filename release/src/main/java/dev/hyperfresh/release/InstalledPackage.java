@@ -4,9 +4,6 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import java.util.Optional;
 import java.util.stream.Stream;
 
@@ -27,7 +24,8 @@ public record InstalledPackage(Path records, String name) {
     if (!Files.isRegularFile(sums) || !Files.isRegularFile(status)) {
       return Optional.empty();
     }
-    String line = md5(copy) + "  " + file.toString().substring(1);
+    // dpkg keeps MD5; nothing rests on its being hard to forge.
+    String line = ReleaseFolders.digest("MD5", copy) + "  " + file.toString().substring(1);
     try (Stream<String> lines = Files.lines(sums, StandardCharsets.UTF_8)) {
       return lines.anyMatch(line::equals) ? version(status) : Optional.empty();
     }
@@ -41,16 +39,5 @@ public record InstalledPackage(Path records, String name) {
         .filter(line -> line.startsWith("Version: "))
         .findFirst()
         .flatMap(line -> DebianVersion.parse(line.substring("Version: ".length())));
-  }
-
-  /// That is what dpkg keeps; nothing rests on its being hard to forge.
-  private static String md5(Path file) throws IOException {
-    try {
-      MessageDigest digest = MessageDigest.getInstance("MD5");
-      digest.update(Files.readAllBytes(file));
-      return HexFormat.of().formatHex(digest.digest());
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has MD5", e);
-    }
   }
 }

@@ -3,7 +3,6 @@ package dev.hyperfresh.release;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Host;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.AtomicMoveNotSupportedException;
@@ -213,14 +212,21 @@ public final class ReleaseFolders {
   ///
   /// @throws HyperFreshException [Problem#RELEASE_DAMAGED] when it cannot be read
   public static String sha256(Path file) {
-    try (InputStream in =
-        new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance("SHA-256"))) {
-      in.transferTo(OutputStream.nullOutputStream());
-      return HexFormat.of().formatHex(((DigestInputStream) in).getMessageDigest().digest());
+    try {
+      return digest("SHA-256", file);
     } catch (IOException e) {
       throw Problem.RELEASE_DAMAGED.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// The digest of a file by an algorithm that every JDK has, in lower-case hexadecimal digits.
+  static String digest(String algorithm, Path file) throws IOException {
+    try (DigestInputStream in =
+        new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance(algorithm))) {
+      in.transferTo(OutputStream.nullOutputStream());
+      return HexFormat.of().formatHex(in.getMessageDigest().digest());
     } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has SHA-256", e);
+      throw new IllegalStateException("every JDK has " + algorithm, e);
     }
   }
 
