@@ -121,9 +121,7 @@ final class ReleaseCommand {
     }
   }
 
-  @Command(
-      name = "add",
-      description = "Copy a QEMU that this host already has, with its firmware.")
+  @Command(name = "add", description = "Copy a QEMU that this host already has, with its firmware.")
   static final class Add implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -311,8 +309,8 @@ final class ReleaseCommand {
       answer
           .path("kept")
           .properties()
-          .forEach(one ->
-              System.out.println(one.getKey() + " is kept: " + one.getValue().asString()));
+          .forEach(
+              one -> System.out.println(one.getKey() + " is kept: " + one.getValue().asString()));
       if (answer.path("removed").isEmpty()) {
         System.out.println("There is nothing to remove.");
       }

@@ -38,7 +38,8 @@ record Destinations(Supplier<? extends List<? extends Release>> machines, Releas
     return found;
   }
 
-  /// The full names of all where `name` means that guests run: a machine, or all builds of a series.
+  /// The full names of all where `name` means that guests run: a machine, or all builds of a
+  /// series.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN] when there is none
   Set<String> all(String name) {

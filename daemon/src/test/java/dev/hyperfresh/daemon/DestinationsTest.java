@@ -75,7 +75,8 @@ class DestinationsTest {
   @Test
   void anAliasMeansTheNewestBuildAndAFullNameOneBuild() {
     Installed.add(
-        daemon.config().releases(), Installed.build("qemu-10.0.2+deb13u1", "1:10.0.2+ds-2+deb13u1"));
+        daemon.config().releases(),
+        Installed.build("qemu-10.0.2+deb13u1", "1:10.0.2+ds-2+deb13u1"));
     QemuRelease newest = Installed.build("qemu-10.0.2+deb13u2", "1:10.0.2+ds-2+deb13u2");
     Installed.add(daemon.config().releases(), newest);
 
@@ -103,7 +104,8 @@ class DestinationsTest {
   @Test
   void guestsThatAreToBeMovedAwayAreThoseOfEveryBuild() {
     Installed.add(
-        daemon.config().releases(), Installed.build("qemu-10.0.2+deb13u1", "1:10.0.2+ds-2+deb13u1"));
+        daemon.config().releases(),
+        Installed.build("qemu-10.0.2+deb13u1", "1:10.0.2+ds-2+deb13u1"));
 
     assertThat(destinations.all("qemu-10.0"))
         .containsExactlyInAnyOrder("qemu-10.0.2", "qemu-10.0.2+deb13u1");

@@ -31,10 +31,7 @@ record HostQemu(List<Path> places, Path records) {
 
   /// The emulator as it is now; empty when the host has none.
   Optional<Path> binary() {
-    return places.stream()
-        .filter(Files::isRegularFile)
-        .filter(Files::isExecutable)
-        .findFirst();
+    return places.stream().filter(Files::isRegularFile).filter(Files::isExecutable).findFirst();
   }
 
   /// The version of the Debian package that `copy` is from; empty when it is from none.

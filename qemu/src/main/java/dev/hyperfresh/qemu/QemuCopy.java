@@ -48,7 +48,8 @@ record QemuCopy(Path binary, String sha256, List<String> arguments) {
       // The names of the folders are kept: it finds its modules by the way from its own.
       Path root = staging.resolve("root/usr");
       Path programs = binary.resolveSibling("");
-      Path copy = root.resolve(String.valueOf(programs.getFileName())).resolve(binary.getFileName());
+      Path copy =
+          root.resolve(String.valueOf(programs.getFileName())).resolve(binary.getFileName());
       FileCopies.file(binary, copy);
       List<String> arguments = new ArrayList<>();
       for (String folder : FIRMWARE) {

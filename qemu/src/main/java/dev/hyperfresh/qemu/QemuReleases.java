@@ -140,13 +140,14 @@ public final class QemuReleases {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_FETCH]
   public QemuRelease fetch(String name, Consumer<String> progress) {
     requireSeries(name);
-    return find(name).orElseGet(() -> {
-      try {
-        return brought(name, progress);
-      } catch (PackagesException e) {
-        throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
-      }
-    });
+    return find(name)
+        .orElseGet(() -> {
+          try {
+            return brought(name, progress);
+          } catch (PackagesException e) {
+            throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
+          }
+        });
   }
 
   /// What came of asking for the newest build.
@@ -311,8 +312,7 @@ public final class QemuReleases {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN] when the host
   ///   has none, [Problem#RELEASE_DAMAGED] when it does not run
   public QemuRelease ofHost() {
-    Path binary =
-        host.binary().orElseThrow(() -> Problem.RELEASE_UNKNOWN.because(noHost()));
+    Path binary = host.binary().orElseThrow(() -> Problem.RELEASE_UNKNOWN.because(noHost()));
     return ofHost(list()).orElseGet(() -> added(binary, this::installedOrThere));
   }
 

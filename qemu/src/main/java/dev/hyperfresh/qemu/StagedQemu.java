@@ -29,16 +29,7 @@ record StagedQemu(Path folder, QemuRelease release) {
     Set<String> unknown = Set.of();
     QemuRelease silent =
         new QemuRelease(
-            NAMELESS,
-            "",
-            binary,
-            arguments,
-            libraries,
-            sha256,
-            unknown,
-            unknown,
-            unknown,
-            source);
+            NAMELESS, "", binary, arguments, libraries, sha256, unknown, unknown, unknown, source);
     QemuProbe.Answer answer = ask(silent, folder);
     return new StagedQemu(
         folder,
@@ -91,15 +82,12 @@ record StagedQemu(Path folder, QemuRelease release) {
   }
 
   private String contents() {
-    return release.binary().startsWith(folder)
-        ? ReleaseFolders.contents(folder)
-        : release.sha256();
+    return release.binary().startsWith(folder) ? ReleaseFolders.contents(folder) : release.sha256();
   }
 
   /// Whether it is the same build as an installed one.
   boolean isSame(QemuRelease other) {
-    return release.sha256().equals(other.sha256())
-        && release.packaged().equals(other.packaged());
+    return release.sha256().equals(other.sha256()) && release.packaged().equals(other.packaged());
   }
 
   /// The same as the release `name`, with the paths that it will have.
@@ -111,9 +99,7 @@ record StagedQemu(Path folder, QemuRelease release) {
         release.arguments().stream()
             .map(argument -> argument.replace(folder.toString(), folders.home(name).toString()))
             .toList(),
-        release.libraries().stream()
-            .map(path -> folders.installed(path, folder, name))
-            .toList(),
+        release.libraries().stream().map(path -> folders.installed(path, folder, name)).toList(),
         release.sha256(),
         release.machines(),
         release.cpus(),

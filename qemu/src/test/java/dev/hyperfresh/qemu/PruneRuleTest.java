@@ -45,8 +45,7 @@ class PruneRuleTest {
             new PruneRule.Verdict("qemu-10.0.2+deb13u1", ""),
             new PruneRule.Verdict("qemu-10.0.2+deb13u2", "It is this host's own now."),
             new PruneRule.Verdict("qemu-10.0.2+deb13u3", ""),
-            new PruneRule.Verdict(
-                "qemu-10.0.2+deb13u4", "It was installed less than 30 days ago."),
+            new PruneRule.Verdict("qemu-10.0.2+deb13u4", "It was installed less than 30 days ago."),
             new PruneRule.Verdict("qemu-10.0.2+deb13u5", "It is the newest build of 10.0.2."));
   }
 

@@ -60,8 +60,7 @@ class QemuBuildsTest {
       unpacked++;
       DebianVersion packaged = offered(suite, progress);
       try {
-        FakeQemu.write(
-            root.resolve("usr/bin/qemu-system-x86_64"), version, packaged.text());
+        FakeQemu.write(root.resolve("usr/bin/qemu-system-x86_64"), version, packaged.text());
         return packaged;
       } catch (IOException e) {
         throw new UncheckedIOException(e);
@@ -78,8 +77,7 @@ class QemuBuildsTest {
     directory = folder.resolve("releases");
     usr = folder.resolve("usr");
     dpkg = folder.resolve("dpkg");
-    releases =
-        new QemuReleases(directory, archive, new HostQemu(List.of(absent(), own()), dpkg));
+    releases = new QemuReleases(directory, archive, new HostQemu(List.of(absent(), own()), dpkg));
   }
 
   private Path absent() {
@@ -151,8 +149,7 @@ class QemuBuildsTest {
 
     assertThat(names())
         .as("in Debian's order, not in the alphabet's")
-        .containsExactly(
-            "qemu-7.2.15+deb12u9", "qemu-7.2.15+deb12u10", "qemu-7.2.22+deb12u18");
+        .containsExactly("qemu-7.2.15+deb12u9", "qemu-7.2.15+deb12u10", "qemu-7.2.22+deb12u18");
     for (String name : names()) {
       assertThat(releases.verify(name).compared()).isTrue();
       assertThat(releases.get(name).name()).isEqualTo(name);
@@ -202,8 +199,7 @@ class QemuBuildsTest {
     archive.offer("1:10.0.2+ds-3+deb13u1", "10.0.2");
 
     assertThat(fetch("qemu-10.0")).isEqualTo("fetched qemu-10.0.2+1_10.0.2+ds-3+deb13u1");
-    assertThat(releases.get("qemu-10.0.2").name())
-        .isEqualTo("qemu-10.0.2+1_10.0.2+ds-3+deb13u1");
+    assertThat(releases.get("qemu-10.0.2").name()).isEqualTo("qemu-10.0.2+1_10.0.2+ds-3+deb13u1");
     assertThat(releases.get("qemu-10.0.2+deb13u1").source()).endsWith("1:10.0.2+ds-2+deb13u1");
   }
 
@@ -402,7 +398,9 @@ class QemuBuildsTest {
 
   @Test
   void newsHaveWordsOfTheApi() {
-    assertThat(News.values()).extracting(News::label).containsExactly("fetched", "newest", "unasked");
+    assertThat(News.values())
+        .extracting(News::label)
+        .containsExactly("fetched", "newest", "unasked");
   }
 
   private static AbstractThrowableAssert<?, ? extends Throwable> assertRefused(

@@ -92,7 +92,8 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
     return security.map(s -> text + "\n" + stanza(s, codename + "-security")).orElse(text);
   }
 
-  // Other vendors' archives name their suites after the distribution's releases too: what the archive says of
+  // Other vendors' archives name their suites after the distribution's releases too: what the
+  // archive says of
   // itself counts most, then whose keys vouch for it, then its path.
   private static Optional<Target> best(
       SequencedSet<Target> all, String codename, String suffix, Function<String, String> read) {

@@ -141,7 +141,9 @@ public final class DebianPackages {
       Consumer<String> progress) {
     return alone(
         packages,
-        () -> new PackageFetch(directory, suite, packages, withMissingLibraries, progress).unpack(into));
+        () ->
+            new PackageFetch(directory, suite, packages, withMissingLibraries, progress)
+                .unpack(into));
   }
 
   /// The version of a package that [#unpack] would bring now. Nothing is downloaded but the package
@@ -154,8 +156,7 @@ public final class DebianPackages {
   public DebianVersion offered(Suite suite, String name, Consumer<String> progress) {
     List<String> packages = List.of(name);
     String version =
-        alone(
-            packages, () -> new PackageFetch(directory, suite, packages, true, progress).offer());
+        alone(packages, () -> new PackageFetch(directory, suite, packages, true, progress).offer());
     return DebianVersion.parse(version)
         .orElseThrow(() ->
             new PackagesException(

@@ -6,7 +6,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// The version of a Debian package, such as `1:10.0.2+ds-2+deb13u1`: an epoch and a colon where
-/// there is one, the version of what is packaged, and behind the last hyphen the packaging revision.
+/// there is one, the version of what is packaged, and behind the last hyphen the packaging
+/// revision.
 ///
 /// They are ordered as dpkg orders them (deb-version(7); Debian Policy 5.6.12): the epochs as
 /// numbers, then the versions, then the revisions. In a part, text and numbers alternate. In text

@@ -97,7 +97,8 @@ class DebianVersionTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"", "a", "1.0-", "1 0", "1.0_1", "../1", "1/2", "-1", ":1", "1.0-1\n", "é"})
+  @ValueSource(
+      strings = {"", "a", "1.0-", "1 0", "1.0_1", "../1", "1/2", "-1", ":1", "1.0-1\n", "é"})
   void whatIsNoVersionIsNone(String text) {
     assertThat(DebianVersion.parse(text)).isEmpty();
     assertThatThrownBy(() -> new DebianVersion(text)).isInstanceOf(IllegalArgumentException.class);
