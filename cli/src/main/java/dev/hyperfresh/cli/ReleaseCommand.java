@@ -296,7 +296,7 @@ final class ReleaseCommand {
     @Override
     public void run() {
       JsonNode answer =
-          options.client().post("/v1/releases/prune", Map.of("dry_run", dryRun, "days", days));
+          options.client().post("/v1/prunings", Map.of("dry_run", dryRun, "days", days));
       if (options.json()) {
         Output.json(answer);
         return;

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 import tools.jackson.databind.JsonNode;
 
-/// `/v1/releases`.
+/// `/v1/releases` and `/v1/prunings`.
 ///
 /// @param kinds the releases
 /// @param replies how requests are answered
@@ -43,7 +43,7 @@ record ReleaseRoutes(ReleaseKinds kinds, Replies replies) {
             replies.sending(request -> show(Replies.name(request)))),
         changing(
                 POST,
-                "/v1/releases/prune",
+                "/v1/prunings",
                 Role.ADMIN,
                 "Remove builds that nobody uses.",
                 replies.sendingFor(this::prune))

@@ -113,14 +113,14 @@ class ReleaseKindsTest {
     try (Daemon daemon = Daemon.start(config)) {
       RawHttp api = new RawHttp(daemon.config().socket());
 
-      assertThat(api.post("/v1/releases/prune", "{}").json().path("removed")).isEmpty();
-      JsonNode dry = api.post("/v1/releases/prune", "{\"days\": 0, \"dry_run\": true}").json();
+      assertThat(api.post("/v1/prunings", "{}").json().path("removed")).isEmpty();
+      JsonNode dry = api.post("/v1/prunings", "{\"days\": 0, \"dry_run\": true}").json();
       assertThat(dry.path("removed").path(0).asString()).isEqualTo(SECOND);
       assertThat(dry.path("dry_run").asBoolean()).isTrue();
       assertThat(api.get("/v1/releases").json().path("releases")).hasSize(2);
-      assertThat(api.post("/v1/releases/prune", "{\"days\": 0}").json().path("removed")).hasSize(1);
+      assertThat(api.post("/v1/prunings", "{\"days\": 0}").json().path("removed")).hasSize(1);
       assertThat(api.get("/v1/releases").json().path("releases")).hasSize(1);
-      assertThat(api.post("/v1/releases/prune", "{\"days\": -1}").json().path("code").asString())
+      assertThat(api.post("/v1/prunings", "{\"days\": -1}").json().path("code").asString())
           .isEqualTo(Problem.API_REQUEST.code());
     }
   }

@@ -49,7 +49,8 @@ record QemuCopy(Path binary, String sha256, List<String> arguments) {
       Path root = staging.resolve("root/usr");
       Path programs = binary.resolveSibling("");
       Path copy =
-          root.resolve(String.valueOf(programs.getFileName())).resolve(binary.getFileName());
+          root.resolve(String.valueOf(programs.getFileName()))
+              .resolve(String.valueOf(binary.getFileName()));
       FileCopies.file(binary, copy);
       List<String> arguments = new ArrayList<>();
       for (String folder : FIRMWARE) {

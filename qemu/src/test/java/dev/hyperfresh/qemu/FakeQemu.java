@@ -14,7 +14,7 @@ final class FakeQemu {
   /// @param version of three numbers
   /// @param mark makes its bytes those of another build
   static Path write(Path file, String version, String mark) throws IOException {
-    String[] number = version.split("\\.");
+    String[] number = version.split("\\.", -1);
     String numbers =
         "{\"major\": %s, \"minor\": %s, \"micro\": %s}".formatted(number[0], number[1], number[2]);
     Files.createDirectories(file.resolveSibling(""));
