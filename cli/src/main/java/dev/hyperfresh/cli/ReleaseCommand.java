@@ -24,9 +24,16 @@ import tools.jackson.databind.JsonNode;
       ReleaseCommand.Build.class,
       ReleaseCommand.Add.class,
       ReleaseCommand.Verify.class,
-      ReleaseCommand.Remove.class
+      ReleaseCommand.Remove.class,
+      ReleaseCommand.Prune.class
     },
     footer = {
+      "",
+      "A release is one build. Several builds of a version stand side by side, such as",
+      "qemu-10.0.2+deb13u1 and qemu-10.0.2+deb13u2. Wherever a release is named,",
+      "  qemu-10.0, qemu-10.0.2   mean the newest installed build of that version,",
+      "  latest                   means the newest installed QEMU,",
+      "  installed                means what this host's own QEMU is now; it is copied first.",
       "",
       "Examples:",
       "  hyperfresh release fetch qemu-7.2",
@@ -91,8 +98,16 @@ final class ReleaseCommand {
 
   @Command(
       name = "fetch",
-      description = "Fetch a release from Debian's packages, beside the system's own QEMU.",
-      footer = {"", "Example:", "  hyperfresh release fetch qemu-10.0"})
+      description = "Fetch the newest build of a release, beside those that are here.",
+      footer = {
+        "",
+        "Builds come from the packages of this host's distribution; the system's own QEMU is never",
+        "changed. Builds that are here stay until `hyperfresh release remove` or `prune`.",
+        "",
+        "Examples:",
+        "  hyperfresh release fetch qemu-10.0",
+        "  hyperfresh release fetch installed     copy this host's own QEMU"
+      })
   static final class Fetch implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -106,7 +121,7 @@ final class ReleaseCommand {
     }
   }
 
-  @Command(name = "add", description = "Register a QEMU that this host already has.")
+  @Command(name = "add", description = "Copy a QEMU that this host already has, with its firmware.")
   static final class Add implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -202,7 +217,13 @@ final class ReleaseCommand {
     if (options.json()) {
       Output.json(release);
     } else {
-      System.out.println(release.path("name").asString() + " is installed.");
+      System.out.println(
+          release.path("name").asString()
+              + switch (release.path("fetch").asString("")) {
+                case "newest" -> " is already the newest.";
+                case "unasked" -> " is installed; whether there is a newer build is not known.";
+                default -> " is installed.";
+              });
     }
   }
 
@@ -243,6 +264,55 @@ final class ReleaseCommand {
         Output.json(answer);
       } else {
         System.out.println(name + " is removed.");
+      }
+    }
+  }
+
+  @Command(
+      name = "prune",
+      description = "Remove builds that nobody uses.",
+      footer = {
+        "",
+        "Kept are the newest build of each version, the one that is this host's own QEMU now, what",
+        "runs or is being started, and what was installed in the last days. Releases of machines and",
+        "operating systems are not touched.",
+        "",
+        "Example:",
+        "  hyperfresh release prune --dry-run"
+      })
+  static final class Prune implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Option(names = "--dry-run", description = "Only say what would be removed.")
+    private boolean dryRun;
+
+    @Option(
+        names = "--days",
+        paramLabel = "N",
+        defaultValue = "30",
+        description = "Keep what was installed in the last N days; ${DEFAULT-VALUE} by default.")
+    private int days;
+
+    @Override
+    public void run() {
+      JsonNode answer =
+          options.client().post("/v1/prunings", Map.of("dry_run", dryRun, "days", days));
+      if (options.json()) {
+        Output.json(answer);
+        return;
+      }
+      String done = dryRun ? " would be removed." : " is removed.";
+      answer
+          .path("removed")
+          .valueStream()
+          .forEach(name -> System.out.println(name.asString() + done));
+      answer
+          .path("kept")
+          .properties()
+          .forEach(
+              one -> System.out.println(one.getKey() + " is kept: " + one.getValue().asString()));
+      if (answer.path("removed").isEmpty()) {
+        System.out.println("There is nothing to remove.");
       }
     }
   }

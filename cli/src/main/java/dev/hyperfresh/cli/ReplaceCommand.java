@@ -73,7 +73,7 @@ final class ReplaceCommand implements Callable<Integer> {
   @Option(
       names = "--from",
       paramLabel = "RELEASE",
-      description = "Only guests that run on this release.")
+      description = "Only guests that run on this release, or on any build of a series.")
   private String from = "";
 
   @Option(

@@ -96,6 +96,7 @@ class CommandTreeTest {
         "guest show a b",
         "release fetch",
         "release add",
+        "release prune --days some",
         "release build",
         "release build guest --kernel 6.12 --qemu 10.0",
         "release build machine --kernel 6.12",

@@ -39,6 +39,7 @@ class ExitCodesTest {
         "release add /bin/true",
         "release verify qemu-7.2",
         "release remove qemu-7.2",
+        "release prune --dry-run --days 7",
         "replace web1 --to qemu-10.0",
         "replace web1 --to qemu-10.0 --dry-run",
         "release build machine --kernel 6.12 --qemu 10.0",

@@ -257,7 +257,7 @@ public final class Daemon implements AutoCloseable {
     long begin = System.nanoTime();
     machines.recover(RECOVERY, LOG::info);
     hyperplexor.takeBack(
-        guests::destination,
+        guests.destinations()::recorded,
         held,
         RECOVERY,
         LOG::info,

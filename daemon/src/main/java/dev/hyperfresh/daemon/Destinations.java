@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Supplier;
 
 /// Where guests can run, found by name: in a machine that is there, or on an installed release of a
@@ -24,6 +25,27 @@ record Destinations(Supplier<? extends List<? extends Release>> machines, Releas
     return machine
         .or(() -> kinds.toRun(name))
         .orElseThrow(() -> here.isEmpty() ? kinds.unknown(name) : unknown(name, here));
+  }
+
+  /// What a file of the daemon calls by its full name, and nothing else that is called alike.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
+  Release recorded(String full) {
+    Release found = named(full);
+    if (!found.name().equals(full)) {
+      throw Problem.RELEASE_UNKNOWN.because("'" + full + "' is no longer installed.");
+    }
+    return found;
+  }
+
+  /// The full names of all where `name` means that guests run: a machine, or all builds of a
+  /// series.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN] when there is none
+  Set<String> all(String name) {
+    boolean machine = machines.get().stream().anyMatch(one -> one.name().equals(name));
+    Set<String> all = machine ? Set.of(name) : Set.copyOf(kinds.all(name));
+    return all.isEmpty() ? Set.of(named(name).name()) : all;
   }
 
   private HyperFreshException unknown(String name, List<? extends Release> here) {

@@ -51,8 +51,7 @@ public final class GuestRoom {
   ///
   /// @throws HyperFreshException as [Hyperplexor#create]
   public GuestView create(SpecDocument document, Progress progress) {
-    try (ReleaseLeases.Lease<Release> lease =
-        kinds().leases().hold(() -> releaseFor(document), Release::name)) {
+    try (ReleaseLeases.Lease<Release> lease = holdToRun(releaseFor(document).name())) {
       return hyperplexor.create(document.spec(), lease.release(), progress);
     }
   }
@@ -73,6 +72,11 @@ public final class GuestRoom {
         .orElseThrow(() ->
             Problem.RELEASE_UNKNOWN.because(
                 "No installed release knows machine type " + document.spec().machine() + "."));
+  }
+
+  /// Where guests can run.
+  Destinations destinations() {
+    return destinations;
   }
 
   /// As [Destinations#named].
@@ -106,7 +110,9 @@ public final class GuestRoom {
   }
 
   private ReleaseLeases.Lease<Release> holdToRun(String name) {
-    return kinds().leases().hold(() -> destination(name), Release::name);
+    // It may be copied first, while others can start.
+    String full = destination(name).name();
+    return kinds().leases().hold(() -> destination(full), Release::name);
   }
 
   /// Replaces, after a rehearsal, and records.

@@ -189,11 +189,11 @@ record GuestRoutes(Daemon daemon, Replies replies) {
 
   private Object rollOut(Job job) {
     return Views.rollout(
-        room().rollOut(RolloutOrder.read(job.body(), room()::destination), job.audience()));
+        room().rollOut(RolloutOrder.read(job.body(), room().destinations()), job.audience()));
   }
 
   private void planRollout(ServerRequest request, ServerResponse response) {
-    GuestRollout.Order order = RolloutOrder.read(replies.body(request), room()::destination);
+    GuestRollout.Order order = RolloutOrder.read(replies.body(request), room().destinations());
     Replies.send(
         response,
         Views.rollout(

@@ -205,7 +205,7 @@ public final class MachineRoom {
   /// Takes back the machines of an earlier daemon that run. One that does not answer within
   /// `patience` is taken back when it does.
   void recover(Duration patience, Consumer<String> told) {
-    machines.recover(releases()::builtByAny, processes::get, patience, told);
+    machines.recover(releases()::builtByAny, processes::recorded, patience, told);
   }
 
   /// Lets go of the machines, which run on.

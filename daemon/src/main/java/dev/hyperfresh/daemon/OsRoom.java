@@ -76,7 +76,7 @@ public final class OsRoom {
 
   /// Takes back what an earlier daemon left; see [Systems#recover].
   void recover(Duration patience, Consumer<String> told) {
-    systems.recover(releases()::builtByAny, processes::get, patience, told);
+    systems.recover(releases()::builtByAny, processes::recorded, patience, told);
   }
 
   /// Boots an OS.

@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.qemu.PruneRule;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import java.util.List;
@@ -23,12 +24,20 @@ record ProcessReleases(QemuReleases releases, Function<String, List<String>> use
 
   @Override
   public boolean has(String name) {
-    return releases.find(name).isPresent();
+    return name.equals(QemuReleases.INSTALLED) || releases.find(name).isPresent();
+  }
+
+  /// Whoever asks for this host's own QEMU gets a copy of it.
+  @Override
+  public Optional<Release> toRun(String name) {
+    return name.equals(QemuReleases.INSTALLED)
+        ? Optional.of(releases.ofHost())
+        : releases.find(name).map(Release.class::cast);
   }
 
   @Override
-  public Optional<Release> toRun(String name) {
-    return releases.find(name).map(Release.class::cast);
+  public List<String> all(String name) {
+    return releases.all(name).stream().map(QemuRelease::name).toList();
   }
 
   @Override
@@ -53,11 +62,15 @@ record ProcessReleases(QemuReleases releases, Function<String, List<String>> use
 
   @Override
   public Map<String, Object> add(Job job) {
-    return Views.release(
-        job.body().has("path")
-            ? releases.add(Replies.path(job.text("path")))
-            : releases.fetch(job.text("name"), line -> job.progress().step("fetch", line)),
-        false);
+    return job.body().has("path")
+        ? Views.release(releases.add(Replies.path(job.text("path"))), false)
+        : Views.fetched(
+            releases.fetchNewest(job.text("name"), line -> job.progress().step("fetch", line)));
+  }
+
+  @Override
+  public List<PruneRule.Verdict> prunable(int days) {
+    return releases.prunable(days);
   }
 
   @Override
@@ -66,11 +79,16 @@ record ProcessReleases(QemuReleases releases, Function<String, List<String>> use
   }
 
   @Override
-  public void remove(String full) {
+  public void requireUnused(String full) {
     List<String> all = users.apply(full);
     if (!all.isEmpty()) {
       throw Problem.RELEASE_IN_USE.because(full + " " + all.getFirst() + ".");
     }
+  }
+
+  @Override
+  public void remove(String full) {
+    requireUnused(full);
     releases.remove(full);
   }
 }

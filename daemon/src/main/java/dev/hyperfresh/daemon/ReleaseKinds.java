@@ -3,6 +3,10 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.qemu.PruneRule;
+import dev.hyperfresh.qemu.QemuReleases;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -35,7 +39,19 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases, Events events
   ///
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN] when no guest runs on it
   Optional<Release> toRun(String name) {
+    // Asking for this host's own QEMU may add it.
+    return name.equals(QemuReleases.INSTALLED)
+        ? Optional.of(adding(() -> find(name).orElseThrow(() -> unknown(name)), Release::name))
+        : find(name);
+  }
+
+  private Optional<Release> find(String name) {
     return kinds.stream().map(kind -> kind.toRun(name)).flatMap(Optional::stream).findFirst();
+  }
+
+  /// The full names of all releases that `name` means.
+  List<String> all(String name) {
+    return kinds.stream().flatMap(kind -> kind.all(name).stream()).toList();
   }
 
   /// That there is no release of that name, and which there are.
@@ -89,12 +105,60 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases, Events events
     return added;
   }
 
+  /// What a pruning did.
+  ///
+  /// @param removed the full names of those that are gone, or would be
+  /// @param kept why each of the others is kept, by its full name
+  record Pruned(List<String> removed, Map<String, String> kept) {}
+
+  /// Removes every release that the rule gives up and nothing uses.
+  ///
+  /// @param days how long one is kept whatever it is
+  /// @param dry whether it is only said what would be done
+  Pruned prune(int days, boolean dry) {
+    List<String> removed = new ArrayList<>();
+    Map<String, String> kept = new LinkedHashMap<>();
+    for (ReleaseKind kind : kinds) {
+      for (PruneRule.Verdict verdict : kind.prunable(days)) {
+        String why = verdict.kept().isEmpty() ? usedBy(kind, verdict.name(), dry) : verdict.kept();
+        if (why.isEmpty()) {
+          removed.add(verdict.name());
+        } else {
+          kept.put(verdict.name(), why);
+        }
+      }
+    }
+    return new Pruned(removed, kept);
+  }
+
+  /// Removes one, or finds out whether it could be.
+  ///
+  /// @return who uses it, a sentence; empty when it is gone, or could be
+  private String usedBy(ReleaseKind kind, String full, boolean dry) {
+    try {
+      if (dry) {
+        leases.remove(() -> full, kind::requireUnused);
+      } else {
+        remove(kind, full);
+      }
+      return "";
+    } catch (HyperFreshException e) {
+      if (e.problem() != Problem.RELEASE_IN_USE) {
+        throw e;
+      }
+      return e.detail();
+    }
+  }
+
   /// Removes one that nothing runs and on which nothing is being started.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_IN_USE], [Problem#RELEASE_UNKNOWN]
   void remove(String name) {
     ReleaseKind kind = of(name);
-    String full = kind.fullName(name);
+    remove(kind, kind.fullName(name));
+  }
+
+  private void remove(ReleaseKind kind, String full) {
     leases.remove(() -> kind.fullName(full), kind::remove);
     events.publish(new Event.ReleaseChanged(full, false));
   }

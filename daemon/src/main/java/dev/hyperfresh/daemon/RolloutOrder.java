@@ -3,11 +3,9 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.Release;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Function;
 import tools.jackson.databind.JsonNode;
 
 /// The request for a rollout, read from its JSON: `guests` or `all`, `to`, and if given `from`,
@@ -17,7 +15,7 @@ final class RolloutOrder {
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#API_REQUEST],
   ///   [Problem#RELEASE_UNKNOWN]
-  static GuestRollout.Order read(JsonNode body, Function<String, Release> releases) {
+  static GuestRollout.Order read(JsonNode body, Destinations destinations) {
     Fields fields = new Fields(body);
     List<String> names = body.path("guests").valueStream().map(n -> n.asString("")).toList();
     boolean all = fields.flag("all", false);
@@ -26,8 +24,8 @@ final class RolloutOrder {
     }
     return new GuestRollout.Order(
         names,
-        releases.apply(to(body)),
-        fields.optional("from").map(from -> releases.apply(from).name()),
+        destinations.named(to(body)),
+        fields.optional("from").map(destinations::all),
         pace(fields),
         millis(fields, "max_blackout_ms", 1000),
         fields.flag("rehearse", true),

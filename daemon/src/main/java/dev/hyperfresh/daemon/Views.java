@@ -193,6 +193,22 @@ public final class Views {
     return json;
   }
 
+  /// A release that was asked for at the package archives.
+  static Map<String, Object> fetched(QemuReleases.Fetched fetched) {
+    Map<String, Object> json = release(fetched.release(), false);
+    json.put("fetch", fetched.news().label());
+    return json;
+  }
+
+  /// What a pruning did, or would do.
+  static Map<String, Object> pruned(ReleaseKinds.Pruned pruned, boolean dry) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("dry_run", dry);
+    json.put("removed", pruned.removed());
+    json.put("kept", pruned.kept());
+    return json;
+  }
+
   /// A release that was verified.
   public static Map<String, Object> verified(QemuReleases.Verified verified) {
     Map<String, Object> json = release(verified.release(), false);

@@ -17,6 +17,7 @@ import dev.hyperfresh.vm.VmStock;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Predicate;
 
@@ -28,6 +29,9 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
   /// The first QEMU whose translator runs the KVM of a machine, and which has all that the ports of
   /// such virtual machines need.
   private static final int OLDEST_HARDWARE = 10;
+
+  private static final Set<String> NAMES_OF_RELEASES =
+      Set.of(QemuReleases.LATEST, QemuReleases.INSTALLED);
 
   private final VmKind.About about;
   private final VmStock<V, R> stock;
@@ -81,12 +85,14 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
   }
 
   private V boot(String name, String release, int vcpus, long memoryBytes, Progress progress) {
-    if (name.startsWith("qemu-") || name.startsWith(about.releases() + "-")) {
+    if (NAMES_OF_RELEASES.contains(name)
+        || name.startsWith("qemu-")
+        || name.startsWith(about.releases() + "-")) {
       throw Problem.SPEC_INVALID.because(
           "name:"
               + " '"
               + name
-              + "' starts like the name of a release, which is allowed in the same places");
+              + "' is or starts like the name of a release, which is allowed in the same places");
     }
     try (ReleaseLeases.Lease<QemuRelease> hardware =
             leases.hold(this::hardware, QemuRelease::name);

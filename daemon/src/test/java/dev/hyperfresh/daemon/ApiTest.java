@@ -283,6 +283,7 @@ class ApiTest {
         "{\"name\": \"m1\"} | HF-API-001",
         "{\"name\": \"m1\", \"release\": \"machine-6.12\", \"memory_mib\": -1} | HF-API-001",
         "{\"name\": \"machine-6.12\", \"release\": \"machine-6.12\"} | HF-SPEC-002",
+        "{\"name\": \"latest\", \"release\": \"machine-6.12\"} | HF-SPEC-002",
         "{\"name\": \"m1\", \"release\": \"machine-6.12\"} | HF-MACHINE-001"
       })
   void aMachineThatCannotBeIsRefused(String body, String code) throws Exception {

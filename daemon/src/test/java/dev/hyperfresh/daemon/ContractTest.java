@@ -285,6 +285,9 @@ class ContractTest {
         Views.release(qemu, false),
         Views.release(qemu, true),
         Views.verified(new QemuReleases.Verified(qemu, true)),
+        Views.fetched(new QemuReleases.Fetched(qemu, QemuReleases.News.FETCHED)),
+        Views.fetched(new QemuReleases.Fetched(qemu, QemuReleases.News.NEWEST)),
+        Views.fetched(new QemuReleases.Fetched(qemu, QemuReleases.News.UNASKED)),
         Views.release(MACHINE, false),
         Views.release(MACHINE, true),
         Views.release(OS));
@@ -298,6 +301,12 @@ class ContractTest {
 
   @Test
   void whatElseIsShownFits() {
+    Contract.requireFits(
+        "Pruned",
+        json(
+            Views.pruned(
+                new ReleaseKinds.Pruned(List.of("qemu-1.0.0"), Map.of("qemu-2.0.0", "It runs.")),
+                true)));
     Contract.requireFits(
         "Stats",
         json(Views.stats(new ContainerStats(1, OptionalLong.of(2), 3, 4, OptionalLong.empty()))));

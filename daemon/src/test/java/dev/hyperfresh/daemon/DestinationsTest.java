@@ -73,6 +73,53 @@ class DestinationsTest {
   }
 
   @Test
+  void anAliasMeansTheNewestBuildAndAFullNameOneBuild() {
+    Installed.add(
+        daemon.config().releases(),
+        Installed.build("qemu-10.0.2+deb13u1", "1:10.0.2+ds-2+deb13u1"));
+    QemuRelease newest = Installed.build("qemu-10.0.2+deb13u2", "1:10.0.2+ds-2+deb13u2");
+    Installed.add(daemon.config().releases(), newest);
+
+    for (String alias : List.of("qemu-10", "qemu-10.0", "latest", "qemu-10.0.2+deb13u2")) {
+      assertThat(destinations.named(alias)).isEqualTo(newest);
+    }
+    assertThat(destinations.named("qemu-10.0.2"))
+        .as("a guest of an earlier version of HyperFresh may run on it")
+        .isEqualTo(NEWER);
+    assertThat(destinations.named("qemu-10.0.2+deb13u1").name()).isEqualTo("qemu-10.0.2+deb13u1");
+  }
+
+  @Test
+  void whatAFileOfTheDaemonNamesIsThatReleaseOrNone() {
+    Installed.add(
+        daemon.config().releases(), Installed.build("qemu-8.2.2+0ubuntu1", "1:8.2.2+ds-0ubuntu1"));
+
+    assertThat(destinations.recorded("qemu-10.0.2")).isEqualTo(NEWER);
+    assertThat(destinations.recorded("m1")).isEqualTo(new Named("m1"));
+    assertThat(destinations.named("qemu-8.2.2").name()).isEqualTo("qemu-8.2.2+0ubuntu1");
+    assertThatThrownBy(() -> destinations.recorded("qemu-8.2.2"))
+        .hasMessageContaining("'qemu-8.2.2' is no longer installed.");
+  }
+
+  @Test
+  void guestsThatAreToBeMovedAwayAreThoseOfEveryBuild() {
+    Installed.add(
+        daemon.config().releases(),
+        Installed.build("qemu-10.0.2+deb13u1", "1:10.0.2+ds-2+deb13u1"));
+
+    assertThat(destinations.all("qemu-10.0"))
+        .containsExactlyInAnyOrder("qemu-10.0.2", "qemu-10.0.2+deb13u1");
+    assertThat(destinations.all("qemu-10.0.2+deb13u1")).containsExactly("qemu-10.0.2+deb13u1");
+    assertThat(destinations.all("m1")).containsExactly("m1");
+    assertThatThrownBy(() -> destinations.all("qemu-99.9"))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> assertThat(e.problem()).isEqualTo(Problem.RELEASE_UNKNOWN));
+    assertThatThrownBy(() -> destinations.all("os-6.12"))
+        .hasMessageContaining("which run containers, not guests");
+  }
+
+  @Test
   void aMachineIsFoundHoweverItIsCalled() {
     for (String name : List.of("m1", "qemu-like", "machine-like")) {
       assertThat(destinations.named(name)).isEqualTo(new Named(name));

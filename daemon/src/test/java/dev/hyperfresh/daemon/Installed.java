@@ -15,9 +15,20 @@ import java.util.Set;
 final class Installed {
   private Installed() {}
 
+  /// As an earlier version of HyperFresh named it.
   static QemuRelease qemu(String version) {
+    return build("qemu-" + version, version, "a test");
+  }
+
+  /// The build of a Debian package.
+  static QemuRelease build(String name, String packaged) {
+    String version = name.replaceFirst("qemu-([0-9.]+).*", "$1");
+    return build(name, version, "Debian package qemu-system-x86 " + packaged);
+  }
+
+  private static QemuRelease build(String name, String version, String source) {
     return new QemuRelease(
-        "qemu-" + version,
+        name,
         version,
         Path.of("/q"),
         List.of(),
@@ -26,7 +37,7 @@ final class Installed {
         Set.of("pc-q35-7.2"),
         Set.of("qemu64"),
         Set.of("events"),
-        "a test");
+        source);
   }
 
   static MachineRelease machine(String kernel, String qemu) {

@@ -247,6 +247,8 @@ class RoutesTest {
         "abcdefghijklmnopqrstuvwxyzabcdef",
         "qemu-10.0.2",
         "qemu-7.2.22-0a1b2c3d",
+        "qemu-10.0.2+deb13u1~bpo12+1",
+        "qemu-10.0.2+1_10.0.2+ds-2+deb13u1",
         "machine-6.12.95+qemu-10.0.2",
         "os-6.12.95~bpo12+trixie"
       })

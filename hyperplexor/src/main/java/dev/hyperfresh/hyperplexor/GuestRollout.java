@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 
 /// Guests as a [Rollout] moves them: each by a replacement of its own.
 public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
@@ -28,7 +29,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
   ///
   /// @param names the guests, or none for all
   /// @param to the release that they are to run on
-  /// @param from only guests that run on this release; a full name
+  /// @param from only guests that run on one of these releases; full names
   /// @param pace how fast
   /// @param maxBlackout as in [Hyperplexor#replace]
   /// @param rehearse as in [Hyperplexor#replace]
@@ -36,7 +37,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
   public record Order(
       List<String> names,
       Release to,
-      Optional<String> from,
+      Optional<Set<String>> from,
       Rollout.Pace pace,
       Duration maxBlackout,
       boolean rehearse,
@@ -113,10 +114,11 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
     if (!order.names().isEmpty()) {
       return order.names().stream().map(hyperplexor::show).toList();
     }
-    String from = order.from().orElse("");
-    return hyperplexor.list().stream()
-        .filter(view -> from.isEmpty() || view.release().equals(from) || isThere(view))
-        .toList();
+    return hyperplexor.list().stream().filter(view -> isFrom(view) || isThere(view)).toList();
+  }
+
+  private boolean isFrom(GuestView view) {
+    return order.from().map(from -> from.contains(view.release())).orElse(true);
   }
 
   private boolean isThere(GuestView view) {
@@ -132,7 +134,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
     if (isThere(view)) {
       return entry(view, Outcome.THERE);
     }
-    if (order.from().isPresent() && !order.from().get().equals(view.release())) {
+    if (!isFrom(view)) {
       return leftAlone(view, Problem.GUEST_STATE.because("It runs on " + view.release() + "."));
     }
     try {

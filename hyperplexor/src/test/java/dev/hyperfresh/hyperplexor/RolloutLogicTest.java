@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -198,7 +199,7 @@ class RolloutLogicTest {
         new GuestRollout.Order(
             List.of(),
             Stage.NEW,
-            Optional.of(Stage.OLD.name()),
+            Optional.of(Set.of(Stage.OLD.name(), "scripted-1.4.0")),
             Rollout.ONE_BY_ONE,
             LONG,
             true,

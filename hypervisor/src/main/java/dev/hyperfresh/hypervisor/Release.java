@@ -3,9 +3,9 @@ package dev.hyperfresh.hypervisor;
 import java.util.Map;
 import java.util.Set;
 
-/// A named, verified build of a hypervisor, such as `qemu-10.0.2`. Immutable.
+/// A named, verified build of a hypervisor, such as `qemu-10.0.2+deb13u1`. Immutable.
 public interface Release {
-  /// The unique name, such as `qemu-10.0.2`.
+  /// The unique name, such as `qemu-10.0.2+deb13u1`.
   String name();
 
   /// The kind of hypervisor that runs it: `process` or `machine`.

@@ -58,8 +58,7 @@ public final class MachineRecipe implements VmRecipe<MachineRelease> {
   /// The QEMU of that name or series whose packages are unpacked here already.
   private static Optional<QemuRelease> unpacked(String name, Bench bench) {
     return new QemuReleases(bench.releases(), bench.packages())
-        .list().reversed().stream()
-            .filter(qemu -> qemu.name().equals(name) || qemu.name().startsWith(name + "."))
+        .all(name).reversed().stream()
             .filter(qemu -> qemu.binary().startsWith(bench.releases()))
             .filter(qemu -> Files.isDirectory(root(qemu).resolve("usr/share/qemu")))
             .findFirst();

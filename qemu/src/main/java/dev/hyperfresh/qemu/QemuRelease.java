@@ -1,6 +1,7 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.release.DebianVersion;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,7 +17,7 @@ import java.util.regex.Pattern;
 
 /// A QEMU build, with all it said of itself when it was added. Immutable.
 ///
-/// @param name `qemu-` and the version
+/// @param name `qemu-`, the version, and what tells the build from others of its version
 /// @param version as `query-version` reported it, such as `7.2.22`
 /// @param binary the emulator
 /// @param arguments what every start of it needs, such as where its firmware lies
@@ -39,9 +40,16 @@ public record QemuRelease(
     String source)
     implements Release {
 
-  /// Oldest version first; `10.0.0` comes after `9.2.4`.
+  private static final String PACKAGE = "Debian package " + QemuArchive.PACKAGE + " ";
+
+  /// Before every version that a package can have.
+  private static final DebianVersion LEAST = new DebianVersion("0~~");
+
+  /// Oldest version first; `10.0.0` comes after `9.2.4`. Of one version, those from elsewhere come
+  /// before those from packages, which are in Debian's order.
   static final Comparator<QemuRelease> BY_VERSION =
-      Comparator.comparing(QemuRelease::numbers, Arrays::compare);
+      Comparator.comparing(QemuRelease::numbers, Arrays::compare)
+          .thenComparing(release -> release.packaged().orElse(LEAST));
 
   private static final Pattern NUMBER = Pattern.compile("[0-9]{1,9}");
 
@@ -51,6 +59,18 @@ public record QemuRelease(
     machines = Set.copyOf(machines);
     cpus = Set.copyOf(cpus);
     capabilities = Set.copyOf(capabilities);
+  }
+
+  /// What [#source] says of a build from a package.
+  static String sourceOf(DebianVersion packaged) {
+    return PACKAGE + packaged.text();
+  }
+
+  /// The version of the package that it is from, or empty when it is from elsewhere.
+  public Optional<DebianVersion> packaged() {
+    return source.startsWith(PACKAGE)
+        ? DebianVersion.parse(source.substring(PACKAGE.length()))
+        : Optional.empty();
   }
 
   private int[] numbers() {

@@ -6,143 +6,325 @@ import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
-import dev.hyperfresh.release.DebianPackages.Unpacked;
+import dev.hyperfresh.release.DebianVersion;
+import dev.hyperfresh.release.FileCopies;
 import dev.hyperfresh.release.ReleaseFolders;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
-import java.util.regex.Pattern;
+import java.util.function.Function;
 import tools.jackson.core.JacksonException;
 
 /// The releases under one folder, each in a folder of its own beside a description.
 ///
 /// Thread-safe: every change is one rename, and readers see a release whole or not at all.
 public final class QemuReleases {
+  /// The name of the newest installed build of all.
+  public static final String LATEST = "latest";
+
+  /// The name of the build that is this host's own QEMU now.
+  public static final String INSTALLED = "installed";
+
   private static final String DESCRIPTION = "release.json";
-  private static final Pattern SERIES = Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?");
-  private static final List<String> PACKAGES = List.of("qemu-system-x86");
+
+  /// Why nobody knows what the archives offer.
+  private static final Set<PackagesException.Kind> UNASKED =
+      Set.of(PackagesException.Kind.NO_APT, PackagesException.Kind.UNREACHABLE);
 
   private final ReleaseFolders folders;
-  private final DebianPackages packages;
+  private final QemuArchive archive;
+  private final HostQemu host;
 
   /// Uses `directory` for releases and `packages` to fetch them.
   public QemuReleases(Path directory, DebianPackages packages) {
-    this.folders = new ReleaseFolders(directory, DESCRIPTION);
-    this.packages = packages;
+    this(directory, QemuArchive.of(packages), HostQemu.OF_THIS_HOST);
   }
 
-  /// All releases, oldest version first.
+  QemuReleases(Path directory, QemuArchive archive, HostQemu host) {
+    this.folders = new ReleaseFolders(directory, DESCRIPTION);
+    this.archive = archive;
+    this.host = host;
+  }
+
+  /// All releases, oldest version first, and of each version the oldest build.
   public List<QemuRelease> list() {
     return folders.descriptions().stream()
         .map(QemuReleases::read)
-        .sorted(QemuRelease.BY_VERSION)
+        .sorted(
+            QemuRelease.BY_VERSION
+                .thenComparing(release -> folders.installedAt(release.name()))
+                .thenComparing(QemuRelease::name))
         .toList();
   }
 
-  /// The release called `name`, or the newest one whose name starts with `name` and a dot:
-  /// `qemu-10.0` finds `qemu-10.0.2`.
+  /// All releases that a name means, oldest first. A full name means that release alone, and what
+  /// is neither [#LATEST] nor [#INSTALLED] is a series: `qemu-10.0` and `qemu-10.0.2` mean every
+  /// build of that version.
+  public List<QemuRelease> all(String name) {
+    List<QemuRelease> all = list();
+    if (name.equals(LATEST)) {
+      return all.isEmpty() ? all : List.of(all.getLast());
+    }
+    if (name.equals(INSTALLED)) {
+      return ofHost(all).stream().toList();
+    }
+    Optional<QemuRelease> full = named(all, name);
+    return full.isPresent()
+        ? List.of(full.get())
+        : all.stream().filter(release -> BuildName.meets(release.name(), name)).toList();
+  }
+
+  private static Optional<QemuRelease> named(List<QemuRelease> all, String name) {
+    return all.stream().filter(release -> release.name().equals(name)).findFirst();
+  }
+
+  /// The newest release of [#all].
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN]
   public QemuRelease get(String name) {
-    List<QemuRelease> all = list();
-    return find(all, name)
-        .orElseThrow(() ->
-            Problem.RELEASE_UNKNOWN.because(
-                "'"
-                    + name
-                    + "' is not installed; installed: "
-                    + (all.isEmpty()
-                        ? "none"
-                        : String.join(", ", all.stream().map(QemuRelease::name).toList()))
-                    + "."));
+    return find(name).orElseThrow(() -> unknown(name));
+  }
+
+  /// The release with exactly that name, which is in use: another build is no substitute.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN]
+  public QemuRelease recorded(String full) {
+    return named(list(), full)
+        .orElseThrow(
+            () -> Problem.RELEASE_UNKNOWN.because("'" + full + "' is no longer installed."));
+  }
+
+  private HyperFreshException unknown(String name) {
+    if (name.equals(INSTALLED)) {
+      return Problem.RELEASE_UNKNOWN.because(
+          host.binary()
+              .map(binary ->
+                  "This host's own QEMU, "
+                      + binary
+                      + ", is not a release yet; `hyperfresh release fetch installed` copies it.")
+              .orElseGet(this::noHost));
+    }
+    List<String> names = list().stream().map(QemuRelease::name).toList();
+    return Problem.RELEASE_UNKNOWN.because(
+        "'"
+            + name
+            + "' is not installed; installed: "
+            + (names.isEmpty() ? "none" : String.join(", ", names))
+            + ".");
+  }
+
+  private String noHost() {
+    return "This host has no QEMU of its own; it would be "
+        + String.join(" or ", host.places().stream().map(Path::toString).toList())
+        + ".";
   }
 
   /// As [#get], or empty when there is none.
   public Optional<QemuRelease> find(String name) {
-    return find(list(), name);
+    List<QemuRelease> all = all(name);
+    return all.isEmpty() ? Optional.empty() : Optional.of(all.getLast());
   }
 
-  private static Optional<QemuRelease> find(List<QemuRelease> all, String name) {
-    return all.reversed().stream().filter(release -> meets(name, release.name())).findFirst();
-  }
-
-  private static boolean meets(String wanted, String name) {
-    return name.equals(wanted) || name.startsWith(wanted + ".");
-  }
-
-  /// Brings the release `name` (`qemu-7.2` or `qemu-7.2.22`) from Debian's packages, unless it is
-  /// here already.
+  /// Brings the release `name` (`qemu-7.2` or `qemu-7.2.22`) from Debian's packages, unless some
+  /// build of it is here already.
   ///
   /// @param progress gets one line for each step
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_FETCH]
   public QemuRelease fetch(String name, Consumer<String> progress) {
-    if (!SERIES.matcher(name).matches()) {
+    requireSeries(name);
+    return find(name)
+        .orElseGet(() -> {
+          try {
+            return brought(name, progress);
+          } catch (PackagesException e) {
+            throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
+          }
+        });
+  }
+
+  /// What came of asking for the newest build.
+  ///
+  /// @param release the newest that is here now
+  /// @param news whether it was here before
+  public record Fetched(QemuRelease release, News news) {}
+
+  /// Whether there was something to fetch.
+  public enum News {
+    /// It was fetched now.
+    FETCHED,
+    /// The archives offer no newer one than that which was here.
+    NEWEST,
+    /// The archives could not be asked; there may be a newer one.
+    UNASKED;
+
+    /// As the API says it.
+    public String label() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /// Brings the newest build of `name` that this host's package archives offer, beside those that
+  /// are here; [#INSTALLED] is copied from the host itself.
+  ///
+  /// @param progress gets one line for each step
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_FETCH],
+  ///   [Problem#RELEASE_UNKNOWN] when the host has no QEMU of its own
+  public Fetched fetchNewest(String name, Consumer<String> progress) {
+    if (name.equals(INSTALLED)) {
+      Optional<QemuRelease> there = ofHost(list());
+      return there
+          .map(release -> new Fetched(release, News.NEWEST))
+          .orElseGet(() -> new Fetched(ofHost(), News.FETCHED));
+    }
+    requireSeries(name);
+    Optional<QemuRelease> present = find(name);
+    try {
+      if (present.isEmpty()) {
+        return new Fetched(brought(name, progress), News.FETCHED);
+      }
+      return bring(name, present, new ArrayList<>(), progress)
+          .map(release -> new Fetched(release, News.FETCHED))
+          .orElseGet(() -> new Fetched(present.get(), News.NEWEST));
+    } catch (PackagesException e) {
+      if (present.isPresent() && UNASKED.contains(e.kind())) {
+        progress.accept("whether there is a newer build is not known: " + e.getMessage());
+        return new Fetched(present.get(), News.UNASKED);
+      }
+      throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private static void requireSeries(String name) {
+    if (!BuildName.isAskedFor(name)) {
       throw Problem.RELEASE_FETCH.because(
           "'" + name + "' is not of the form qemu-10.0 or qemu-10.0.2.");
     }
-    Optional<QemuRelease> present = find(list(), name);
-    if (present.isPresent()) {
-      return present.get();
-    }
-    StringBuilder seen = new StringBuilder();
-    for (Suite suite : List.of(Suite.STABLE, Suite.BACKPORTS)) {
-      Path staging = folders.stage();
-      try {
-        Unpacked unpacked =
-            packages.unpack(suite, PACKAGES, true, staging.resolve("root"), progress);
-        String version = String.valueOf(unpacked.versions().get(PACKAGES.getFirst()));
-        if (mayBe(name, version)) {
-          progress.accept("asking QEMU " + upstream(version) + " what it supports");
-          QemuRelease release = identified(staging, debianRelease(staging, version));
-          if (meets(name, release.name())) {
-            return installFetched(staging, release);
-          }
-          version = release.version();
-        }
-        seen.append(seen.isEmpty() ? "" : ", ").append(version);
-      } catch (PackagesException e) {
-        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
-          throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
-        }
-      } finally {
-        ReleaseFolders.delete(staging);
-      }
-    }
-    throw Problem.RELEASE_FETCH.because(
-        "This host's package archives offer " + seen + ", none of which is " + name + ".");
   }
 
-  /// Registers a binary that is on this host already. The binary is not copied: when the host's
-  /// package manager replaces it, the release counts as damaged.
+  private QemuRelease brought(String name, Consumer<String> progress) {
+    List<String> seen = new ArrayList<>();
+    return bring(name, Optional.empty(), seen, progress)
+        .orElseThrow(() ->
+            Problem.RELEASE_FETCH.because(
+                "This host's package archives offer "
+                    + String.join(", ", seen)
+                    + ", none of which is "
+                    + name
+                    + "."));
+  }
+
+  /// @param present the newest that is here; what is not newer is not brought
+  /// @param seen gets what is offered and is not `name`
+  private Optional<QemuRelease> bring(
+      String name, Optional<QemuRelease> present, List<String> seen, Consumer<String> progress) {
+    for (Suite suite : List.of(Suite.STABLE, Suite.BACKPORTS)) {
+      try {
+        DebianVersion offered = archive.offered(suite, progress);
+        if (!BuildName.mayBe(name, offered)) {
+          seen.add(offered.text());
+        } else if (present.isEmpty() || isNews(offered, present.get())) {
+          Optional<QemuRelease> brought = unpacked(suite, name, present, seen, progress);
+          if (brought.isPresent()) {
+            return brought;
+          }
+        }
+      } catch (PackagesException e) {
+        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
+          throw e;
+        }
+      }
+    }
+    return Optional.empty();
+  }
+
+  private boolean isNews(DebianVersion offered, QemuRelease present) {
+    return present.packaged().map(here -> offered.compareTo(here) > 0).orElse(true)
+        && list().stream().noneMatch(here -> here.packaged().equals(Optional.of(offered)));
+  }
+
+  private Optional<QemuRelease> unpacked(
+      Suite suite,
+      String name,
+      Optional<QemuRelease> present,
+      List<String> seen,
+      Consumer<String> progress) {
+    Path staging = folders.stage();
+    try {
+      DebianVersion packaged = archive.unpack(suite, staging.resolve("root"), progress);
+      progress.accept("asking QEMU " + BuildName.upstream(packaged) + " what it supports");
+      StagedQemu staged = StagedQemu.unpacked(staging, packaged);
+      boolean isNewest =
+          present
+              .map(here -> QemuRelease.BY_VERSION.compare(staged.release(), here) > 0)
+              .orElse(true);
+      if (isNewest && staged.names().stream().anyMatch(one -> BuildName.meets(one, name))) {
+        return Optional.of(installedOrThere(staged));
+      }
+      seen.add(staged.release().version());
+      return Optional.empty();
+    } finally {
+      ReleaseFolders.delete(staging);
+    }
+  }
+
+  /// Copies a QEMU that is on this host already, with its firmware and modules, so that it stays
+  /// what it is when the host's package manager replaces the original. One that lies where it was
+  /// built is used there.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED] when it does
-  ///   not run, [Problem#RELEASE_NAME] when its version is here already
+  ///   not run, [Problem#RELEASE_NAME] when this build is here already
   public QemuRelease add(Path binary) {
+    return added(binary, this::install);
+  }
+
+  private QemuRelease added(Path binary, Function<StagedQemu, QemuRelease> installation) {
     if (!Files.isRegularFile(binary) || !Files.isExecutable(binary)) {
       throw Problem.RELEASE_DAMAGED.because(binary + " is not an executable file.");
     }
     Path staging = folders.stage();
     try {
-      QemuRelease candidate =
-          new QemuRelease(
-              "candidate",
-              "",
-              binary.toAbsolutePath().normalize(),
-              List.of(),
-              List.of(),
-              sha256(binary),
-              Set.of(),
-              Set.of(),
-              Set.of(),
-              binary.toString());
-      return install(staging, identified(staging, candidate));
+      Path real = binary.toRealPath();
+      QemuCopy copy = QemuCopy.of(real, staging);
+      String source =
+          host.packaged(real, copy.binary())
+              .map(QemuRelease::sourceOf)
+              .orElseGet(() -> binary.toString());
+      return installation.apply(
+          StagedQemu.of(
+              staging, copy.binary(), copy.sha256(), copy.arguments(), List.of(), source));
+    } catch (IOException e) {
+      throw Problem.RELEASE_DAMAGED.because(binary + " cannot be read: " + e.getMessage(), e);
     } finally {
       ReleaseFolders.delete(staging);
     }
+  }
+
+  /// The release that is this host's own QEMU now, copied first unless it is here.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN] when the host
+  ///   has none, [Problem#RELEASE_DAMAGED] when it does not run
+  public QemuRelease ofHost() {
+    Path binary = host.binary().orElseThrow(() -> Problem.RELEASE_UNKNOWN.because(noHost()));
+    return ofHost(list()).orElseGet(() -> added(binary, this::installedOrThere));
+  }
+
+  /// A copy of it; one that is used where the package manager replaces it will be another one.
+  private Optional<QemuRelease> ofHost(List<QemuRelease> all) {
+    return host.binary()
+        .map(ReleaseFolders::sha256)
+        .flatMap(sha256 ->
+            all.reversed().stream()
+                .filter(release -> release.sha256().equals(sha256))
+                .filter(release -> release.binary().startsWith(folders.home(release.name())))
+                .findFirst());
   }
 
   /// The release of a process that something else started: an installed one with the same binary,
@@ -165,47 +347,25 @@ public final class QemuReleases {
     try {
       Path named = Files.readSymbolicLink(image);
       boolean unchanged = Files.isExecutable(named) && sha256(named).equals(sha256);
-      Path binary = unchanged ? named : staging.resolve("qemu-system-x86_64");
-      if (!unchanged) {
-        Files.copy(image, binary);
+      Path binary = staging.resolve("qemu-system-x86_64");
+      if (unchanged) {
+        binary = QemuCopy.of(named, staging).binary();
+      } else {
+        FileCopies.file(image, binary);
       }
-      QemuRelease known =
-          identified(
-              staging,
-              new QemuRelease(
-                  "candidate",
-                  "",
-                  binary,
-                  arguments,
-                  new ForeignProcess(pid).libraries(),
-                  sha256,
-                  Set.of(),
-                  Set.of(),
-                  Set.of(),
-                  named + " of process " + pid));
-      // Another build of the same version is another release.
-      boolean taken = Files.exists(folders.home(known.name()));
       return install(
-          staging, taken ? named(known, known.name() + "-" + sha256.substring(0, 8)) : known);
+          StagedQemu.of(
+              staging,
+              binary,
+              sha256,
+              arguments,
+              new ForeignProcess(pid).libraries(),
+              named + " of process " + pid));
     } catch (IOException e) {
       throw Problem.RELEASE_DAMAGED.because(image + " cannot be read: " + e.getMessage(), e);
     } finally {
       ReleaseFolders.delete(staging);
     }
-  }
-
-  private static QemuRelease named(QemuRelease release, String name) {
-    return new QemuRelease(
-        name,
-        release.version(),
-        release.binary(),
-        release.arguments(),
-        release.libraries(),
-        release.sha256(),
-        release.machines(),
-        release.cpus(),
-        release.capabilities(),
-        release.source());
   }
 
   /// A release that was found to be what it was.
@@ -229,7 +389,7 @@ public final class QemuReleases {
           release.binary() + " is not the file that was added as " + release.name() + ".");
     }
     boolean compared = folders.verify(release.name());
-    QemuProbe.Answer answer = ask(release, folders.home(release.name()));
+    QemuProbe.Answer answer = StagedQemu.ask(release, folders.home(release.name()));
     if (!answer.version().equals(release.version())) {
       throw Problem.RELEASE_DAMAGED.because(
           release.binary() + " says that it is version " + answer.version() + ".");
@@ -242,91 +402,43 @@ public final class QemuReleases {
     ReleaseFolders.delete(folders.home(get(name).name()));
   }
 
-  private static QemuRelease debianRelease(Path staging, String version) {
-    Path root = staging.resolve("root");
-    return new QemuRelease(
-        "candidate",
-        "",
-        root.resolve("usr/bin/qemu-system-x86_64"),
-        List.of(
-            "-L", root.resolve("usr/share/qemu").toString(),
-            "-L", root.resolve("usr/share/seabios").toString()),
-        List.of(root.resolve("usr/lib/x86_64-linux-gnu"), root.resolve("lib/x86_64-linux-gnu")),
-        sha256(root.resolve("usr/bin/qemu-system-x86_64")),
-        Set.of(),
-        Set.of(),
-        Set.of(),
-        "Debian package qemu-system-x86 " + version);
+  /// What `release prune` would do. Who runs a release is not known here.
+  ///
+  /// @param days how long one is kept whatever it is
+  public List<PruneRule.Verdict> prunable(int days) {
+    List<QemuRelease> all = list();
+    Optional<String> hosts = ofHost(all).map(QemuRelease::name);
+    return new PruneRule(Instant.now().minus(Duration.ofDays(days)), days)
+        .of(
+            all.stream()
+                .map(release ->
+                    new PruneRule.Candidate(
+                        release,
+                        folders.installedAt(release.name()),
+                        hosts.equals(Optional.of(release.name()))))
+                .toList());
   }
 
-  /// Whether the package can hold the release: `1:7.2+dfsg-7+deb12u18` is 7.2.22, which only the
-  /// binary itself tells.
-  private static boolean mayBe(String name, String debianVersion) {
-    String packaged = "qemu-" + upstream(debianVersion) + ".";
-    return packaged.startsWith(name + ".") || (name + ".").startsWith(packaged);
-  }
-
-  private static String upstream(String debianVersion) {
-    return debianVersion.replaceFirst("^[0-9]+:", "").replaceFirst("[^0-9.].*", "");
-  }
-
-  /// The candidate with what it says of itself, still in its staging folder.
-  private static QemuRelease identified(Path staging, QemuRelease candidate) {
-    QemuProbe.Answer answer = ask(candidate, staging);
-    return new QemuRelease(
-        "qemu-" + answer.version(),
-        answer.version(),
-        candidate.binary(),
-        candidate.arguments(),
-        candidate.libraries(),
-        candidate.sha256(),
-        answer.machines(),
-        answer.cpus(),
-        answer.capabilities(),
-        candidate.source());
-  }
-
-  /// Somebody else may have been quicker, and theirs is as good.
-  private QemuRelease installFetched(Path staging, QemuRelease release) {
-    try {
-      return install(staging, release);
-    } catch (HyperFreshException e) {
-      return list().stream()
-          .filter(there -> there.name().equals(release.name()))
-          .filter(there -> there.sha256().equals(release.sha256()))
-          .findFirst()
-          .orElseThrow(() -> e);
-    }
-  }
-
-  private QemuRelease install(Path staging, QemuRelease staged) {
-    String name = staged.name();
-    QemuRelease release =
-        new QemuRelease(
-            name,
-            staged.version(),
-            folders.installed(staged.binary(), staging, name),
-            staged.arguments().stream()
-                .map(
-                    argument -> argument.replace(staging.toString(), folders.home(name).toString()))
-                .toList(),
-            staged.libraries().stream()
-                .map(path -> folders.installed(path, staging, name))
-                .toList(),
-            staged.sha256(),
-            staged.machines(),
-            staged.cpus(),
-            staged.capabilities(),
-            staged.source());
-    folders.install(staging, name, QmpMessage.JSON.writeValueAsBytes(release));
+  /// Installs it under the first of its names that no other build has.
+  private QemuRelease install(StagedQemu staged) {
+    List<QemuRelease> all = list();
+    List<String> names = staged.names();
+    String name =
+        names.stream()
+            .filter(one -> named(all, one).map(staged::isSame).orElse(true))
+            .findFirst()
+            .orElse(names.getLast());
+    QemuRelease release = staged.named(name, folders);
+    folders.install(staged.folder(), name, QmpMessage.JSON.writeValueAsBytes(release));
     return release;
   }
 
-  private static QemuProbe.Answer ask(QemuRelease release, Path folder) {
+  /// Somebody else may have been quicker, and theirs is as good.
+  private QemuRelease installedOrThere(StagedQemu staged) {
     try {
-      return QemuProbe.ask(release, folder.resolve("probe.log"));
-    } catch (Qmp.QmpException e) {
-      throw Problem.RELEASE_DAMAGED.because(String.valueOf(e.getMessage()), e);
+      return install(staged);
+    } catch (HyperFreshException e) {
+      return list().stream().filter(staged::isSame).findFirst().orElseThrow(() -> e);
     }
   }
 

@@ -6,13 +6,14 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.SequencedSet;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/// Where this machine's own apt configuration says that Debian's archive is: the mirror and the
-/// keys a private source list is written from, so that no mirror is built in and none is trusted
-/// that the machine does not trust already.
+/// Where this machine's own apt configuration says that the archive of its distribution, Debian or
+/// Ubuntu, is: the mirror and the keys a private source list is written from, so that no mirror is
+/// built in and none is trusted that the machine does not trust already.
 ///
 /// @param main the distribution's main archive
 /// @param updates whether the machine also takes `<codename>-updates` from it
@@ -31,6 +32,12 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
 
   private static final Pattern LIST_SIGNED_BY = Pattern.compile("\\[.*signed-by=([^\\s\\]]+).*]");
 
+  /// Whose archives are those of the distribution itself, as they say it.
+  private static final Set<String> VENDORS = Set.of("Debian", "Ubuntu");
+
+  private static final Pattern VENDORS_KEYS = Pattern.compile("(debian|ubuntu)-archive");
+  private static final Pattern VENDORS_PATH = Pattern.compile("/(debian|ubuntu)");
+
   private record Target(String site, String release, String file, String codename, String origin) {
 
     static Optional<Target> parse(String line) {
@@ -42,15 +49,17 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
       return Optional.of(new Target(field[0], field[1], file, field[3], field[4]));
     }
 
+    /// Ubuntu's updates have the codename of what they update; their place is another one.
     boolean is(String wanted, String suffix) {
+      boolean same = release.contains("-") == suffix.contains("-");
       return release.equals(wanted + suffix)
-          || (codename.equals(wanted + suffix) && !release.isBlank())
+          || (codename.equals(wanted + suffix) && !release.isBlank() && same)
           || release.equals("stable" + suffix)
           || release.equals("oldstable" + suffix);
     }
   }
 
-  /// Finds Debian's archives among what apt is configured with.
+  /// Finds the distribution's archives among what apt is configured with.
   ///
   /// @param targets the output of `apt-get indextargets`, with and without `--no-release-info`, in
   ///   [#FORMAT]
@@ -83,7 +92,8 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
     return security.map(s -> text + "\n" + stanza(s, codename + "-security")).orElse(text);
   }
 
-  // Other vendors' archives name their suites after Debian's releases too: what the archive says of
+  // Other vendors' archives name their suites after the distribution's releases too: what the
+  // archive says of
   // itself counts most, then whose keys vouch for it, then its path.
   private static Optional<Target> best(
       SequencedSet<Target> all, String codename, String suffix, Function<String, String> read) {
@@ -91,9 +101,9 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
         .filter(t -> t.is(codename, suffix))
         .max(
             Comparator.comparingInt(t ->
-                (t.origin().equals("Debian") ? 4 : 0)
-                    + (site(t, read).signedBy().contains("debian-archive") ? 2 : 0)
-                    + (t.site().contains("/debian") ? 1 : 0)));
+                (VENDORS.contains(t.origin()) ? 4 : 0)
+                    + (VENDORS_KEYS.matcher(site(t, read).signedBy()).find() ? 2 : 0)
+                    + (VENDORS_PATH.matcher(t.site()).find() ? 1 : 0)));
   }
 
   private static Site site(Target target, Function<String, String> read) {

@@ -54,7 +54,7 @@ record DebianHost(String codename) {
         .orElseThrow(() ->
             new PackagesException(
                 PackagesException.Kind.NO_APT,
-                "apt on this machine has no source for Debian %s; add the distribution's own to /etc/apt/sources.list.d"
+                "apt on this machine has no source for %s; add the distribution's own to /etc/apt/sources.list.d"
                     .formatted(codename)));
   }
 

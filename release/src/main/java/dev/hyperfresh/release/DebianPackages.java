@@ -77,7 +77,8 @@ public final class DebianPackages {
 
     private final Kind kind;
 
-    PackagesException(Kind kind, String message) {
+    /// @param message one sentence
+    public PackagesException(Kind kind, String message) {
       super(message);
       this.kind = kind;
     }
@@ -138,6 +139,37 @@ public final class DebianPackages {
       boolean withMissingLibraries,
       Path into,
       Consumer<String> progress) {
+    return alone(
+        packages,
+        () ->
+            new PackageFetch(directory, suite, packages, withMissingLibraries, progress)
+                .unpack(into));
+  }
+
+  /// The version of a package that [#unpack] would bring now. Nothing is downloaded but the package
+  /// index, when it is older than an hour; where no mirror answers, the index that is here counts.
+  ///
+  /// @param suite where it comes from
+  /// @param name a Debian package name
+  /// @param progress gets one line for every step
+  /// @throws PackagesException as [#unpack]
+  public DebianVersion offered(Suite suite, String name, Consumer<String> progress) {
+    List<String> packages = List.of(name);
+    String version =
+        alone(packages, () -> new PackageFetch(directory, suite, packages, true, progress).offer());
+    return DebianVersion.parse(version)
+        .orElseThrow(() ->
+            new PackagesException(
+                PackagesException.Kind.FAILED,
+                "apt says that %s has version '%s', which is none".formatted(name, version)));
+  }
+
+  /// What is done alone in the directory.
+  private interface Work<T> {
+    T get() throws IOException;
+  }
+
+  private <T> T alone(List<String> packages, Work<T> work) {
     for (String name : packages) {
       if (!NAME.matcher(name).matches()) {
         throw new IllegalArgumentException("'%s' is not a Debian package name".formatted(name));
@@ -153,13 +185,12 @@ public final class DebianPackages {
                   directory.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
           FileLock held = file.lock()) {
         requireNonNull(held, "lock");
-        return new PackageFetch(directory, suite, packages, withMissingLibraries, progress)
-            .unpack(into);
+        return work.get();
       }
     } catch (IOException e) {
       throw new PackagesException(
           PackagesException.Kind.FAILED,
-          "packages %s could not be unpacked into %s: %s".formatted(packages, into, e),
+          "packages %s could not be had from apt in %s: %s".formatted(packages, directory, e),
           e);
     } finally {
       IN_PROCESS.unlock();

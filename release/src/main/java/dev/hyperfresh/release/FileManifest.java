@@ -86,9 +86,18 @@ record FileManifest(SortedMap<String, String> entries) {
 
   /// Puts it into `folder`.
   void write(Path folder) throws IOException {
+    Files.writeString(folder.resolve(NAME), text());
+  }
+
+  /// The SHA-256 of itself as a file.
+  String sum() {
+    return sum(text());
+  }
+
+  private String text() {
     StringBuilder text = new StringBuilder();
     entries.forEach((path, sum) -> text.append(sum).append(' ').append(path).append('\n'));
-    Files.writeString(folder.resolve(NAME), text);
+    return text.toString();
   }
 
   /// How `now`, of the same folder, differs, one sentence for each file.

@@ -13,14 +13,19 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 
-/// One call of [DebianPackages#unpack], alone in the directory: chooses versions, downloads what
-/// the cache lacks, unpacks all.
+/// One call of [DebianPackages], alone in the directory: chooses versions, downloads what the cache
+/// lacks, unpacks all.
 final class PackageFetch {
   private static final Pattern INSTALL =
       Pattern.compile("^Inst (\\S+)(?: \\[[^]]*])? \\((\\S+) .*", Pattern.MULTILINE);
   private static final Duration INDEX_AGE = Duration.ofDays(1);
+
+  /// Whoever asks what there is wants to know of the security update of today.
+  private static final Duration OFFER_AGE = Duration.ofHours(1);
+
   private static final Duration DOWNLOAD_LIMIT = Duration.ofMinutes(30);
 
   private final PrivateApt apt;
@@ -45,8 +50,7 @@ final class PackageFetch {
 
   /// @throws PackagesException as [DebianPackages#unpack]
   Unpacked unpack(Path into) throws IOException {
-    boolean asked = updateIndex();
-    List<PackageArchive> chosen = asked ? fetch() : fetchOrRefresh();
+    List<PackageArchive> chosen = onIndex(INDEX_AGE, this::fetch);
     Files.createDirectories(into);
     progress.accept("unpacking %d packages into %s".formatted(chosen.size(), into));
     Map<String, String> versions = new TreeMap<>();
@@ -57,17 +61,38 @@ final class PackageFetch {
     return new Unpacked(into, versions);
   }
 
+  /// The version of the first package that [#unpack] would bring.
+  ///
+  /// @throws PackagesException as [DebianPackages#unpack]
+  String offer() throws IOException {
+    String first = packages.getFirst();
+    return onIndex(OFFER_AGE, this::choose).stream()
+        .filter(archive -> archive.name().equals(first))
+        .map(PackageArchive::version)
+        .findFirst()
+        .orElseThrow(() ->
+            new PackagesException(
+                PackagesException.Kind.UNKNOWN_PACKAGE,
+                "apt would bring no %s from %s".formatted(first, apt.suiteName())));
+  }
+
+  /// Does something for which the package index is not too old; once more with a new index when it
+  /// fails on a kept one.
+  private <T> T onIndex(Duration oldest, Supplier<T> work) throws IOException {
+    return updateIndex(oldest) ? work.get() : orRefreshed(work);
+  }
+
   /// Sees to a package index that is not too old.
   ///
   /// @return whether a mirror was asked for it
-  private boolean updateIndex() throws IOException {
+  private boolean updateIndex(Duration oldest) throws IOException {
     boolean all = !withMissingLibraries || suite == Suite.TRIXIE;
     boolean moved = apt.configure(all ? "" : DebianHost.libraries(packages));
     if (moved || !apt.hasIndex()) {
       refresh();
       return true;
     }
-    if (apt.indexAge().compareTo(INDEX_AGE) <= 0) {
+    if (apt.indexAge().compareTo(oldest) <= 0) {
       return false;
     }
     try {
@@ -86,13 +111,13 @@ final class PackageFetch {
     apt.refresh();
   }
 
-  private List<PackageArchive> fetchOrRefresh() throws IOException {
+  private <T> T orRefreshed(Supplier<T> work) throws IOException {
     try {
-      return fetch();
+      return work.get();
     } catch (PackagesException first) {
       try {
         refresh();
-        return fetch();
+        return work.get();
       } catch (PackagesException second) {
         second.addSuppressed(first);
         throw second;

@@ -3,7 +3,6 @@ package dev.hyperfresh.release;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Host;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.AtomicMoveNotSupportedException;
@@ -16,6 +15,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.time.Instant;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
@@ -67,6 +67,30 @@ public final class ReleaseFolders {
   /// The folder of the release `name`, whether it is there or not.
   public Path home(String name) {
     return directory.resolve(name);
+  }
+
+  /// When the release `name` was installed.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  public Instant installedAt(String name) {
+    Path file = home(name).resolve(description);
+    try {
+      return Files.getLastModifiedTime(file).toInstant();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// The SHA-256 of all files of a staging folder, their names and their content, in lower-case
+  /// hexadecimal digits.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  public static String contents(Path staging) {
+    try {
+      return FileManifest.of(staging).sum();
+    } catch (IOException | UncheckedIOException e) {
+      throw Problem.DAEMON_STATE.because(staging + " cannot be read: " + e.getMessage(), e);
+    }
   }
 
   /// A new folder to make a release in, readable by all. Its name tells its owner, so what a killed
@@ -188,14 +212,21 @@ public final class ReleaseFolders {
   ///
   /// @throws HyperFreshException [Problem#RELEASE_DAMAGED] when it cannot be read
   public static String sha256(Path file) {
-    try (InputStream in =
-        new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance("SHA-256"))) {
-      in.transferTo(OutputStream.nullOutputStream());
-      return HexFormat.of().formatHex(((DigestInputStream) in).getMessageDigest().digest());
+    try {
+      return digest("SHA-256", file);
     } catch (IOException e) {
       throw Problem.RELEASE_DAMAGED.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// The digest of a file by an algorithm that every JDK has, in lower-case hexadecimal digits.
+  static String digest(String algorithm, Path file) throws IOException {
+    try (DigestInputStream in =
+        new DigestInputStream(Files.newInputStream(file), MessageDigest.getInstance(algorithm))) {
+      in.transferTo(OutputStream.nullOutputStream());
+      return HexFormat.of().formatHex(in.getMessageDigest().digest());
     } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has SHA-256", e);
+      throw new IllegalStateException("every JDK has " + algorithm, e);
     }
   }
 

@@ -114,6 +114,64 @@ class AptSourcesTest {
   }
 
   @Test
+  void findsUbuntusArchivesAsUbuntuConfiguresThem() {
+    String file =
+        """
+        Types: deb
+        URIs: http://archive.ubuntu.com/ubuntu/
+        Suites: noble noble-updates noble-backports
+        Components: main universe restricted multiverse
+        Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+
+        Types: deb
+        URIs: http://security.ubuntu.com/ubuntu/
+        Suites: noble-security
+        Components: main universe restricted multiverse
+        Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+        """;
+    String targets =
+        """
+        http://vendor.example/apt|noble|/v.list:1|noble|Vendor
+        http://archive.ubuntu.com/ubuntu|noble|/u.sources:1|noble|Ubuntu
+        http://archive.ubuntu.com/ubuntu|noble-updates|/u.sources:1|noble|Ubuntu
+        http://security.ubuntu.com/ubuntu|noble-security|/u.sources:2|noble|Ubuntu
+        http://vendor.example/apt|noble|/v.list:1|$(CODENAME)|$(ORIGIN)
+        """;
+
+    AptSources found =
+        AptSources.parse(
+                targets,
+                "noble",
+                Map.of(
+                        "/u.sources",
+                        file,
+                        "/v.list",
+                        "deb [signed-by=/v.gpg] http://vendor.example/apt noble main")
+                    ::get)
+            .orElseThrow();
+
+    assertThat(found.list(List.of("noble"), "noble"))
+        .isEqualTo(
+            """
+            Types: deb
+            URIs: http://archive.ubuntu.com/ubuntu
+            Suites: noble noble-updates
+            Components: main
+            Architectures: amd64
+            Targets: Packages
+            Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+
+            Types: deb
+            URIs: http://security.ubuntu.com/ubuntu
+            Suites: noble-security
+            Components: main
+            Architectures: amd64
+            Targets: Packages
+            Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
+            """);
+  }
+
+  @Test
   void findsNothingWithoutThatRelease() {
     String targets =
         """

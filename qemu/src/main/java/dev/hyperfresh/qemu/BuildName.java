@@ -1,0 +1,80 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.release.DebianVersion;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/// The names of builds: `qemu-`, the version that the build itself says, `+`, and what tells the
+/// build from others of its version. A name is a folder's and a word of the command line and of
+/// URLs.
+///
+/// There is a short name, and a long one for the case that another build has the short one. No two
+/// builds have the same long name, and a name that a build has is never given to another one.
+final class BuildName {
+  private static final String KIND = "qemu-";
+
+  /// A revision of a stable update: Debian counts these anew for each version that it packages.
+  private static final Pattern UPDATE = Pattern.compile("[0-9.]+\\+(deb[0-9]+u[0-9]+.*)");
+
+  private static final Pattern ASKED_FOR =
+      Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?(\\+[0-9A-Za-z.+~_-]+)?");
+
+  /// Of a SHA-256, in a short name.
+  private static final int DIGITS = 8;
+
+  private BuildName() {}
+
+  /// Of a build from a Debian package.
+  ///
+  /// The short name has the packaging revision, of a stable update only from `deb` on:
+  /// `1:10.0.2+ds-2+deb13u1` is `qemu-10.0.2+deb13u1`, and `1:8.2.2+ds-0ubuntu1.10` is
+  /// `qemu-8.2.2+0ubuntu1.10`. The long one has the package's whole version, with `_` for `:`.
+  ///
+  /// @param version as the build itself says it: `1:7.2+dfsg-7+deb12u18` is 7.2.22
+  /// @return the short name, when the package has a revision, and the long one
+  static List<String> ofPackage(String version, DebianVersion packaged) {
+    List<String> names = new ArrayList<>();
+    String revision = packaged.revision();
+    if (!revision.isEmpty()) {
+      Matcher update = UPDATE.matcher(revision);
+      names.add(KIND + version + "+" + (update.matches() ? update.group(1) : revision));
+    }
+    names.add(KIND + version + "+" + packaged.text().replace(':', '_'));
+    return names;
+  }
+
+  /// Of a build from elsewhere: 8 digits of the SHA-256 of its contents, or all.
+  static List<String> ofContents(String version, String sha256) {
+    return List.of(
+        KIND + version + "+" + sha256.substring(0, DIGITS), KIND + version + "+" + sha256);
+  }
+
+  /// Whether `wanted` is `name` or a series that it is of: a beginning of it that ends where a part
+  /// does. `qemu-10`, `qemu-10.0` and `qemu-10.0.2` are series of `qemu-10.0.2+deb13u1`.
+  static boolean meets(String name, String wanted) {
+    return name.equals(wanted)
+        || (wanted.startsWith(KIND)
+            && name.startsWith(wanted)
+            && ".+~-".indexOf(name.charAt(wanted.length())) >= 0);
+  }
+
+  /// Whether there can be a build of that name or series in an archive of packages.
+  static boolean isAskedFor(String wanted) {
+    return ASKED_FOR.matcher(wanted).matches();
+  }
+
+  /// Whether a package can hold what is wanted: `1:7.2+dfsg-7+deb12u18` is 7.2.22, which only the
+  /// binary itself tells.
+  static boolean mayBe(String wanted, DebianVersion packaged) {
+    String version = wanted.replaceFirst("\\+.*", "") + ".";
+    String offered = KIND + upstream(packaged) + ".";
+    return offered.startsWith(version) || version.startsWith(offered);
+  }
+
+  /// The version of what is packaged, without what the packaging adds to it.
+  static String upstream(DebianVersion packaged) {
+    return packaged.upstream().replaceFirst("[^0-9.].*", "");
+  }
+}

@@ -1,0 +1,50 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.release.DebianPackages;
+import dev.hyperfresh.release.DebianPackages.PackagesException;
+import dev.hyperfresh.release.DebianPackages.Suite;
+import dev.hyperfresh.release.DebianVersion;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.function.Consumer;
+
+/// Where packages with QEMUs come from.
+interface QemuArchive {
+  /// The package that has the emulator.
+  String PACKAGE = "qemu-system-x86";
+
+  /// The version of the package that a suite offers now.
+  ///
+  /// @throws PackagesException when nobody can be asked, or the suite has none
+  DebianVersion offered(Suite suite, Consumer<String> progress);
+
+  /// Unpacks it with all that the host lacks for it.
+  ///
+  /// @return the version that was unpacked
+  /// @throws PackagesException when it cannot be had
+  DebianVersion unpack(Suite suite, Path root, Consumer<String> progress);
+
+  /// The archives of this host's apt.
+  static QemuArchive of(DebianPackages packages) {
+    return new QemuArchive() {
+      @Override
+      public DebianVersion offered(Suite suite, Consumer<String> progress) {
+        return packages.offered(suite, PACKAGE, progress);
+      }
+
+      @Override
+      public DebianVersion unpack(Suite suite, Path root, Consumer<String> progress) {
+        String version =
+            packages
+                .unpack(suite, List.of(PACKAGE), true, root, progress)
+                .versions()
+                .getOrDefault(PACKAGE, "");
+        return DebianVersion.parse(version)
+            .orElseThrow(() ->
+                new PackagesException(
+                    PackagesException.Kind.FAILED,
+                    "apt brought no version of " + PACKAGE + ", but '" + version + "'"));
+      }
+    };
+  }
+}

@@ -1,0 +1,43 @@
+package dev.hyperfresh.release;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/// A package that this host's own package manager may have installed. Its records are only read.
+///
+/// @param records where dpkg keeps them, such as `/var/lib/dpkg`
+/// @param name of the package
+public record InstalledPackage(Path records, String name) {
+  /// The version of the package, when it is installed and has `file` with the content of `copy`;
+  /// empty when not, or when this host has no dpkg.
+  ///
+  /// @param file where the package has it, an absolute path
+  /// @param copy of it, or the file itself
+  /// @throws IOException when `copy` or the records cannot be read
+  public Optional<DebianVersion> versionOf(Path file, Path copy) throws IOException {
+    Path sums = records.resolve("info").resolve(name + ".md5sums");
+    Path status = records.resolve("status");
+    if (!Files.isRegularFile(sums) || !Files.isRegularFile(status)) {
+      return Optional.empty();
+    }
+    // dpkg keeps MD5; nothing rests on its being hard to forge.
+    String line = ReleaseFolders.digest("MD5", copy) + "  " + file.toString().substring(1);
+    try (Stream<String> lines = Files.lines(sums, StandardCharsets.UTF_8)) {
+      return lines.anyMatch(line::equals) ? version(status) : Optional.empty();
+    }
+  }
+
+  private Optional<DebianVersion> version(Path status) throws IOException {
+    return Stream.of(Files.readString(status).split("\\n\\n", -1))
+        .filter(stanza -> (stanza + "\n").startsWith("Package: " + name + "\n"))
+        .filter(stanza -> stanza.contains(" ok installed\n"))
+        .flatMap(String::lines)
+        .filter(line -> line.startsWith("Version: "))
+        .findFirst()
+        .flatMap(line -> DebianVersion.parse(line.substring("Version: ".length())));
+  }
+}
