@@ -116,9 +116,7 @@ final class ContainerRunCommand implements Runnable {
     body.put("volumes", volumes);
     health.addTo(body);
     JsonNode container = options.client().work("/v1/containers", body, Output::progress);
-    if (options.json()) {
-      Output.json(container);
-    } else {
+    if (!options.printed(container)) {
       System.out.printf("%s runs in %s.%n", name, container.path("os").asString());
     }
   }

@@ -50,8 +50,7 @@ final class HistoryCommand implements Runnable {
       query.put("guest", name);
     }
     JsonNode answer = options.client().get("/v1/history", query);
-    if (options.json()) {
-      Output.json(answer);
+    if (options.printed(answer)) {
       return;
     }
     if (containers) {

@@ -15,7 +15,6 @@ import tools.jackson.databind.JsonNode;
     name = "os",
     description = "Operating systems for containers, replaced while the containers run.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       OsCommand.Create.class,
       OsCommand.ListAll.class,
@@ -56,6 +55,10 @@ final class OsCommand {
           "containers",
           VmCommand.columns(List.of(), "containers"));
 
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private OsCommand() {}
 
   @Command(
@@ -77,7 +80,7 @@ final class OsCommand {
     }
   }
 
-  @Command(name = "list", description = "List the operating systems.")
+  @Command(name = "list", aliases = "ls", description = "List the operating systems.")
   static final class ListAll extends VmCommand.ListAll {
     ListAll() {
       super(KIND);
@@ -168,9 +171,7 @@ final class OsCommand {
     }
 
     private int planned(JsonNode plan) {
-      if (options.json()) {
-        Output.json(plan);
-      } else {
+      if (!options.printed(plan)) {
         entries(plan);
       }
       return 0;
@@ -197,9 +198,7 @@ final class OsCommand {
       boolean retired = result.path("old_retired").asBoolean();
       boolean complete =
           retired && result.path("misses").isEmpty() && result.path("stopped").asString().isEmpty();
-      if (options.json()) {
-        Output.json(result);
-      } else {
+      if (!options.printed(result)) {
         result
             .path("containers")
             .valueStream()
@@ -231,6 +230,7 @@ final class OsCommand {
 
   @Command(
       name = "delete",
+      aliases = "rm",
       description = "End an OS in which no container runs.",
       footer = {
         "",

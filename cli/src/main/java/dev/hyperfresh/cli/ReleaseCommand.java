@@ -16,7 +16,6 @@ import tools.jackson.databind.JsonNode;
     name = "release",
     description = "The hypervisor releases that guests can run on.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       ReleaseCommand.ListAll.class,
       ReleaseCommand.Show.class,
@@ -36,17 +35,20 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh release list"
     })
 final class ReleaseCommand {
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private ReleaseCommand() {}
 
-  @Command(name = "list", description = "List the installed releases.")
+  @Command(name = "list", aliases = "ls", description = "List the installed releases.")
   static final class ListAll implements Runnable {
     @Mixin private Options options = new Options();
 
     @Override
     public void run() {
       JsonNode answer = options.client().get("/v1/releases");
-      if (options.json()) {
-        Output.json(answer);
+      if (options.printed(answer)) {
         return;
       }
       List<List<String>> rows =
@@ -73,8 +75,7 @@ final class ReleaseCommand {
     @Override
     public void run() {
       JsonNode release = options.client().get("/v1/releases/" + name);
-      if (options.json()) {
-        Output.json(release);
+      if (options.printed(release)) {
         return;
       }
       for (String field : List.of("name", "kind", "version", "source", "binary", "sha256")) {
@@ -186,8 +187,7 @@ final class ReleaseCommand {
                       isMachine ? "qemu" : "userland",
                       isMachine ? qemu : userland),
                   Output::progress);
-      if (options.json()) {
-        Output.json(release);
+      if (options.printed(release)) {
         return;
       }
       System.out.printf(
@@ -199,9 +199,7 @@ final class ReleaseCommand {
   }
 
   private static void installed(Options options, JsonNode release) {
-    if (options.json()) {
-      Output.json(release);
-    } else {
+    if (!options.printed(release)) {
       System.out.println(release.path("name").asString() + " is installed.");
     }
   }
@@ -216,9 +214,7 @@ final class ReleaseCommand {
     @Override
     public void run() {
       JsonNode release = options.client().post("/v1/releases/" + name + "/verify", Map.of());
-      if (options.json()) {
-        Output.json(release);
-      } else {
+      if (!options.printed(release)) {
         System.out.println(
             release.path("name").asString()
                 + (release.path("files_compared").asBoolean(true)
@@ -229,7 +225,7 @@ final class ReleaseCommand {
     }
   }
 
-  @Command(name = "remove", description = "Remove a release that is not in use.")
+  @Command(name = "remove", aliases = "rm", description = "Remove a release that is not in use.")
   static final class Remove implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -239,9 +235,7 @@ final class ReleaseCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().delete("/v1/releases/" + name);
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println(name + " is removed.");
       }
     }

@@ -165,14 +165,12 @@ final class ReplaceCommand implements Callable<Integer> {
 
   private int plan(Client client) {
     JsonNode plan =
-        client.work(
+        client.plan(
             "/v1/guests/" + guests.getFirst() + "/plan",
             Map.of("to", to, "rehearse", !noRehearsal, "step_clock", stepClock),
             Output::progress);
     boolean possible = plan.path("possible").asBoolean();
-    if (options.json()) {
-      Output.json(plan);
-    } else {
+    if (!options.printed(plan)) {
       Output.plan(plan);
     }
     return possible ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
@@ -192,9 +190,7 @@ final class ReplaceCommand implements Callable<Integer> {
                 "step_clock",
                 stepClock),
             Output::progress);
-    if (options.json()) {
-      Output.json(record);
-    } else {
+    if (!options.printed(record)) {
       Output.replacement(record);
     }
     return record.path("outcome").asString("").equals("committed")
@@ -214,9 +210,7 @@ final class ReplaceCommand implements Callable<Integer> {
   private int replaceMachine(Client client) {
     JsonNode result =
         client.work("/v1/machines/" + machine + "/replacements", order(), Output::progress);
-    if (options.json()) {
-      Output.json(result);
-    } else {
+    if (!options.printed(result)) {
       print(result);
       System.out.println(machines(result));
     }
@@ -253,9 +247,7 @@ final class ReplaceCommand implements Callable<Integer> {
         dryRun
             ? client.post("/v1/rollouts/plan", order)
             : client.work("/v1/rollouts", order, Output::progress);
-    if (options.json()) {
-      Output.json(result);
-    } else {
+    if (!options.printed(result)) {
       print(result);
     }
     return isComplete(result) ? 0 : Problem.REPLACE_OBSTACLES.exitCode();

@@ -310,6 +310,14 @@ public enum Problem {
       409,
       "The running daemon did not hand over.",
       "It continues as before. Correct what it names and try again, or end it and start this one."),
+  /// The daemon's socket is there, and this user may not connect to it.
+  DAEMON_DENIED(
+      "HF-DAEMON-007",
+      3,
+      403,
+      "This user may not speak to the daemon.",
+      "Run the command as the daemon's user or as root, or ask an administrator of the host for"
+          + " access to the daemon's directory and for a role in its file `roles`."),
   /// The request is not one that the API knows.
   API_REQUEST(
       "HF-API-001",
@@ -530,6 +538,13 @@ public enum Problem {
       "The container does not work in the new OS.",
       "The message above has the output of its check and says where it runs now. `hyperfresh"
           + " container relocate NAME --to OS --no-health` moves it without a check."),
+  /// What a command waits for did not come in time.
+  WAIT_TIMEOUT(
+      "HF-WAIT-001",
+      3,
+      504,
+      "What the command waited for did not happen in time.",
+      "Nothing was changed. Look with `show`, or wait longer with --timeout."),
   /// A demonstration or a soak lost what it was to keep, or could not see that it was kept.
   RUN_LOST(
       "HF-RUN-001",
