@@ -61,7 +61,7 @@ final class HistoryCommand implements Runnable {
     }
     Output.table(
         List.of(
-            "TIME", "GUEST", "FROM", "TO", "ACCELERATOR", "BLACKOUT", "HEARTBEAT GAP", "OUTCOME"),
+            "TIME", "GUEST", "FROM", "TO", "ACCELERATOR", "HEARTBEAT GAP", "BLACKOUT", "OUTCOME"),
         answer.path("replacements").valueStream().map(HistoryCommand::row).toList());
   }
 
@@ -72,8 +72,8 @@ final class HistoryCommand implements Runnable {
         r.path("from").asString(),
         r.path("to").asString(),
         r.path("accelerator").asString(),
-        millis(r.path("blackout_ms")),
         millis(r.path("guest_gap_ms")),
+        millis(r.path("blackout_ms")),
         (r.path("outcome").asString() + " " + r.path("problem").asString("")).strip());
   }
 

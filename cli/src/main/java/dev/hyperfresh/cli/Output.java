@@ -6,6 +6,8 @@ import dev.hyperfresh.hypervisor.Problem;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalDouble;
+import java.util.stream.Stream;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
@@ -37,6 +39,16 @@ public final class Output {
   static String text(JsonNode thing, String field) {
     String text = thing.path(field).asString("");
     return field.equals("pid") && text.equals("0") ? "-" : text;
+  }
+
+  /// How long a guest stood in a replacement: as its heartbeat shows, or else as its hypervisors
+  /// say; empty when it did not.
+  static OptionalDouble stoodMillis(JsonNode replacement) {
+    return Stream.of("guest_gap_ms", "blackout_ms")
+        .map(replacement::path)
+        .filter(JsonNode::isNumber)
+        .mapToDouble(JsonNode::asDouble)
+        .findFirst();
   }
 
   /// Prints rows under their headings, each column as wide as its widest cell.
@@ -117,10 +129,7 @@ public final class Output {
           .forEach(problem -> System.out.println("  " + problem.advice()));
       return;
     }
-    System.out.printf(
-        Locale.ROOT,
-        "  blackout     %8.2f ms   from STOP to RESUME, by the hypervisors' clocks%n",
-        r.path("blackout_ms").asDouble());
+    // What the guest itself felt comes first.
     if (r.has("guest_gap_ms")) {
       System.out.printf(
           Locale.ROOT,
@@ -129,6 +138,10 @@ public final class Output {
           r.path("guest_gap_ms").asDouble(),
           r.path("noise_floor_ms").asDouble());
     }
+    System.out.printf(
+        Locale.ROOT,
+        "  blackout     %8.2f ms   from STOP to RESUME, by the hypervisors' clocks%n",
+        r.path("blackout_ms").asDouble());
     clock(r);
     if (r.has("slowdown_percent")) {
       System.out.printf(

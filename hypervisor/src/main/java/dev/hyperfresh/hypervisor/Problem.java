@@ -115,6 +115,14 @@ public enum Problem {
       409,
       "The release's name is taken or matches more than one release.",
       "Give the full name that `hyperfresh release list` shows."),
+  /// What was named is a release of another kind, or of none.
+  RELEASE_KIND(
+      "HF-RELEASE-006",
+      2,
+      400,
+      "The name cannot be that of a release of this kind.",
+      "Releases of QEMU are called like qemu-10.0, those of machines like machine-6.12, those of"
+          + " operating systems like os-6.12; `hyperfresh release list` shows which are installed."),
   /// The plan found obstacles; nothing was touched.
   REPLACE_OBSTACLES(
       "HF-REPLACE-001",

@@ -78,10 +78,11 @@ public final class QemuReleases {
   /// here already.
   ///
   /// @param progress gets one line for each step
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_FETCH]
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_KIND],
+  ///   [Problem#RELEASE_FETCH]
   public QemuRelease fetch(String name, Consumer<String> progress) {
     if (!SERIES.matcher(name).matches()) {
-      throw Problem.RELEASE_FETCH.because(
+      throw Problem.RELEASE_KIND.because(
           "'" + name + "' is not of the form qemu-10.0 or qemu-10.0.2.");
     }
     Optional<QemuRelease> present = find(list(), name);
