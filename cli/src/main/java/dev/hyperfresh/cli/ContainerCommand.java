@@ -177,7 +177,7 @@ final class ContainerCommand {
 
   @Command(
       name = "rm",
-      aliases = "remove",
+      aliases = {"remove", "delete"},
       description = "Remove a container that has ended, and its files.",
       footer = {
         "",

@@ -85,7 +85,7 @@ final class VolumeCommand {
 
   @Command(
       name = "rm",
-      aliases = "remove",
+      aliases = {"remove", "delete"},
       description = "Remove a volume that no container has, with its contents.",
       footer = {"", "Example:", "  hyperfresh volume rm data"})
   static final class Remove implements Runnable {
