@@ -217,7 +217,7 @@ class CommandTreeTest {
     return path.isEmpty() ? "" : " " + String.join(" ", path);
   }
 
-  private static CommandLine find(List<String> path) {
+  static CommandLine find(List<String> path) {
     CommandLine line = new CommandLine(Main.class);
     for (String name : path) {
       line = Objects.requireNonNull(line.getSubcommands().get(name), name);
