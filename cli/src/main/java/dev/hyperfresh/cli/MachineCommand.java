@@ -27,9 +27,9 @@ import picocli.CommandLine.Mixin;
       "  hyperfresh machine create m1 --release machine-6.12+qemu-10.0",
       "  hyperfresh machine list",
       "  hyperfresh replace web1 --to m1",
-      "  hyperfresh replace --machine m1 --to machine-6.12    the whole hypervisor",
+      "  hyperfresh replace --machine m1 --to machine-6.12  the whole hypervisor",
       "  hyperfresh machine delete m1",
-      "  hyperfresh machine tune                            what makes nesting cheap on this host"
+      "  hyperfresh machine tune                            what makes nesting cheap"
     })
 final class MachineCommand {
   private static final VmCommand.Kind KIND =

@@ -236,7 +236,7 @@ final class OsCommand {
         "",
         "Examples:",
         "  hyperfresh os delete os1",
-        "  hyperfresh os delete os1 --force      even if it hangs; its containers are lost"
+        "  hyperfresh os delete os1 --force  even if it hangs; its containers are lost"
       })
   static final class Delete extends VmCommand.Delete {
     @Option(

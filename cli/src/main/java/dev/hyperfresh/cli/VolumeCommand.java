@@ -25,7 +25,7 @@ import tools.jackson.databind.JsonNode;
       "",
       "Examples:",
       "  hyperfresh volume create data",
-      "  hyperfresh container run db1 --os os1 --bundle ./db1 --volume data:/var/lib/db",
+      "  hyperfresh container run db1 --os os1 --bundle ./db1 -v data:/var/lib/db",
       "  hyperfresh volume list",
       "  hyperfresh volume rm data"
     })
