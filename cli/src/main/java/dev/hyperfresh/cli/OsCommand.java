@@ -150,24 +150,22 @@ final class OsCommand {
 
     @Override
     public Integer call() {
-      JsonNode result =
-          options
-              .client()
-              .work(
-                  "/v1/os/" + old + "/replacements",
-                  Map.of(
-                      "to",
-                      to,
-                      "parallel",
-                      parallel,
-                      "canary",
-                      canary,
-                      "soak_ms",
-                      soak * 1000,
-                      "dry_run",
-                      dryRun),
-                  Output::progress);
-      return dryRun ? planned(result) : replaced(result);
+      Map<String, Object> order =
+          Map.of(
+              "to",
+              to,
+              "parallel",
+              parallel,
+              "canary",
+              canary,
+              "soak_ms",
+              soak * 1000,
+              "dry_run",
+              dryRun);
+      String path = "/v1/os/" + old + "/replacements";
+      return dryRun
+          ? planned(options.client().plan(path, order, Output::progress))
+          : replaced(options.client().work(path, order, Output::progress));
     }
 
     private int planned(JsonNode plan) {
