@@ -105,13 +105,17 @@ public final class Main implements Runnable {
         e instanceof UnmatchedArgumentException unmatched
             ? unmatched.getSuggestions().stream().limit(3).toList()
             : List.of();
-    line.getErr().println("hyperfresh: " + String.valueOf(e.getMessage()).replaceAll("\\R\\s*", " "));
+    line.getErr().println("hyperfresh: " + inOneLine(String.valueOf(e.getMessage())));
     line.getErr()
         .println(
             similar.isEmpty()
                 ? "  `" + line.getCommandSpec().qualifiedName() + " --help` shows what it takes."
                 : "  Did you mean " + String.join(", ", similar) + "?");
     return line.getCommandSpec().exitCodeOnInvalidInput();
+  }
+
+  private static String inOneLine(String message) {
+    return message.replaceFirst("^Error: ", "").replaceAll("\\R\\s*", " ");
   }
 
   @Override

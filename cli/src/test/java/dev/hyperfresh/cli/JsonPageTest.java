@@ -116,9 +116,9 @@ class JsonPageTest {
       | `-o yaml` | the same fields as a YAML document that begins with `---` |
       | `-o name` | the names of the things in the result, one a line; nothing if there are none |
 
-      Progress goes to standard error. An error is printed in the format asked for (with `table` and `name`: on standard
-      error), as a [Problem](#problem), and sets the exit code; [ERRORS.md](ERRORS.md) lists them. A command whose
-      arguments are wrong prints two lines on standard error and ends with 2.
+      Progress goes to standard error. An error is printed in the format asked for, as a [Problem](#problem); with
+      `table` and `name` it is two lines on standard error. It sets the exit code; [ERRORS.md](ERRORS.md) lists them.
+      A command whose arguments are wrong prints two lines on standard error and ends with 2.
 
       ## What may change
 
@@ -168,7 +168,7 @@ class JsonPageTest {
   void whatAsksNoDaemonIsAsThePageSays() {
     OWN.forEach((command, fields) -> {
       JsonNode answer =
-          Output.JSON.readTree(Said.by((command + " --json").split(" ")).out()).path(fields.getFirst());
+          Output.JSON.readTree(Said.by((command + " --json --state /nowhere").split(" ")).out()).path(fields.getFirst());
       assertThat(answer.isEmpty()).as(command).isFalse();
       assertThat(answer.path(0).propertyNames()).containsExactlyElementsOf(fields.subList(1, fields.size()));
     });
