@@ -20,7 +20,8 @@ enum Format {
 
   private static final ObjectMapper YAML =
       YAMLMapper.builder()
-          .enable(YAMLWriteFeature.MINIMIZE_QUOTES, YAMLWriteFeature.ALWAYS_QUOTE_NUMBERS_AS_STRINGS)
+          .enable(
+              YAMLWriteFeature.MINIMIZE_QUOTES, YAMLWriteFeature.ALWAYS_QUOTE_NUMBERS_AS_STRINGS)
           .build();
 
   /// The fields that hold the name of a thing, or of what it is about; the first one counts.

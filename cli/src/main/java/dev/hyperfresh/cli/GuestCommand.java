@@ -145,9 +145,7 @@ final class GuestCommand {
     }
     guest.forEachEntry((key, value) ->
         System.out.printf(
-            "%-19s %s%n",
-            key,
-            value.isValueNode() ? Output.text(guest, key) : value.toString()));
+            "%-19s %s%n", key, value.isValueNode() ? Output.text(guest, key) : value.toString()));
   }
 
   @Command(name = "show", description = "Show one guest.")

@@ -16,13 +16,11 @@ final class Help {
     UsageMessageSpec usage = line.getCommandSpec().usageMessage();
     usage.width(width);
     usage.footer(paragraphs(usage.footer()).toArray(String[]::new));
-    line.getSubcommands().values().stream()
-        .distinct()
-        .forEach(below -> arrange(below, width));
+    line.getSubcommands().values().stream().distinct().forEach(below -> arrange(below, width));
   }
 
-  /// The lines of a paragraph as one, which is wrapped where the width ends. Lines that are indented
-  /// are examples, and stay as they are.
+  /// The lines of a paragraph as one, which is wrapped where the width ends. Lines that are
+  /// indented are examples, and stay as they are.
   static List<String> paragraphs(String... lines) {
     List<String> paragraphs = new ArrayList<>();
     boolean open = false;

@@ -73,8 +73,7 @@ final class Terminal {
               .redirectInput(ProcessBuilder.Redirect.INHERIT)
               .redirectError(ProcessBuilder.Redirect.DISCARD)
               .start();
-      String said =
-          new String(stty.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
+      String said = new String(stty.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
       Matcher size = SIZE.matcher(said);
       return size.matches() ? number(Optional.of(size.group(1))) : OptionalInt.empty();
     } catch (IOException e) {

@@ -30,7 +30,8 @@ class JsonPageTest {
   private static final JsonNode CONTRACT = contract();
 
   /// Commands without a result of one document.
-  private static final Set<String> SILENT = Set.of("daemon", "generate-completion", "guest console");
+  private static final Set<String> SILENT =
+      Set.of("daemon", "generate-completion", "guest console");
 
   /// Those that ask no daemon, and the fields of each thing in their one list.
   private static final Map<String, List<String>> OWN =
@@ -168,9 +169,12 @@ class JsonPageTest {
   void whatAsksNoDaemonIsAsThePageSays() {
     OWN.forEach((command, fields) -> {
       JsonNode answer =
-          Output.JSON.readTree(Said.by((command + " --json --state /nowhere").split(" ")).out()).path(fields.getFirst());
+          Output.JSON
+              .readTree(Said.by((command + " --json --state /nowhere").split(" ")).out())
+              .path(fields.getFirst());
       assertThat(answer.isEmpty()).as(command).isFalse();
-      assertThat(answer.path(0).propertyNames()).containsExactlyElementsOf(fields.subList(1, fields.size()));
+      assertThat(answer.path(0).propertyNames())
+          .containsExactlyElementsOf(fields.subList(1, fields.size()));
     });
   }
 
@@ -187,10 +191,15 @@ class JsonPageTest {
       page.append(notes(command)).append(" |\n");
     });
     OWN.forEach((command, fields) ->
-        page.append("| `%s` | `%s`, a list of things with %s |\n".formatted(
-            command,
-            fields.getFirst(),
-            fields.stream().skip(1).map(f -> "`" + f + "`").collect(Collectors.joining(", ")))));
+        page.append(
+            "| `%s` | `%s`, a list of things with %s |\n"
+                .formatted(
+                    command,
+                    fields.getFirst(),
+                    fields.stream()
+                        .skip(1)
+                        .map(f -> "`" + f + "`")
+                        .collect(Collectors.joining(", ")))));
     withAllBelow(schemas).forEach(name -> page.append(section(name)));
     return page.toString();
   }

@@ -24,8 +24,7 @@ class TableTest {
   void theLastColumnIsCutWhereTheTerminalEnds() {
     assertThat(TABLE.lines(OptionalInt.of(25)))
         .containsExactly("GUEST        DETAIL", "web1         It runs as …", "a-long-name  -");
-    assertThat(TABLE.lines(OptionalInt.of(34)))
-        .contains("web1         It runs as it should.");
+    assertThat(TABLE.lines(OptionalInt.of(34))).contains("web1         It runs as it should.");
     assertThat(TABLE.lines(OptionalInt.of(10)))
         .as("never less than its heading")
         .containsExactly("GUEST        DETAIL", "web1         It ru…", "a-long-name  -");

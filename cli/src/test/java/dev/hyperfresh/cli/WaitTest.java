@@ -100,7 +100,8 @@ class WaitTest {
     Said said = await("state=running", "200ms");
 
     assertThat(said.exit()).isEqualTo(Problem.WAIT_TIMEOUT.exitCode());
-    assertThat(said.err()).contains("HF-WAIT-001", "within 200ms that guest/web1 has state=running");
+    assertThat(said.err())
+        .contains("HF-WAIT-001", "within 200ms that guest/web1 has state=running");
     daemon.forget(WEB1);
     assertThat(await("state=running", "30s").err()).contains("HF-GUEST-002");
   }
@@ -192,8 +193,7 @@ class WaitTest {
           PosixFilePermissions.fromString(mode));
       try {
         Said said =
-            Said.apart(
-                    folder, Map.of(), humble, "guest", "list", "--state", state.toString())
+            Said.apart(folder, Map.of(), humble, "guest", "list", "--state", state.toString())
                 .end();
 
         assertThat(said.err())

@@ -331,7 +331,7 @@ class SpecDocumentTest {
 
   @Test
   void pathsStartAtTheSpecsFolderAndAreNormalized() {
-    GuestSpec spec = 
+    GuestSpec spec =
         parse(
                 "name: web1\ndisks: [{path: ./a/../b.raw, format: raw},"
                     + " {path: /x/./y, format: qcow2}]")

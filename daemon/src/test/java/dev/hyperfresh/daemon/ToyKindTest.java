@@ -93,8 +93,7 @@ class ToyKindTest {
     assertThat(api.get("/v1/history").json().path("replacements")).isEmpty();
 
     String insist = "{\"to\": \"toy-1.0\", \"force\": true, \"max_blackout_ms\": 20000}";
-    JsonNode record =
-        api.post("/v1/guests/counter/replacements", insist).lastLine().path("result");
+    JsonNode record = api.post("/v1/guests/counter/replacements", insist).lastLine().path("result");
     assertThat(record.path("outcome").asString()).as(record.toString()).isEqualTo("committed");
     assertThat(toys.running("counter")).isNotSameAs(first);
   }
@@ -114,8 +113,7 @@ class ToyKindTest {
                 .valueStream()
                 .filter(row -> row.path("what").asString().equals("POST /v1/rollouts"))
                 .map(row -> row.path("object").asString() + " " + row.path("outcome").asString()))
-        .containsExactly(
-            "ghost " + Problem.GUEST_UNKNOWN.code(), "all guests ok", "counter ok");
+        .containsExactly("ghost " + Problem.GUEST_UNKNOWN.code(), "all guests ok", "counter ok");
   }
 
   @Test

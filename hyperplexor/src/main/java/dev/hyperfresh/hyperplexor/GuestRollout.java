@@ -215,8 +215,7 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
   @Override
   public String summary(ReplacementRecord record) {
     if (record.guestGapMs().isPresent()) {
-      return String.format(
-          Locale.ROOT, "heartbeat gap %.2f ms", record.guestGapMs().getAsDouble());
+      return String.format(Locale.ROOT, "heartbeat gap %.2f ms", record.guestGapMs().getAsDouble());
     }
     return record.blackoutMs().isPresent()
         ? String.format(Locale.ROOT, "blackout %.2f ms", record.blackoutMs().getAsDouble())

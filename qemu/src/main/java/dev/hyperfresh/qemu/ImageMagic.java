@@ -6,8 +6,8 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /// The formats of disk images that say at their start what they are. Sources: the `block` folder of
-/// QEMU, where each format has its magic number. LUKS is not among them: a guest may well have it on a
-/// raw disk.
+/// QEMU, where each format has its magic number. LUKS is not among them: a guest may well have it
+/// on a raw disk.
 enum ImageMagic {
   QCOW2(0, "QFI\u00fb"),
   QED(0, "QED\0"),

@@ -117,8 +117,7 @@ class DiskImagesTest {
 
   @Test
   void aRawDiskOfAnotherFormatIsRefused() throws Exception {
-    Map<String, String> starts =
-        Map.of("qcow2", "QFI\u00fb", "vmdk", "KDMV", "vhdx", "vhdxfile");
+    Map<String, String> starts = Map.of("qcow2", "QFI\u00fb", "vmdk", "KDMV", "vhdx", "vhdxfile");
     for (Map.Entry<String, String> start : starts.entrySet()) {
       Path image =
           Files.writeString(

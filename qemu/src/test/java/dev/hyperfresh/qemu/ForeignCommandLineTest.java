@@ -256,8 +256,10 @@ class ForeignCommandLineTest {
   void oneCauseIsOneReason() {
     Map<String, String> causes =
         Map.of(
-            "-device nvme,id=n0,serial=1", "not one that is known to move",
-            "-device nvme,serial=1", "not one that is known to move",
+            "-device nvme,id=n0,serial=1",
+            "not one that is known to move",
+            "-device nvme,serial=1",
+            "not one that is known to move",
             "-chardev socket,id=c,path=/swtpm -tpmdev emulator,id=t,chardev=c"
                 + " -device tpm-tis,tpmdev=t,id=tpm0",
             "a TPM's state is in another process");

@@ -152,8 +152,7 @@ final class PackageFetch {
     return begun.matches()
         ? Optional.of(
             "downloading %s of %d: %s %s, %s"
-                .formatted(
-                    begun.group(1), all, begun.group(2), begun.group(3), begun.group(4)))
+                .formatted(begun.group(1), all, begun.group(2), begun.group(3), begun.group(4)))
         : Optional.empty();
   }
 

@@ -107,7 +107,10 @@ class BadInputTest extends BadInputScene {
   @Test
   void filesThatAreNotThereAreRefusedTogether() {
     expect(
-        create("name: other", "kernel: /nowhere/vmlinuz", "disks: [{path: /nowhere/disk.raw, format: raw}]"),
+        create(
+            "name: other",
+            "kernel: /nowhere/vmlinuz",
+            "disks: [{path: /nowhere/disk.raw, format: raw}]"),
         Problem.SPEC_FILE_MISSING,
         "/nowhere/vmlinuz, /nowhere/disk.raw");
     CommandRun noSpec = hyperfresh("guest", "create", "-f", "/nowhere/spec.yaml");
