@@ -19,6 +19,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /// Answers like a daemon with what it was given, and tells of events when it is told to.
 final class FakeDaemon implements AutoCloseable {
@@ -80,12 +81,14 @@ final class FakeDaemon implements AutoCloseable {
   private void serve(SocketChannel client) {
     try (client) {
       String request = request(client);
-      requests.add(request);
       String line = request.substring(0, request.indexOf('\n'));
+      // Whoever sees the request may give another answer to the next one.
+      String json = answers.get(line);
+      requests.add(request);
       if (line.startsWith("GET /v1/events")) {
         follow(client);
       } else {
-        answer(client, line);
+        answer(client, line, json);
       }
     } catch (IOException e) {
       // The client has gone, or the test has ended.
@@ -116,8 +119,8 @@ final class FakeDaemon implements AutoCloseable {
     }
   }
 
-  private void answer(SocketChannel client, String line) throws IOException {
-    String json = answers.get(line);
+  private static void answer(SocketChannel client, String line, @Nullable String json)
+      throws IOException {
     if (HELD.equals(json)) {
       // Until it goes.
       var _ = client.read(ByteBuffer.allocate(1));
