@@ -26,8 +26,7 @@ final class AuditCommand implements Runnable {
   @Override
   public void run() {
     JsonNode answer = options.client().get("/v1/audit", Map.of("limit", Integer.toString(limit)));
-    if (options.json()) {
-      Output.json(answer);
+    if (options.printed(answer)) {
       return;
     }
     Output.table(

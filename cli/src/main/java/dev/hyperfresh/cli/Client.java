@@ -13,8 +13,10 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.net.UnixDomainSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
@@ -38,8 +40,19 @@ final class Client {
 
   Client(Path state) {
     this.socket = DaemonConfig.socket(state);
-    if (!Files.exists(socket)) {
+    requireReachable();
+  }
+
+  private void requireReachable() {
+    try {
+      Files.readAttributes(socket, BasicFileAttributes.class);
+    } catch (AccessDeniedException e) {
+      throw denied();
+    } catch (IOException e) {
       throw absent();
+    }
+    if (!Files.isWritable(socket)) {
+      throw denied();
     }
   }
 
@@ -55,6 +68,10 @@ final class Client {
 
   private HyperFreshException absent() {
     return Problem.DAEMON_ABSENT.because("Nothing listens on " + socket + ".");
+  }
+
+  private HyperFreshException denied() {
+    return Problem.DAEMON_DENIED.because("Permission denied: " + socket + ".");
   }
 
   JsonNode get(String path) {
@@ -93,8 +110,20 @@ final class Client {
     }
   }
 
-  /// Asks for work and follows it to its result.
+  /// Asks for work that the daemon finishes also when this command is interrupted, and follows it
+  /// to its result.
   JsonNode work(String path, Map<String, ?> body, Progress progress) {
+    try (Interruption _ = new Interruption()) {
+      return followed(path, body, progress);
+    }
+  }
+
+  /// As [#work], for a dry run, which the daemon gives up then.
+  JsonNode plan(String path, Map<String, ?> body, Progress progress) {
+    return followed(path, body, progress);
+  }
+
+  private JsonNode followed(String path, Map<String, ?> body, Progress progress) {
     WebClient http = connection();
     Optional<JsonNode> result = Optional.empty();
     try (HttpClientResponse response = submit(http, path, body);

@@ -2,7 +2,6 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import java.io.Console;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -47,7 +46,7 @@ final class ConsoleCommand implements Callable<Integer> {
     Client client = options.client();
     // Before the terminal is touched: an unknown guest or a missing daemon is an error like others.
     client.get("/v1/guests/" + name);
-    boolean terminal = onTerminal();
+    boolean terminal = Terminal.isThere();
     if (terminal) {
       System.err.println("hyperfresh: console of " + name + "; Ctrl-] leaves it");
       stty("raw", "-echo");
@@ -66,19 +65,12 @@ final class ConsoleCommand implements Callable<Integer> {
     return exitCode.get();
   }
 
-  // JDK 25 answers null again where standard input or output is not a terminal.
-  @SuppressWarnings("SystemConsoleNull")
-  private static boolean onTerminal() {
-    Console console = System.console();
-    return console != null && console.isTerminal();
-  }
-
   /// Copies the guest's output; after a replacement it continues with the new hypervisor.
   private void output(Client client) {
     try {
       follow(client);
     } catch (HyperFreshException e) {
-      Output.problem(e, false);
+      Output.problem(e, Format.table);
       exitCode.set(e.problem().exitCode());
       leave();
     }

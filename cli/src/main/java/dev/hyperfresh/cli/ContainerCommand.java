@@ -16,7 +16,6 @@ import tools.jackson.databind.JsonNode;
     name = "container",
     description = "Containers, which can move to another operating system while they run.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       ContainerRunCommand.class,
       ContainerQueries.ListAll.class,
@@ -36,7 +35,8 @@ import tools.jackson.databind.JsonNode;
       "`umoci unpack` or `runc spec` create it) or from an image in a file on this host.",
       "",
       "Examples:",
-      "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 --bridge br0",
+      "  hyperfresh container run web1 --os os1 --bundle ./web1 \\",
+      "      --address 10.0.0.5/24 --bridge br0",
       "  hyperfresh container logs web1",
       "  hyperfresh container show web1",
       "  hyperfresh container exec web1 ls -l /",
@@ -46,6 +46,10 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh container rm web1"
     })
 final class ContainerCommand {
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private ContainerCommand() {}
 
   @Command(
@@ -92,9 +96,7 @@ final class ContainerCommand {
                   "/v1/containers/" + name + "/exec",
                   Map.of("command", program()),
                   Output::progress);
-      if (options.json()) {
-        Output.json(done);
-      } else {
+      if (!options.printed(done)) {
         System.out.print(done.path("output").asString());
       }
       return done.path("code").asInt();
@@ -133,9 +135,7 @@ final class ContainerCommand {
                   "/v1/containers/" + name + "/stop",
                   Map.of("patience_s", patience),
                   Output::progress);
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println(name + " is stopped; its files stay.");
       }
     }
@@ -170,9 +170,7 @@ final class ContainerCommand {
           options
               .client()
               .work("/v1/containers/" + name + "/start", Map.of("os", os), Output::progress);
-      if (options.json()) {
-        Output.json(container);
-      } else {
+      if (!options.printed(container)) {
         System.out.printf("%s runs in %s.%n", name, container.path("os").asString());
       }
     }
@@ -180,6 +178,7 @@ final class ContainerCommand {
 
   @Command(
       name = "rm",
+      aliases = {"remove", "delete"},
       description = "Remove a container that has ended, and its files.",
       footer = {
         "",
@@ -205,9 +204,7 @@ final class ContainerCommand {
           options
               .client()
               .delete("/v1/containers/" + name, force ? Map.of("force", "true") : Map.of());
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println(name + " and its files are removed; volumes stay.");
       }
     }
@@ -228,9 +225,7 @@ final class ContainerCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().post("/v1/containers/" + name + "/resume", Map.of());
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println(name + " is resumed.");
       }
     }

@@ -1,12 +1,13 @@
 package dev.hyperfresh.cli;
 
 import java.time.Duration;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Function;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -19,6 +20,7 @@ final class ContainerQueries {
 
   @Command(
       name = "list",
+      aliases = "ls",
       description = "List the containers, including those that have ended.",
       footer = {
         "",
@@ -30,7 +32,10 @@ final class ContainerQueries {
         "  hyperfresh container list --all"
       })
   static final class ListAll implements Runnable {
+    private static final Listing LISTING = new Listing("containers", "container", columns());
+
     @Mixin private Options options = new Options();
+    @Mixin private Listing.Watching watching = new Listing.Watching();
 
     @Option(
         names = "--all",
@@ -39,33 +44,30 @@ final class ContainerQueries {
 
     @Override
     public void run() {
-      JsonNode answer = options.client().get("/v1/containers");
-      if (options.json()) {
-        Output.json(answer);
-        return;
-      }
-      Stream<List<String>> known = answer.path("containers").valueStream().map(ListAll::row);
-      Stream<List<String>> left =
-          answer
-              .path("left_over")
-              .valueStream()
-              .filter(_ -> all)
-              .map(name -> List.of(name.asString(), "files only", "-", "-", "-", "-", "-", "-"));
-      Output.table(
-          List.of("NAME", "STATE", "OS", "KERNEL", "ADDRESS", "PORT", "PID", "ENDED"),
-          Stream.concat(known, left).toList());
+      LISTING.show(options, watching, answer -> all ? left(answer) : List.of());
     }
 
-    private static List<String> row(JsonNode c) {
-      return List.of(
-          c.path("name").asString(),
-          c.path("state").asString() + (c.has("health") ? ", " + c.path("health").asString() : ""),
-          c.path("os").asString(),
-          c.path("kernel").asString("-"),
-          c.path("address").asString(c.path("address6").asString("-")),
-          c.path("port").asString("-"),
-          c.path("pid").asString(),
-          c.has("ended") ? c.path("ended").asString() : "-");
+    private static List<List<String>> left(JsonNode answer) {
+      return answer
+          .path("left_over")
+          .valueStream()
+          .map(name -> List.of(name.asString(), "files only", "-", "-", "-", "-", "-", "-"))
+          .toList();
+    }
+
+    private static Map<String, Function<JsonNode, String>> columns() {
+      Map<String, Function<JsonNode, String>> columns = new LinkedHashMap<>();
+      columns.put("NAME", c -> Output.text(c, "name"));
+      columns.put(
+          "STATE",
+          c -> Output.text(c, "state") + (c.has("health") ? ", " + Output.text(c, "health") : ""));
+      columns.put("OS", c -> Output.text(c, "os"));
+      columns.put("KERNEL", c -> c.path("kernel").asString("-"));
+      columns.put("ADDRESS", c -> c.path("address").asString(c.path("address6").asString("-")));
+      columns.put("PORT", c -> c.path("port").asString("-"));
+      columns.put("PID", c -> Output.text(c, "pid"));
+      columns.put("ENDED", c -> c.path("ended").asString("-"));
+      return columns;
     }
   }
 
@@ -82,22 +84,22 @@ final class ContainerQueries {
     @Override
     public void run() {
       JsonNode container = options.client().get("/v1/containers/" + name);
-      if (options.json()) {
-        Output.json(container);
-      } else {
+      if (!options.printed(container)) {
         container
             .properties()
             .forEach(field ->
                 System.out.printf(
-                    "%-20s %s%n", field.getKey().replace('_', ' '), text(field.getValue())));
+                    "%-20s %s%n",
+                    field.getKey().replace('_', ' '),
+                    field.getValue().isArray()
+                        ? joined(field.getValue())
+                        : Output.text(container, field.getKey())));
       }
     }
   }
 
-  private static String text(JsonNode value) {
-    return value.isArray()
-        ? value.valueStream().map(item -> item.asString("")).collect(Collectors.joining(", "))
-        : value.asString("");
+  private static String joined(JsonNode values) {
+    return values.valueStream().map(item -> item.asString("")).collect(Collectors.joining(", "));
   }
 
   @Command(
@@ -128,8 +130,7 @@ final class ContainerQueries {
     public void run() {
       Client client = options.client();
       JsonNode piece = client.get(path());
-      if (options.json() && !follow) {
-        Output.json(piece);
+      if (!follow && options.printed(piece)) {
         return;
       }
       show(piece);
@@ -177,8 +178,7 @@ final class ContainerQueries {
     @Override
     public void run() {
       JsonNode stats = options.client().get("/v1/containers/" + name + "/stats");
-      if (options.json()) {
-        Output.json(stats);
+      if (options.printed(stats)) {
         return;
       }
       System.out.printf(

@@ -50,9 +50,7 @@ final class ContainerRelocateCommand implements Callable<Integer> {
                 "/v1/containers/" + name + "/relocations",
                 Map.of("to", to, "copy", copy, "health", !noHealth),
                 Output::progress);
-    if (options.json()) {
-      Output.json(move);
-    } else {
+    if (!options.printed(move)) {
       print(move);
     }
     return move.path("outcome").asString().equals("committed")

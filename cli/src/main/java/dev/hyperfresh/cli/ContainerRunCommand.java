@@ -40,11 +40,11 @@ import tools.jackson.databind.JsonNode;
       "",
       "Examples:",
       "  hyperfresh container run job1 --os os1 --bundle ./job1",
-      "  hyperfresh container run web1 --os os1 --bundle ./web1 --address 10.0.0.5/24 \\",
-      "      --gateway 10.0.0.1 --bridge br0 --restart always",
-      "  hyperfresh container run web2 --os os1 --image ./nginx.tar:nginx:1.27 --bridge br0 \\",
-      "      --address 10.0.0.6/24 --address6 fd00::6/64 --dns 10.0.0.1",
-      "  hyperfresh container run db1 --os os1 --bundle ./db1 --volume data:/var/lib/db \\",
+      "  hyperfresh container run web1 --os os1 --bundle ./web1 --restart always \\",
+      "      --address 10.0.0.5/24 --gateway 10.0.0.1 --bridge br0",
+      "  hyperfresh container run web2 --os os1 --image ./nginx.tar:nginx:1.27 \\",
+      "      --address 10.0.0.6/24 --address6 fd00::6/64 --dns 10.0.0.1 --bridge br0",
+      "  hyperfresh container run db1 --os os1 --bundle ./db1 -v data:/var/lib/db \\",
       "      --health-cmd 'redis-cli ping' --health-interval 10s"
     })
 final class ContainerRunCommand implements Runnable {
@@ -116,9 +116,7 @@ final class ContainerRunCommand implements Runnable {
     body.put("volumes", volumes);
     health.addTo(body);
     JsonNode container = options.client().work("/v1/containers", body, Output::progress);
-    if (options.json()) {
-      Output.json(container);
-    } else {
+    if (!options.printed(container)) {
       System.out.printf("%s runs in %s.%n", name, container.path("os").asString());
     }
   }

@@ -21,8 +21,7 @@ final class DoctorCommand implements Runnable {
   public void run() {
     DaemonConfig config = DaemonConfig.under(options.state());
     List<Finding> findings = Doctor.examine(config);
-    if (options.json()) {
-      Output.json(Map.of("findings", findings.stream().map(DoctorCommand::json).toList()));
+    if (options.printed(Map.of("findings", findings.stream().map(DoctorCommand::json).toList()))) {
       return;
     }
     for (Finding finding : findings) {

@@ -1,17 +1,10 @@
 package dev.hyperfresh.cli;
 
-import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
-import java.time.Duration;
 import java.util.Locale;
-import java.util.Map;
-import java.util.concurrent.locks.LockSupport;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.node.ObjectNode;
 
 /// `hyperfresh events`.
 @Command(
@@ -27,11 +20,6 @@ import tools.jackson.databind.node.ObjectNode;
       "  hyperfresh events --after 1l2m3n4o-17 --json   from where another one ended"
     })
 final class EventsCommand implements Runnable {
-  /// How long there may be no daemon, while one gives way to another.
-  private static final Duration PATIENCE = Duration.ofSeconds(10);
-
-  private static final long LOOK_NANOS = 100_000_000;
-
   @Mixin private Options options = new Options();
 
   @Option(
@@ -40,84 +28,14 @@ final class EventsCommand implements Runnable {
       description = "Start after this event instead of now; --json shows the ids.")
   private String after = "";
 
-  private final StringBuilder data = new StringBuilder();
-
-  /// Of an event that has not come to its end yet.
-  private String next = "";
-
-  /// Whether nobody reads what is printed any more.
-  private boolean unread;
-
-  private @Nullable HyperFreshException absent;
-
   @Override
   public void run() {
-    follow(options.client());
-    if (unread) {
-      return;
-    }
-    long deadline = System.nanoTime() + PATIENCE.toNanos();
-    while (System.nanoTime() < deadline && !Thread.currentThread().isInterrupted()) {
-      LockSupport.parkNanos(LOOK_NANOS);
-      if (followed()) {
-        if (unread) {
-          return;
-        }
-        deadline = System.nanoTime() + PATIENCE.toNanos();
-      }
-    }
-    throw absent == null ? Problem.DAEMON_ABSENT.because("It has ended.") : absent;
+    new EventFeed(options::client, after, event -> event.map(this::told).orElse(true)).follow();
   }
 
-  private boolean followed() {
-    try {
-      follow(options.client());
-      return true;
-    } catch (HyperFreshException e) {
-      if (e.problem() != Problem.DAEMON_ABSENT) {
-        throw e;
-      }
-      absent = e;
-      return false;
-    }
-  }
-
-  private void follow(Client client) {
-    data.setLength(0);
-    next = after;
-    client.lines("/v1/events", after.isEmpty() ? Map.of() : Map.of("after", after), this::line);
-  }
-
-  /// One line of the stream, as the standard of server-sent events has it.
-  ///
-  /// @return whether to go on
-  private boolean line(String line) {
-    int colon = line.indexOf(':');
-    if (line.isEmpty()) {
-      // Only now is the event whole: whoever comes back asks for what follows it.
-      after = next;
-      if (!data.isEmpty()) {
-        print(Output.JSON.readTree(data.toString()));
-      }
-      data.setLength(0);
-    } else if (colon > 0) {
-      String value = line.substring(colon + 1).strip();
-      switch (line.substring(0, colon)) {
-        case "id" -> next = value;
-        case "data" -> data.append(value);
-        default -> {}
-      }
-    }
-    return !unread;
-  }
-
-  private void print(JsonNode event) {
-    if (options.json()) {
-      ObjectNode json = Output.JSON.createObjectNode();
-      json.put("id", after);
-      event.propertyStream().forEach(field -> json.set(field.getKey(), field.getValue()));
-      Output.json(json);
-    } else {
+  /// Whether anybody reads what is printed. Nobody does after the end of a pipe into `head`.
+  private boolean told(JsonNode event) {
+    if (!options.printed(event)) {
       String kind = text(event, "type");
       System.out.printf(
           "%s  %-17s  %s%n",
@@ -125,8 +43,7 @@ final class EventsCommand implements Runnable {
           kind,
           (text(event, "subject") + "  " + words(kind, event.path("data"))).strip());
     }
-    // Such as the end of a pipe into `head`.
-    unread = System.out.checkError();
+    return !System.out.checkError();
   }
 
   private static String words(String kind, JsonNode data) {

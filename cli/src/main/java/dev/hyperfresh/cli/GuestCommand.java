@@ -2,10 +2,12 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
+import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.function.Function;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -17,7 +19,6 @@ import tools.jackson.databind.JsonNode;
     name = "guest",
     description = "The guests of a daemon.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       GuestCommand.Create.class,
       AdoptCommand.class,
@@ -29,6 +30,10 @@ import tools.jackson.databind.JsonNode;
       GuestCommand.Delete.class
     })
 final class GuestCommand {
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private GuestCommand() {}
 
   @Command(
@@ -43,23 +48,24 @@ final class GuestCommand {
         "  machine: pc-q35-7.2         # pinned: every later release must know it",
         "  cpu: qemu64",
         "  accelerator: auto           # auto, kvm or tcg",
-        "  release: qemu-7.2           # or a machine's name; default: the newest that knows `machine`",
+        "  release: qemu-7.2           # or a machine; default: the newest that knows it",
         "  kernel: vmlinuz",
         "  initrd: initrd",
         "  cmdline: console=ttyS0",
         "  disks:",
         "    - path: disk.qcow2",
-        "      format: qcow2           # raw or qcow2",
+        "      format: qcow2           # raw or qcow2; never guessed",
         "      readonly: false",
         "  nics:",
         "    - bridge: br0",
         "      mac: 52:54:00:12:34:56  # default: made from the guest's name",
         "      tap: web1-0             # default: likewise",
         "  agent: false                # true: a channel to an agent in the guest",
-        "  clock: keep                 # step: the agent sets the wall clock after a replacement",
+        "  clock: keep                 # step: the agent sets the clock afterwards",
         "",
-        "Example:",
-        "  hyperfresh guest create -f web1.yaml"
+        "Examples:",
+        "  hyperfresh guest create -f web1.yaml",
+        "  sed s/web1/web2/ web1.yaml | hyperfresh guest create -f -"
       })
   static final class Create implements Runnable {
     @Mixin private Options options = new Options();
@@ -68,61 +74,78 @@ final class GuestCommand {
         names = {"-f", "--file"},
         required = true,
         paramLabel = "SPEC",
-        description = "The guest's spec, in YAML.")
+        description =
+            "The guest's spec, in YAML; - reads standard input, and paths start at the present"
+                + " folder.")
     private Path file = Path.of("");
 
     @Override
     public void run() {
       String document;
       try {
-        document = Files.readString(file);
+        document = isInput() ? input() : Files.readString(file);
       } catch (IOException e) {
         throw Problem.SPEC_FILE_MISSING.because(file + " cannot be read: " + e.getMessage(), e);
       }
+      // Also where "-" would lie as a file.
       Path folder = file.toAbsolutePath().getParent();
       Map<String, String> body =
           Map.of("document", document, "base", String.valueOf(folder == null ? "/" : folder));
       JsonNode guest = options.client().work("/v1/guests", body, Output::progress);
       print(options, guest);
     }
-  }
 
-  @Command(name = "list", description = "List the guests.")
-  static final class ListAll implements Runnable {
-    @Mixin private Options options = new Options();
+    private boolean isInput() {
+      return file.toString().equals("-");
+    }
 
-    @Override
-    public void run() {
-      JsonNode answer = options.client().get("/v1/guests");
-      if (options.json()) {
-        Output.json(answer);
-        return;
-      }
-      List<List<String>> rows = answer.path("guests").valueStream().map(GuestCommand::row).toList();
-      Output.table(
-          List.of("GUEST", "STATE", "RELEASE", "ACCELERATOR", "MEMORY", "MACHINE", "PID"), rows);
+    private static String input() throws IOException {
+      return new String(System.in.readAllBytes(), StandardCharsets.UTF_8);
     }
   }
 
-  private static List<String> row(JsonNode guest) {
-    return List.of(
-        guest.path("name").asString(),
-        guest.path("state").asString(),
-        guest.path("release").asString(),
-        guest.path("accelerator").asString(),
-        guest.path("memory_mib").asLong() + " MiB",
-        guest.path("machine").asString(),
-        guest.path("pid").asString());
+  @Command(
+      name = "list",
+      aliases = "ls",
+      description = "List the guests.",
+      footer = {
+        "",
+        "Examples:",
+        "  hyperfresh guest list",
+        "  hyperfresh guest list --watch",
+        "  hyperfresh guest list -o name"
+      })
+  static final class ListAll implements Runnable {
+    private static final Listing LISTING = new Listing("guests", "guest", columns());
+
+    @Mixin private Options options = new Options();
+    @Mixin private Listing.Watching watching = new Listing.Watching();
+
+    private static Map<String, Function<JsonNode, String>> columns() {
+      Map<String, Function<JsonNode, String>> columns = new LinkedHashMap<>();
+      columns.put("GUEST", guest -> Output.text(guest, "name"));
+      columns.put("STATE", guest -> Output.text(guest, "state"));
+      columns.put("RELEASE", guest -> Output.text(guest, "release"));
+      columns.put("ACCELERATOR", guest -> Output.text(guest, "accelerator"));
+      columns.put("MEMORY", guest -> guest.path("memory_mib").asLong() + " MiB");
+      columns.put("MACHINE", guest -> Output.text(guest, "machine"));
+      columns.put("PID", guest -> Output.text(guest, "pid"));
+      return columns;
+    }
+
+    @Override
+    public void run() {
+      LISTING.show(options, watching);
+    }
   }
 
   static void print(Options options, JsonNode guest) {
-    if (options.json()) {
-      Output.json(guest);
+    if (options.printed(guest)) {
       return;
     }
     guest.forEachEntry((key, value) ->
         System.out.printf(
-            "%-19s %s%n", key, value.isValueNode() ? value.asString() : value.toString()));
+            "%-19s %s%n", key, value.isValueNode() ? Output.text(guest, key) : value.toString()));
   }
 
   @Command(name = "show", description = "Show one guest.")
@@ -186,6 +209,7 @@ final class GuestCommand {
 
   @Command(
       name = "delete",
+      aliases = "rm",
       description =
           "End a guest and remove all that HyperFresh created for it; its disk images stay.")
   static final class Delete implements Runnable {
@@ -197,9 +221,7 @@ final class GuestCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().delete("/v1/guests/" + name);
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println(name + " is deleted.");
       }
     }

@@ -50,8 +50,7 @@ final class HistoryCommand implements Runnable {
       query.put("guest", name);
     }
     JsonNode answer = options.client().get("/v1/history", query);
-    if (options.json()) {
-      Output.json(answer);
+    if (options.printed(answer)) {
       return;
     }
     if (containers) {
@@ -62,7 +61,7 @@ final class HistoryCommand implements Runnable {
     }
     Output.table(
         List.of(
-            "TIME", "GUEST", "FROM", "TO", "ACCELERATOR", "BLACKOUT", "HEARTBEAT GAP", "OUTCOME"),
+            "TIME", "GUEST", "FROM", "TO", "ACCELERATOR", "HEARTBEAT GAP", "BLACKOUT", "OUTCOME"),
         answer.path("replacements").valueStream().map(HistoryCommand::row).toList());
   }
 
@@ -73,8 +72,8 @@ final class HistoryCommand implements Runnable {
         r.path("from").asString(),
         r.path("to").asString(),
         r.path("accelerator").asString(),
-        millis(r.path("blackout_ms")),
         millis(r.path("guest_gap_ms")),
+        millis(r.path("blackout_ms")),
         (r.path("outcome").asString() + " " + r.path("problem").asString("")).strip());
   }
 

@@ -2,13 +2,13 @@ package dev.hyperfresh.cli;
 
 import java.util.List;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 
 /// `hyperfresh machine …`.
 @Command(
     name = "machine",
     description = "Machines: hypervisors with a kernel, KVM and QEMU of their own.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       MachineCommand.Create.class,
       MachineCommand.ListAll.class,
@@ -27,9 +27,9 @@ import picocli.CommandLine.Command;
       "  hyperfresh machine create m1 --release machine-6.12+qemu-10.0",
       "  hyperfresh machine list",
       "  hyperfresh replace web1 --to m1",
-      "  hyperfresh replace --machine m1 --to machine-6.12    the whole hypervisor",
+      "  hyperfresh replace --machine m1 --to machine-6.12  the whole hypervisor",
       "  hyperfresh machine delete m1",
-      "  hyperfresh machine tune                            what makes nesting cheap on this host"
+      "  hyperfresh machine tune                            what makes nesting cheap"
     })
 final class MachineCommand {
   private static final VmCommand.Kind KIND =
@@ -54,6 +54,10 @@ final class MachineCommand {
           "guests",
           VmCommand.columns(List.of("qemu"), "guests"));
 
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private MachineCommand() {}
 
   @Command(
@@ -74,7 +78,7 @@ final class MachineCommand {
     }
   }
 
-  @Command(name = "list", description = "List the machines.")
+  @Command(name = "list", aliases = "ls", description = "List the machines.")
   static final class ListAll extends VmCommand.ListAll {
     ListAll() {
       super(KIND);
@@ -88,7 +92,7 @@ final class MachineCommand {
     }
   }
 
-  @Command(name = "delete", description = "End a machine in which no guest runs.")
+  @Command(name = "delete", aliases = "rm", description = "End a machine in which no guest runs.")
   static final class Delete extends VmCommand.Delete {
     Delete() {
       super(KIND);

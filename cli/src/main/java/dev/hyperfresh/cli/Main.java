@@ -1,34 +1,37 @@
 package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import java.util.Optional;
+import java.util.List;
 import java.util.ServiceLoader;
 import picocli.AutoComplete.GenerateCompletion;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.UnmatchedArgumentException;
 
 /// The entry of `hyperfresh`.
 @Command(
     name = "hyperfresh",
     description = "Replaces the hypervisor under running guests on this host, in milliseconds.",
     version = "hyperfresh " + Main.VERSION,
-    mixinStandardHelpOptions = true,
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",
       "Examples:",
-      "  hyperfresh demo                            see it work on guests of its own",
-      "  hyperfresh doctor                          what works on this host",
-      "  hyperfresh daemon &                        start the daemon",
-      "  hyperfresh release fetch qemu-10.0         fetch a QEMU from Debian's packages",
-      "  hyperfresh guest create -f web1.yaml       start a guest",
-      "  hyperfresh replace web1 --to qemu-10.0     replace its hypervisor while it runs",
-      "  hyperfresh machine --help                  the same with a kernel and KVM of its own",
-      "  hyperfresh os --help                       replace the OS under running containers",
+      "  hyperfresh demo                         see it work on guests of its own",
+      "  hyperfresh doctor                       what works on this host",
+      "  hyperfresh daemon &                     start the daemon",
+      "  hyperfresh release fetch qemu-10.0      fetch a QEMU from Debian's packages",
+      "  hyperfresh guest create -f web1.yaml    start a guest",
+      "  hyperfresh replace web1 --to qemu-10.0  replace its hypervisor while it runs",
+      "  hyperfresh machine --help               the same with a kernel and KVM",
+      "  hyperfresh os --help                    replace the OS under containers",
       "",
-      "Exit codes: 0 done, 2 bad input, 3 not possible now, 4 the host lacks something,",
-      "  5 replacement or move refused or rolled back, 6 guest or container lost, 7 no daemon,",
-      "  70 a defect."
+      "Exit codes: 0 done, 2 bad input, 3 not possible now, 4 the host lacks something, 5",
+      "replacement or move refused or rolled back, 6 guest or container lost, 7 no daemon, 70 a",
+      "defect."
     },
     subcommands = {
       DaemonCommand.class,
@@ -42,6 +45,7 @@ import picocli.CommandLine.Command;
       ReplaceCommand.class,
       HistoryCommand.class,
       EventsCommand.class,
+      WaitCommand.class,
       AuditCommand.class,
       GenerateCompletion.class
     })
@@ -51,6 +55,17 @@ public final class Main implements Runnable {
 
   @CommandLine.Spec
   private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Option(
+      names = {"-V", "--version"},
+      versionHelp = true,
+      description = "Show the version and exit.")
+  private boolean version;
 
   private Main() {}
 
@@ -68,21 +83,39 @@ public final class Main implements Runnable {
       line.addSubcommand(extra);
     }
     line.setExecutionExceptionHandler(Main::report);
+    line.setParameterExceptionHandler(Main::refuse);
+    Help.arrange(line, Terminal.helpWidth(Terminal.columns()));
     return line.execute(arguments);
   }
 
   static int report(Exception e, CommandLine line, CommandLine.ParseResult result) {
-    boolean json =
-        Optional.ofNullable(line.getCommandSpec().findOption("--json"))
-            .map(option -> Boolean.TRUE.equals(option.getValue()))
-            .orElse(false);
     if (e instanceof HyperFreshException known) {
-      Output.problem(known, json);
+      Output.problem(known, Options.format(line.getCommandSpec()));
       return known.problem().exitCode();
     }
     line.getErr().println("hyperfresh: a defect of HyperFresh: " + e);
     e.printStackTrace(line.getErr());
     return 70;
+  }
+
+  /// What is wrong in one line, and what helps in the next.
+  private static int refuse(ParameterException e, String[] arguments) {
+    CommandLine line = e.getCommandLine();
+    List<String> similar =
+        e instanceof UnmatchedArgumentException unmatched
+            ? unmatched.getSuggestions().stream().limit(3).toList()
+            : List.of();
+    line.getErr().println("hyperfresh: " + inOneLine(String.valueOf(e.getMessage())));
+    line.getErr()
+        .println(
+            similar.isEmpty()
+                ? "  `" + line.getCommandSpec().qualifiedName() + " --help` shows what it takes."
+                : "  Did you mean " + String.join(", ", similar) + "?");
+    return line.getCommandSpec().exitCodeOnInvalidInput();
+  }
+
+  private static String inOneLine(String message) {
+    return message.replaceFirst("^Error: ", "").replaceAll("\\R\\s*", " ");
   }
 
   @Override

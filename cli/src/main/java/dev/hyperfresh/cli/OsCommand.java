@@ -15,7 +15,6 @@ import tools.jackson.databind.JsonNode;
     name = "os",
     description = "Operating systems for containers, replaced while the containers run.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       OsCommand.Create.class,
       OsCommand.ListAll.class,
@@ -56,6 +55,10 @@ final class OsCommand {
           "containers",
           VmCommand.columns(List.of(), "containers"));
 
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private OsCommand() {}
 
   @Command(
@@ -77,7 +80,7 @@ final class OsCommand {
     }
   }
 
-  @Command(name = "list", description = "List the operating systems.")
+  @Command(name = "list", aliases = "ls", description = "List the operating systems.")
   static final class ListAll extends VmCommand.ListAll {
     ListAll() {
       super(KIND);
@@ -147,30 +150,26 @@ final class OsCommand {
 
     @Override
     public Integer call() {
-      JsonNode result =
-          options
-              .client()
-              .work(
-                  "/v1/os/" + old + "/replacements",
-                  Map.of(
-                      "to",
-                      to,
-                      "parallel",
-                      parallel,
-                      "canary",
-                      canary,
-                      "soak_ms",
-                      soak * 1000,
-                      "dry_run",
-                      dryRun),
-                  Output::progress);
-      return dryRun ? planned(result) : replaced(result);
+      Map<String, Object> order =
+          Map.of(
+              "to",
+              to,
+              "parallel",
+              parallel,
+              "canary",
+              canary,
+              "soak_ms",
+              soak * 1000,
+              "dry_run",
+              dryRun);
+      String path = "/v1/os/" + old + "/replacements";
+      return dryRun
+          ? planned(options.client().plan(path, order, Output::progress))
+          : replaced(options.client().work(path, order, Output::progress));
     }
 
     private int planned(JsonNode plan) {
-      if (options.json()) {
-        Output.json(plan);
-      } else {
+      if (!options.printed(plan)) {
         entries(plan);
       }
       return 0;
@@ -197,9 +196,7 @@ final class OsCommand {
       boolean retired = result.path("old_retired").asBoolean();
       boolean complete =
           retired && result.path("misses").isEmpty() && result.path("stopped").asString().isEmpty();
-      if (options.json()) {
-        Output.json(result);
-      } else {
+      if (!options.printed(result)) {
         result
             .path("containers")
             .valueStream()
@@ -231,12 +228,13 @@ final class OsCommand {
 
   @Command(
       name = "delete",
+      aliases = "rm",
       description = "End an OS in which no container runs.",
       footer = {
         "",
         "Examples:",
         "  hyperfresh os delete os1",
-        "  hyperfresh os delete os1 --force      even if it hangs; its containers are lost"
+        "  hyperfresh os delete os1 --force  even if it hangs; its containers are lost"
       })
   static final class Delete extends VmCommand.Delete {
     @Option(

@@ -6,29 +6,27 @@ import dev.hyperfresh.hypervisor.Problem;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalDouble;
+import java.util.stream.Stream;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
 
-/// How results look: tables and sentences for people on standard output, progress and errors on
-/// standard error, one line of JSON for programs.
+/// How results look for people: tables and sentences on standard output, progress and errors on
+/// standard error. How they look for programs is in [Format].
 public final class Output {
   static final ObjectMapper JSON = JsonMapper.builder().build();
 
   private Output() {}
 
-  static void json(Object value) {
-    System.out.println(JSON.writeValueAsString(value));
-  }
-
-  /// Prints an error: what happened, and what to do.
-  public static void problem(HyperFreshException e, boolean json) {
-    if (json) {
-      json(Views.problem(e));
+  /// Prints an error: what happened in one line, and what to do in the next.
+  static void problem(HyperFreshException e, Format format) {
+    if (format != Format.table && format != Format.name) {
+      format.print(Views.problem(e));
       return;
     }
-    System.err.println("hyperfresh: " + e.problem().code() + " " + e.problem().summary());
-    System.err.println("  " + e.detail());
+    System.err.println(
+        "hyperfresh: " + e.problem().code() + " " + e.problem().summary() + " " + e.detail());
     System.err.println("  " + e.problem().advice());
   }
 
@@ -37,29 +35,25 @@ public final class Output {
     System.err.printf(Locale.ROOT, "  %-10s %s%n", state, text);
   }
 
-  /// Prints rows under their headings, each column as wide as its widest cell.
-  static void table(List<String> headings, List<List<String>> rows) {
-    int[] widths = new int[headings.size()];
-    for (int i = 0; i < widths.length; i++) {
-      int column = i;
-      widths[i] =
-          rows.stream()
-              .mapToInt(row -> row.get(column).length())
-              .reduce(headings.get(i).length(), Math::max);
-    }
-    row(headings, widths);
-    rows.forEach(row -> row(row, widths));
+  /// What a field of a thing says, for people. A process that is not there has no number.
+  static String text(JsonNode thing, String field) {
+    String text = thing.path(field).asString("");
+    return field.equals("pid") && text.equals("0") ? "-" : text;
   }
 
-  private static void row(List<String> cells, int[] widths) {
-    StringBuilder line = new StringBuilder();
-    for (int i = 0; i < widths.length; i++) {
-      line.append(cells.get(i));
-      if (i < widths.length - 1) {
-        line.repeat(' ', widths[i] - cells.get(i).length() + 2);
-      }
-    }
-    System.out.println(line);
+  /// How long a guest stood in a replacement: as its heartbeat shows, or else as its hypervisors
+  /// say; empty when it did not.
+  static OptionalDouble stoodMillis(JsonNode replacement) {
+    return Stream.of("guest_gap_ms", "blackout_ms")
+        .map(replacement::path)
+        .filter(JsonNode::isNumber)
+        .mapToDouble(JsonNode::asDouble)
+        .findFirst();
+  }
+
+  /// Prints rows under their headings, each column as wide as its widest cell.
+  static void table(List<String> headings, List<List<String>> rows) {
+    new Table(headings, rows).print();
   }
 
   /// Prints what was checked before a replacement, one line per check. Failures are in capitals.
@@ -135,10 +129,7 @@ public final class Output {
           .forEach(problem -> System.out.println("  " + problem.advice()));
       return;
     }
-    System.out.printf(
-        Locale.ROOT,
-        "  blackout     %8.2f ms   from STOP to RESUME, by the hypervisors' clocks%n",
-        r.path("blackout_ms").asDouble());
+    // What the guest itself felt comes first.
     if (r.has("guest_gap_ms")) {
       System.out.printf(
           Locale.ROOT,
@@ -147,6 +138,10 @@ public final class Output {
           r.path("guest_gap_ms").asDouble(),
           r.path("noise_floor_ms").asDouble());
     }
+    System.out.printf(
+        Locale.ROOT,
+        "  blackout     %8.2f ms   from STOP to RESUME, by the hypervisors' clocks%n",
+        r.path("blackout_ms").asDouble());
     clock(r);
     if (r.has("slowdown_percent")) {
       System.out.printf(

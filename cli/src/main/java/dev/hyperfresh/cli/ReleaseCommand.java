@@ -16,7 +16,6 @@ import tools.jackson.databind.JsonNode;
     name = "release",
     description = "The hypervisor releases that guests can run on.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       ReleaseCommand.ListAll.class,
       ReleaseCommand.Show.class,
@@ -43,17 +42,20 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh release list"
     })
 final class ReleaseCommand {
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private ReleaseCommand() {}
 
-  @Command(name = "list", description = "List the installed releases.")
+  @Command(name = "list", aliases = "ls", description = "List the installed releases.")
   static final class ListAll implements Runnable {
     @Mixin private Options options = new Options();
 
     @Override
     public void run() {
       JsonNode answer = options.client().get("/v1/releases");
-      if (options.json()) {
-        Output.json(answer);
+      if (options.printed(answer)) {
         return;
       }
       List<List<String>> rows =
@@ -80,8 +82,7 @@ final class ReleaseCommand {
     @Override
     public void run() {
       JsonNode release = options.client().get("/v1/releases/" + name);
-      if (options.json()) {
-        Output.json(release);
+      if (options.printed(release)) {
         return;
       }
       for (String field : List.of("name", "kind", "version", "source", "binary", "sha256")) {
@@ -201,8 +202,7 @@ final class ReleaseCommand {
                       isMachine ? "qemu" : "userland",
                       isMachine ? qemu : userland),
                   Output::progress);
-      if (options.json()) {
-        Output.json(release);
+      if (options.printed(release)) {
         return;
       }
       System.out.printf(
@@ -214,9 +214,7 @@ final class ReleaseCommand {
   }
 
   private static void installed(Options options, JsonNode release) {
-    if (options.json()) {
-      Output.json(release);
-    } else {
+    if (!options.printed(release)) {
       System.out.println(
           release.path("name").asString()
               + switch (release.path("fetch").asString("")) {
@@ -237,9 +235,7 @@ final class ReleaseCommand {
     @Override
     public void run() {
       JsonNode release = options.client().post("/v1/releases/" + name + "/verify", Map.of());
-      if (options.json()) {
-        Output.json(release);
-      } else {
+      if (!options.printed(release)) {
         System.out.println(
             release.path("name").asString()
                 + (release.path("files_compared").asBoolean(true)
@@ -250,7 +246,7 @@ final class ReleaseCommand {
     }
   }
 
-  @Command(name = "remove", description = "Remove a release that is not in use.")
+  @Command(name = "remove", aliases = "rm", description = "Remove a release that is not in use.")
   static final class Remove implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -260,9 +256,7 @@ final class ReleaseCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().delete("/v1/releases/" + name);
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println(name + " is removed.");
       }
     }

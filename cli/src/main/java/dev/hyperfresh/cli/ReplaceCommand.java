@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -31,13 +32,13 @@ import tools.jackson.databind.JsonNode;
       "in flight. Exit code 5: a guest failed or was rolled back.",
       "",
       "Examples:",
-      "  hyperfresh replace web1 --to qemu-10.0 --dry-run   check everything, and rehearse it",
+      "  hyperfresh replace web1 --to qemu-10.0 --dry-run    check and rehearse it",
       "  hyperfresh replace web1 --to qemu-10.0",
-      "  hyperfresh replace web1 --to qemu-7.2              and back",
+      "  hyperfresh replace web1 --to qemu-7.2               and back",
       "  hyperfresh replace web1 web2 --to qemu-10.0",
       "  hyperfresh replace --all --from qemu-7.2 --to qemu-10.0 --dry-run",
       "  hyperfresh replace --all --to qemu-10.0 --canary 1 --soak 30s --parallel 4",
-      "  hyperfresh replace web1 --to m2                    to machine m2",
+      "  hyperfresh replace web1 --to m2                     to machine m2",
       "  hyperfresh replace --machine m1 --to machine-6.12+qemu-10.0",
       "",
       "With --machine, a machine of the release is booted, or the machine that --to names is used.",
@@ -45,6 +46,7 @@ import tools.jackson.databind.JsonNode;
     })
 final class ReplaceCommand implements Callable<Integer> {
   private static final String DEFAULT_SOAK = "30s";
+  private static final String THERE = "there";
 
   @Mixin private Options options = new Options();
 
@@ -127,6 +129,11 @@ final class ReplaceCommand implements Callable<Integer> {
               + " ${DEFAULT-VALUE}).")
   private long maxBlackout;
 
+  @Option(
+      names = "--force",
+      description = "Replace also where the guest runs on the release already; for one guest.")
+  private boolean force;
+
   @Override
   public Integer call() {
     check();
@@ -154,6 +161,10 @@ final class ReplaceCommand implements Callable<Integer> {
           spec.commandLine(),
           all ? "Name guests or use --all, not both." : "Name guests or use --all.");
     }
+    if (force && (dryRun || !machine.isEmpty() || !isSingle())) {
+      throw new ParameterException(
+          spec.commandLine(), "--force is for the replacement of one guest that is named.");
+    }
     if (!soak.isEmpty() && canary == 0) {
       throw new ParameterException(spec.commandLine(), "--soak needs --canary.");
     }
@@ -165,14 +176,12 @@ final class ReplaceCommand implements Callable<Integer> {
 
   private int plan(Client client) {
     JsonNode plan =
-        client.work(
+        client.plan(
             "/v1/guests/" + guests.getFirst() + "/plan",
             Map.of("to", to, "rehearse", !noRehearsal, "step_clock", stepClock),
             Output::progress);
     boolean possible = plan.path("possible").asBoolean();
-    if (options.json()) {
-      Output.json(plan);
-    } else {
+    if (!options.printed(plan)) {
       Output.plan(plan);
     }
     return possible ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
@@ -190,16 +199,36 @@ final class ReplaceCommand implements Callable<Integer> {
                 "rehearse",
                 !noRehearsal,
                 "step_clock",
-                stepClock),
+                stepClock,
+                "force",
+                force),
             Output::progress);
-    if (options.json()) {
-      Output.json(record);
-    } else {
-      Output.replacement(record);
+    String outcome = record.path("outcome").asString("");
+    if (!options.printed(record)) {
+      show(record, outcome);
     }
-    return record.path("outcome").asString("").equals("committed")
+    return outcome.equals("committed") || outcome.equals(THERE)
         ? 0
         : exitCode(record.path("problem").asString(""));
+  }
+
+  private void show(JsonNode record, String outcome) {
+    if (outcome.equals(THERE)) {
+      System.out.printf(
+          "%s runs on %s already; nothing was done. --force replaces it anyway.%n",
+          record.path("guest").asString(), record.path("to").asString());
+      return;
+    }
+    Output.replacement(record);
+    double gap = record.path("guest_gap_ms").asDouble(0);
+    if (gap > maxBlackout) {
+      System.err.printf(
+          Locale.ROOT,
+          "hyperfresh: the guest stood for %.0f ms, longer than the %d ms of --max-blackout.%n"
+              + "  Only the switch itself can be rolled back; this was seen after it.%n",
+          gap,
+          maxBlackout);
+    }
   }
 
   /// A code that is not in the catalogue is a failure too: that of a newer daemon.
@@ -214,9 +243,7 @@ final class ReplaceCommand implements Callable<Integer> {
   private int replaceMachine(Client client) {
     JsonNode result =
         client.work("/v1/machines/" + machine + "/replacements", order(), Output::progress);
-    if (options.json()) {
-      Output.json(result);
-    } else {
+    if (!options.printed(result)) {
       print(result);
       System.out.println(machines(result));
     }
@@ -253,9 +280,7 @@ final class ReplaceCommand implements Callable<Integer> {
         dryRun
             ? client.post("/v1/rollouts/plan", order)
             : client.work("/v1/rollouts", order, Output::progress);
-    if (options.json()) {
-      Output.json(result);
-    } else {
+    if (!options.printed(result)) {
       print(result);
     }
     return isComplete(result) ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
@@ -282,7 +307,7 @@ final class ReplaceCommand implements Callable<Integer> {
 
   private static void print(JsonNode result) {
     Output.table(
-        List.of("GUEST", "FROM", "TO", "OUTCOME", "BLACKOUT", "DETAIL"),
+        List.of("GUEST", "FROM", "TO", "OUTCOME", "STOOD", "DETAIL"),
         result
             .path("guests")
             .valueStream()
@@ -301,14 +326,14 @@ final class ReplaceCommand implements Callable<Integer> {
   }
 
   private static List<String> row(JsonNode entry, String to) {
-    JsonNode blackout = entry.path("replacement").path("blackout_ms");
+    OptionalDouble stood = Output.stoodMillis(entry.path("replacement"));
     String problem = entry.path("problem").asString("");
     return List.of(
         entry.path("guest").asString(),
         entry.path("from").asString(),
         to,
         entry.path("outcome").asString(),
-        blackout.isNumber() ? String.format(Locale.ROOT, "%.2f ms", blackout.asDouble()) : "-",
+        stood.isPresent() ? String.format(Locale.ROOT, "%.2f ms", stood.getAsDouble()) : "-",
         (problem + " " + entry.path("detail").asString("")).strip());
   }
 }

@@ -104,8 +104,7 @@ final class TuneCommand implements Runnable {
   }
 
   private void showKnobs(List<Knob> knobs) {
-    if (options.json()) {
-      Output.json(Map.of("knobs", knobs.stream().map(TuneCommand::json).toList()));
+    if (options.printed(Map.of("knobs", knobs.stream().map(TuneCommand::json).toList()))) {
       return;
     }
     for (Knob knob : knobs) {
@@ -118,8 +117,7 @@ final class TuneCommand implements Runnable {
   }
 
   private void showChanges(List<Change> changes) {
-    if (options.json()) {
-      Output.json(Map.of("changed", changes.stream().map(TuneCommand::json).toList()));
+    if (options.printed(Map.of("changed", changes.stream().map(TuneCommand::json).toList()))) {
       return;
     }
     changes.forEach(TuneCommand::show);
@@ -130,11 +128,10 @@ final class TuneCommand implements Runnable {
   }
 
   private void showUndone(Undone undone) {
-    if (options.json()) {
-      Map<String, Object> json = new LinkedHashMap<>();
-      json.put("changed", undone.changed().stream().map(TuneCommand::json).toList());
-      json.put("left", undone.left());
-      Output.json(json);
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("changed", undone.changed().stream().map(TuneCommand::json).toList());
+    json.put("left", undone.left());
+    if (options.printed(json)) {
       return;
     }
     undone.changed().forEach(TuneCommand::show);

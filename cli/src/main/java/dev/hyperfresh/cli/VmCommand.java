@@ -35,8 +35,12 @@ final class VmCommand {
       return "/v1/" + route + "/" + name;
     }
 
+    private Listing listing() {
+      return new Listing(route, called.toLowerCase(Locale.ROOT), columns);
+    }
+
     private void print(JsonNode vm) {
-      fields.forEach(field -> line(field.replace('_', ' '), vm.path(field).asString("")));
+      fields.forEach(field -> line(field.replace('_', ' '), Output.text(vm, field)));
       line(tenants, names(vm.path(tenants)));
     }
 
@@ -97,9 +101,7 @@ final class VmCommand {
       body.put("memory_mib", Size.mebibytes(memory, spec));
       body.put("vcpus", vcpus);
       JsonNode vm = options.client().work("/v1/" + kind.route(), body, Output::progress);
-      if (options.json()) {
-        Output.json(vm);
-      } else {
+      if (!options.printed(vm)) {
         kind.print(vm);
       }
     }
@@ -108,6 +110,7 @@ final class VmCommand {
   /// Lists all of a kind.
   abstract static class ListAll implements Runnable {
     @Mixin private Options options = new Options();
+    @Mixin private Listing.Watching watching = new Listing.Watching();
 
     private final Kind kind;
 
@@ -117,18 +120,7 @@ final class VmCommand {
 
     @Override
     public void run() {
-      JsonNode answer = options.client().get("/v1/" + kind.route());
-      if (options.json()) {
-        Output.json(answer);
-        return;
-      }
-      Output.table(
-          List.copyOf(kind.columns().keySet()),
-          answer.path(kind.route()).valueStream().map(this::row).toList());
-    }
-
-    private List<String> row(JsonNode vm) {
-      return kind.columns().values().stream().map(column -> column.apply(vm)).toList();
+      kind.listing().show(options, watching);
     }
   }
 
@@ -148,9 +140,7 @@ final class VmCommand {
     @Override
     public void run() {
       JsonNode vm = options.client().get(kind.path(name));
-      if (options.json()) {
-        Output.json(vm);
-      } else {
+      if (!options.printed(vm)) {
         kind.print(vm);
       }
     }
@@ -177,9 +167,7 @@ final class VmCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().delete(kind.path(name), query());
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println(kind.called() + " " + name + " is deleted.");
       }
     }

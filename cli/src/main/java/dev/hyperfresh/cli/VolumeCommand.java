@@ -12,7 +12,6 @@ import tools.jackson.databind.JsonNode;
     name = "volume",
     description = "Folders of containers that stay when the container is removed.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     subcommands = {
       VolumeCommand.Create.class,
       VolumeCommand.ListAll.class,
@@ -26,11 +25,15 @@ import tools.jackson.databind.JsonNode;
       "",
       "Examples:",
       "  hyperfresh volume create data",
-      "  hyperfresh container run db1 --os os1 --bundle ./db1 --volume data:/var/lib/db",
+      "  hyperfresh container run db1 --os os1 --bundle ./db1 -v data:/var/lib/db",
       "  hyperfresh volume list",
       "  hyperfresh volume rm data"
     })
 final class VolumeCommand {
+  @SuppressWarnings("UnusedVariable") // picocli reads it
+  @Mixin
+  private Options options = new Options();
+
   private VolumeCommand() {}
 
   @Command(
@@ -46,9 +49,7 @@ final class VolumeCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().post("/v1/volumes", Map.of("name", name));
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println("Volume " + name + " is created.");
       }
     }
@@ -56,6 +57,7 @@ final class VolumeCommand {
 
   @Command(
       name = "list",
+      aliases = "ls",
       description = "List the volumes and their containers.",
       footer = {"", "Example:", "  hyperfresh volume list"})
   static final class ListAll implements Runnable {
@@ -64,8 +66,7 @@ final class VolumeCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().get("/v1/volumes");
-      if (options.json()) {
-        Output.json(answer);
+      if (options.printed(answer)) {
         return;
       }
       Output.table(
@@ -84,6 +85,7 @@ final class VolumeCommand {
 
   @Command(
       name = "rm",
+      aliases = {"remove", "delete"},
       description = "Remove a volume that no container has, with its contents.",
       footer = {"", "Example:", "  hyperfresh volume rm data"})
   static final class Remove implements Runnable {
@@ -95,9 +97,7 @@ final class VolumeCommand {
     @Override
     public void run() {
       JsonNode answer = options.client().delete("/v1/volumes/" + name, Map.of());
-      if (options.json()) {
-        Output.json(answer);
-      } else {
+      if (!options.printed(answer)) {
         System.out.println("Volume " + name + " and its contents are removed.");
       }
     }

@@ -25,9 +25,11 @@ class CommandTreeTest {
     paths.add(path);
     line.getSubcommands()
         .forEach((name, sub) -> {
-          List<String> longer = new ArrayList<>(path);
-          longer.add(name);
-          collect(sub, longer, paths);
+          if (name.equals(sub.getCommandName())) {
+            List<String> longer = new ArrayList<>(path);
+            longer.add(name);
+            collect(sub, longer, paths);
+          }
         });
   }
 
@@ -49,13 +51,58 @@ class CommandTreeTest {
 
   @ParameterizedTest
   @MethodSource("commands")
-  void everyCommandThatWorksTakesStateAndJson(List<String> path) {
-    CommandLine line = find(path);
-    if (!line.getSubcommands().isEmpty() || path.contains("generate-completion")) {
+  void everyCommandTakesStateAndFormat(List<String> path) {
+    if (path.contains("generate-completion")) {
       return;
     }
-    assertThat(line.getCommandSpec().findOption("--state")).as("--state").isNotNull();
-    assertThat(line.getCommandSpec().findOption("--json")).as("--json").isNotNull();
+    for (String option : List.of("--state", "-o", "--output", "--json")) {
+      assertThat(find(path).getCommandSpec().findOption(option)).as(option).isNotNull();
+    }
+  }
+
+  /// Each of these commands has a short word or a long one that other tools have taught.
+  @ParameterizedTest
+  @MethodSource("commands")
+  void listsAndRemovalsHaveTheirUsualWords(List<String> path) {
+    if (path.isEmpty()) {
+      return;
+    }
+    List<String> aliases = List.of(find(path).getCommandSpec().aliases());
+    switch (path.getLast()) {
+      case "list" -> assertThat(aliases).contains("ls");
+      case "delete", "remove" -> assertThat(aliases).contains("rm");
+      case "rm" -> assertThat(aliases).contains("remove", "delete");
+      default -> assertThat(aliases).isEmpty();
+    }
+  }
+
+  /// Also the description of an option that the terminal's width breaks is broken once, and no line
+  /// of a paragraph ends in the middle of the page.
+  @ParameterizedTest
+  @MethodSource("commands")
+  void helpIsWrappedOnce(List<String> path) {
+    if (path.contains("generate-completion")) {
+      return;
+    }
+    List<String> lines = run(path, "--help").out().lines().toList();
+
+    assertThat(lines).allMatch(line -> line.length() <= 80);
+    for (int i = 0; i + 1 < lines.size(); i++) {
+      boolean paragraph = isText(lines.get(i)) && isText(lines.get(i + 1));
+      String next = lines.get(i + 1).split(" ", 2)[0];
+      if (paragraph && !lines.get(i).endsWith(":")) {
+        assertThat(
+                lines.get(i).stripTrailing().length()
+                    + 1
+                    + next.replaceFirst("(-*[^-]*).*", "$1").length())
+            .as(lines.get(i))
+            .isGreaterThan(78);
+      }
+    }
+  }
+
+  private static boolean isText(String line) {
+    return !line.isBlank() && !line.startsWith(" ") && !line.startsWith("Usage:");
   }
 
   @ParameterizedTest
@@ -69,7 +116,32 @@ class CommandTreeTest {
 
     assertThat(said.exit()).isEqualTo(2);
     assertThat(said.out()).isEmpty();
-    assertThat(said.err()).contains("Usage: hyperfresh");
+    assertThat(said.err().lines())
+        .hasSize(2)
+        .first()
+        .asString()
+        .matches("hyperfresh: (Unknown option: '--no-such-option'|Missing required .*)");
+    assertThat(said.err().lines().toList().getLast())
+        .matches("  (`hyperfresh.* --help` shows what it takes\\.|Did you mean .*\\?)");
+  }
+
+  @Test
+  void aWordThatIsAlmostOneIsGuessed() {
+    Said said = Said.by("guest", "list", "--stat=x");
+
+    assertThat(said.exit()).isEqualTo(2);
+    assertThat(said.err().lines()).hasSize(2);
+    assertThat(said.err()).contains("--stat=x").contains("  Did you mean ").contains("--state");
+    assertThat(Said.by("gest", "list").err()).contains("  Did you mean ").contains("guest");
+  }
+
+  @Test
+  void theHelpOfACommandIsItsOwn() {
+    assertThat(Said.by("container", "show", "--help").out())
+        .startsWith("Usage: hyperfresh container show ");
+    assertThat(Said.by("container", "show", "web1", "--help").out())
+        .startsWith("Usage: hyperfresh container show ");
+    assertThat(Said.by("guest", "rm", "--help").out()).startsWith("Usage: hyperfresh guest ");
   }
 
   @Test
@@ -117,6 +189,17 @@ class CommandTreeTest {
         "replace web1",
         "replace --to qemu-10.0",
         "replace web1 --to qemu-10.0 --max-blackout soon",
+        "wait guest/web1",
+        "wait web1 --for state=running",
+        "wait volume/data --for state=running",
+        "wait guest/ --for state=running",
+        "wait guest/web1 --for running",
+        "wait guest/web1 --for =running",
+        "wait guest/web1 --for state=running --timeout soon",
+        "guest list -o xml",
+        "replace web1 web2 --to qemu-10.0 --force",
+        "replace --all --to qemu-10.0 --force",
+        "replace web1 --to qemu-10.0 --force --dry-run",
         "history --limit many",
         "history web1 web2"
       })
@@ -125,7 +208,7 @@ class CommandTreeTest {
 
     assertThat(said.exit()).isEqualTo(2);
     assertThat(said.out()).isEmpty();
-    assertThat(said.err()).isNotBlank();
+    assertThat(said.err().lines()).hasSize(2).first().asString().startsWith("hyperfresh: ");
   }
 
   private static Said run(List<String> path, String option) {
@@ -138,7 +221,7 @@ class CommandTreeTest {
     return path.isEmpty() ? "" : " " + String.join(" ", path);
   }
 
-  private static CommandLine find(List<String> path) {
+  static CommandLine find(List<String> path) {
     CommandLine line = new CommandLine(Main.class);
     for (String name : path) {
       line = Objects.requireNonNull(line.getSubcommands().get(name), name);

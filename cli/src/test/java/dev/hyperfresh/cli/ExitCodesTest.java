@@ -29,6 +29,10 @@ class ExitCodesTest {
   @ValueSource(
       strings = {
         "guest list",
+        "guest ls",
+        "guest list --watch",
+        "guest rm web1",
+        "wait guest/web1 --for state=running",
         "guest show web1",
         "guest console web1",
         "guest stop web1",
@@ -61,12 +65,18 @@ class ExitCodesTest {
         "container logs web1",
         "container relocate web1 --to os2",
         "container stop web1",
+        "container rm web1",
+        "container delete web1",
+        "volume ls",
+        "volume remove data",
+        "release rm qemu-7.2",
         "history"
       })
   void withoutADaemonACommandEndsWithSeven(String command) throws Exception {
     Said said = run(command);
     assertThat(said.exit()).isEqualTo(7);
     assertThat(said.out()).isEmpty();
+    assertThat(said.err().lines()).as("one line and a hint").hasSize(2);
     assertThat(said.err())
         .contains("HF-DAEMON-001", Problem.DAEMON_ABSENT.advice(), state.toString());
 

@@ -115,6 +115,17 @@ public final class GuestRoom {
     return kinds().leases().hold(() -> destination(full), Release::name);
   }
 
+  /// The release on which a guest runs already, if that is the one that `name` means.
+  ///
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN], [Problem#GUEST_UNKNOWN]
+  Optional<Release> there(String guest, String name) {
+    Release to = destination(name);
+    GuestView view = hyperplexor.show(guest);
+    return Optional.of(to)
+        .filter(release -> view.state() == GuestView.State.RUNNING)
+        .filter(release -> release.name().equals(view.release()));
+  }
+
   /// Replaces, after a rehearsal, and records.
   public ReplacementRecord replace(
       String guest, String release, Duration maxBlackout, Progress progress) {

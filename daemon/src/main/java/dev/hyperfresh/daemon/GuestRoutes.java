@@ -82,7 +82,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 Role.OPERATOR,
                 "Replace the hypervisor under a guest.",
                 replies.working(this::replace))
-            .taking("to", "max_blackout_ms", "rehearse", "step_clock"),
+            .taking("to", "max_blackout_ms", "rehearse", "step_clock", "force"),
         changing(
                 POST,
                 "/v1/rollouts",
@@ -176,6 +176,11 @@ record GuestRoutes(Daemon daemon, Replies replies) {
 
   private Object replace(Job job) {
     Duration maxBlackout = Duration.ofMillis(job.number("max_blackout_ms", 1000, 1, 60_000));
+    Optional<Release> there =
+        job.flag("force", false) ? Optional.empty() : room().there(job.name(), job.text("to"));
+    if (there.isPresent()) {
+      return Views.there(job.name(), there.get().name());
+    }
     return Views.replacement(
         room()
             .replace(

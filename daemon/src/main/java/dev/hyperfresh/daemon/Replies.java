@@ -147,6 +147,7 @@ final class Replies {
       JsonNode body = REQUESTS.readTree(bytes);
       if (body != null && body.isObject()) {
         new Fields(body).requireOnly(Warden.match(request).route().fields());
+        Warden.asked(request, body);
         return body;
       }
       throw Problem.API_REQUEST.because("The body is not a JSON object.");

@@ -51,6 +51,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           "nics",
           "agent",
           "clock");
+  private static final Set<String> UNSTEADY_CPUS = Set.of("host", "max", "base");
   private static final Set<String> DISK_KEYS = Set.of("path", "format", "readonly");
   private static final Set<String> NIC_KEYS = Set.of("tap", "bridge", "mac");
 
@@ -111,7 +112,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
               vcpus(),
               memory(),
               text(root, "machine", "pc-q35-7.2"),
-              text(root, "cpu", "qemu64"),
+              cpu(),
               choice(AcceleratorWish.values(), root, "accelerator", AcceleratorWish.AUTO),
               boot(),
               disks(),
@@ -135,6 +136,19 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
         return 1;
       }
       return vcpus.intValue();
+    }
+
+    /// A model that is another processor on each release would keep the guest where it started.
+    private String cpu() {
+      String cpu = text(root, "cpu", "qemu64");
+      String model = cpu.split(",", 2)[0];
+      if (UNSTEADY_CPUS.contains(model)) {
+        faults.add(
+            "cpu: '"
+                + model
+                + "' is another processor on each release; name one such as qemu64 or EPYC");
+      }
+      return cpu;
     }
 
     private boolean flag(JsonNode node, String key) {
@@ -172,6 +186,10 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
         if (path.isEmpty()) {
           faults.add("disks: a disk has no path");
           continue;
+        }
+        if (!item.hasNonNull("format")) {
+          // Taken for raw, a guest could turn its image into another format and read other files.
+          faults.add("disks: " + path.get() + " has no format; write raw or qcow2");
         }
         disks.add(
             new Disk(

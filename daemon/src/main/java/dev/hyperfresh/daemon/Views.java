@@ -116,6 +116,16 @@ public final class Views {
     return json;
   }
 
+  /// A guest for which there was nothing to do.
+  static Map<String, Object> there(String guest, String release) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("guest", guest);
+    json.put("from", release);
+    json.put("to", release);
+    json.put("outcome", Rollout.Outcome.THERE.label());
+    return json;
+  }
+
   /// A rollout that is over, or the plan of one.
   public static Map<String, Object> rollout(Rollout.Result<ReplacementRecord> result) {
     Map<String, Object> json = new LinkedHashMap<>();

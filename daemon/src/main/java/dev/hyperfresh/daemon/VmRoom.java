@@ -94,6 +94,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
               + name
               + "' is or starts like the name of a release, which is allowed in the same places");
     }
+    requireKind(release);
     try (ReleaseLeases.Lease<QemuRelease> hardware =
             leases.hold(this::hardware, QemuRelease::name);
         ReleaseLeases.Lease<R> inside = leases.hold(() -> releases.get(release), VmRelease::name)) {
@@ -106,6 +107,21 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
               vcpus,
               memoryBytes),
           progress);
+    }
+  }
+
+  /// @throws HyperFreshException [Problem#RELEASE_KIND]
+  private void requireKind(String release) {
+    if (!release.startsWith(about.releases() + "-")) {
+      throw Problem.RELEASE_KIND.because(
+          about.one()
+              + " boots a release whose name begins with "
+              + about.releases()
+              + "-, not '"
+              + release
+              + "'; `hyperfresh release build "
+              + about.releases()
+              + " --help` says how to build one.");
     }
   }
 

@@ -12,12 +12,18 @@ import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import tools.jackson.databind.JsonNode;
 
 /// Stands before every route: finds the one that is asked for, lets the request through to it when
 /// its sender's role allows it, and writes into the audit what changed something or was refused.
 final class Warden {
   private static final Logger LOG = LoggerFactory.getLogger(Warden.class);
   private static final int MOST_NAMES = 1024;
+
+  /// Of the names of an object in the audit.
+  private static final int MOST_CHARACTERS = 200;
+
+  private static final String EVERY_GUEST = "all guests";
 
   /// The number that no user has.
   private static final Caller NOBODY = new Caller(0, -1, Optional.empty(), 0);
@@ -51,6 +57,27 @@ final class Warden {
           note.outcome = problem.problem().code();
           note.detail = problem.detail();
         });
+  }
+
+  /// What the body of a request names, where its path names nothing.
+  static void asked(ServerRequest request, JsonNode body) {
+    request
+        .context()
+        .get(Note.class)
+        .filter(note -> note.object.isEmpty())
+        .ifPresent(note -> note.object = named(body));
+  }
+
+  private static String named(JsonNode body) {
+    String guests =
+        body.path("all").asBoolean(false)
+            ? EVERY_GUEST
+            : String.join(
+                " ", body.path("guests").valueStream().map(name -> name.asString("")).toList());
+    String object = body.path("name").asString(guests);
+    return object.length() <= MOST_CHARACTERS
+        ? object
+        : object.substring(0, MOST_CHARACTERS - 1) + "…";
   }
 
   /// The request made something, whose name its path could not hold.

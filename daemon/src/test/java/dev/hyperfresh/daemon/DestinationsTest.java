@@ -143,6 +143,25 @@ class DestinationsTest {
         .hasMessageContaining("`hyperfresh os create NAME --release os-6.12`");
   }
 
+  /// Nothing boots, and the advice is not to fetch what is installed.
+  @Test
+  void aReleaseOfAnotherKindIsNoMachine() throws Exception {
+    RawHttp api = new RawHttp(daemon.config().socket());
+    for (String path : List.of("/v1/machines", "/v1/os")) {
+      String kind = path.equals("/v1/os") ? "os" : "machine";
+      for (String wrong : List.of("qemu-10.0", "qemu-10.0.2", "6.12", "m1")) {
+        var problem =
+            api.post(path, "{\"name\": \"a\", \"release\": \"" + wrong + "\"}")
+                .lastLine()
+                .path("problem");
+        assertThat(problem.path("code").asString()).isEqualTo(Problem.RELEASE_KIND.code());
+        assertThat(problem.path("detail").asString())
+            .contains("whose name begins with " + kind + "-, not '" + wrong + "'")
+            .contains("`hyperfresh release build " + kind + " --help`");
+      }
+    }
+  }
+
   @Test
   void ofANameThatNothingHasItIsSaidWhichThereAre() {
     String releases = "qemu-7.2.22, qemu-10.0.2, machine-6.12.95+qemu-10.0.2, os-6.12.95+trixie.";

@@ -45,6 +45,7 @@ class SpecDocumentTest {
                 format: qcow2
                 readonly: true
               - path: ../shared/data.raw
+                format: raw
             nics:
               - tap: web1-0
                 bridge: br0
@@ -151,7 +152,7 @@ class SpecDocumentTest {
         "name: '../../etc'\nkernel: k | name: '../../etc'",
         "name: [a]\nkernel: k | name: is not a plain value",
         "name: web1 | neither a kernel nor a disk",
-        "name: web1\ninitrd: i\ndisks: [{path: d}] | initrd and cmdline need one",
+        "name: web1\ninitrd: i\ndisks: [{path: d, format: raw}] | initrd and cmdline need one",
         "name: web1\nkernel: k\nvcpus: 0 | vcpus: 0 is not between 1 and 64",
         "name: web1\nkernel: k\nvcpus: 65 | vcpus: 65",
         "name: web1\nkernel: k\nvcpus: many | vcpus:",
@@ -165,6 +166,8 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nmachine: q35 | differs between releases",
         "name: web1\nkernel: k\nmachine: 'pc,foo=bar' | is not a machine type",
         "name: web1\nkernel: k\ncpu: 'a b' | is not a CPU model",
+        "name: web1\nkernel: k\ncpu: host | cpu: 'host' is another processor on each release",
+        "name: web1\nkernel: k\ncpu: 'max,+avx2' | cpu: 'max' is another processor",
         "name: web1\nkernel: k\naccelerator: hax | 'hax' is not one of auto, kvm, tcg",
         "name: web1\nkernel: k\naccelerator: KVM | 'KVM' is not one of auto, kvm, tcg",
         "name: web1\nkernel: k\ncmdline: \"a\\nb\" | cmdline: must be printable ASCII",
@@ -174,12 +177,14 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\ndisks: d | disks: is not a list of mappings",
         "name: web1\nkernel: k\ndisks: [d] | disks: is not a list of mappings",
         "name: web1\nkernel: k\ndisks: [{}] | disks: a disk has no path",
+        "name: web1\nkernel: k\ndisks: [{path: d.qcow2}] | d.qcow2 has no format; write raw or",
+        "name: web1\nkernel: k\ndisks: [{path: d, format: }] | d has no format; write raw or qcow2",
         "name: web1\nkernel: k\ndisks: [{path: d, format: vmdk}] | 'vmdk' is not one of raw, qcow2",
-        "name: web1\nkernel: k\ndisks: [{path: d, readonly: yes}] | readonly: is neither true nor",
+        "name: web1\nkernel: k\ndisks: [{path: d, format: raw, readonly: yes}] | readonly: is neither true nor",
         "name: web1\nkernel: k\nvcpus: 1.9 | vcpus: '1.9' is not a whole number",
         "name: web1\nkernel: '' | kernel: is empty",
         "name: web1\nkernel: k\ncmdline: 1e3 | cmdline: is not a string; put it in quotes",
-        "name: web1\nkernel: k\ndisks: [{path: d, size: 1}] | disks: 'size' is not a field",
+        "name: web1\nkernel: k\ndisks: [{path: d, format: raw, size: 1}] | disks: 'size' is not a field",
         "name: web1\nkernel: k\nnics: {} | nics: is not a list of mappings",
         "name: web1\nkernel: k\nnics: [{tap: a/b}] | nics: tap 'a/b'",
         "name: web1\nkernel: k\nnics: [{tap: abcdefghijklmnop}] | nics: tap",
@@ -326,7 +331,11 @@ class SpecDocumentTest {
 
   @Test
   void pathsStartAtTheSpecsFolderAndAreNormalized() {
-    GuestSpec spec = parse("name: web1\ndisks: [{path: ./a/../b.raw}, {path: /x/./y}]").spec();
+    GuestSpec spec =
+        parse(
+                "name: web1\ndisks: [{path: ./a/../b.raw, format: raw},"
+                    + " {path: /x/./y, format: qcow2}]")
+            .spec();
 
     assertThat(spec.disks().stream().map(Disk::path))
         .containsExactly(Path.of("/srv/specs/b.raw"), Path.of("/x/y"));

@@ -81,6 +81,42 @@ class ToyKindTest {
   }
 
   @Test
+  void aGuestThatIsThereIsLeftAloneUnlessThatIsInsistedOn() throws Exception {
+    var _ = create("release: toy-1.0\n");
+    ToyInstance first = toys.running("counter");
+
+    JsonNode there = replace("toy-1").path("result");
+
+    assertThat(there.path("outcome").asString()).as(there.toString()).isEqualTo("there");
+    assertThat(there.path("to").asString()).isEqualTo("toy-1.0");
+    assertThat(toys.running("counter")).isSameAs(first);
+    assertThat(api.get("/v1/history").json().path("replacements")).isEmpty();
+
+    String insist = "{\"to\": \"toy-1.0\", \"force\": true, \"max_blackout_ms\": 20000}";
+    JsonNode record = api.post("/v1/guests/counter/replacements", insist).lastLine().path("result");
+    assertThat(record.path("outcome").asString()).as(record.toString()).isEqualTo("committed");
+    assertThat(toys.running("counter")).isNotSameAs(first);
+  }
+
+  @Test
+  void theAuditNamesTheGuestsOfARollout() throws Exception {
+    var _ = create("release: toy-1.0\n");
+
+    var _ = api.post("/v1/rollouts", "{\"to\": \"toy-2.0\", \"guests\": [\"counter\"]}").lastLine();
+    var _ = api.post("/v1/rollouts", "{\"to\": \"toy-2.0\", \"all\": true}").lastLine();
+    var _ = api.post("/v1/rollouts", "{\"to\": \"toy-2.0\", \"guests\": [\"ghost\"]}").lastLine();
+
+    assertThat(
+            api.get("/v1/audit")
+                .json()
+                .path("actions")
+                .valueStream()
+                .filter(row -> row.path("what").asString().equals("POST /v1/rollouts"))
+                .map(row -> row.path("object").asString() + " " + row.path("outcome").asString()))
+        .containsExactly("ghost " + Problem.GUEST_UNKNOWN.code(), "all guests ok", "counter ok");
+  }
+
+  @Test
   void aHandOverThatFailsLeavesItWhereItWas() throws Exception {
     var _ = create("release: toy-1.0\n");
     ToyInstance first = toys.running("counter");

@@ -216,6 +216,9 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
 
   @Override
   public String summary(ReplacementRecord record) {
+    if (record.guestGapMs().isPresent()) {
+      return String.format(Locale.ROOT, "heartbeat gap %.2f ms", record.guestGapMs().getAsDouble());
+    }
     return record.blackoutMs().isPresent()
         ? String.format(Locale.ROOT, "blackout %.2f ms", record.blackoutMs().getAsDouble())
         : record.problem() + " " + record.detail();
@@ -233,10 +236,27 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
       if (view.state() != GuestView.State.RUNNING || !isThere(view)) {
         return "It is " + describe(view) + " on " + view.release() + ".";
       }
+      String stood = stoodTooLong(entry);
+      if (!stood.isEmpty()) {
+        return stood;
+      }
       return hadHeartbeat(entry) && !beats(guest) ? "Its heartbeat has stopped." : "";
     } catch (HyperFreshException e) {
       return e.detail();
     }
+  }
+
+  /// The hypervisors' own account is held against the budget during the switch. What the guest felt
+  /// is known only afterwards, and then keeps the others from feeling it.
+  private String stoodTooLong(Entry<ReplacementRecord> entry) {
+    double gapMs = entry.record().map(r -> r.guestGapMs().orElse(0)).orElse(0.0);
+    return gapMs > order.maxBlackout().toMillis()
+        ? String.format(
+            Locale.ROOT,
+            "Its heartbeat stood still for %.0f ms, longer than the budget of %d ms.",
+            gapMs,
+            order.maxBlackout().toMillis())
+        : "";
   }
 
   private boolean beats(String guest) {

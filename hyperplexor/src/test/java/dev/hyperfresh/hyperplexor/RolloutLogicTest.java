@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -255,6 +256,49 @@ class RolloutLogicTest {
     assertThat(result.stopped().orElseThrow()).contains("Guest a", "failed while it was watched");
     assertThat(result.misses()).extracting(Rollout.Entry::name).containsExactly("a");
     assertThat(moved).containsExactly("a");
+  }
+
+  /// The hypervisors' own account of the switch is held against the budget before; what the guest
+  /// felt is known only now.
+  @Test
+  void aCanaryThatFeltMoreThanTheBudgetStopsTheRollout() {
+    guests("a", "b");
+
+    Rollout.Result<ReplacementRecord> result =
+        hyperplexor.rollOut(
+            order(1, 1, Duration.ofMillis(50)),
+            (guest, maxBlackout, progress) ->
+                felt(hyperplexor.replace(guest, Stage.NEW, maxBlackout, progress), 10_048),
+            Rollout.Audience.NONE);
+
+    assertThat(outcomes(result)).containsExactly("a soak-failed", "b not-started");
+    assertThat(result.entries().getFirst().detail())
+        .isEqualTo("Its heartbeat stood still for 10048 ms, longer than the budget of 10000 ms.");
+  }
+
+  private static ReplacementRecord felt(ReplacementRecord r, double gapMs) {
+    return new ReplacementRecord(
+        r.id(),
+        r.guest(),
+        r.kind(),
+        r.from(),
+        r.to(),
+        r.accelerator(),
+        r.startedAt(),
+        r.blackoutMs(),
+        OptionalDouble.of(gapMs),
+        OptionalDouble.of(1),
+        r.heartbeatWentBack(),
+        r.aftermath(),
+        r.ramBytesCopied(),
+        r.stateBytes(),
+        r.phases(),
+        r.totalMs(),
+        r.outcome(),
+        r.problem(),
+        r.detail(),
+        r.parts(),
+        r.clocks());
   }
 
   @Test

@@ -115,6 +115,14 @@ public enum Problem {
       409,
       "The release's name is taken or matches more than one release.",
       "Give the full name that `hyperfresh release list` shows."),
+  /// What was named is a release of another kind, or of none.
+  RELEASE_KIND(
+      "HF-RELEASE-006",
+      2,
+      400,
+      "The name cannot be that of a release of this kind.",
+      "Releases of QEMU are called like qemu-10.0, those of machines like machine-6.12, those of"
+          + " operating systems like os-6.12; `hyperfresh release list` shows which are installed."),
   /// The plan found obstacles; nothing was touched.
   REPLACE_OBSTACLES(
       "HF-REPLACE-001",
@@ -310,6 +318,14 @@ public enum Problem {
       409,
       "The running daemon did not hand over.",
       "It continues as before. Correct what it names and try again, or end it and start this one."),
+  /// The daemon's socket is there, and this user may not connect to it.
+  DAEMON_DENIED(
+      "HF-DAEMON-007",
+      3,
+      403,
+      "This user may not speak to the daemon.",
+      "Run the command as the daemon's user or as root, or ask an administrator of the host for"
+          + " access to the daemon's directory and for a role in its file `roles`."),
   /// The request is not one that the API knows.
   API_REQUEST(
       "HF-API-001",
@@ -530,6 +546,13 @@ public enum Problem {
       "The container does not work in the new OS.",
       "The message above has the output of its check and says where it runs now. `hyperfresh"
           + " container relocate NAME --to OS --no-health` moves it without a check."),
+  /// What a command waits for did not come in time.
+  WAIT_TIMEOUT(
+      "HF-WAIT-001",
+      3,
+      504,
+      "What the command waited for did not happen in time.",
+      "Nothing was changed. Look with `show`, or wait longer with --timeout."),
   /// A demonstration or a soak lost what it was to keep, or could not see that it was kept.
   RUN_LOST(
       "HF-RUN-001",

@@ -45,6 +45,11 @@ record DiskImages(List<List<Image>> disks) {
   ///
   /// @throws HyperFreshException [Problem#SPEC_FILE_MISSING] or [Problem#SPEC_INVALID]
   static DiskImages pin(Launch launch) {
+    launch.spec().disks().forEach(DiskImages::requireRaw);
+    return decide(launch);
+  }
+
+  private static DiskImages decide(Launch launch) {
     DiskImages images =
         new DiskImages(launch.spec().disks().stream().map(DiskImages::chain).toList());
     Path file = launch.files().resolve(NAME);
@@ -63,13 +68,36 @@ record DiskImages(List<List<Image>> disks) {
       return new DiskImages(List.of());
     }
     if (!Files.exists(file)) {
-      return pin(launch);
+      return decide(launch);
     }
     try {
       return QmpMessage.JSON.readValue(
           BoundedFile.read(file, BoundedFile.STATE_BYTES), DiskImages.class);
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /// A file of another format that is called raw would give its guest the file's bytes in place of
+  /// the disk, and a disk that its guest wrote would be lost.
+  private static void requireRaw(Disk disk) {
+    if (disk.format() != Disk.Format.RAW) {
+      return;
+    }
+    try (Fd file = open(disk.path(), true)) {
+      if (Files.isRegularFile(opened(file))) {
+        ImageMagic.of(file)
+            .ifPresent(format -> {
+              throw refused(
+                  disk.path(),
+                  "is an image of format "
+                      + format
+                      + ", and the spec calls it raw; write `format: qcow2`, or convert it with"
+                      + " `qemu-img convert -O qcow2`");
+            });
+      }
+    } catch (LinuxException e) {
+      throw Problem.SPEC_FILE_MISSING.because(disk.path() + ": " + e.getMessage(), e);
     }
   }
 

@@ -28,6 +28,9 @@ final class ForeignConsoles implements ForeignSubject {
   private final Map<String, Suboptions> chardevs = new LinkedHashMap<>();
   private final Set<String> monitors = new HashSet<>();
 
+  /// Those of TPMs, which are refused for a reason of their own.
+  private final Set<String> tpms = new HashSet<>();
+
   /// The character device of the console; empty as long as there is none.
   private String consoleId = "";
 
@@ -52,6 +55,7 @@ final class ForeignConsoles implements ForeignSubject {
       switch (piece.option()) {
         case CHARDEV -> collect(verdict.pairs(piece, "backend"), verdict);
         case MON -> monitors.add(verdict.pairs(piece, "chardev").get("chardev", ""));
+        case TPMDEV -> tpms.add(piece.pairs("type").get("chardev", ""));
         case QMP, QMP_PRETTY, MONITOR -> byName(piece).ifPresent(monitors::add);
         default -> {}
       }
@@ -122,7 +126,7 @@ final class ForeignConsoles implements ForeignSubject {
     if (id.equals(consoleId) && !id.isEmpty()) {
       return console(verdict, id, logOf(chardev));
     }
-    if (monitors.contains(id)) {
+    if (monitors.contains(id) || tpms.contains(id)) {
       return verdict;
     }
     return switch (chardev.get("backend", "")) {

@@ -132,8 +132,12 @@ final class ForeignDevices implements ForeignSubject {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     Suboptions device = verdict.pairs(piece, "driver");
     String driver = MachineIdentity.plain(device.get("driver", ""));
+    // Also one that is refused is no other device than the line has.
+    device.get("id").ifPresentOrElse(named::add, () -> nameless++);
     if (!DEVICES.contains(driver)) {
-      return verdict.refuse("this device is not one that is known to move");
+      return isOfTpm(device)
+          ? verdict
+          : verdict.refuse("this device is not one that is known to move");
     }
     if (device.get("failover").isPresent() || device.get("failover_pair_id").isPresent()) {
       verdict.refuse("a card with a standby card cannot be taken over");
@@ -142,12 +146,16 @@ final class ForeignDevices implements ForeignSubject {
         .get("romfile")
         .filter(rom -> !rom.isEmpty())
         .ifPresent(_ -> verdict.refuse("the file of its boot ROM may have changed"));
-    device.get("id").ifPresentOrElse(named::add, () -> nameless++);
     verdict.words("-device", identified(piece, device, driver, verdict));
     device
         .get("netdev")
         .ifPresent(netdev -> macs.put(netdev, mac(piece, device).toLowerCase(Locale.ROOT)));
     return verdict;
+  }
+
+  /// Whether the reason against its `-tpmdev` stands for it, too.
+  private boolean isOfTpm(Suboptions device) {
+    return device.get("tpmdev").isPresent() && pieces.has(ForeignOption.TPMDEV);
   }
 
   /// The value of `-device` with what QEMU made up for it when it started: another process would

@@ -74,7 +74,8 @@ final class ForeignMemory implements ForeignSubject {
 
   private void check(Suboptions object, boolean named, ForeignVerdict verdict) {
     verdict.refuseUnknown(object.values().keySet(), KEYS);
-    if (!(named ? object.isOn("share") : object.get("share", "on").equals("on"))) {
+    boolean shared = object.isOn("share") || (!named && object.get("share").isEmpty());
+    if (!shared) {
       verdict.refuse("its memory is private to the process; start the guest with share=on");
     }
     if (object.isOn("discard-data")) {

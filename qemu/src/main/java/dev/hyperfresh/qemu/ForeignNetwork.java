@@ -88,8 +88,8 @@ final class ForeignNetwork implements ForeignSubject {
   public ForeignVerdict finish() {
     ForeignVerdict verdict = ForeignVerdict.ofLine();
     boolean given =
-        pieces.has(ForeignOption.NODEFAULTS, ForeignOption.NIC, ForeignOption.NET)
-            || !taps.isEmpty();
+        pieces.has(
+            ForeignOption.NODEFAULTS, ForeignOption.NIC, ForeignOption.NET, ForeignOption.NETDEV);
     if (!given) {
       verdict.speaksAgainst(
           "It has QEMU's default network card, which cannot move; use -nic none.");

@@ -139,6 +139,28 @@ record ForeignProcess(int pid) {
     return List.copyOf(found.values());
   }
 
+  /// Whether a file lies on a file system of huge pages; one that was unlinked does so, too.
+  boolean hasHugePages(Descriptor descriptor) throws IOException {
+    Path link = proc("fd").resolve(Integer.toString(descriptor.number()));
+    long device = (long) Files.getAttribute(link, "unix:dev");
+    try (Stream<String> mounts = Files.lines(proc("mountinfo"), StandardCharsets.UTF_8)) {
+      return isOnHugePages(mounts, device);
+    }
+  }
+
+  /// @param mounts as proc_pid_mountinfo(5) has them: number, parent, `major:minor` of the device,
+  ///   and after a `-` the type of the file system
+  /// @param device as stat(2) has it
+  static boolean isOnHugePages(Stream<String> mounts, long device) {
+    // gnu_dev_major(3): 12 and 20 bits of each in two pieces.
+    long major = (device >>> 8 & 0xfff) | (device >>> 32 & 0xfffff000L);
+    long minor = (device & 0xff) | (device >>> 12 & 0xffffff00L);
+    String number = major + ":" + minor;
+    return mounts
+        .filter(line -> line.contains(" - hugetlbfs "))
+        .anyMatch(line -> line.split(" ", 4)[2].equals(number));
+  }
+
   private static long length(String range) {
     int dash = range.indexOf('-');
     return Long.parseUnsignedLong(range.substring(dash + 1), 16)

@@ -241,8 +241,7 @@ final class QemuAdoption {
         remarks.add(
             "Its memory is the file " + file + ", which anyone with permission could truncate.");
       }
-      if (Files.exists(Path.of(file))
-          && Files.getFileStore(Path.of(file)).type().equals("hugetlbfs")) {
+      if (process.hasHugePages(found.getFirst())) {
         reasons.add("Its memory has huge pages, which cannot be taken over yet.");
       }
       return Optional.of(found.getFirst().number());

@@ -137,7 +137,8 @@ public final class QemuReleases {
   /// build of it is here already.
   ///
   /// @param progress gets one line for each step
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_FETCH]
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_KIND],
+  ///   [Problem#RELEASE_FETCH]
   public QemuRelease fetch(String name, Consumer<String> progress) {
     requireSeries(name);
     return find(name)
@@ -175,8 +176,8 @@ public final class QemuReleases {
   /// are here; [#INSTALLED] is copied from the host itself.
   ///
   /// @param progress gets one line for each step
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_FETCH],
-  ///   [Problem#RELEASE_UNKNOWN] when the host has no QEMU of its own
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_KIND],
+  ///   [Problem#RELEASE_FETCH], [Problem#RELEASE_UNKNOWN] when the host has no QEMU of its own
   public Fetched fetchNewest(String name, Consumer<String> progress) {
     if (name.equals(INSTALLED)) {
       Optional<QemuRelease> there = ofHost(list());
@@ -204,7 +205,7 @@ public final class QemuReleases {
 
   private static void requireSeries(String name) {
     if (!BuildName.isAskedFor(name)) {
-      throw Problem.RELEASE_FETCH.because(
+      throw Problem.RELEASE_KIND.because(
           "'" + name + "' is not of the form qemu-10.0 or qemu-10.0.2.");
     }
   }

@@ -13,6 +13,7 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.MemFd;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -112,6 +113,25 @@ class DiskImagesTest {
       header.writeLong(4);
     }
     refused(external, "data in another file");
+  }
+
+  @Test
+  void aRawDiskOfAnotherFormatIsRefused() throws Exception {
+    Map<String, String> starts = Map.of("qcow2", "QFI\u00fb", "vmdk", "KDMV", "vhdx", "vhdxfile");
+    for (Map.Entry<String, String> start : starts.entrySet()) {
+      Path image =
+          Files.writeString(
+              folder.resolve(start.getKey() + ".img"),
+              start.getValue() + "\0".repeat(512),
+              StandardCharsets.ISO_8859_1);
+      Launch launch = launch(new Disk(image, Disk.Format.RAW, false));
+
+      assertThatThrownBy(() -> DiskImages.pin(launch))
+          .isInstanceOf(HyperFreshException.class)
+          .hasMessageContaining(image + " is an image of format " + start.getKey());
+      // A guest that runs already keeps what it was started with.
+      assertThat(DiskImages.of(launch).disks()).hasSize(1);
+    }
   }
 
   @Test

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import static dev.hyperfresh.qemu.ForeignLines.BASE;
 import static dev.hyperfresh.qemu.ForeignLines.FILES;
 import static dev.hyperfresh.qemu.ForeignLines.joined;
 import static dev.hyperfresh.qemu.ForeignLines.live;
@@ -10,6 +11,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -247,6 +249,42 @@ class ForeignCommandLineTest {
   void whatIsNotKnownToMoveIsRefusedByName(String words, String reason) {
     ForeignCommandLine read = read(words.strip().split(" ", 2));
     assertThat(String.join("\n", read.reasons())).contains(reason.strip());
+  }
+
+  /// Whoever reads the reasons is to mend each once.
+  @Test
+  void oneCauseIsOneReason() {
+    Map<String, String> causes =
+        Map.of(
+            "-device nvme,id=n0,serial=1",
+            "not one that is known to move",
+            "-device nvme,serial=1",
+            "not one that is known to move",
+            "-chardev socket,id=c,path=/swtpm -tpmdev emulator,id=t,chardev=c"
+                + " -device tpm-tis,tpmdev=t,id=tpm0",
+            "a TPM's state is in another process");
+    causes.forEach((words, reason) -> {
+      boolean named = words.matches(".*-device.*,id=.*");
+      LiveMachine live =
+          live(
+              named ? Set.of(words.replaceFirst(".*,id=(\\w+).*", "$1")) : Set.of(),
+              named ? 0 : 1,
+              List.of());
+      assertThat(read(live, words.split(" ")).reasons())
+          .as(words)
+          .singleElement()
+          .asString()
+          .contains(reason);
+    });
+    List<String> line = new ArrayList<>(BASE);
+    line.remove("-nodefaults");
+    line.addAll(List.of("-serial", "none", "-monitor", "none", "-parallel", "none"));
+    line.addAll(List.of("-vga", "none", "-netdev", "user,id=n"));
+    assertThat(whole(line, live(Set.of(), 0, List.of())).reasons())
+        .filteredOn(reason -> reason.contains("net") || reason.contains("card"))
+        .singleElement()
+        .asString()
+        .contains("only taps");
   }
 
   @Test

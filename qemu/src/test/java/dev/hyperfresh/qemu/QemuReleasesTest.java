@@ -118,9 +118,18 @@ class QemuReleasesTest {
   @Test
   void namesThatAreNoReleasesAreNotFetched() {
     for (String name : List.of("", "qemu", "qemu-10", "10.0", "qemu-10.0.2-x", "qemu-a.b")) {
-      assertRefused(() -> releases.fetch(name, _ -> {}), Problem.RELEASE_FETCH)
+      assertRefused(() -> releases.fetch(name, _ -> {}), Problem.RELEASE_KIND)
           .hasMessageContaining("'" + name + "'");
     }
+  }
+
+  @Test
+  void packagesThatCannotBeUnpackedAreNoRelease() throws Exception {
+    Path file = Files.writeString(directory.resolve("file"), "");
+    QemuReleases stuck = new QemuReleases(directory, new DebianPackages(file.resolve("apt")));
+
+    assertRefused(() -> stuck.fetch("qemu-10.0", _ -> {}), Problem.RELEASE_FETCH)
+        .hasMessageContaining("could not be unpacked");
   }
 
   @Test

@@ -4,15 +4,17 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
+import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /// One run of a program of apt or dpkg that has ended, behind the guests and bounded in time.
@@ -24,12 +26,21 @@ record AptRun(int status, String output) {
   static final Duration LOCAL_LIMIT = Duration.ofMinutes(5);
 
   private static final int OUTPUT_LIMIT = 1 << 20;
+  private static final int LINE_LIMIT = 4096;
 
   /// Runs a program to its end.
   ///
   /// @throws PackagesException when it cannot be started, or does not end within `limit` and was
   ///   killed; how it ended is not judged
   static AptRun of(List<String> command, Path workingDirectory, Duration limit) {
+    return of(command, workingDirectory, limit, _ -> {});
+  }
+
+  /// As [#of(List, Path, Duration)].
+  ///
+  /// @param heard gets each line as it is printed, cut to [#LINE_LIMIT] bytes
+  static AptRun of(
+      List<String> command, Path workingDirectory, Duration limit, Consumer<String> heard) {
     String name = command.getFirst();
     Process process = start(command, workingDirectory);
     CompletableFuture<Boolean> expired =
@@ -37,7 +48,7 @@ record AptRun(int status, String output) {
             .onExit()
             .orTimeout(limit.toMillis(), TimeUnit.MILLISECONDS)
             .handle((ended, late) -> late != null && kill(process));
-    String output = drain(process);
+    String output = drain(process, heard);
     if (expired.join()) {
       throw new PackagesException(
           PackagesException.Kind.FAILED,
@@ -74,11 +85,22 @@ record AptRun(int status, String output) {
     return true;
   }
 
-  private static String drain(Process process) {
-    try (InputStream output = process.getInputStream()) {
-      byte[] kept = output.readNBytes(OUTPUT_LIMIT);
-      output.transferTo(OutputStream.nullOutputStream());
-      return new String(kept, UTF_8);
+  private static String drain(Process process, Consumer<String> heard) {
+    try (InputStream output = new BufferedInputStream(process.getInputStream())) {
+      ByteArrayOutputStream kept = new ByteArrayOutputStream();
+      ByteArrayOutputStream line = new ByteArrayOutputStream();
+      for (int next = output.read(); next >= 0; next = output.read()) {
+        if (kept.size() < OUTPUT_LIMIT) {
+          kept.write(next);
+        }
+        if (next == '\n') {
+          heard.accept(line.toString(UTF_8));
+          line.reset();
+        } else if (line.size() < LINE_LIMIT) {
+          line.write(next);
+        }
+      }
+      return kept.toString(UTF_8);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

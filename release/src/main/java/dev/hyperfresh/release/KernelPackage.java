@@ -23,10 +23,10 @@ public record KernelPackage(Path root, String release, String version, String so
 
   /// Checks that `series` can be one of a kernel or of QEMU.
   ///
-  /// @throws HyperFreshException [Problem#RELEASE_FETCH] when not
+  /// @throws HyperFreshException [Problem#RELEASE_KIND] when not
   public static void requireSeries(String series) {
     if (!SERIES.matcher(series).matches()) {
-      throw Problem.RELEASE_FETCH.because("'" + series + "' is not of the form 6.12 or 6.12.95.");
+      throw Problem.RELEASE_KIND.because("'" + series + "' is not of the form 6.12 or 6.12.95.");
     }
   }
 

@@ -10,9 +10,11 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.regex.Matcher;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 
@@ -21,6 +23,11 @@ import java.util.regex.Pattern;
 final class PackageFetch {
   private static final Pattern INSTALL =
       Pattern.compile("^Inst (\\S+)(?: \\[[^]]*])? \\((\\S+) .*", Pattern.MULTILINE);
+
+  /// Number, place, suite, architecture, name, architecture, version and size of an archive.
+  private static final Pattern DOWNLOAD =
+      Pattern.compile("Get:([0-9]+) \\S+ \\S+ \\S+ (\\S+) \\S+ (\\S+) \\[([^]]+)]");
+
   private static final Duration INDEX_AGE = Duration.ofDays(1);
 
   /// Whoever asks what there is wants to know of the security update of today.
@@ -161,6 +168,19 @@ final class PackageFetch {
                     && archive.name().endsWith("-" + meta.substring(image.length())));
   }
 
+  /// What a line of `apt-get download` says of the archive that it begins with, for people; empty
+  /// for any other line.
+  ///
+  /// @param all how many there are
+  static Optional<String> begun(String line, int all) {
+    Matcher begun = DOWNLOAD.matcher(line);
+    return begun.matches()
+        ? Optional.of(
+            "downloading %s of %d: %s %s, %s"
+                .formatted(begun.group(1), all, begun.group(2), begun.group(3), begun.group(4)))
+        : Optional.empty();
+  }
+
   private void download(List<PackageArchive> absent) {
     progress.accept(
         absent.size() == 1
@@ -169,7 +189,11 @@ final class PackageFetch {
                 .formatted(absent.size(), String.join(", ", packages)));
     List<String> arguments = new ArrayList<>(List.of("-q", "download"));
     absent.forEach(archive -> arguments.add(archive.argument()));
-    apt.run("downloading " + packages, DOWNLOAD_LIMIT, arguments);
+    apt.run(
+        "downloading " + packages,
+        DOWNLOAD_LIMIT,
+        arguments,
+        line -> begun(line, absent.size()).ifPresent(progress));
     for (PackageArchive archive : absent) {
       if (archive.file().isEmpty()) {
         throw new PackagesException(

@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 
 /// This machine's apt with a configuration, a package index and a cache of its own, which acts on a
 /// directory and not on the system, for one suite. Whoever calls it is alone in the directory.
@@ -128,9 +129,14 @@ final class PrivateApt {
   /// @param doing what for, for people
   /// @throws PackagesException when it fails
   AptRun run(String doing, Duration limit, List<String> arguments) {
+    return run(doing, limit, arguments, _ -> {});
+  }
+
+  /// As [#run(String, Duration, List)], with each line of its output as it comes.
+  AptRun run(String doing, Duration limit, List<String> arguments, Consumer<String> heard) {
     List<String> command = new ArrayList<>(List.of("apt-get", "-c", configuration.toString()));
     command.addAll(arguments);
-    AptRun run = AptRun.of(command, archives(), limit);
+    AptRun run = AptRun.of(command, archives(), limit, heard);
     if (run.failed()) {
       throw run.explained(doing, suiteName());
     }

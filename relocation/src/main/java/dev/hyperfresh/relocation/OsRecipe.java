@@ -83,7 +83,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
   @Override
   public void check(String userland) {
     if (!userland.equals(USERLAND)) {
-      throw Problem.RELEASE_FETCH.because(
+      throw Problem.RELEASE_KIND.because(
           "'" + userland + "' is not a userland of an OS release; use " + USERLAND + ".");
     }
   }

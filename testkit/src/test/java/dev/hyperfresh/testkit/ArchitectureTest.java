@@ -71,7 +71,7 @@ class ArchitectureTest {
   private static final Map<String, String> PAUSES =
       Map.ofEntries(
           Map.entry("cli.ContainerQueries", "asks for more of a log; the API has no event for it"),
-          Map.entry("cli.EventsCommand", "tries to connect to the next daemon"),
+          Map.entry("cli.EventFeed", "tries to connect to the next daemon"),
           Map.entry("daemon.Gateway", "has no descriptor for a client; others free one"),
           Map.entry("hyperplexor.Pulse", "samples a counter in a guest's memory"),
           Map.entry(

@@ -107,7 +107,10 @@ class BadInputTest extends BadInputScene {
   @Test
   void filesThatAreNotThereAreRefusedTogether() {
     expect(
-        create("name: other", "kernel: /nowhere/vmlinuz", "disks: [{path: /nowhere/disk.raw}]"),
+        create(
+            "name: other",
+            "kernel: /nowhere/vmlinuz",
+            "disks: [{path: /nowhere/disk.raw, format: raw}]"),
         Problem.SPEC_FILE_MISSING,
         "/nowhere/vmlinuz, /nowhere/disk.raw");
     CommandRun noSpec = hyperfresh("guest", "create", "-f", "/nowhere/spec.yaml");
@@ -166,6 +169,7 @@ class BadInputTest extends BadInputScene {
         arguments("cmdline: " + "x".repeat(2001), "cmdline"),
         arguments("disks: one.raw", "disks"),
         arguments("disks: [{format: raw}]", "disks: a disk has no path"),
+        arguments("disks: [{path: d}]", "d has no format"),
         arguments("disks: [{path: d, format: vmdk}]", "format: 'vmdk'"),
         arguments("disks: [{path: d, size: 1G}]", "'size' is not a field"),
         arguments("disks: [{path: d, readonly: perhaps}]", "readonly"),

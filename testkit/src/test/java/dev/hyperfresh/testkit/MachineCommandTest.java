@@ -277,7 +277,7 @@ class MachineCommandTest {
   @Test
   void badInputBootsNoMachine() throws IOException {
     create("m1", "--release", "machine-9.9").fails(Problem.RELEASE_UNKNOWN, "machine-9.9");
-    create("m1", "--release", "qemu-10.0").fails(Problem.RELEASE_UNKNOWN, "installed machines: ");
+    create("m1", "--release", "qemu-10.0").fails(Problem.RELEASE_KIND, "begins with machine-");
     for (String name : List.of("1m", "m_1", "../up", "a".repeat(33), "qemu-m", "machine-6.12")) {
       create(name, "--release", newer.name()).fails(Problem.SPEC_INVALID, name);
     }
@@ -290,7 +290,7 @@ class MachineCommandTest {
     hyperfresh("machine", "show", "m1").fails(Problem.MACHINE_UNKNOWN, "'m1'");
     hyperfresh("machine", "delete", "m1").fails(Problem.MACHINE_UNKNOWN, "'m1'");
     hyperfresh("release", "build", "machine", "--kernel", "six", "--qemu", "10.0")
-        .fails(Problem.RELEASE_FETCH, "'six'");
+        .fails(Problem.RELEASE_KIND, "'six'");
     removeHardware();
     create("m1", "--release", newer.name())
         .fails(Problem.MACHINE_START, "hyperfresh release fetch qemu-10.0");

@@ -37,8 +37,8 @@ class MachineReleasesTest {
     VmReleases<MachineRelease> releases = MachineRecipe.releases(directory, Workshop.PACKAGES);
 
     for (String series : List.of("", "6", "six", "6.12; reboot", "../6.12")) {
-      assertProblem(() -> releases.build(series, "10.0", _ -> {}), Problem.RELEASE_FETCH);
-      assertProblem(() -> releases.build("6.12", series, _ -> {}), Problem.RELEASE_FETCH);
+      assertProblem(() -> releases.build(series, "10.0", _ -> {}), Problem.RELEASE_KIND);
+      assertProblem(() -> releases.build("6.12", series, _ -> {}), Problem.RELEASE_KIND);
     }
     assertThat(directory).isEmptyDirectory();
   }

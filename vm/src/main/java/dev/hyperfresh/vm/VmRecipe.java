@@ -28,8 +28,7 @@ public interface VmRecipe<R extends VmRelease> {
 
   /// Checks what stands beside the kernel's series where a release is asked for.
   ///
-  /// @throws dev.hyperfresh.hypervisor.HyperFreshException RELEASE_FETCH when there is no such
-  ///   thing
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException RELEASE_KIND when there is no such thing
   void check(String series);
 
   /// Finds out what a release is to be made of.

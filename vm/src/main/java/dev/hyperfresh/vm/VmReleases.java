@@ -99,8 +99,9 @@ public final class VmReleases<R extends VmRelease> {
   /// @param kernelSeries such as `6.12` or `6.1`
   /// @param series of what stands beside the kernel, as the kind has it
   /// @param progress gets one line for each step
-  /// @throws HyperFreshException [Problem#RELEASE_FETCH] when the packages cannot be had,
-  ///   [Problem#HOST_MISSING] when the host cannot build it, with what to install
+  /// @throws HyperFreshException [Problem#RELEASE_KIND] when there are no such series,
+  ///   [Problem#RELEASE_FETCH] when the packages cannot be had, [Problem#HOST_MISSING] when the
+  ///   host cannot build it, with what to install
   public R build(String kernelSeries, String series, Consumer<String> progress) {
     KernelPackage.requireSeries(kernelSeries);
     recipe.check(series);
