@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -40,6 +41,8 @@ final class OutdatedCommand implements Callable<Integer> {
 
   /// A daemon only adds names, so a busy one is not waited for.
   private static final Duration PATIENCE = Duration.ofMillis(500);
+
+  private static final Set<String> ENDED = Set.of("stopped", "ended", "lost");
 
   private static final int WIDTH = 80;
   private static final int NAME_WIDTH = 20;
@@ -99,13 +102,17 @@ final class OutdatedCommand implements Callable<Integer> {
 
   private static void add(
       Map<Integer, HostQemus.Owned> owned, String role, String release, JsonNode all) {
-    all.forEach(one ->
-        owned.put(
-            one.path("pid").asInt(0),
-            new HostQemus.Owned(
-                role, one.path("name").asString(""), one.path(release).asString(""))));
-    // That is no process but a guest inside a machine.
-    owned.remove(0);
+    // The number of one that has ended may be another process's by now, and a guest inside a machine
+    // has none.
+    all.valueStream()
+        .filter(one -> one.path("pid").asInt(0) > 0)
+        .filter(one -> one.path("kind").asString("process").equals("process"))
+        .filter(one -> !ENDED.contains(one.path("state").asString("")))
+        .forEach(one ->
+            owned.put(
+                one.path("pid").asInt(),
+                new HostQemus.Owned(
+                    role, one.path("name").asString(""), one.path(release).asString(""))));
   }
 
   private static void show(JsonNode answer) {

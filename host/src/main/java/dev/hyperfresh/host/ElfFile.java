@@ -122,13 +122,13 @@ final class ElfFile {
       throws IOException {
     int at = index * SECTION_BYTES;
     long length = sections.getLong(at + 0x20);
-    return read(file, sections.getLong(at + 0x18), (int) Math.clamp(length, 0, most));
+    return read(file, sections.getLong(at + 0x18), Math.clamp(length, 0, most));
   }
 
   /// As much of what is asked for as the file has.
   private static ByteBuffer read(FileChannel file, long offset, int length) throws IOException {
-    long there = offset < 0 ? 0 : Math.clamp(file.size() - offset, 0, length);
-    ByteBuffer bytes = ByteBuffer.allocate((int) there).order(ByteOrder.LITTLE_ENDIAN);
+    int there = offset < 0 ? 0 : Math.clamp(file.size() - offset, 0, length);
+    ByteBuffer bytes = ByteBuffer.allocate(there).order(ByteOrder.LITTLE_ENDIAN);
     while (bytes.hasRemaining() && file.read(bytes, offset + bytes.position()) >= 0) {
       // More may come.
     }

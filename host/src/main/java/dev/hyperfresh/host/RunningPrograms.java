@@ -4,7 +4,6 @@ import dev.hyperfresh.host.RunningProgram.Standing;
 import dev.hyperfresh.linux.ProcFs;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -15,6 +14,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /// Finds the processes of this host that run certain programs, whoever started them, and compares
 /// each program with what is installed now. Only looks, starts nothing, and reads each program file
@@ -67,11 +67,8 @@ public final class RunningPrograms {
         return mapped(pid, boot);
       }
       return names.test(name(target)) ? Optional.of(compared(pid, boot, exe)) : Optional.empty();
-    } catch (AccessDeniedException closed) {
+    } catch (IOException closed) {
       return unreadable(pid, boot);
-    } catch (IOException gone) {
-      // A thread of the kernel, or a process that has ended.
-      return Optional.empty();
     }
   }
 
@@ -111,12 +108,19 @@ public final class RunningPrograms {
     }
   }
 
-  /// A process whose program this user may not know: its name is what it and the kernel say.
+  /// A process whose program this user may not know: its name is what it and the kernel say. A
+  /// thread of the kernel and a process that has ended have no arguments.
   private Optional<RunningProgram> unreadable(int pid, Instant boot) {
-    String first = arguments(pid).words().stream().findFirst().orElse("");
-    Path said = path(first);
+    List<String> words = arguments(pid).words();
+    if (words.isEmpty()) {
+      return Optional.empty();
+    }
     Path program =
-        names.test(name(said)) ? said : Path.of(proc.name(pid).orElse("").replace('/', '?'));
+        Stream.of(words.getFirst(), proc.name(pid).orElse(""))
+            .map(RunningPrograms::path)
+            .filter(path -> names.test(name(path)))
+            .findFirst()
+            .orElse(Path.of(""));
     return names.test(name(program))
         ? Optional.of(
             of(pid, boot, program, Optional.empty(), Optional.empty(), Standing.UNKNOWN))
