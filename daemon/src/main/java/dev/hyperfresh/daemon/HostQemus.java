@@ -47,7 +47,7 @@ public final class HostQemus {
   private final RunningPrograms programs;
   private final PackageDatabase packages;
   private final List<QemuRelease> releases;
-  private final Map<Path, String> packaged = new HashMap<>();
+  private final Map<Object, String> packaged = new HashMap<>();
 
   private HostQemus(Path root, List<QemuRelease> releases) {
     this.programs =
@@ -114,12 +114,13 @@ public final class HostQemus {
         owned.map(own -> verdict(own, newer)).orElseGet(() -> verdict(program, guest)));
   }
 
-  /// The newest release of the same series, if that is another one.
+  /// The newest release of the same series, if that is a newer one.
   private Optional<QemuRelease> newer(QemuRelease release) {
-    List<QemuRelease> later =
-        releases.subList(releases.indexOf(release) + 1, releases.size()).reversed();
     String series = build(release).series();
-    return later.stream().filter(r -> build(r).series().equals(series)).findFirst();
+    return releases.reversed().stream()
+        .filter(other -> build(other).series().equals(series))
+        .filter(other -> other.isNewerThan(release))
+        .findFirst();
   }
 
   private static QemuBuild build(QemuRelease release) {
@@ -137,7 +138,7 @@ public final class HostQemus {
       return Installed.NOTHING;
     }
     ProgramFile file = program.installed().get();
-    String by = packaged.computeIfAbsent(program.program(), path -> packaged(path, file));
+    String by = packaged.computeIfAbsent(file.key(), _ -> packaged(program.program(), file));
     QemuBuild build = build(file);
     // One that says nothing of itself is known by its package.
     QemuBuild named =
