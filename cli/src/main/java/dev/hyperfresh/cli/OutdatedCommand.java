@@ -169,10 +169,9 @@ final class OutdatedCommand implements Callable<Integer> {
   }
 
   private static String installed(JsonNode qemu) {
-    return switch (text(qemu, "state")) {
-      case "removed" -> "nothing at that path";
-      default -> label(qemu, "installed") + since(text(qemu, "installed_at"));
-    };
+    return text(qemu, "state").equals("removed")
+        ? "nothing at that path"
+        : label(qemu, "installed") + since(text(qemu, "installed_at"));
   }
 
   private static String label(JsonNode qemu, String which) {

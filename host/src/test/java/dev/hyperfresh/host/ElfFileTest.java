@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -43,7 +44,7 @@ class ElfFileTest {
   @Test
   void whatIsNoProgramHasNeither() throws IOException {
     assertThat(seen(new byte[0])).isEmpty();
-    assertThat(seen("#!/bin/sh\nexec true\n".getBytes())).isEmpty();
+    assertThat(seen("#!/bin/sh\nexec true\n".getBytes(StandardCharsets.US_ASCII))).isEmpty();
     assertThat(seen(new byte[1000])).isEmpty();
   }
 
