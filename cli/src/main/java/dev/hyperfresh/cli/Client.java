@@ -35,15 +35,8 @@ final class Client {
           + " `hyperfresh guest list` and `hyperfresh history` show it.";
 
   private final Path socket;
-  private final Duration patience;
 
   Client(Path state) {
-    this(state, PATIENCE);
-  }
-
-  /// @param patience for each part of an answer
-  Client(Path state, Duration patience) {
-    this.patience = patience;
     this.socket = DaemonConfig.socket(state);
     if (!Files.exists(socket)) {
       throw absent();
@@ -55,7 +48,7 @@ final class Client {
     return WebClient.builder()
         .baseAddress(UnixDomainSocketAddress.of(socket))
         .baseUri("http://localhost")
-        .readTimeout(patience)
+        .readTimeout(PATIENCE)
         .shareConnectionCache(false)
         .build();
   }

@@ -11,6 +11,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -86,15 +90,30 @@ final class OutdatedCommand implements Callable<Integer> {
     return answer.path("unknown").asInt() > 0 ? SOME_UNKNOWN : 0;
   }
 
-  /// What a daemon says of its own, if one answers.
+  /// What a daemon says of its own, if one answers soon.
   private Map<Integer, HostQemus.Owned> owned() {
+    FutureTask<Map<Integer, HostQemus.Owned>> asked = new FutureTask<>(this::ask);
+    Thread.ofVirtual().name("hf-ask").start(asked);
+    try {
+      return asked.get(PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException silent) {
+      return Map.of();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return Map.of();
+    } catch (ExecutionException e) {
+      throw new IllegalStateException("the daemon's answer cannot be read", e.getCause());
+    }
+  }
+
+  private Map<Integer, HostQemus.Owned> ask() {
     Map<Integer, HostQemus.Owned> owned = new HashMap<>();
     try {
-      Client daemon = new Client(options.state(), PATIENCE);
+      Client daemon = options.client();
       add(owned, "guest", "release", daemon.get("/v1/guests").path("guests"));
       add(owned, "machine", "hardware", daemon.get("/v1/machines").path("machines"));
       add(owned, "os", "hardware", daemon.get("/v1/os").path("os"));
-    } catch (HyperFreshException silent) {
+    } catch (HyperFreshException absent) {
       // Without one, or without a role on it, the processes themselves say what they are.
     }
     return owned;

@@ -19,6 +19,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 import tools.jackson.databind.JsonNode;
@@ -209,6 +210,7 @@ class OutdatedCommandTest {
 
   /// A daemon that takes the connection and says nothing costs half a second.
   @Test
+  @Timeout(30)
   void aSilentDaemonIsNotWaitedFor() throws Exception {
     copy(OLD, binary);
     process(4711, binary);
