@@ -43,8 +43,8 @@ final class OutdatedCommand implements Callable<Integer> {
 
   static final int SOME_UNKNOWN = 3;
 
-  /// A daemon only adds names, so a busy one is not waited for.
-  private static final Duration PATIENCE = Duration.ofMillis(500);
+  /// A daemon only adds names, so one that is silent is not waited for.
+  private static final Duration PATIENCE = Duration.ofSeconds(2);
 
   private static final Set<String> ENDED = Set.of("stopped", "ended", "lost");
 
@@ -55,6 +55,7 @@ final class OutdatedCommand implements Callable<Integer> {
   private static final String INDENT = " ".repeat(13);
 
   private final Path root;
+  private final Duration patience;
 
   @Mixin private Options options = new Options();
 
@@ -64,12 +65,14 @@ final class OutdatedCommand implements Callable<Integer> {
   private boolean quiet;
 
   OutdatedCommand() {
-    this(Path.of("/"));
+    this(Path.of("/"), PATIENCE);
   }
 
   /// @param root the folder that the host's files lie under
-  OutdatedCommand(Path root) {
+  /// @param patience with a daemon
+  OutdatedCommand(Path root, Duration patience) {
     this.root = root;
+    this.patience = patience;
   }
 
   @Override
@@ -95,7 +98,7 @@ final class OutdatedCommand implements Callable<Integer> {
     FutureTask<Map<Integer, HostQemus.Owned>> asked = new FutureTask<>(this::ask);
     Thread.ofVirtual().name("hf-ask").start(asked);
     try {
-      return asked.get(PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
+      return asked.get(patience.toMillis(), TimeUnit.MILLISECONDS);
     } catch (TimeoutException silent) {
       return Map.of();
     } catch (InterruptedException e) {
@@ -121,7 +124,8 @@ final class OutdatedCommand implements Callable<Integer> {
 
   private static void add(
       Map<Integer, HostQemus.Owned> owned, String role, String release, JsonNode all) {
-    // The number of one that has ended may be another process's by now, and a guest inside a machine
+    // The number of one that has ended may be another process's by now, and a guest inside a
+    // machine
     // has none.
     all.valueStream()
         .filter(one -> one.path("pid").asInt(0) > 0)

@@ -3,6 +3,7 @@ package dev.hyperfresh.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
@@ -14,9 +15,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -47,6 +50,10 @@ class OutdatedCommandTest {
   void makeAHost() throws IOException {
     binary = root.resolve("usr/bin/qemu-system-x86_64");
     file("proc/stat", "btime 1700000000\n");
+    // What a process sees as its root folder; only the folder of this test is needed there.
+    Files.createDirectories(root.resolve("seen"));
+    Files.createSymbolicLink(
+        root.resolve("seen").resolve(root.getName(0)), Path.of("/").resolve(root.getName(0)));
     file("var/lib/dpkg/info/qemu-system-x86.list", "/usr\n" + binary + "\n");
     file(
         "var/lib/dpkg/status",
@@ -92,7 +99,8 @@ class OutdatedCommandTest {
     Said text = run();
     assertThat(text.exit()).isEqualTo(OutdatedCommand.SOME_OUTDATED);
     assertThat(text.err()).isEmpty();
-    assertThat(text.out()).endsWith("5 of 5 QEMUs run another build than the installed one." + nl());
+    assertThat(text.out())
+        .endsWith("5 of 5 QEMUs run another build than the installed one." + nl());
     assertThat(text.out().lines()).allMatch(line -> line.length() <= 80);
     JsonNode answer = Output.JSON.readTree(run("--json").out());
     assertThat(answer.path("outdated").asInt()).isEqualTo(5);
@@ -177,6 +185,47 @@ class OutdatedCommandTest {
         .containsOnly("hyperfresh");
   }
 
+  /// A release of ours stays where it is when a newer one is installed.
+  @Test
+  void aNewerReleaseOfTheSameSeriesMakesOneOfOursOutdated() throws Exception {
+    copy(OLD, binary);
+    process(4711, binary, "-name", "guest=web1");
+    file("proc/4711/cgroup", "0::/hyperfresh/web1.60000\n");
+    release("7.2.22", binary);
+    release("10.0.2", Path.of("/bin/cat"));
+    assertThat(run().exit()).isZero();
+    JsonNode before = only(run("--json"));
+    assertThat(before.path("release").asString()).isEqualTo("qemu-7.2.22");
+    assertThat(before.path("manager").asString()).isEqualTo("hyperfresh");
+
+    release("7.2.23", NEW);
+    release("7.2.3", NEW);
+    assertThat(run().exit()).isEqualTo(8);
+    JsonNode after = only(run("--json"));
+    assertThat(after.path("state").asString()).isEqualTo("outdated");
+    assertThat(after.path("file").asString()).isEqualTo("in place");
+    assertThat(after.path("installed").path("version").asString()).isEqualTo("7.2.23");
+    assertThat(after.path("verdict").asString())
+        .isEqualTo("`hyperfresh replace web1 --to qemu-7.2.23` replaces it.");
+  }
+
+  private void release(String version, Path program) throws IOException {
+    QemuRelease release =
+        new QemuRelease(
+            "qemu-" + version,
+            version,
+            program,
+            List.of(),
+            List.of(),
+            "",
+            Set.of(),
+            Set.of(),
+            Set.of(),
+            "a test");
+    Path home = Files.createDirectories(state.resolve("releases").resolve(release.name()));
+    Files.write(home.resolve("release.json"), Output.JSON.writeValueAsBytes(release));
+  }
+
   @Test
   void aDaemonSaysWhatItsOwnAre() throws Exception {
     upgraded();
@@ -208,7 +257,7 @@ class OutdatedCommandTest {
     }
   }
 
-  /// A daemon that takes the connection and says nothing costs half a second.
+  /// One that takes the connection and says nothing.
   @Test
   @Timeout(30)
   void aSilentDaemonIsNotWaitedFor() throws Exception {
@@ -217,7 +266,7 @@ class OutdatedCommandTest {
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
       server.bind(UnixDomainSocketAddress.of(DaemonConfig.socket(state)));
 
-      assertThat(run().exit()).isZero();
+      assertThat(run(Duration.ofMillis(100)).exit()).isZero();
     }
   }
 
@@ -238,9 +287,13 @@ class OutdatedCommandTest {
   }
 
   private Said run(String... arguments) {
+    return run(Duration.ofMinutes(1), arguments);
+  }
+
+  private Said run(Duration patience, String... arguments) {
     List<String> all = new ArrayList<>(List.of("--state", state.toString()));
     all.addAll(Arrays.asList(arguments));
-    CommandLine line = new CommandLine(new OutdatedCommand(root));
+    CommandLine line = new CommandLine(new OutdatedCommand(root, patience));
     line.setExecutionExceptionHandler(Main::report);
     return Said.of(() -> line.execute(all.toArray(String[]::new)));
   }
@@ -274,7 +327,7 @@ class OutdatedCommandTest {
     file(folder + "comm", "qemu-system-x86\n");
     file(folder + "cgroup", "0::/\n");
     Files.createSymbolicLink(root.resolve(folder + "exe"), exe);
-    Files.createSymbolicLink(root.resolve(folder + "root"), Path.of("/"));
+    Files.createSymbolicLink(root.resolve(folder + "root"), root.resolve("seen"));
   }
 
   private static String[] with(String... more) {

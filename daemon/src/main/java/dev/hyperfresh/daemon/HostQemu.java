@@ -36,8 +36,7 @@ record HostQemu(
   ///   when it came with none
   /// @param since when it was installed
   record Installed(QemuBuild build, String packaged, Optional<Instant> since) {
-    static final Installed NOTHING =
-        new Installed(QemuBuild.UNKNOWN, "", Optional.empty());
+    static final Installed NOTHING = new Installed(QemuBuild.UNKNOWN, "", Optional.empty());
   }
 
   /// Whether HyperFresh can replace a QEMU while its guest runs, as far as can be seen without

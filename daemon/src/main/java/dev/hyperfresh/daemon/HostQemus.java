@@ -17,6 +17,7 @@ import dev.hyperfresh.qemu.QemuBuild;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.release.DebianPackages;
+import dev.hyperfresh.vm.VirtualMachine;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -27,8 +28,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// Every QEMU on this host, whoever started it, beside the build that is installed. Needs no daemon,
-/// starts nothing and changes nothing. Not thread-safe.
+/// Every QEMU on this host, whoever started it, beside the build that is installed. Needs no
+/// daemon, starts nothing and changes nothing. Not thread-safe.
 ///
 /// A QEMU is outdated when another build has taken the place of its program. A release that
 /// HyperFresh installed stays where it is; who runs it is outdated when a newer release of the same
@@ -51,8 +52,7 @@ public final class HostQemus {
 
   private HostQemus(Path root, List<QemuRelease> releases) {
     this.programs =
-        new RunningPrograms(
-            new ProcFs(root.resolve("proc")), QemuBuild::isProgram, QemuBuild.MARK);
+        new RunningPrograms(new ProcFs(root.resolve("proc")), QemuBuild::isProgram, QemuBuild.MARK);
     this.packages = new PackageDatabase(root.resolve("var/lib/dpkg"));
     this.releases = releases;
   }
@@ -91,8 +91,7 @@ public final class HostQemus {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("qemus", qemus.stream().map(HostQemu::json).toList());
     json.put("outdated", qemus.stream().filter(HostQemu::isOutdated).count());
-    json.put(
-        "unknown", qemus.stream().filter(qemu -> qemu.standing() == Standing.UNKNOWN).count());
+    json.put("unknown", qemus.stream().filter(qemu -> qemu.standing() == Standing.UNKNOWN).count());
     return json;
   }
 

@@ -8,9 +8,9 @@ import java.nio.charset.StandardCharsets;
 import java.util.HexFormat;
 import java.util.Optional;
 
-/// A program file in the format of elf(5), 64 bits and little-endian: its build id, and texts in its
-/// read-only data. The file may have been written by anybody, so that nothing in it is believed and
-/// only parts of it are read. One that is in another format has neither.
+/// A program file in the format of elf(5), 64 bits and little-endian: its build id, and texts in
+/// its read-only data. The file may have been written by anybody, so that nothing in it is believed
+/// and only parts of it are read. One that is in another format has neither.
 final class ElfFile {
   /// How much of its read-only data is looked through; that of a QEMU has 2 MiB.
   static final int DATA_BYTES = 8 << 20;

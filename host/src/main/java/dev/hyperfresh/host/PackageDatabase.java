@@ -34,8 +34,7 @@ public record PackageDatabase(Path folder) {
     }
   }
 
-  private Optional<String> packageOf(String file, Predicate<String> candidates)
-      throws IOException {
+  private Optional<String> packageOf(String file, Predicate<String> candidates) throws IOException {
     List<String> spellings =
         file.startsWith("/usr/") ? List.of(file, file.substring(4)) : List.of(file, "/usr" + file);
     List<Path> lists;

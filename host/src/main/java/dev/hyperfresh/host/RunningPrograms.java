@@ -122,8 +122,7 @@ public final class RunningPrograms {
             .findFirst()
             .orElse(Path.of(""));
     return names.test(name(program))
-        ? Optional.of(
-            of(pid, boot, program, Optional.empty(), Optional.empty(), Standing.UNKNOWN))
+        ? Optional.of(of(pid, boot, program, Optional.empty(), Optional.empty(), Standing.UNKNOWN))
         : Optional.empty();
   }
 
@@ -141,7 +140,8 @@ public final class RunningPrograms {
     for (String line : new String(maps, StandardCharsets.ISO_8859_1).lines().toList()) {
       // proc_pid_maps(5): address, permissions, offset, device, inode, name.
       String[] fields = line.split(" +", 6);
-      if (fields.length == 6 && names.test(fields[5].replaceFirst(".*/", "").replace(DELETED, ""))) {
+      if (fields.length == 6
+          && names.test(fields[5].replaceFirst(".*/", "").replace(DELETED, ""))) {
         Path image = proc.of(pid, "map_files").resolve(range(fields[0]));
         return Optional.of(compared(pid, boot, image));
       }

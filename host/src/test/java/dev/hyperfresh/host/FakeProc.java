@@ -7,8 +7,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 
-/// A folder that looks like `/proc`. A link of the kernel's leads to a deleted file all the same; the
-/// one here leads to a file whose name ends like the link.
+/// A folder that looks like `/proc`. A link of the kernel's leads to a deleted file all the same;
+/// the one here leads to a file whose name ends like the link.
 record FakeProc(Path root) {
   static final String DELETED = " (deleted)";
   static final Instant BOOT = Instant.ofEpochSecond(1_700_000_000);
@@ -17,6 +17,10 @@ record FakeProc(Path root) {
     FakeProc proc = new FakeProc(Files.createDirectories(folder.resolve("proc")));
     Files.writeString(proc.root.resolve("stat"), "cpu 1 2\nbtime " + BOOT.getEpochSecond() + "\n");
     Files.createDirectories(proc.root.resolve("self"));
+    // What a process sees as its root folder; only the folder of the test is needed there.
+    Files.createDirectories(proc.seen());
+    Path top = folder.getName(0);
+    Files.createSymbolicLink(proc.seen().resolve(top), Path.of("/").resolve(top));
     return proc;
   }
 
@@ -40,7 +44,11 @@ record FakeProc(Path root) {
     file(pid, "status", "Name:\ta\nUid:\t1000\t1001\t1000\t1000\n");
     file(pid, "comm", "a) b\n");
     file(pid, "cgroup", "0::/user.slice\n");
-    return link(pid, "root", Path.of("/"));
+    return link(pid, "root", seen());
+  }
+
+  private Path seen() {
+    return root.resolveSibling("seen");
   }
 
   FakeProc file(int pid, String entry, String text) throws IOException {

@@ -21,8 +21,7 @@ final class TestElf {
     byte[] data = ("some\0text\0" + text + "\0more").getBytes(StandardCharsets.ISO_8859_1);
     byte[] names = NAMES.getBytes(StandardCharsets.US_ASCII);
     int at = HEADER + note.length + data.length + names.length;
-    ByteBuffer file =
-        ByteBuffer.allocate(at + 4 * SECTION).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer file = ByteBuffer.allocate(at + 4 * SECTION).order(ByteOrder.LITTLE_ENDIAN);
     file.putInt(0x464c457f).putShort((short) 0x0102);
     file.putLong(0x28, at).putShort(0x3a, (short) SECTION);
     file.putShort(0x3c, (short) 4).putShort(0x3e, (short) 1);
@@ -39,7 +38,10 @@ final class TestElf {
 
   private static byte[] note(byte[] id) {
     ByteBuffer note = ByteBuffer.allocate(16 + id.length).order(ByteOrder.LITTLE_ENDIAN);
-    return note.putInt(4).putInt(id.length).putInt(3).put("GNU\0".getBytes(StandardCharsets.US_ASCII))
+    return note.putInt(4)
+        .putInt(id.length)
+        .putInt(3)
+        .put("GNU\0".getBytes(StandardCharsets.US_ASCII))
         .put(id)
         .array();
   }

@@ -14,8 +14,8 @@ import java.util.OptionalLong;
 import java.util.stream.Stream;
 
 /// The files in which the kernel describes processes, proc(5). What is read is bounded. A process
-/// that has ended has no files, so that everything that is asked of it may be empty. All methods may
-/// be called by any thread.
+/// that has ended has no files, so that everything that is asked of it may be empty. All methods
+/// may be called by any thread.
 ///
 /// @param root the folder in which they are
 public record ProcFs(Path root) {
@@ -92,8 +92,7 @@ public record ProcFs(Path root) {
   ///
   /// @param boot when the host did
   public Optional<Instant> startedAt(int pid, Instant boot) {
-    return start(pid)
-        .stream()
+    return start(pid).stream()
         .mapToObj(ticks -> boot.plusMillis(ticks * 1000 / TICKS_PER_SECOND))
         .findFirst();
   }

@@ -11,8 +11,8 @@ import java.util.stream.Stream;
 
 /// What the command line and the control groups of a running QEMU tell of its guest, without an
 /// answer of the QEMU: its name, who manages it, and what keeps it from being adopted. A command
-/// line comes from whoever started the process, so that what it says is bounded and cleaned, and may
-/// be untrue.
+/// line comes from whoever started the process, so that what it says is bounded and cleaned, and
+/// may be untrue.
 ///
 /// @param name for people; empty when it has none
 /// @param number by which its manager knows it; empty when it has none
@@ -68,8 +68,7 @@ public record ForeignGuest(
     boolean bounded = whole && arguments.size() <= ForeignCommandLine.MAX_ARGUMENTS;
     ForeignPieces pieces =
         ForeignPieces.of(
-            arguments.subList(
-                0, Math.min(arguments.size(), ForeignCommandLine.MAX_ARGUMENTS)));
+            arguments.subList(0, Math.min(arguments.size(), ForeignCommandLine.MAX_ARGUMENTS)));
     String number = number(arguments);
     return new ForeignGuest(
         name(pieces),
@@ -138,8 +137,7 @@ public record ForeignGuest(
   /// By the control channel, which comes as a descriptor, and by the sandbox.
   private static boolean isOurs(List<String> arguments) {
     return arguments.contains(CommandLine.SANDBOX)
-        && arguments.stream()
-            .anyMatch(argument -> OUR_CHANNEL.matcher(argument).lookingAt());
+        && arguments.stream().anyMatch(argument -> OUR_CHANNEL.matcher(argument).lookingAt());
   }
 
   private static boolean has(List<String> arguments, String word) {
@@ -149,9 +147,7 @@ public record ForeignGuest(
   private static List<String> obstacles(List<String> arguments, ForeignPieces pieces) {
     ForeignNetwork network = new ForeignNetwork(pieces);
     Stream<ForeignVerdict> cards =
-        pieces
-            .of(ForeignOption.NETDEV, ForeignOption.NIC, ForeignOption.NET)
-            .map(network::read);
+        pieces.of(ForeignOption.NETDEV, ForeignOption.NIC, ForeignOption.NET).map(network::read);
     List<String> found = new ArrayList<>();
     ForeignMemory.missing(pieces).ifPresent(found::add);
     found.addAll(ForeignCommandLine.options(arguments));
@@ -172,9 +168,6 @@ public record ForeignGuest(
         .map(first ->
             obstacles.size() == 1
                 ? first
-                : first.replaceFirst("\\.$", "")
-                    + " (and "
-                    + (obstacles.size() - 1)
-                    + " more).");
+                : first.replaceFirst("\\.$", "") + " (and " + (obstacles.size() - 1) + " more).");
   }
 }

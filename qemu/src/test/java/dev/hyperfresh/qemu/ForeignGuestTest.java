@@ -75,8 +75,7 @@ class ForeignGuestTest {
   @Test
   void aGuestOfOursIsKnownByItsGroupOrByItsChannel() {
     assertThat(of(OURS).manager()).isEqualTo(Manager.HYPERFRESH);
-    assertThat(
-            ForeignGuest.of(List.of("qemu"), true, "0::/hyperfresh/web1.60001\n").manager())
+    assertThat(ForeignGuest.of(List.of("qemu"), true, "0::/hyperfresh/web1.60001\n").manager())
         .isEqualTo(Manager.HYPERFRESH);
     assertThat(of(OURS.subList(0, 5)).manager()).isEqualTo(Manager.OTHER);
   }
