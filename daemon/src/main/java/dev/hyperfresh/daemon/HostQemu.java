@@ -46,8 +46,8 @@ record HostQemu(
   record Verdict(boolean replaceable, String sentence) {}
 
   /// Who starts and stops it.
-  ForeignGuest.Manager manager() {
-    return owned.isPresent() ? ForeignGuest.Manager.HYPERFRESH : guest.manager();
+  ForeignGuest.Owner manager() {
+    return owned.isPresent() ? ForeignGuest.Owner.HYPERFRESH : guest.manager();
   }
 
   /// What people call its guest; empty when it has no name.

@@ -12,7 +12,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.ProcFs;
 import dev.hyperfresh.qemu.ForeignGuest;
-import dev.hyperfresh.qemu.ForeignGuest.Manager;
+import dev.hyperfresh.qemu.ForeignGuest.Owner;
 import dev.hyperfresh.qemu.QemuBuild;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
@@ -176,7 +176,7 @@ public final class HostQemus {
 
   /// What it is if it looks like one of ours, where no daemon says so.
   private static Optional<Owned> owned(ForeignGuest guest, Optional<QemuRelease> release) {
-    if (guest.manager() != Manager.HYPERFRESH) {
+    if (guest.manager() != Owner.HYPERFRESH) {
       return Optional.empty();
     }
     String role =

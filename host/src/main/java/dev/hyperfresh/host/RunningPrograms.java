@@ -140,13 +140,20 @@ public final class RunningPrograms {
     for (String line : new String(maps, StandardCharsets.ISO_8859_1).lines().toList()) {
       // proc_pid_maps(5): address, permissions, offset, device, inode, name.
       String[] fields = line.split(" +", 6);
-      if (fields.length == 6
-          && names.test(fields[5].replaceFirst(".*/", "").replace(DELETED, ""))) {
-        Path image = proc.of(pid, "map_files").resolve(range(fields[0]));
-        return Optional.of(compared(pid, boot, image));
+      if (fields.length == 6 && names.test(name(path(fields[5])))) {
+        return Optional.of(mapped(pid, boot, fields[0], path(fields[5])));
       }
     }
     return Optional.empty();
+  }
+
+  private RunningProgram mapped(int pid, Instant boot, String addresses, Path name) {
+    try {
+      return compared(pid, boot, proc.of(pid, "map_files").resolve(range(addresses)));
+    } catch (IOException closed) {
+      Path program = name.resolveSibling(name(name));
+      return of(pid, boot, program, Optional.empty(), Optional.empty(), Standing.UNKNOWN);
+    }
   }
 
   /// A range of addresses as the names in `map_files` have it, without leading zeros.

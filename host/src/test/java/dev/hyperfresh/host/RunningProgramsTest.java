@@ -134,6 +134,8 @@ class RunningProgramsTest {
         00500000-7f0000501000 r-xp 00000000 08:01 13             %s (deleted)
         """
             .formatted(binary));
+    assertThat(only().program()).isEqualTo(binary);
+    assertThat(only().standing()).isEqualTo(Standing.UNKNOWN);
     proc.link(4711, "map_files/500000-7f0000501000", deleted());
 
     assertThat(only().program()).isEqualTo(binary);

@@ -19,9 +19,9 @@ import java.util.stream.Stream;
 /// @param ports the names of the channels to programs inside the guest
 /// @param obstacles to an adoption that can be seen on the command line, one sentence each
 public record ForeignGuest(
-    String name, Manager manager, String number, Set<String> ports, List<String> obstacles) {
+    String name, Owner manager, String number, Set<String> ports, List<String> obstacles) {
   /// Who starts and stops a QEMU.
-  public enum Manager {
+  public enum Owner {
     /// HyperFresh.
     HYPERFRESH,
     /// libvirt.
@@ -117,16 +117,14 @@ public record ForeignGuest(
     return "";
   }
 
-  private static Manager manager(List<String> arguments, String groups, String number) {
+  private static Owner manager(List<String> arguments, String groups, String number) {
     if (LIBVIRT_GROUP.matcher(groups).find() || isOfLibvirt(arguments)) {
-      return Manager.LIBVIRT;
+      return Owner.LIBVIRT;
     }
     if (!number.isEmpty()) {
-      return Manager.PROXMOX;
+      return Owner.PROXMOX;
     }
-    return groups.contains("/hyperfresh/") || isOurs(arguments)
-        ? Manager.HYPERFRESH
-        : Manager.OTHER;
+    return groups.contains("/hyperfresh/") || isOurs(arguments) ? Owner.HYPERFRESH : Owner.OTHER;
   }
 
   /// By its names for the monitor and for the key of a guest.

@@ -2,7 +2,7 @@ package dev.hyperfresh.qemu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.hyperfresh.qemu.ForeignGuest.Manager;
+import dev.hyperfresh.qemu.ForeignGuest.Owner;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -52,12 +52,12 @@ class ForeignGuestTest {
 
   @Test
   void aGuestOfLibvirtIsKnownByItsGroupsAndByItsLine() {
-    assertThat(of(LIBVIRT).manager()).isEqualTo(Manager.LIBVIRT);
+    assertThat(of(LIBVIRT).manager()).isEqualTo(Owner.LIBVIRT);
     assertThat(of(LIBVIRT).name()).isEqualTo("web1");
     for (String groups :
         List.of(SCOPE, "9:cpu:/machine/qemu-1-web1.libvirt-qemu/emulator\n1:name=systemd:/\n")) {
       ForeignGuest guest = ForeignGuest.of(List.of("qemu", "-name", "web1"), true, groups);
-      assertThat(guest.manager()).isEqualTo(Manager.LIBVIRT);
+      assertThat(guest.manager()).isEqualTo(Owner.LIBVIRT);
       assertThat(guest.name()).isEqualTo("web1");
     }
   }
@@ -66,18 +66,18 @@ class ForeignGuestTest {
   void aGuestOfProxmoxHasANumber() {
     ForeignGuest guest = of(PROXMOX);
 
-    assertThat(guest.manager()).isEqualTo(Manager.PROXMOX);
+    assertThat(guest.manager()).isEqualTo(Owner.PROXMOX);
     assertThat(guest.number()).isEqualTo("100");
     assertThat(guest.name()).isEqualTo("web1");
-    assertThat(of(List.of("kvm", "-id", "x\n1")).manager()).isEqualTo(Manager.OTHER);
+    assertThat(of(List.of("kvm", "-id", "x\n1")).manager()).isEqualTo(Owner.OTHER);
   }
 
   @Test
   void aGuestOfOursIsKnownByItsGroupOrByItsChannel() {
-    assertThat(of(OURS).manager()).isEqualTo(Manager.HYPERFRESH);
+    assertThat(of(OURS).manager()).isEqualTo(Owner.HYPERFRESH);
     assertThat(ForeignGuest.of(List.of("qemu"), true, "0::/hyperfresh/web1.60001\n").manager())
-        .isEqualTo(Manager.HYPERFRESH);
-    assertThat(of(OURS.subList(0, 5)).manager()).isEqualTo(Manager.OTHER);
+        .isEqualTo(Owner.HYPERFRESH);
+    assertThat(of(OURS.subList(0, 5)).manager()).isEqualTo(Owner.OTHER);
   }
 
   @Test
