@@ -51,7 +51,6 @@ final class OutdatedCommand implements Callable<Integer> {
   private static final int WIDTH = 80;
   private static final int NAME_WIDTH = 20;
   private static final int BUILD_WIDTH = 24;
-  private static final String FACT = "  %-10s ";
   private static final String INDENT = " ".repeat(13);
 
   private final Path root;
@@ -212,7 +211,7 @@ final class OutdatedCommand implements Callable<Integer> {
   /// Prints a text in lines that fit a terminal; a word that is longer stands on a line of its own.
   private static void fact(String heading, String text) {
     List<String> lines = new ArrayList<>();
-    StringBuilder line = new StringBuilder(FACT.formatted(heading));
+    StringBuilder line = new StringBuilder("  %-10s ".formatted(heading));
     boolean empty = true;
     for (String word : text.split(" ")) {
       if (!empty && line.length() + 1 + word.length() > WIDTH) {

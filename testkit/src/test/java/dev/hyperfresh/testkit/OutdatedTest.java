@@ -73,11 +73,10 @@ class OutdatedTest {
 
   @Test
   void oneOfOursIsOutdatedWhenANewerReleaseOfItsSeriesIsInstalled() throws Exception {
-    try (Daemon daemon =
+    try (Daemon _ =
         Daemon.start(
             new DaemonConfig(
                 workspace.state(), releases.folder(), Workshop.CACHE.resolve("apt")))) {
-      assertThat(daemon).isNotNull();
       Path spec =
           Files.writeString(
               workspace.state().resolve("web1.yaml"),
