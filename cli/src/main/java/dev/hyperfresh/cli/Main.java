@@ -30,12 +30,13 @@ import picocli.CommandLine.UnmatchedArgumentException;
       "  hyperfresh os --help                    replace the OS under containers",
       "",
       "Exit codes: 0 done, 2 bad input, 3 not possible now, 4 the host lacks something, 5",
-      "replacement or move refused or rolled back, 6 guest or container lost, 7 no daemon, 70 a",
-      "defect."
+      "replacement or move refused or rolled back, 6 guest or container lost, 7 no daemon, 8 a",
+      "QEMU is outdated, 70 a defect."
     },
     subcommands = {
       DaemonCommand.class,
       DoctorCommand.class,
+      OutdatedCommand.class,
       ReleaseCommand.class,
       GuestCommand.class,
       MachineCommand.class,

@@ -291,8 +291,7 @@ final class ReleaseCommand {
     public void run() {
       JsonNode answer =
           options.client().post("/v1/prunings", Map.of("dry_run", dryRun, "days", days));
-      if (options.json()) {
-        Output.json(answer);
+      if (options.printed(answer)) {
         return;
       }
       String done = dryRun ? " would be removed." : " is removed.";

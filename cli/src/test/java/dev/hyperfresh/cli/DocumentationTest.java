@@ -77,6 +77,7 @@ class DocumentationTest {
             | 5 | the replacement was refused or rolled back; the guest runs on the source |
             | 6 | the guest was lost |
             | 7 | no daemon, or not this one |
+            | 8 | `outdated`: a QEMU runs another build than the installed one |
             | 70 | a defect of HyperFresh |
             """);
     String area = "";

@@ -4,7 +4,6 @@ import static dev.hyperfresh.linux.LinuxException.check;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -37,15 +36,11 @@ public final class Host {
     return ThreadCalls.geteuid();
   }
 
-  /// When a process started, in ticks since the host did; with its number it names the process for
-  /// ever, since numbers are used again. Field 22 of proc_pid_stat(5).
+  /// As [ProcFs#start], of a process of this host.
   ///
   /// @return empty when there is no such process
   public static OptionalLong processStart(int pid) {
-    Optional<String[]> stat = processStat(pid);
-    return stat.isPresent()
-        ? OptionalLong.of(Long.parseLong(stat.get()[22 - 3]))
-        : OptionalLong.empty();
+    return ProcFs.HOST.start(pid);
   }
 
   /// Names this boot of the host: no other boot of any host has the same
@@ -80,37 +75,17 @@ public final class Host {
   ///
   /// @return empty when there is no such process
   public static OptionalLong pageFaults(int pid) {
-    Optional<String[]> stat = processStat(pid);
+    Optional<String[]> stat = ProcFs.HOST.stat(pid);
     return stat.isPresent()
         ? OptionalLong.of(Long.parseLong(stat.get()[10 - 3]) + Long.parseLong(stat.get()[12 - 3]))
         : OptionalLong.empty();
   }
 
-  /// The fields of proc_pid_stat(5) from the third on.
-  private static Optional<String[]> processStat(int pid) {
-    try {
-      String stat =
-          Files.readString(
-              Path.of("/proc", Integer.toString(pid), "stat"), StandardCharsets.ISO_8859_1);
-      // The name, field 2, is in brackets and may hold anything.
-      return Optional.of(stat.substring(stat.lastIndexOf(')') + 2).split(" "));
-    } catch (IOException gone) {
-      return Optional.empty();
-    }
-  }
-
-  /// The user whose rights a process has (`Uid`, effective, of proc_pid_status(5)).
+  /// As [ProcFs#uid], of a process of this host.
   ///
   /// @return empty when there is no such process
   public static OptionalInt processUid(int pid) {
-    try {
-      return Files.readAllLines(Path.of("/proc", Integer.toString(pid), "status")).stream()
-          .filter(line -> line.startsWith("Uid:"))
-          .mapToInt(line -> Integer.parseUnsignedInt(line.split("\\s+")[2]))
-          .findFirst();
-    } catch (IOException gone) {
-      return OptionalInt.empty();
-    }
+    return ProcFs.HOST.uid(pid);
   }
 
   /// Runs code inside another network namespace and gives its answer. The code runs on a thread of

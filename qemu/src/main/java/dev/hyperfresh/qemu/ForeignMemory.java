@@ -3,6 +3,7 @@ package dev.hyperfresh.qemu;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 
 /// The guest's memory on a foreign command line: its backend, who uses it, and what is placed on
@@ -11,6 +12,9 @@ final class ForeignMemory implements ForeignSubject {
   private static final String MEMFD = "memory-backend-memfd";
   private static final String FILE = "memory-backend-file";
   private static final String PRIVATE = "memory-backend-ram";
+
+  private static final String NO_BACKEND =
+      "Its memory is private to the process, so no other one can map it";
 
   /// Those that change nothing for memory whose pages are there already.
   private static final Set<String> KEYS =
@@ -51,6 +55,25 @@ final class ForeignMemory implements ForeignSubject {
     return Set.of(MEMFD, FILE, PRIVATE).contains(object.pairs("qom-type").get("qom-type", ""));
   }
 
+  /// What can be said against the memory of a line at a glance: that no other process can map it.
+  static Optional<String> missing(ForeignPieces pieces) {
+    boolean shared =
+        pieces
+            .of(ForeignOption.OBJECT)
+            .filter(ForeignMemory::isBackend)
+            .map(piece -> piece.pairs("qom-type"))
+            .anyMatch(ForeignMemory::isShared);
+    return shared ? Optional.empty() : Optional.of(NO_BACKEND + ".");
+  }
+
+  private static boolean isShared(Suboptions object) {
+    return switch (object.get("qom-type", "")) {
+      case FILE -> object.isOn("share");
+      case MEMFD -> object.isOn("share") || object.get("share").isEmpty();
+      default -> false;
+    };
+  }
+
   @Override
   public ForeignVerdict read(ForeignPiece piece) {
     if (piece.option() == ForeignOption.NUMA) {
@@ -74,8 +97,7 @@ final class ForeignMemory implements ForeignSubject {
 
   private void check(Suboptions object, boolean named, ForeignVerdict verdict) {
     verdict.refuseUnknown(object.values().keySet(), KEYS);
-    boolean shared = object.isOn("share") || (!named && object.get("share").isEmpty());
-    if (!shared) {
+    if (!isShared(object)) {
       verdict.refuse("its memory is private to the process; start the guest with share=on");
     }
     if (object.isOn("discard-data")) {
@@ -114,8 +136,9 @@ final class ForeignMemory implements ForeignSubject {
     ForeignVerdict verdict = ForeignVerdict.ofLine();
     if (backends.isEmpty()) {
       verdict.speaksAgainst(
-          "Its memory is private to the process, so no other one can map it; start the guest with"
-              + " -object memory-backend-file,id=ram,size=SIZE,mem-path=/dev/shm/NAME,share=on and"
+          NO_BACKEND
+              + "; start the guest with -object"
+              + " memory-backend-file,id=ram,size=SIZE,mem-path=/dev/shm/NAME,share=on and"
               + " -machine memory-backend=ram.");
     } else if (!users().equals(backends)) {
       verdict.speaksAgainst("Its RAM is not, or not only, the memory backend that is given.");

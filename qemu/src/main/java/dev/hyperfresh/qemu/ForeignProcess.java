@@ -1,6 +1,7 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.linux.ProcFs;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -19,8 +20,6 @@ import java.util.stream.Stream;
 
 /// A process that something else started, as proc(5) shows it.
 record ForeignProcess(int pid) {
-  private static final int TICKS_PER_SECOND = 100;
-
   /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
   private static final int MAX_ENVIRONMENT = 6 << 20;
 
@@ -104,17 +103,9 @@ record ForeignProcess(int pid) {
   }
 
   private Instant startedAt() throws IOException {
-    long ticks = dev.hyperfresh.linux.Host.processStart(pid).orElse(0);
-    try (Stream<String> lines = Files.lines(Path.of("/proc/stat"))) {
-      long boot =
-          lines
-              .filter(line -> line.startsWith("btime "))
-              .mapToLong(line -> Long.parseLong(line.substring("btime ".length())))
-              .findFirst()
-              .orElse(0);
-      // The time of boot is known to a second.
-      return Instant.ofEpochMilli((boot + 1) * 1000 + ticks * 1000 / TICKS_PER_SECOND);
-    }
+    // The time of boot is known to a second.
+    Instant boot = ProcFs.HOST.bootedAt().plusSeconds(1);
+    return ProcFs.HOST.startedAt(pid, boot).orElse(boot);
   }
 
   /// The descriptors through which it maps a whole file of `bytes` shared, one for each such file.

@@ -73,6 +73,11 @@ public record QemuRelease(
         : Optional.empty();
   }
 
+  /// Whether this is a later version than `other`.
+  public boolean isNewerThan(QemuRelease other) {
+    return BY_VERSION.compare(this, other) > 0;
+  }
+
   private int[] numbers() {
     return NUMBER.matcher(version).results().mapToInt(n -> Integer.parseInt(n.group())).toArray();
   }

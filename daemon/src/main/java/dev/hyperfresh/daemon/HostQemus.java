@@ -1,0 +1,244 @@
+package dev.hyperfresh.daemon;
+
+import dev.hyperfresh.daemon.HostQemu.Installed;
+import dev.hyperfresh.daemon.HostQemu.Verdict;
+import dev.hyperfresh.host.PackageDatabase;
+import dev.hyperfresh.host.ProgramFile;
+import dev.hyperfresh.host.RunningProgram;
+import dev.hyperfresh.host.RunningProgram.Standing;
+import dev.hyperfresh.host.RunningPrograms;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.ProcFs;
+import dev.hyperfresh.qemu.ForeignGuest;
+import dev.hyperfresh.qemu.ForeignGuest.Owner;
+import dev.hyperfresh.qemu.QemuBuild;
+import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.release.DebianPackages;
+import dev.hyperfresh.vm.VirtualMachine;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/// Every QEMU on this host, whoever started it, beside the build that is installed. Needs no
+/// daemon, starts nothing and changes nothing. Not thread-safe.
+///
+/// A QEMU is outdated when another build has taken the place of its program. A release that
+/// HyperFresh installed stays where it is; who runs it is outdated when a newer release of the same
+/// series is installed.
+public final class HostQemus {
+  /// What of HyperFresh a QEMU is.
+  ///
+  /// @param role `guest`, or what its guest is: `machine` or `os`
+  /// @param release that it runs; empty when that is not known
+  public record Owned(String role, String name, String release) {}
+
+  private static final String GUEST = "guest";
+  private static final String MACHINE = "machine";
+  private static final String OS = "os";
+
+  private final RunningPrograms programs;
+  private final PackageDatabase packages;
+  private final List<QemuRelease> releases;
+  private final Map<Object, String> packaged = new HashMap<>();
+
+  private HostQemus(Path root, List<QemuRelease> releases) {
+    this.programs =
+        new RunningPrograms(new ProcFs(root.resolve("proc")), QemuBuild::isProgram, QemuBuild.MARK);
+    this.packages = new PackageDatabase(root.resolve("var/lib/dpkg"));
+    this.releases = releases;
+  }
+
+  /// Those of the host, or of a folder that looks like one.
+  ///
+  /// @param root the folder that the host's files lie under
+  /// @param config which releases are HyperFresh's own
+  public static HostQemus under(Path root, DaemonConfig config) {
+    return new HostQemus(root, releases(config));
+  }
+
+  private static List<QemuRelease> releases(DaemonConfig config) {
+    try {
+      return new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
+    } catch (HyperFreshException closed) {
+      // They are another user's. Then a process is compared with the file at its path alone.
+      return List.of();
+    }
+  }
+
+  /// All of them, and how many run another build than the installed one, as `--json` shows it.
+  ///
+  /// @param owned what a daemon says of its own, by the numbers of their processes
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when the kernel does not show its processes
+  public Map<String, Object> look(Map<Integer, Owned> owned) {
+    List<HostQemu> qemus;
+    try {
+      qemus =
+          programs.find().stream()
+              .map(program -> look(program, Optional.ofNullable(owned.get(program.pid()))))
+              .toList();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because("The processes cannot be read: " + e.getMessage(), e);
+    }
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("qemus", qemus.stream().map(HostQemu::json).toList());
+    json.put("outdated", qemus.stream().filter(HostQemu::isOutdated).count());
+    json.put("unknown", qemus.stream().filter(qemu -> qemu.standing() == Standing.UNKNOWN).count());
+    return json;
+  }
+
+  private HostQemu look(RunningProgram program, Optional<Owned> told) {
+    ForeignGuest guest = ForeignGuest.of(program.arguments(), program.whole(), program.group());
+    Optional<QemuRelease> release =
+        releases.stream().filter(r -> r.binary().equals(program.program())).findFirst();
+    Optional<QemuRelease> newer =
+        program.standing() == Standing.CURRENT ? release.flatMap(this::newer) : Optional.empty();
+    Optional<Owned> owned = told.or(() -> owned(guest, release));
+    Installed installed = newer.map(this::installed).orElseGet(() -> installed(program));
+    return new HostQemu(
+        program,
+        guest,
+        owned,
+        running(program, newer.isEmpty() ? installed : Installed.NOTHING),
+        installed,
+        newer.isEmpty() ? program.standing() : Standing.OUTDATED,
+        owned.map(own -> verdict(own, newer)).orElseGet(() -> verdict(program, guest)));
+  }
+
+  /// The newest release of the same series, if that is a newer one.
+  private Optional<QemuRelease> newer(QemuRelease release) {
+    String series = build(release).series();
+    return releases.reversed().stream()
+        .filter(other -> build(other).series().equals(series))
+        .filter(other -> other.isNewerThan(release))
+        .findFirst();
+  }
+
+  private static QemuBuild build(QemuRelease release) {
+    return new QemuBuild(release.version(), "", "");
+  }
+
+  private Installed installed(QemuRelease release) {
+    Optional<ProgramFile> file = programs.read(release.binary());
+    QemuBuild build = file.map(HostQemus::build).filter(QemuBuild::isKnown).orElse(build(release));
+    return new Installed(build, "", file.map(ProgramFile::changedAt));
+  }
+
+  private Installed installed(RunningProgram program) {
+    if (program.installed().isEmpty()) {
+      return Installed.NOTHING;
+    }
+    ProgramFile file = program.installed().get();
+    String by = packaged.computeIfAbsent(file.key(), _ -> packaged(program.program(), file));
+    QemuBuild build = build(file);
+    // One that says nothing of itself is known by its package.
+    QemuBuild named =
+        build.isKnown() || by.isEmpty()
+            ? build
+            : new QemuBuild(by.replaceFirst(".* ", ""), "", build.buildId());
+    return new Installed(named, by, Optional.of(file.changedAt()));
+  }
+
+  /// The package that `file` came with. A process in a container may see another file at the path.
+  private String packaged(Path path, ProgramFile file) {
+    try {
+      Object here = Files.readAttributes(path, BasicFileAttributes.class).fileKey();
+      return file.key().equals(here)
+          ? packages
+              .owner(path, QemuBuild::mayBeIn)
+              .map(owner -> owner.name() + " " + owner.version())
+              .orElse("")
+          : "";
+    } catch (IOException absent) {
+      return "";
+    }
+  }
+
+  private static QemuBuild build(ProgramFile file) {
+    return QemuBuild.of(file.text(), file.buildId());
+  }
+
+  /// @param installed at its path
+  private static QemuBuild running(RunningProgram program, Installed installed) {
+    QemuBuild build = program.running().map(HostQemus::build).orElse(QemuBuild.UNKNOWN);
+    return !build.isKnown() && program.standing() == Standing.CURRENT && installed.build().isKnown()
+        ? installed.build()
+        : build;
+  }
+
+  /// What it is if it looks like one of ours, where no daemon says so.
+  private static Optional<Owned> owned(ForeignGuest guest, Optional<QemuRelease> release) {
+    if (guest.manager() != Owner.HYPERFRESH) {
+      return Optional.empty();
+    }
+    String role =
+        List.of(MACHINE, OS).stream()
+            .filter(_ -> guest.ports().contains(VirtualMachine.AGENT_PORT))
+            .filter(word -> guest.name().startsWith(word + "-"))
+            .findFirst()
+            .orElse(GUEST);
+    String name = role.equals(GUEST) ? guest.name() : guest.name().substring(role.length() + 1);
+    return Optional.of(new Owned(role, name, release.map(QemuRelease::name).orElse("")));
+  }
+
+  private static Verdict verdict(Owned owned, Optional<QemuRelease> newer) {
+    // A name from a command line may hold what a shell would do.
+    String name = owned.name().matches("[A-Za-z0-9._-]+") ? owned.name() : "NAME";
+    String command =
+        switch (owned.role()) {
+          case MACHINE -> "hyperfresh replace --machine " + name + " --to RELEASE";
+          case OS -> "hyperfresh os replace " + name + " --to RELEASE";
+          default ->
+              "hyperfresh replace %s --to %s"
+                  .formatted(name, newer.map(QemuRelease::name).orElse("RELEASE"));
+        };
+    return new Verdict(
+        true,
+        owned.role().equals(GUEST)
+            ? "`" + command + "` replaces it."
+            : "`" + command + "` boots a new one on the newest installed QEMU.");
+  }
+
+  private static Verdict verdict(RunningProgram program, ForeignGuest guest) {
+    return switch (guest.manager()) {
+      case LIBVIRT ->
+          no("libvirt manages it, so it is replaced only when libvirt stops and starts it.");
+      case PROXMOX ->
+          no(
+              "Proxmox VE manages it as "
+                  + guest.number()
+                  + ", so it is replaced only when Proxmox VE stops and starts it.");
+      case HYPERFRESH, OTHER -> adoption(program, guest);
+    };
+  }
+
+  private static Verdict no(String sentence) {
+    return new Verdict(false, sentence);
+  }
+
+  private static Verdict adoption(RunningProgram program, ForeignGuest guest) {
+    if (program.running().isEmpty()) {
+      return no("Its program cannot be read by this user; root can.");
+    }
+    if (guest.obstacle().isPresent()) {
+      return no("It cannot be adopted as it is: " + guest.obstacle().get());
+    }
+    if (program.uid() != Host.effectiveUid()) {
+      return no(
+          "It runs as user " + program.uid() + ", and only a daemon of that user can adopt it.");
+    }
+    return new Verdict(
+        true,
+        "`hyperfresh guest adopt NAME --pid "
+            + program.pid()
+            + " --qmp SOCKET` checks it further, and `hyperfresh replace` replaces it then.");
+  }
+}
