@@ -4,8 +4,11 @@ import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -25,7 +28,11 @@ import tools.jackson.databind.JsonNode;
       GuestCommand.Show.class,
       ConsoleCommand.class,
       GuestCommand.Resume.class,
+      GuestStartCommands.Start.class,
       GuestCommand.Stop.class,
+      GuestStartCommands.Restart.class,
+      GuestStartCommands.Autostart.class,
+      GuestStartCommands.Edit.class,
       GuestCommand.Delete.class
     })
 final class GuestCommand {
@@ -57,9 +64,13 @@ final class GuestCommand {
         "      tap: web1-0             # default: likewise",
         "  agent: false                # true: a channel to an agent in the guest",
         "  clock: keep                 # step: the agent sets the wall clock after a replacement",
+        "  on-crash: stop              # restart: start it again when its hypervisor ends",
+        "  on-reboot: restart          # stop: a reset by the guest stops it",
+        "  on-poweroff: stop           # restart: start it again when it powers itself off",
         "",
-        "Example:",
-        "  hyperfresh guest create -f web1.yaml"
+        "Examples:",
+        "  hyperfresh guest create -f web1.yaml",
+        "  hyperfresh guest create -f web1.yaml --no-start"
       })
   static final class Create implements Runnable {
     @Mixin private Options options = new Options();
@@ -71,20 +82,30 @@ final class GuestCommand {
         description = "The guest's spec, in YAML.")
     private Path file = Path.of("");
 
+    @Option(names = "--no-start", description = "Create it only; `guest start` starts it.")
+    private boolean noStart;
+
     @Override
     public void run() {
-      String document;
-      try {
-        document = Files.readString(file);
-      } catch (IOException e) {
-        throw Problem.SPEC_FILE_MISSING.because(file + " cannot be read: " + e.getMessage(), e);
-      }
-      Path folder = file.toAbsolutePath().getParent();
-      Map<String, String> body =
-          Map.of("document", document, "base", String.valueOf(folder == null ? "/" : folder));
-      JsonNode guest = options.client().work("/v1/guests", body, Output::progress);
-      print(options, guest);
+      Map<String, Object> body = document(file);
+      body.put("start", !noStart);
+      print(options, options.client().work("/v1/guests", body, Output::progress));
     }
+  }
+
+  /// The spec in a file, as requests have it.
+  static Map<String, Object> document(Path file) {
+    String document;
+    try {
+      document = Files.readString(file);
+    } catch (IOException e) {
+      throw Problem.SPEC_FILE_MISSING.because(file + " cannot be read: " + e.getMessage(), e);
+    }
+    Path folder = file.toAbsolutePath().getParent();
+    Map<String, Object> body = new LinkedHashMap<>();
+    body.put("document", document);
+    body.put("base", String.valueOf(folder == null ? "/" : folder));
+    return body;
   }
 
   @Command(name = "list", description = "List the guests.")
@@ -100,7 +121,17 @@ final class GuestCommand {
       }
       List<List<String>> rows = answer.path("guests").valueStream().map(GuestCommand::row).toList();
       Output.table(
-          List.of("GUEST", "STATE", "RELEASE", "ACCELERATOR", "MEMORY", "MACHINE", "PID"), rows);
+          List.of(
+              "GUEST",
+              "STATE",
+              "RELEASE",
+              "ACCELERATOR",
+              "MEMORY",
+              "MACHINE",
+              "PID",
+              "AUTOSTART",
+              "RESTARTS ON"),
+          rows);
     }
   }
 
@@ -112,7 +143,18 @@ final class GuestCommand {
         guest.path("accelerator").asString(),
         guest.path("memory_mib").asLong() + " MiB",
         guest.path("machine").asString(),
-        guest.path("pid").asString());
+        guest.path("pid").asString(),
+        guest.path("autostart").asBoolean(false) ? "on" : "off",
+        restartsOn(guest));
+  }
+
+  /// The ends after which it is started again.
+  private static String restartsOn(JsonNode guest) {
+    String ends =
+        Stream.of("crash", "reboot", "poweroff")
+            .filter(end -> guest.path("on_" + end).asString("").equals("restart"))
+            .collect(Collectors.joining(", "));
+    return ends.isEmpty() ? "-" : ends;
   }
 
   static void print(Options options, JsonNode guest) {
@@ -162,7 +204,7 @@ final class GuestCommand {
     }
   }
 
-  @Command(name = "stop", description = "Stop a guest; it stays listed until it is deleted.")
+  @Command(name = "stop", description = "Stop a guest; `guest start` starts it again.")
   static final class Stop implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -187,20 +229,32 @@ final class GuestCommand {
   @Command(
       name = "delete",
       description =
-          "End a guest and remove all that HyperFresh created for it; its disk images stay.")
+          "Remove a guest and all that HyperFresh created for it; its disk images stay.",
+      footer = {
+        "",
+        "Examples:",
+        "  hyperfresh guest delete web1",
+        "  hyperfresh guest delete web1 --force"
+      })
   static final class Delete implements Runnable {
     @Mixin private Options options = new Options();
 
     @Parameters(paramLabel = "GUEST")
     private String name = "";
 
+    @Option(names = "--force", description = "End it first if it runs, without asking it.")
+    private boolean force;
+
     @Override
     public void run() {
-      JsonNode answer = options.client().delete("/v1/guests/" + name);
+      JsonNode answer =
+          options
+              .client()
+              .delete("/v1/guests/" + name, force ? Map.of("force", "true") : Map.of());
       if (options.json()) {
         Output.json(answer);
       } else {
-        System.out.println(name + " is deleted.");
+        System.out.println(name + " is deleted; its disk images stay.");
       }
     }
   }

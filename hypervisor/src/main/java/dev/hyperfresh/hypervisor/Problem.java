@@ -56,13 +56,21 @@ public enum Problem {
       409,
       "The guest is not in a state that allows this.",
       "`hyperfresh guest show NAME` shows its state."),
-  /// The hypervisor could not be started, so the guest does not exist.
+  /// The hypervisor could not be started: a new guest does not exist, another one stays stopped.
   GUEST_START(
       "HF-GUEST-004",
       4,
       500,
       "The hypervisor could not start the guest.",
       "Read the hypervisor's own message above; its log is in the guest's folder."),
+  /// The guest runs, and what was asked for would end it.
+  GUEST_RUNS(
+      "HF-GUEST-005",
+      3,
+      409,
+      "The guest runs.",
+      "Nothing was touched. Stop it first with `hyperfresh guest stop NAME`, or give --force to end"
+          + " it at once."),
   /// The process could not be moved later; all reasons are reported together.
   ADOPT_REFUSED(
       "HF-ADOPT-001",
