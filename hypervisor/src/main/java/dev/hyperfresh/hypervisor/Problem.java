@@ -158,8 +158,8 @@ public enum Problem {
       6,
       500,
       "The guest was lost: neither hypervisor runs it.",
-      "Its logs are in the guest's folder; keep them, remove the guest with `hyperfresh guest delete"
-          + " NAME` and create it again."),
+      "Its logs are in the guest's folder; keep them. `hyperfresh guest start NAME` boots it again"
+          + " from its disks."),
   /// A replacement of this guest is under way.
   REPLACE_BUSY(
       "HF-REPLACE-006",
@@ -184,8 +184,8 @@ public enum Problem {
       "The target ran the guest, or may have, and is gone; the source has an older state.",
       "The guest stays paused until you decide, even if the daemon restarts. Its memory and disks"
           + " may be newer than the state that the source has. `hyperfresh guest resume NAME`"
-          + " resumes it from that state anyway. `hyperfresh guest delete NAME` ends it; then"
-          + " create it again, and it boots from its disks."),
+          + " resumes it from that state anyway. `hyperfresh guest stop NAME` ends it; then"
+          + " `hyperfresh guest start NAME` boots it from its disks."),
   /// The guest powered off while it was being moved.
   REPLACE_OFF(
       "HF-REPLACE-009",
