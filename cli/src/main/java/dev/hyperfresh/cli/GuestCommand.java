@@ -228,8 +228,7 @@ final class GuestCommand {
 
   @Command(
       name = "delete",
-      description =
-          "Remove a guest and all that HyperFresh created for it; its disk images stay.",
+      description = "Remove a guest and all that HyperFresh created for it; its disk images stay.",
       footer = {
         "",
         "Examples:",
@@ -248,9 +247,7 @@ final class GuestCommand {
     @Override
     public void run() {
       JsonNode answer =
-          options
-              .client()
-              .delete("/v1/guests/" + name, force ? Map.of("force", "true") : Map.of());
+          options.client().delete("/v1/guests/" + name, force ? Map.of("force", "true") : Map.of());
       if (options.json()) {
         Output.json(answer);
       } else {

@@ -41,8 +41,7 @@ final class GuestStartCommands {
           options,
           options
               .client()
-              .work(
-                  "/v1/guests/" + name + "/start", Map.of("release", release), Output::progress));
+              .work("/v1/guests/" + name + "/start", Map.of("release", release), Output::progress));
     }
   }
 
@@ -153,8 +152,7 @@ final class GuestStartCommands {
           options,
           options
               .client()
-              .work(
-                  "/v1/guests/" + name + "/edit", GuestCommand.document(file), Output::progress));
+              .work("/v1/guests/" + name + "/edit", GuestCommand.document(file), Output::progress));
     }
   }
 }

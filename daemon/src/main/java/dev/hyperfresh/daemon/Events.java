@@ -43,10 +43,7 @@ final class Events {
               guest.detail());
       case Event.GuestStarted(var guest, var why) ->
           LOG.info(
-              "guest {} was started on {}: {}",
-              guest.spec().name(),
-              guest.release(),
-              why.label());
+              "guest {} was started on {}: {}", guest.spec().name(), guest.release(), why.label());
       case Event.VmChanged changed ->
           LOG.info(
               "{} {} {}",

@@ -83,8 +83,7 @@ public final class GuestRoom {
   }
 
   /// Ends a guest and starts it, as [#start] does.
-  GuestView restart(
-      String guest, Optional<String> release, Duration patience, Progress progress) {
+  GuestView restart(String guest, Optional<String> release, Duration patience, Progress progress) {
     try (ReleaseLeases.Lease<Release> lease = holdToStart(guest, release)) {
       return hyperplexor.restart(guest, lease.release(), patience, progress);
     }

@@ -31,8 +31,7 @@ class DaemonConfigTest {
     assertThat(config.startsAtOnce()).isBetween(2, 16);
     assertThat(config.starting(64).startsAtOnce()).isEqualTo(64);
     for (int wrong : new int[] {-1, 0, 65}) {
-      assertThatThrownBy(() -> config.starting(wrong))
-          .isInstanceOf(IllegalArgumentException.class);
+      assertThatThrownBy(() -> config.starting(wrong)).isInstanceOf(IllegalArgumentException.class);
     }
   }
 

@@ -8,9 +8,9 @@ import dev.hyperfresh.qemu.Qemu;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.ArrayList;
 import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.AfterEach;
@@ -48,11 +48,13 @@ class GuestLifeRoutesTest {
             DaemonConfig.under(folder.resolve("state")).starting(1),
             new Kinds(new Qemu(), toys),
             List.of(new ToyReleases(toys, "1.0", "2.0")));
-    started.events().add(event -> {
-      if (event instanceof Event.GuestStarted(var guest, var why)) {
-        told.add(guest.spec().name() + " " + why.label());
-      }
-    });
+    started
+        .events()
+        .add(event -> {
+          if (event instanceof Event.GuestStarted(var guest, var why)) {
+            told.add(guest.spec().name() + " " + why.label());
+          }
+        });
     return started;
   }
 
@@ -128,9 +130,7 @@ class GuestLifeRoutesTest {
     assertThat(refused("/counter/edit", spec("accelerator: kvm\n", Map.of())))
         .isEqualTo(Problem.HOST_MISSING.code());
     JsonNode edited =
-        done(
-            "/counter/edit",
-            spec("vcpus: 2\non-crash: restart\nrelease: toy-2.0\n", Map.of()));
+        done("/counter/edit", spec("vcpus: 2\non-crash: restart\nrelease: toy-2.0\n", Map.of()));
     assertThat(edited.path("vcpus").asInt()).isEqualTo(1);
     assertThat(edited.path("edited").asBoolean()).isTrue();
     assertThat(edited.path("next_release").asString()).isEqualTo("toy-2.0");

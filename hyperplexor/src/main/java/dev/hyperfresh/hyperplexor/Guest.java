@@ -240,9 +240,7 @@ final class Guest implements Movable {
       Release release, Verdict.Kept survivor, Optional<String> doubt, int lastGeneration) {
     facts.generation(survivor.authority().generation() - 1);
     Instance attached =
-        kinds
-            .of(release)
-            .attach(launch(release, endpoints().queues()), survivor.authority().pid());
+        kinds.of(release).attach(launch(release, endpoints().queues()), survivor.authority().pid());
     facts.generation(lastGeneration);
     try {
       hosting.takeBack(attached, survivor.targetIsGone(), survivor.targetRan(), doubt);

@@ -30,11 +30,7 @@ final class GuestFacts {
   private Optional<GuestFile.Stopped> stopped = Optional.empty();
 
   private GuestFacts(
-      GuestIdentity identity,
-      Kinds kinds,
-      GuestFile.Tenant tenant,
-      ClockLoss lost,
-      Upkeep upkeep) {
+      GuestIdentity identity, Kinds kinds, GuestFile.Tenant tenant, ClockLoss lost, Upkeep upkeep) {
     this.identity = identity;
     this.kinds = kinds;
     this.tenant = tenant;
@@ -48,11 +44,7 @@ final class GuestFacts {
   static GuestFacts begun(
       GuestIdentity identity, Kinds kinds, Release release, Optional<Upkeep.Next> next) {
     return new GuestFacts(
-        identity,
-        kinds,
-        GuestFile.Tenant.expected(0, release),
-        ClockLoss.NONE,
-        Upkeep.begun(next));
+        identity, kinds, GuestFile.Tenant.expected(0, release), ClockLoss.NONE, Upkeep.begun(next));
   }
 
   /// Of a guest that an earlier daemon wrote down.
@@ -124,8 +116,7 @@ final class GuestFacts {
   // ---- what is written down ----
 
   /// Something runs it.
-  void write(
-      Instance running, Optional<GuestFile.Tenant> waiting, Optional<String> doubt) {
+  void write(Instance running, Optional<GuestFile.Tenant> waiting, Optional<String> doubt) {
     upkeep = upkeep.here();
     tenant = GuestFile.Tenant.of(running);
     file(tenant, waiting, doubt, Optional.empty()).write(identity.files());
@@ -146,6 +137,12 @@ final class GuestFacts {
   /// It is not started after all, or something else of it has changed while nothing runs it.
   void writeStopped() {
     file(tenant, Optional.empty(), Optional.empty(), stopped).write(identity.files());
+  }
+
+  /// Its later starts have changed. Whoever runs it or waits to stays written down as it is.
+  void rewrite() {
+    GuestFile.read(identity.files())
+        .ifPresent(file -> file.keeping(upkeep).write(identity.files()));
   }
 
   /// Nothing runs it any more.

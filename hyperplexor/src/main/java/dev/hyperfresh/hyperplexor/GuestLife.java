@@ -1,7 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Collection;
@@ -191,16 +190,19 @@ final class GuestLife implements AutoCloseable {
     try {
       Optional<StartReason> why = guest.call(() -> due(guest));
       if (why.isPresent()) {
-        LOG.log(System.Logger.Level.INFO, "starting guest {0}: {1}", name, why.get().label());
         with.starter().start(name, why.get());
       }
     } catch (HyperFreshException e) {
-      LOG.log(System.Logger.Level.WARNING, "guest {0} was not started: {1}", name, e.detail());
-      if (e.problem() == Problem.DAEMON_UPGRADING) {
-        planned(name);
-        with.pace().after(AGAIN, () -> start(guest, with));
-      } else if (e.problem() != Problem.GUEST_UNKNOWN) {
-        retry(guest, e.detail());
+      switch (e.problem()) {
+        case DAEMON_UPGRADING -> {
+          planned(name);
+          with.pace().after(AGAIN, () -> start(guest, with));
+        }
+        case GUEST_UNKNOWN -> LOG.log(System.Logger.Level.DEBUG, "guest {0} is gone", name);
+        default -> {
+          LOG.log(System.Logger.Level.WARNING, "guest {0} did not start: {1}", name, e.detail());
+          retry(guest, e.detail());
+        }
       }
     }
   }

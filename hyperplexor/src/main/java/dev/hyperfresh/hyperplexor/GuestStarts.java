@@ -176,7 +176,7 @@ record GuestStarts(
       requireNoProcess(guest);
       guest.publish(GuestView.State.STARTING, "");
       boot(guest, starting, why, progress);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       later.notStarted(String.valueOf(e.getMessage()));
       throw e;
     }
@@ -259,9 +259,7 @@ record GuestStarts(
     }
     Starting starting = Starting.of(spec, where, kinds, kvm);
     Optional<String> release =
-        named
-            ? Optional.of(where.name())
-            : facts.upkeep().next().flatMap(Upkeep.Next::release);
+        named ? Optional.of(where.name()) : facts.upkeep().next().flatMap(Upkeep.Next::release);
     Upkeep edited = facts.upkeep().next(Optional.of(new Upkeep.Next(spec, release)));
     if (guest.view().state() == GuestView.State.STOPPED) {
       facts.become(spec, starting.accelerator());

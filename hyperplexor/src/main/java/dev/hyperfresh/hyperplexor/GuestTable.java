@@ -74,8 +74,7 @@ final class GuestTable {
   List<GuestView> list() {
     return Stream.of(
             // A guest is managed before it is not recovering any more, so none is overlooked.
-            List.copyOf(recovering.values()).stream(),
-            guests.values().stream().map(Guest::view))
+            List.copyOf(recovering.values()).stream(), guests.values().stream().map(Guest::view))
         .flatMap(views -> views)
         .sorted(Comparator.comparing(view -> view.spec().name()))
         .toList();

@@ -463,10 +463,10 @@ final class Hosting {
 
   /// The process of the instance is gone, and nobody had asked for that but maybe the guest.
   private void release(String reason) {
-    if (poweredOff) {
-      release(GuestEnd.POWER_OFF, OFF);
-    } else if (reset) {
+    if (reset) {
       release(GuestEnd.REBOOT, RESET);
+    } else if (poweredOff) {
+      release(GuestEnd.POWER_OFF, OFF);
     } else {
       release(GuestEnd.CRASH, reason);
     }

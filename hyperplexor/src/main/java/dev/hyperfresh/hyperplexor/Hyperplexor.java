@@ -64,8 +64,7 @@ public final class Hyperplexor implements AutoCloseable {
         new GuestStarts(
             this.directory, kinds, kvm, confiner, guests, new Watched(), this::tellDeleted);
     this.recovery =
-        new Recovery(
-            this.directory, kinds, journal, confiner, guests, this::changed, life::found);
+        new Recovery(this.directory, kinds, journal, confiner, guests, this::changed, life::found);
   }
 
   /// Guests that are made or started.
@@ -188,8 +187,7 @@ public final class Hyperplexor implements AutoCloseable {
   ///   hypervisor that is there, or a process of it may still live; and as [#create] when it does
   ///   not start, which may be tried again
   public GuestView start(String name, Release release, StartReason why, Progress progress) {
-    return changing(
-        name, guest -> starts.start(guest, release, why, Contained.progress(progress)));
+    return changing(name, guest -> starts.start(guest, release, why, Contained.progress(progress)));
   }
 
   /// As [#stop] and [#start]; the guest is not stopped when it is clear before that it would not

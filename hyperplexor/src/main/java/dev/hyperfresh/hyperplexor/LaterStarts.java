@@ -104,7 +104,7 @@ final class LaterStarts {
       if (hosting.instance() == null) {
         facts.writeStopped();
       } else {
-        hosting.write(Optional.empty());
+        facts.rewrite();
       }
     } catch (RuntimeException e) {
       facts.upkeep(before);

@@ -127,8 +127,8 @@ final class SpecProperties {
 
   private String get(String key) {
     return find(key)
-        .orElseThrow(() ->
-            new IllegalArgumentException("the property " + prefix + key + " is missing"));
+        .orElseThrow(
+            () -> new IllegalArgumentException("the property " + prefix + key + " is missing"));
   }
 
   private Optional<String> find(String key) {

@@ -35,10 +35,7 @@ record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) 
     requireFiles(spec);
     requireMemory(spec, Host.totalMemoryBytes(), "in this host");
     return fit(
-        spec,
-        release,
-        kinds,
-        kinds.of(release).accelerator(spec.accelerator(), release, kvm));
+        spec, release, kinds, kinds.of(release).accelerator(spec.accelerator(), release, kvm));
   }
 
   /// The same for a guest that was adopted: the kind that adopted it builds its machine again, with
@@ -113,7 +110,7 @@ record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) 
       }
       MemFd memory = MemFd.create("hf-" + spec.name(), spec.memoryBytes());
       memories.add(memory);
-      return new GuestBody(memory, Endpoints.of(taps), confinement.get());
+      return new GuestBody(memory, Endpoints.of(taps), new Pulse(memory), confinement.get());
     } catch (LinuxException e) {
       memories.forEach(MemFd::close);
       taps.forEach(Tap::close);

@@ -48,8 +48,8 @@ class GuestFileTest {
 
   @Test
   void theEndOfAGuestIsWrittenDown() {
-    GuestFile.Stopped end = new GuestFile.Stopped(
-            Instant.parse("2026-11-01T12:00:00Z"), "why not", GuestEnd.CRASH);
+    GuestFile.Stopped end =
+        new GuestFile.Stopped(Instant.parse("2026-11-01T12:00:00Z"), "why not", GuestEnd.CRASH);
     file().stopped(end).write(folder);
     GuestFile read = GuestFile.read(folder).orElseThrow();
     assertThat(read.stopped()).contains(end);
@@ -59,9 +59,7 @@ class GuestFileTest {
   @Test
   void whatItsLaterStartsNeedIsWrittenDown() {
     GuestSpec next =
-        new Stage(folder)
-            .spec("g")
-            .ending(new EndPolicy(Then.RESTART, Then.STOP, Then.RESTART));
+        new Stage(folder).spec("g").ending(new EndPolicy(Then.RESTART, Then.STOP, Then.RESTART));
     GuestFile file = file().stopped(new GuestFile.Stopped(NOON, "new", GuestEnd.NEW));
     for (Optional<String> release : List.of(Optional.<String>empty(), Optional.of("qemu-1"))) {
       Upkeep upkeep =

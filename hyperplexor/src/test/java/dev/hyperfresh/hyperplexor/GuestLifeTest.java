@@ -141,10 +141,12 @@ class GuestLifeTest extends LifeScene {
   @Test
   void whoeverStopsItMeansIt() {
     create("g", Then.RESTART, Then.RESTART, Then.RESTART);
-    stage.on("1.powerOff", actor -> {
-      actor.tell(new InstanceEvent.PoweredOff(1));
-      actor.die("ended");
-    });
+    stage.on(
+        "1.powerOff",
+        actor -> {
+          actor.tell(new InstanceEvent.PoweredOff(1));
+          actor.die("ended");
+        });
     hyperplexor.stop("g", LONG);
     assertThat(pace.next()).isEmpty();
 
@@ -345,8 +347,9 @@ class GuestLifeTest extends LifeScene {
       Thread.onSpinWait();
     }
     assertThat(most).hasValue(2);
-    assertThat(started).containsExactlyInAnyOrderElementsOf(
-        names.stream().map(name -> name + " autostart").toList());
+    assertThat(started)
+        .containsExactlyInAnyOrderElementsOf(
+            names.stream().map(name -> name + " autostart").toList());
   }
 
   @Test

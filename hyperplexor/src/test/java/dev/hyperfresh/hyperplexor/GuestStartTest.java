@@ -198,8 +198,7 @@ class GuestStartTest extends LifeScene {
   }
 
   private Reattacher.Survivor survivor(int pid, int generation) {
-    return new Reattacher.Survivor(
-        Stage.KIND, pid, folder.resolve("state/guests/g"), generation);
+    return new Reattacher.Survivor(Stage.KIND, pid, folder.resolve("state/guests/g"), generation);
   }
 
   @Test
@@ -257,8 +256,7 @@ class GuestStartTest extends LifeScene {
     Files.delete(folder.resolve("kernel"));
 
     assertProblem(
-        Problem.SPEC_FILE_MISSING,
-        () -> hyperplexor.restart("g", Stage.OLD, Duration.ZERO, NONE));
+        Problem.SPEC_FILE_MISSING, () -> hyperplexor.restart("g", Stage.OLD, Duration.ZERO, NONE));
 
     assertState("g", GuestView.State.RUNNING);
   }
@@ -324,8 +322,7 @@ class GuestStartTest extends LifeScene {
     GuestView edited = hyperplexor.edit("g", larger("g"), Stage.NEW, true);
 
     assertThat(edited.spec().vcpus()).isEqualTo(1);
-    assertThat(edited.starts())
-        .isEqualTo(new GuestView.Starts(false, Stage.NEW.name(), true, 0));
+    assertThat(edited.starts()).isEqualTo(new GuestView.Starts(false, Stage.NEW.name(), true, 0));
     hyperplexor.stop("g", Duration.ZERO);
     nextDaemon();
     assertThat(hyperplexor.show("g").starts().release()).isEqualTo(Stage.NEW.name());
@@ -354,19 +351,15 @@ class GuestStartTest extends LifeScene {
     create("g");
     GuestView before = hyperplexor.show("g");
 
-    assertProblem(
-        Problem.SPEC_INVALID, () -> hyperplexor.edit("g", larger("h"), Stage.OLD, false));
+    assertProblem(Problem.SPEC_INVALID, () -> hyperplexor.edit("g", larger("h"), Stage.OLD, false));
     assertProblem(
         Problem.GUEST_UNKNOWN, () -> hyperplexor.edit("h", larger("h"), Stage.OLD, false));
     assertProblem(
         Problem.SPEC_MEMORY,
-        () ->
-            hyperplexor.edit(
-                "g", stage.spec("g", 1L << 50), Stage.OLD, false));
+        () -> hyperplexor.edit("g", stage.spec("g", 1L << 50), Stage.OLD, false));
     GuestSpec spec = larger("g");
     Files.delete(folder.resolve("kernel"));
-    assertProblem(
-        Problem.SPEC_FILE_MISSING, () -> hyperplexor.edit("g", spec, Stage.OLD, false));
+    assertProblem(Problem.SPEC_FILE_MISSING, () -> hyperplexor.edit("g", spec, Stage.OLD, false));
 
     assertThat(hyperplexor.show("g")).isEqualTo(before);
   }

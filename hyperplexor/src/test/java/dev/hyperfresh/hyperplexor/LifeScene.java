@@ -127,8 +127,7 @@ abstract class LifeScene {
   }
 
   void begin(Pace with) {
-    hyperplexor.startThemselves(
-        with, (name, why) -> hyperplexor.start(name, Stage.OLD, why, NONE));
+    hyperplexor.startThemselves(with, (name, why) -> hyperplexor.start(name, Stage.OLD, why, NONE));
   }
 
   /// Another daemon on the same directory, which takes back what there is.

@@ -104,11 +104,13 @@ final class QemuReports {
     }
   }
 
-  /// A QEMU that was told not to reset its guest ends instead, whoever asked for the reset.
+  /// A QEMU that was told not to reset its guest ends instead, whoever asked for the reset: to a
+  /// move that is under way, the guest is off then.
   private void shutdown(QmpMessage.Event event) {
     if (event.data().path("reason").asString("").endsWith("-reset")) {
       events.on(new InstanceEvent.Reset(generation));
-    } else if (event.data().path("guest").asBoolean(false)) {
+    }
+    if (event.data().path("guest").asBoolean(false)) {
       events.on(new InstanceEvent.PoweredOff(generation));
     }
   }

@@ -110,8 +110,7 @@ class GuestReturnTest {
 
     startDaemon();
 
-    Workshop.await(
-        "the guest", START, () -> show().path("state").asString().equals("running"));
+    Workshop.await("the guest", START, () -> show().path("state").asString().equals("running"));
     assertThat(show().path("generation").asInt()).isEqualTo(2);
     beats();
   }
