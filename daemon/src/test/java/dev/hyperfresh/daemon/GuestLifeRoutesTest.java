@@ -2,7 +2,9 @@ package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.Qemu;
 import java.io.IOException;
@@ -13,6 +15,8 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -31,8 +35,19 @@ class GuestLifeRoutesTest {
       kernel: program
       """;
 
-  private final ToyHypervisor toys = new ToyHypervisor();
+  /// One for each guest that was booted, before the guest's daemon knows it.
+  private final Semaphore boots = new Semaphore(0);
+
+  private final ToyHypervisor toys =
+      new ToyHypervisor() {
+        @Override
+        public Instance start(Launch launch) {
+          boots.release();
+          return super.start(launch);
+        }
+      };
   private final List<String> told = Collections.synchronizedList(new ArrayList<>());
+  private final Semaphore starts = new Semaphore(0);
   private final Path folder;
   private Daemon daemon;
 
@@ -53,6 +68,7 @@ class GuestLifeRoutesTest {
         .add(event -> {
           if (event instanceof Event.GuestStarted(var guest, var why)) {
             told.add(guest.spec().name() + " " + why.label());
+            starts.release();
           }
         });
     return started;
@@ -149,9 +165,7 @@ class GuestLifeRoutesTest {
 
     toys.running("counter").kill();
 
-    while (told.size() < 2) {
-      Thread.onSpinWait();
-    }
+    assertThat(starts.tryAcquire(2, 10, TimeUnit.SECONDS)).isTrue();
     assertThat(told).containsExactly("counter request", "counter on-crash");
     assertThat(show().path("restarts").asInt()).isEqualTo(1);
     assertThat(toys.running("counter").generation()).isEqualTo(2);
@@ -174,13 +188,14 @@ class GuestLifeRoutesTest {
         Files.readAllLines(file).stream()
             .map(line -> line.replaceFirst("^((running\\.)?boot)=.*", "$1=an-earlier-one"))
             .toList());
-    told.clear();
+    var _ = boots.drainPermits();
 
     daemon = start();
 
-    while (!show().path("state").asString().equals("running")) {
-      Thread.onSpinWait();
-    }
+    assertThat(boots.tryAcquire(10, TimeUnit.SECONDS)).isTrue();
+    // The guest's thread does this after the start.
+    var _ = done("/counter/autostart", Map.of("on", true));
+    assertThat(show().path("state").asString()).isEqualTo("running");
     assertThat(show().path("generation").asInt()).isEqualTo(2);
   }
 }

@@ -338,14 +338,13 @@ class GuestLifeTest extends LifeScene {
     inEarlierBoot();
     takesBack();
     started.clear();
+    var _ = starts.drainPermits();
 
     begin(Pace.of(2));
 
     assertThat(two.await(10, TimeUnit.SECONDS)).isTrue();
     doors.release(names.size());
-    while (started.size() < names.size()) {
-      Thread.onSpinWait();
-    }
+    assertThat(starts.tryAcquire(names.size(), 10, TimeUnit.SECONDS)).isTrue();
     assertThat(most).hasValue(2);
     assertThat(started)
         .containsExactlyInAnyOrderElementsOf(

@@ -22,6 +22,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.Semaphore;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.io.TempDir;
@@ -41,6 +42,9 @@ abstract class LifeScene {
 
   /// `guest why` of each start.
   final List<String> started = Collections.synchronizedList(new ArrayList<>());
+
+  /// One for each of them.
+  final Semaphore starts = new Semaphore(0);
 
   /// Time that passes only when it is told to.
   static final class VirtualPace implements Pace {
@@ -118,6 +122,7 @@ abstract class LifeScene {
           @Override
           public void started(GuestView guest, StartReason why) {
             started.add(guest.spec().name() + " " + why.label());
+            starts.release();
           }
         });
   }
