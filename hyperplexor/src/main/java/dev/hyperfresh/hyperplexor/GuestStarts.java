@@ -207,6 +207,7 @@ record GuestStarts(
         kinds.all().stream()
             .flatMap(kind -> kind.survivors(folder()).stream())
             .filter(process -> process.files().equals(guest.files()))
+            .filter(process -> kinds.of(process).lives(process))
             .map(Reattacher.Survivor::pid)
             .toList();
     if (!left.isEmpty()) {
