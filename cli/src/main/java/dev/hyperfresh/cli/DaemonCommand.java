@@ -3,9 +3,11 @@ package dev.hyperfresh.cli;
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
 import java.util.logging.Level;
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 
 /// `hyperfresh daemon`.
 @Command(
@@ -25,7 +27,8 @@ import picocli.CommandLine.Option;
       "Examples:",
       "  hyperfresh daemon",
       "  hyperfresh daemon --state /srv/hyperfresh",
-      "  hyperfresh daemon --upgrade                take over from the running daemon"
+      "  hyperfresh daemon --upgrade                take over from the running daemon",
+      "  hyperfresh daemon --starts 2               after a boot, start two guests at a time"
     })
 final class DaemonCommand implements Runnable {
   @Mixin private Options options = new Options();
@@ -33,10 +36,25 @@ final class DaemonCommand implements Runnable {
   @Option(names = "--upgrade", description = "Take over from the running daemon.")
   private boolean upgrade;
 
+  @Option(
+      names = "--starts",
+      paramLabel = "N",
+      description =
+          "How many guests start at once after a boot of the host, 1 to 64 (default: as many as"
+              + " the host has cores, 2 to 16).")
+  private int starts = DaemonConfig.startsByDefault();
+
+  @CommandLine.Spec
+  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
   @Override
   public void run() {
+    if (starts < 1 || starts > DaemonConfig.MOST_STARTS) {
+      throw new ParameterException(
+          spec.commandLine(), "--starts: " + starts + " is not between 1 and 64");
+    }
     Logging.plain(Level.INFO);
-    DaemonConfig config = DaemonConfig.under(options.state());
+    DaemonConfig config = DaemonConfig.under(options.state()).starting(starts);
     Daemon daemon = upgrade ? Daemon.upgrade(config) : Daemon.start(config);
     System.err.println("hyperfresh: serving on " + daemon.config().socket());
     Runtime.getRuntime().addShutdownHook(new Thread(daemon::letGo, "hf-shutdown"));

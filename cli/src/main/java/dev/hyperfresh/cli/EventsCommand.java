@@ -51,6 +51,7 @@ final class EventsCommand implements Runnable {
       case "guest.changed" ->
           (text(data, "state") + " on " + text(data, "release") + "  " + text(data, "detail"))
               .strip();
+      case "guest.started" -> text(data, "why") + " on " + text(data, "release");
       case "guest.replaced" -> moved(data, "blackout_ms");
       case "container.changed" ->
           text(data, "state")

@@ -8,6 +8,8 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -26,7 +28,11 @@ import tools.jackson.databind.JsonNode;
       GuestCommand.Show.class,
       ConsoleCommand.class,
       GuestCommand.Resume.class,
+      GuestStartCommands.Start.class,
       GuestCommand.Stop.class,
+      GuestStartCommands.Restart.class,
+      GuestStartCommands.Autostart.class,
+      GuestStartCommands.Edit.class,
       GuestCommand.Delete.class
     })
 final class GuestCommand {
@@ -62,9 +68,13 @@ final class GuestCommand {
         "      tap: web1-0             # default: likewise",
         "  agent: false                # true: a channel to an agent in the guest",
         "  clock: keep                 # step: the agent sets the clock afterwards",
+        "  on-crash: stop              # restart: start it again when its hypervisor ends",
+        "  on-reboot: restart          # stop: a reset by the guest stops it",
+        "  on-poweroff: stop           # restart: start it again when it powers itself off",
         "",
         "Examples:",
         "  hyperfresh guest create -f web1.yaml",
+        "  hyperfresh guest create -f web1.yaml --no-start",
         "  sed s/web1/web2/ web1.yaml | hyperfresh guest create -f -"
       })
   static final class Create implements Runnable {
@@ -79,29 +89,34 @@ final class GuestCommand {
                 + " folder.")
     private Path file = Path.of("");
 
+    @Option(names = "--no-start", description = "Create it only; `guest start` starts it.")
+    private boolean noStart;
+
     @Override
     public void run() {
-      String document;
-      try {
-        document = isInput() ? input() : Files.readString(file);
-      } catch (IOException e) {
-        throw Problem.SPEC_FILE_MISSING.because(file + " cannot be read: " + e.getMessage(), e);
-      }
-      // Also where "-" would lie as a file.
-      Path folder = file.toAbsolutePath().getParent();
-      Map<String, String> body =
-          Map.of("document", document, "base", String.valueOf(folder == null ? "/" : folder));
-      JsonNode guest = options.client().work("/v1/guests", body, Output::progress);
-      print(options, guest);
+      Map<String, Object> body = document(file);
+      body.put("start", !noStart);
+      print(options, options.client().work("/v1/guests", body, Output::progress));
     }
+  }
 
-    private boolean isInput() {
-      return file.toString().equals("-");
+  /// The spec in a file, or on standard input when it is called `-`, as requests have it.
+  static Map<String, Object> document(Path file) {
+    String document;
+    try {
+      document =
+          file.toString().equals("-")
+              ? new String(System.in.readAllBytes(), StandardCharsets.UTF_8)
+              : Files.readString(file);
+    } catch (IOException e) {
+      throw Problem.SPEC_FILE_MISSING.because(file + " cannot be read: " + e.getMessage(), e);
     }
-
-    private static String input() throws IOException {
-      return new String(System.in.readAllBytes(), StandardCharsets.UTF_8);
-    }
+    // Also where "-" would lie as a file.
+    Path folder = file.toAbsolutePath().getParent();
+    Map<String, Object> body = new LinkedHashMap<>();
+    body.put("document", document);
+    body.put("base", String.valueOf(folder == null ? "/" : folder));
+    return body;
   }
 
   @Command(
@@ -130,6 +145,8 @@ final class GuestCommand {
       columns.put("MEMORY", guest -> guest.path("memory_mib").asLong() + " MiB");
       columns.put("MACHINE", guest -> Output.text(guest, "machine"));
       columns.put("PID", guest -> Output.text(guest, "pid"));
+      columns.put("AUTOSTART", guest -> guest.path("autostart").asBoolean(false) ? "on" : "off");
+      columns.put("RESTARTS ON", GuestCommand::restartsOn);
       return columns;
     }
 
@@ -137,6 +154,15 @@ final class GuestCommand {
     public void run() {
       LISTING.show(options, watching);
     }
+  }
+
+  /// The ends after which it is started again.
+  private static String restartsOn(JsonNode guest) {
+    String ends =
+        Stream.of("crash", "reboot", "poweroff")
+            .filter(end -> guest.path("on_" + end).asString("").equals("restart"))
+            .collect(Collectors.joining(", "));
+    return ends.isEmpty() ? "-" : ends;
   }
 
   static void print(Options options, JsonNode guest) {
@@ -185,7 +211,7 @@ final class GuestCommand {
     }
   }
 
-  @Command(name = "stop", description = "Stop a guest; it stays listed until it is deleted.")
+  @Command(name = "stop", description = "Stop a guest; `guest start` starts it again.")
   static final class Stop implements Runnable {
     @Mixin private Options options = new Options();
 
@@ -210,19 +236,28 @@ final class GuestCommand {
   @Command(
       name = "delete",
       aliases = "rm",
-      description =
-          "End a guest and remove all that HyperFresh created for it; its disk images stay.")
+      description = "Remove a guest and all that HyperFresh created for it; its disk images stay.",
+      footer = {
+        "",
+        "Examples:",
+        "  hyperfresh guest delete web1",
+        "  hyperfresh guest delete web1 --force"
+      })
   static final class Delete implements Runnable {
     @Mixin private Options options = new Options();
 
     @Parameters(paramLabel = "GUEST")
     private String name = "";
 
+    @Option(names = "--force", description = "End it first if it runs, without asking it.")
+    private boolean force;
+
     @Override
     public void run() {
-      JsonNode answer = options.client().delete("/v1/guests/" + name);
+      JsonNode answer =
+          options.client().delete("/v1/guests/" + name, force ? Map.of("force", "true") : Map.of());
       if (!options.printed(answer)) {
-        System.out.println(name + " is deleted.");
+        System.out.println(name + " is deleted; its disk images stay.");
       }
     }
   }

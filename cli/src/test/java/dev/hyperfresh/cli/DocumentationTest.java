@@ -116,7 +116,8 @@ class DocumentationTest {
             case REPLACE_OFF -> "powered off";
             default -> "runs on the source";
           };
-      case "GUEST" -> problem == Problem.GUEST_START ? "was not created" : "untouched";
+      case "GUEST" ->
+          problem == Problem.GUEST_START ? "was not created, or stays stopped" : "untouched";
       case "RUN" -> "belonged to the run";
       default -> "untouched";
     };

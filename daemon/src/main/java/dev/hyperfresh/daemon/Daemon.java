@@ -3,6 +3,7 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Pace;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
@@ -244,6 +245,8 @@ public final class Daemon implements AutoCloseable {
         daemon.hyperplexor.letOthersPass();
       }
       daemon.api.serve(config.socket(), config.state().resolve("run").resolve("api"), roles);
+      daemon.hyperplexor.startThemselves(
+          Pace.of(config.startsAtOnce()), daemon.guests::startWanted);
       daemon.logs = Optional.of(LogTrimmer.start(config.state(), daemon::guestsThatLog));
       daemon.upgrades = Optional.of(UpgradeServer.start(config.upgradeSocket(), daemon.new Gift()));
       return daemon;

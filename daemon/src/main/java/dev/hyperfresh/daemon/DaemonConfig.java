@@ -12,14 +12,22 @@ import org.jspecify.annotations.Nullable;
 /// @param state the daemon's own directory: guests, journal, history, sockets
 /// @param releases where releases are kept; several daemons may share it
 /// @param packages apt's private state and downloads; shared likewise
-public record DaemonConfig(Path state, Path releases, Path packages) {
+/// @param startsAtOnce how many guests are started at once that nobody asked for, such as after a
+///   boot of the host, 1 to [#MOST_STARTS]
+public record DaemonConfig(Path state, Path releases, Path packages, int startsAtOnce) {
+  /// The most of [#startsAtOnce].
+  public static final int MOST_STARTS = 64;
 
   // The JDK binds one byte less than the kernel allows.
   private static final int LONGEST_SOCKET = UnixSocket.MAX_PATH - 1;
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_SOCKET_PATH] when the path
   ///   of the API socket would be too long for the kernel
+  /// @throws IllegalArgumentException when a number is out of its range
   public DaemonConfig {
+    if (startsAtOnce < 1 || startsAtOnce > MOST_STARTS) {
+      throw new IllegalArgumentException(startsAtOnce + " is not between 1 and " + MOST_STARTS);
+    }
     state = state.toAbsolutePath().normalize();
     releases = releases.toAbsolutePath().normalize();
     packages = packages.toAbsolutePath().normalize();
@@ -27,6 +35,22 @@ public record DaemonConfig(Path state, Path releases, Path packages) {
     if (length > LONGEST_SOCKET) {
       throw Problem.HOST_SOCKET_PATH.because(socket(state) + " has " + length + " bytes.");
     }
+  }
+
+  /// With as many starts at once as [#startsByDefault] says.
+  public DaemonConfig(Path state, Path releases, Path packages) {
+    this(state, releases, packages, startsByDefault());
+  }
+
+  /// A guest that boots keeps about one core busy; at least two, so that one that hangs does not
+  /// keep all others.
+  public static int startsByDefault() {
+    return Math.clamp(Runtime.getRuntime().availableProcessors(), 2, 16);
+  }
+
+  /// The same with another number of starts at once.
+  public DaemonConfig starting(int atOnce) {
+    return new DaemonConfig(state, releases, packages, atOnce);
   }
 
   /// Everything under one directory.

@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.vm.VmKind;
@@ -25,6 +26,26 @@ sealed interface Event {
     @Override
     public Map<String, ? extends @Nullable Object> data() {
       return Views.guest(guest);
+    }
+  }
+
+  /// A guest was booted.
+  ///
+  /// @param guest as it is now
+  record GuestStarted(GuestView guest, StartReason why) implements Event {
+    @Override
+    public String type() {
+      return "guest.started";
+    }
+
+    @Override
+    public String subject() {
+      return guest.spec().name();
+    }
+
+    @Override
+    public Map<String, ? extends @Nullable Object> data() {
+      return Views.start(guest, why);
     }
   }
 

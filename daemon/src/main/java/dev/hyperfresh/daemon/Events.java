@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.GuestWatch;
+import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.OsVm;
@@ -40,6 +41,9 @@ final class Events {
               guest.state(),
               guest.release(),
               guest.detail());
+      case Event.GuestStarted(var guest, var why) ->
+          LOG.info(
+              "guest {} was started on {}: {}", guest.spec().name(), guest.release(), why.label());
       case Event.VmChanged changed ->
           LOG.info(
               "{} {} {}",
@@ -89,6 +93,11 @@ final class Events {
         if (!guest.equals(guests.put(guest.spec().name(), guest))) {
           publish(new Event.GuestChanged(guest));
         }
+      }
+
+      @Override
+      public void started(GuestView guest, StartReason why) {
+        publish(new Event.GuestStarted(guest, why));
       }
 
       @Override

@@ -6,6 +6,7 @@ import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
@@ -51,9 +52,54 @@ public final class GuestRoom {
   ///
   /// @throws HyperFreshException as [Hyperplexor#create]
   public GuestView create(SpecDocument document, Progress progress) {
+    return create(document, true, progress);
+  }
+
+  /// As [#create(SpecDocument, Progress)].
+  ///
+  /// @param start whether it is started now
+  GuestView create(SpecDocument document, boolean start, Progress progress) {
     try (ReleaseLeases.Lease<Release> lease = holdToRun(releaseFor(document).name())) {
-      return hyperplexor.create(document.spec(), lease.release(), progress);
+      return hyperplexor.create(document.spec(), lease.release(), start, progress);
     }
+  }
+
+  /// Starts a guest that nothing runs.
+  ///
+  /// @param release where; empty to start it where it ran last or its spec says
+  /// @throws HyperFreshException as [Hyperplexor#start]
+  public GuestView start(String guest, Optional<String> release, Progress progress) {
+    try (ReleaseLeases.Lease<Release> lease = holdToStart(guest, release)) {
+      return hyperplexor.start(guest, lease.release(), StartReason.REQUEST, progress);
+    }
+  }
+
+  /// Starts a guest for another reason than that somebody asks for it.
+  void startWanted(String guest, StartReason why) {
+    try (ReleaseLeases.Lease<Release> lease = holdToStart(guest, Optional.empty())) {
+      var _ = hyperplexor.start(guest, lease.release(), why, Progress.NONE);
+    }
+  }
+
+  /// Ends a guest and starts it, as [#start] does.
+  GuestView restart(String guest, Optional<String> release, Duration patience, Progress progress) {
+    try (ReleaseLeases.Lease<Release> lease = holdToStart(guest, release)) {
+      return hyperplexor.restart(guest, lease.release(), patience, progress);
+    }
+  }
+
+  /// Has a guest's next start make something else of it.
+  ///
+  /// @throws HyperFreshException as [Hyperplexor#edit]
+  GuestView edit(String guest, SpecDocument document) {
+    try (ReleaseLeases.Lease<Release> lease = holdToStart(guest, document.release())) {
+      return hyperplexor.edit(
+          guest, document.spec(), lease.release(), document.release().isPresent());
+    }
+  }
+
+  private ReleaseLeases.Lease<Release> holdToStart(String guest, Optional<String> release) {
+    return holdToRun(release.orElseGet(() -> hyperplexor.show(guest).starts().release()));
   }
 
   /// Where a new guest starts: the release or the machine that its document names, else the newest

@@ -34,9 +34,9 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 POST,
                 "/v1/guests",
                 Role.ADMIN,
-                "Create a guest from a document and start it.",
+                "Create a guest from a document and start it, unless `start` is false.",
                 replies.working(this::create))
-            .taking("document", "base"),
+            .taking("document", "base", "start"),
         reading(
             GET,
             "/v1/guests/{name}",
@@ -47,8 +47,36 @@ record GuestRoutes(Daemon daemon, Replies replies) {
             DELETE,
             "/v1/guests/{name}",
             Role.ADMIN,
-            "End a guest and delete its files.",
-            replies.done("deleted", hyperplexor()::delete)),
+            "Delete a guest and its files, but not its disks; with `force=true` even if it runs.",
+            replies.sending(this::delete)),
+        changing(
+                POST,
+                "/v1/guests/{name}/start",
+                Role.OPERATOR,
+                "Start a guest that is stopped.",
+                replies.working(this::start))
+            .taking("release"),
+        changing(
+                POST,
+                "/v1/guests/{name}/restart",
+                Role.OPERATOR,
+                "Ask a guest to power off, then end it, and start it again.",
+                replies.working(this::restart))
+            .taking("patience_s", "release"),
+        changing(
+                POST,
+                "/v1/guests/{name}/autostart",
+                Role.ADMIN,
+                "Decide whether a guest is started when the host has booted.",
+                replies.working(this::autostart))
+            .taking("on"),
+        changing(
+                POST,
+                "/v1/guests/{name}/edit",
+                Role.ADMIN,
+                "Change what the next start of a guest makes of it.",
+                replies.working(this::edit))
+            .taking("document", "base"),
         changing(
             POST,
             "/v1/guests/{name}/resume",
@@ -135,10 +163,40 @@ record GuestRoutes(Daemon daemon, Replies replies) {
     return Views.guest(hyperplexor().show(name));
   }
 
+  private static SpecDocument document(Job job) {
+    return SpecDocument.parse(job.text("document"), Replies.path(job.text("base")));
+  }
+
   private Object create(Job job) {
-    SpecDocument document =
-        SpecDocument.parse(job.text("document"), Replies.path(job.text("base")));
-    return Views.guest(room().create(document, job.progress()));
+    boolean start = job.flag("start", true);
+    return Views.guest(room().create(document(job), start, job.progress()));
+  }
+
+  private Object delete(ServerRequest request) {
+    String name = Replies.name(request);
+    hyperplexor().delete(name, OsRoutes.isForced(request));
+    return Map.of("deleted", name);
+  }
+
+  private Object start(Job job) {
+    Optional<String> release = job.fields().optional("release");
+    return Views.guest(room().start(job.name(), release, job.progress()));
+  }
+
+  private Object restart(Job job) {
+    Optional<String> release = job.fields().optional("release");
+    return Views.guest(room().restart(job.name(), release, patience(job), job.progress()));
+  }
+
+  private Object autostart(Job job) {
+    if (!job.body().has("on")) {
+      throw Problem.API_REQUEST.because("The request lacks 'on'.");
+    }
+    return Views.guest(hyperplexor().autostart(job.name(), job.flag("on", false)));
+  }
+
+  private Object edit(Job job) {
+    return Views.guest(room().edit(job.name(), document(job)));
   }
 
   private Object adopt(Job job) {
@@ -155,9 +213,13 @@ record GuestRoutes(Daemon daemon, Replies replies) {
   }
 
   private Object stop(Job job) {
+    return Views.guest(hyperplexor().stop(job.name(), patience(job)));
+  }
+
+  private static Duration patience(Job job) {
     Duration patience = Duration.ofSeconds(job.number("patience_s", 0, 0, MAX_PATIENCE_SECONDS));
     job.progress().step("stop", "asking the guest to power off");
-    return Views.guest(hyperplexor().stop(job.name(), patience));
+    return patience;
   }
 
   private Object plan(Job job) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
@@ -50,7 +51,10 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           "disks",
           "nics",
           "agent",
-          "clock");
+          "clock",
+          "on-crash",
+          "on-reboot",
+          "on-poweroff");
   private static final Set<String> UNSTEADY_CPUS = Set.of("host", "max", "base");
   private static final Set<String> DISK_KEYS = Set.of("path", "format", "readonly");
   private static final Set<String> NIC_KEYS = Set.of("tap", "bridge", "mac");
@@ -118,12 +122,20 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
               disks(),
               nics(name),
               flag(root, "agent"),
-              choice(ClockPolicy.values(), root, "clock", ClockPolicy.KEEP));
+              choice(ClockPolicy.values(), root, "clock", ClockPolicy.KEEP),
+              new EndPolicy(
+                  then("on-crash", EndPolicy.DEFAULT.onCrash()),
+                  then("on-reboot", EndPolicy.DEFAULT.onReboot()),
+                  then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())));
       faults.addAll(spec.faults());
       if (!faults.isEmpty()) {
         throw Problem.SPEC_INVALID.because(String.join("; ", faults) + ".");
       }
       return new SpecDocument(spec, optionalText(root, "release"));
+    }
+
+    private EndPolicy.Then then(String key, EndPolicy.Then otherwise) {
+      return choice(EndPolicy.Then.values(), root, key, otherwise);
     }
 
     private int vcpus() {

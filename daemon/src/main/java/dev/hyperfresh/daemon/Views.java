@@ -3,6 +3,7 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -55,6 +56,13 @@ public final class Views {
     json.put("nics", spec.nics().stream().map(Views::nic).toList());
     json.put("agent", spec.agent());
     json.put("clock", spec.clock().label());
+    json.put("on_crash", spec.ends().onCrash().label());
+    json.put("on_reboot", spec.ends().onReboot().label());
+    json.put("on_poweroff", spec.ends().onPoweroff().label());
+    json.put("autostart", view.starts().autostart());
+    json.put("next_release", view.starts().release());
+    json.put("edited", view.starts().edited());
+    json.put("restarts", view.starts().inARow());
     json.put("clock_lost_ms_total", rounded(view.clockLoss().micros() / 1e3));
     json.put("clock_unmeasured", view.clockLoss().unmeasured());
     json.put("pid", view.pid());
@@ -64,6 +72,16 @@ public final class Views {
     json.put("stopped_at", view.stoppedAt().map(Object::toString).orElse(""));
     json.put("console", view.console().map(Object::toString).orElse(""));
     json.put("files", view.files().toString());
+    return json;
+  }
+
+  /// A start of a guest.
+  static Map<String, Object> start(GuestView view, StartReason why) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("why", why.label());
+    json.put("release", view.release());
+    json.put("generation", view.generation());
+    json.put("restarts", view.starts().inARow());
     return json;
   }
 

@@ -8,6 +8,7 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Check;
@@ -117,7 +118,8 @@ class ContractTest {
         Path.of("/f"),
         "",
         GuestView.Origin.CREATED,
-        ClockLoss.NONE);
+        ClockLoss.NONE,
+        new GuestView.Starts(true, "qemu-10.0.2", false, 0));
   }
 
   @ParameterizedTest
@@ -322,6 +324,7 @@ class ContractTest {
   static Stream<Event> events() {
     return Stream.of(
         new Event.GuestChanged(guest(GuestView.State.RUNNING)),
+        new Event.GuestStarted(guest(GuestView.State.RUNNING), StartReason.UNSEEN_END),
         new Event.GuestDeleted("web1"),
         new Event.GuestReplaced(HistoryTest.record("a", "web1", NOON, Outcome.COMMITTED)),
         new Event.ContainerChanged(container(new ContainerState.Running())),

@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -21,6 +22,17 @@ class DaemonConfigTest {
     assertThat(config.releases()).isEqualTo(Path.of("/srv/hf/releases"));
     assertThat(config.packages()).isEqualTo(Path.of("/srv/hf/apt"));
     assertThat(config.socket()).isEqualTo(Path.of("/srv/hf/daemon.sock"));
+  }
+
+  @Test
+  void aNumberOfStartsThatCannotBeIsRefused() {
+    DaemonConfig config = DaemonConfig.under(Path.of("/srv/hf"));
+
+    assertThat(config.startsAtOnce()).isBetween(2, 16);
+    assertThat(config.starting(64).startsAtOnce()).isEqualTo(64);
+    for (int wrong : new int[] {-1, 0, 65}) {
+      assertThatThrownBy(() -> config.starting(wrong)).isInstanceOf(IllegalArgumentException.class);
+    }
   }
 
   @Test

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
+import dev.hyperfresh.hypervisor.EndPolicy;
+import dev.hyperfresh.hypervisor.EndPolicy.Then;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -94,6 +96,17 @@ class SpecDocumentTest {
                 Optional.of(new KernelBoot(BASE.resolve("vmlinuz"), Optional.empty(), "")),
                 List.of(),
                 List.of()));
+  }
+
+  @Test
+  void whatBecomesOfItWhenItEndsIsRead() {
+    assertThat(parse(SMALL).spec().ends()).isEqualTo(EndPolicy.DEFAULT);
+    assertThat(parse(SMALL + "on-crash: restart\non-reboot: stop\non-poweroff: restart\n"))
+        .extracting(document -> document.spec().ends())
+        .isEqualTo(new EndPolicy(Then.RESTART, Then.STOP, Then.RESTART));
+    assertThatThrownBy(() -> parse(SMALL + "on-crash: always\non_reboot: stop\n"))
+        .hasMessageContaining("on-crash: 'always' is not one of stop, restart")
+        .hasMessageContaining("'on_reboot' is not a field");
   }
 
   @Test

@@ -75,7 +75,10 @@ class ToyKindTest {
     assertThat(shown.path("generation").asInt()).isEqualTo(2);
     assertThat(api.get("/v1/history?guest=counter").json().path("replacements")).hasSize(1);
 
-    assertThat(api.delete("/v1/guests/counter").status()).isEqualTo(200);
+    assertThat(api.delete("/v1/guests/counter").json().path("code").asString())
+        .isEqualTo(Problem.GUEST_RUNS.code());
+    assertThat(toys.running("counter").count()).isEqualTo(4);
+    assertThat(api.delete("/v1/guests/counter?force=true").status()).isEqualTo(200);
     assertThat(api.get("/v1/guests").json().path("guests")).isEmpty();
     assertThat(toys.uses("toy-2.0")).isFalse();
   }

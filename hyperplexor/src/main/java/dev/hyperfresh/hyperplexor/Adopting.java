@@ -25,7 +25,7 @@ import java.util.function.Consumer;
 /// @param sockets where the control sockets of later instances are
 record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progress) {
   /// Later instances are started with the rights of the first: nobody else could open its files.
-  private static final Confinement AS_STARTED =
+  static final Confinement AS_STARTED =
       new Confinement(
           OptionalInt.empty(),
           Optional.empty(),
@@ -53,20 +53,23 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
   private Guest takenOver(Adoption found, Release release, Consumer<Guest> changed) {
     int pid = request.pid();
     MemFd memory = MemFd.adoptForeign(found.holdings().memory());
+    GuestIdentity identity =
+        new GuestIdentity(
+            found.spec(),
+            found.accelerator(),
+            Optional.of(found.machine()),
+            request.files(),
+            sockets,
+            Instant.now());
     Guest guest =
         new Guest(
-            new GuestIdentity(
-                found.spec(),
-                found.accelerator(),
-                Optional.of(found.machine()),
-                request.files(),
-                sockets,
-                Instant.now(),
-                AS_STARTED),
+            GuestFacts.begun(identity, kinds, release, Optional.empty()),
             kinds,
-            memory,
-            endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid),
-            ClockLoss.NONE,
+            Optional.of(
+                new GuestBody(
+                    memory,
+                    endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid),
+                    AS_STARTED)),
             changed);
     try {
       guest.call(() -> {

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -16,6 +17,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /// Gives every guest a user that no other guest of this host has, and a control group.
 ///
@@ -130,6 +132,30 @@ final class Confiner {
         .ifPresent(cgroup -> Contained.run("removing cgroup " + cgroup, cgroup::remove));
     Path file = file(user.getAsInt());
     Contained.run("giving back the user of " + guest, () -> delete(file));
+  }
+
+  /// Gives what belongs to the group of user `before` in the guest's folder to that of `now`.
+  void handOver(Path files, OptionalInt before, OptionalInt now) {
+    if (before.isEmpty() || now.isEmpty() || before.equals(now)) {
+      return;
+    }
+    Contained.run(
+        "handing " + files + " over",
+        () -> {
+          try (Stream<Path> all = Files.walk(files)) {
+            for (Path file : all.toList()) {
+              handOver(file, before.getAsInt(), now.getAsInt());
+            }
+          } catch (IOException e) {
+            throw new UncheckedIOException(e);
+          }
+        });
+  }
+
+  private static void handOver(Path file, int before, int now) throws IOException {
+    if (Files.getAttribute(file, "unix:gid", LinkOption.NOFOLLOW_LINKS).equals(before)) {
+      Files.setAttribute(file, "unix:gid", now, LinkOption.NOFOLLOW_LINKS);
+    }
   }
 
   private boolean isFreeOr(int user, Path files) {

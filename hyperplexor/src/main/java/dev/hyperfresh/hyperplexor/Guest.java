@@ -1,7 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
-import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -12,10 +11,8 @@ import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.MemFd;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -26,58 +23,47 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.Lock;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
-/// A guest: its memory, its network endpoints and the one instance that runs it.
+/// A guest: what is known of it, the one instance that runs it, and its memory and network ports
+/// while one does.
 ///
 /// All writes happen on the guest's own thread, `hf-guest-NAME`; other threads enqueue with [#call]
 /// and read [#view]. Events of the instances wait in [#mailbox] for that thread.
 final class Guest implements Movable {
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
 
-  private final GuestIdentity identity;
   private final Kinds kinds;
-  private final MemFd memory;
-  private final Endpoints endpoints;
-  private final Pulse pulse;
+  private final GuestFacts facts;
   private final GuestThread thread;
   private final Consumer<Guest> changed;
-  private final Standstill standstill;
   private final AtomicBoolean replacing = new AtomicBoolean();
   private final Hosting hosting;
-  private final WallClock wallClock;
-
-  private int generation;
-
-  /// The kind of the instance that runs it or ran it last.
-  private String kind;
+  private final LaterStarts laterStarts;
+  private Optional<GuestBody> body;
 
   private boolean deleted;
-  private @Nullable Instant stoppedAt;
   private volatile GuestView view;
 
-  /// @param memory its memory; belongs to this object now, as the ports do
-  /// @param lost what its clocks have lost under earlier daemons
+  /// @param body what it has of the host, if something runs it; belongs to this object now
   /// @param changed told whenever the view changed, on the guest's thread
-  Guest(
-      GuestIdentity identity,
-      Kinds kinds,
-      MemFd memory,
-      Endpoints endpoints,
-      ClockLoss lost,
-      Consumer<Guest> changed) {
-    this.identity = identity;
+  Guest(GuestFacts facts, Kinds kinds, Optional<GuestBody> body, Consumer<Guest> changed) {
+    this.facts = facts;
     this.kinds = kinds;
-    this.kind = kinds.named("").kind();
-    this.memory = memory;
-    this.endpoints = endpoints;
-    this.standstill = new Standstill(lost);
+    this.body = body;
     this.changed = changed;
-    this.pulse = new Pulse(memory);
-    this.thread = new GuestThread(identity.name(), this::settle);
+    this.thread = new GuestThread(facts.identity().name(), this::settle);
     this.hosting = new Hosting(new Home());
-    this.wallClock = new WallClock(identity.spec());
-    this.view = view(GuestView.State.STARTING, "");
+    this.laterStarts = new LaterStarts(this, facts, hosting);
+    this.view = facts.view(GuestView.State.STARTING, "", null);
+  }
+
+  /// One that an earlier daemon left, and that nothing runs.
+  static Guest stopped(GuestFacts facts, Kinds kinds, Consumer<Guest> changed) {
+    Guest guest = new Guest(facts, kinds, Optional.empty(), changed);
+    guest.view = facts.view(GuestView.State.STOPPED, facts.why(), null);
+    return guest;
   }
 
   /// The guest as its hosting needs it.
@@ -89,34 +75,34 @@ final class Guest implements Movable {
 
     @Override
     public void write(Instance running, Optional<Instance> waiting, Optional<String> doubt) {
-      file(GuestFile.Tenant.of(running), waiting.map(GuestFile.Tenant::of), doubt)
-          .write(identity.files());
+      facts.write(running, waiting.map(GuestFile.Tenant::of), doubt);
     }
 
     @Override
     public void stood(InstanceEvent event) {
-      if (standstill.heard(event)) {
-        Contained.run("recording " + identity.name(), () -> writeDown(Optional.empty()));
+      if (facts.standstill().heard(event)) {
+        Contained.run("recording " + name(), () -> writeDown(Optional.empty()));
       }
     }
 
     @Override
     public void targetGone() {
-      endpoints.drop();
+      body.ifPresent(held -> held.endpoints().drop());
     }
 
-    /// It stays listed under the next daemon too.
     @Override
-    public void gone(String why) {
-      Instant now = Instant.now();
-      stoppedAt = now;
-      GuestFile.read(identity.files())
-          .ifPresent(file -> file.stopped(new GuestFile.Stopped(now, why)).write(identity.files()));
+    public boolean endsAtReset() {
+      return spec().ends().endsAtReboot();
+    }
+
+    @Override
+    public void gone(GuestEnd end, String why) {
+      facts.ended(end, why);
     }
 
     @Override
     public Optional<Boolean> hasRun(int which) {
-      return kinds.hasRun(identity.files(), which);
+      return kinds.hasRun(files(), which);
     }
 
     @Override
@@ -126,18 +112,13 @@ final class Guest implements Movable {
 
     @Override
     public String name() {
-      return identity.name();
+      return facts.identity().name();
     }
-  }
-
-  private GuestFile file(
-      GuestFile.Tenant running, Optional<GuestFile.Tenant> waiting, Optional<String> doubt) {
-    return identity.file(running, waiting, doubt, standstill.lost(), generation);
   }
 
   @Override
   public GuestSpec spec() {
-    return identity.spec();
+    return facts.identity().spec();
   }
 
   @Override
@@ -147,24 +128,30 @@ final class Guest implements Movable {
 
   @Override
   public AcceleratorChoice accelerator() {
-    return identity.accelerator();
+    return facts.identity().accelerator();
   }
 
   @Override
   public Endpoints endpoints() {
-    return endpoints;
+    return body().endpoints();
+  }
+
+  private GuestBody body() {
+    return body.orElseThrow(this::notRunning);
   }
 
   Path files() {
-    return identity.files();
+    return facts.identity().files();
   }
 
-  Confinement confinement() {
-    return identity.confinement();
+  /// Guest's thread: whether it carries a heartbeat that beats now.
+  boolean beats() {
+    return body.isPresent() && body.get().pulse().find();
   }
 
-  Pulse pulse() {
-    return pulse;
+  /// Whether it is started again; for the guest's thread.
+  LaterStarts laterStarts() {
+    return laterStarts;
   }
 
   @Override
@@ -189,7 +176,7 @@ final class Guest implements Movable {
 
   @Override
   public Optional<Pulse.Watch> observe() {
-    return pulse.find() ? pulse.watch(identity.name()) : Optional.empty();
+    return beats() ? body().pulse().watch(spec().name()) : Optional.empty();
   }
 
   /// What every thread may know of the guest; a consistent copy.
@@ -199,18 +186,48 @@ final class Guest implements Movable {
 
   /// As [GuestThread#call].
   <T> T call(Callable<T> work) {
-    return thread.call(work);
+    return thread.call(() -> {
+      try {
+        return work.call();
+      } finally {
+        rest();
+      }
+    });
   }
 
-  /// Guest's thread: starts the first instance.
-  void start(Release release) {
-    Launch launch = launch(release, endpoints.queues());
-    kinds.of(release).pin(launch);
-    // If this daemon dies before it knows the process, the next one finds it by the guest's folder.
-    file(GuestFile.Tenant.expected(generation, release), Optional.empty(), Optional.empty())
-        .write(identity.files());
+  /// What a guest has of the host while something runs it is given back when nothing does.
+  private void rest() {
+    if (hosting.instance() == null && view.state() == GuestView.State.STOPPED) {
+      giveBackBody();
+    }
+  }
+
+  private void giveBackBody() {
+    body.ifPresent(held -> held.giveBack(spec().name()));
+    body = Optional.empty();
+  }
+
+  /// Guest's thread: boots it.
+  ///
+  /// @param fresh what it gets of the host
+  /// @throws HyperFreshException when it does not start; then it is as before, but for a hypervisor
+  ///   that runs and cannot be ended
+  void start(Starting starting, Supplier<GuestBody> fresh) {
+    Release release = starting.release();
+    giveBackBody();
+    GuestBody held = fresh.get();
+    body = Optional.of(held);
+    facts.become(starting.spec(), starting.accelerator());
+    facts.user(held.confinement().user());
+    Launch launch = launch(release, held.endpoints().queues());
+    if (facts.upkeep().next().isPresent()) {
+      kinds.of(release).pin(launch);
+    }
+    facts.writeExpected(release);
     hosting.adopt(kinds.of(release).start(launch));
+    facts.upkeep(facts.upkeep().next(Optional.empty()));
     writeDown(Optional.empty());
+    laterStarts.wantNothing();
     publish(GuestView.State.RUNNING, "");
   }
 
@@ -221,22 +238,22 @@ final class Guest implements Movable {
   /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not answer; nothing was changed
   void takeBack(
       Release release, Verdict.Kept survivor, Optional<String> doubt, int lastGeneration) {
-    generation = survivor.authority().generation() - 1;
+    facts.generation(survivor.authority().generation() - 1);
     Instance attached =
-        kinds.of(release).attach(launch(release, endpoints.queues()), survivor.authority().pid());
-    generation = lastGeneration;
+        kinds.of(release).attach(launch(release, endpoints().queues()), survivor.authority().pid());
+    facts.generation(lastGeneration);
     try {
       hosting.takeBack(attached, survivor.targetIsGone(), survivor.targetRan(), doubt);
     } catch (RuntimeException | Error e) {
       hosting.letGo();
-      Contained.run("releasing " + identity.name(), attached::close);
+      Contained.run("releasing " + spec().name(), attached::close);
       throw e;
     }
   }
 
   /// Guest's thread: takes over the instance that something else started.
   void takeOver(Release release, int pid, String remarks) {
-    Instance foreign = kinds.of(release).attach(launch(release, endpoints.queues()), pid);
+    Instance foreign = kinds.of(release).attach(launch(release, endpoints().queues()), pid);
     hosting.adopt(foreign);
     if (!foreign.runState().isLive()) {
       throw Problem.ADOPT_REFUSED.because("The guest no longer runs.");
@@ -251,7 +268,7 @@ final class Guest implements Movable {
     if (foreign != null) {
       foreign.close();
     }
-    GuestFile.remove(identity.files());
+    GuestFile.remove(files());
   }
 
   @Override
@@ -261,7 +278,7 @@ final class Guest implements Movable {
 
   @Override
   public Optional<Boolean> hasRun(int which) {
-    return kinds.hasRun(identity.files(), which);
+    return kinds.hasRun(files(), which);
   }
 
   /// Guest's thread: why it stands, when somebody may have run it since.
@@ -271,7 +288,7 @@ final class Guest implements Movable {
 
   /// What is done to its wall clock after a replacement.
   WallClock wallClock() {
-    return wallClock;
+    return new WallClock(spec());
   }
 
   /// Guest's thread: as [Hosting#hindrance].
@@ -281,7 +298,7 @@ final class Guest implements Movable {
 
   /// Guest's thread: what another daemon would need of the guest; still owned by this object.
   Holdings holdings() {
-    return new Holdings(memory.fd(), endpoints.queues());
+    return new Holdings(body().memory().fd(), endpoints().queues());
   }
 
   /// Any thread: moves the guest to `to`, unless another replacement of it is under way.
@@ -297,7 +314,7 @@ final class Guest implements Movable {
       Surroundings world,
       Progress progress) {
     if (!replacing.compareAndSet(false, true)) {
-      throw Problem.REPLACE_BUSY.because("Guest " + identity.name() + " is already being moved.");
+      throw Problem.REPLACE_BUSY.because("Guest " + spec().name() + " is already being moved.");
     }
     return call(() -> {
       try {
@@ -311,8 +328,8 @@ final class Guest implements Movable {
                     new Preflight(this, to, rehearsing, turn, progress)::require,
                     progress)
                 .run();
-        return record.committed() && wallClock.steps(stepClock)
-            ? record.with(wallClock.step(this::running, record.clocks(), progress))
+        return record.committed() && wallClock().steps(stepClock)
+            ? record.with(wallClock().step(this::running, record.clocks(), progress))
             : record;
       } finally {
         replacing.set(false);
@@ -322,22 +339,23 @@ final class Guest implements Movable {
 
   @Override
   public int nextGeneration() {
-    return generation + 1;
+    return facts.generation() + 1;
   }
 
   @Override
   public Launch launch(Release release, List<Fd> queues) {
-    generation++;
+    GuestIdentity identity = facts.identity();
+    facts.generation(nextGeneration());
     return new Launch(
         identity.spec(),
         release,
         identity.accelerator().accelerator(),
-        memory,
+        body().memory(),
         queues,
         identity.files(),
         identity.sockets(),
-        generation,
-        identity.confinement(),
+        facts.generation(),
+        body().confinement(),
         thread::post,
         identity.adopted());
   }
@@ -346,15 +364,19 @@ final class Guest implements Movable {
   public Instance running() {
     Instance current = hosting.instance();
     if (current == null || view.state() == GuestView.State.STOPPED) {
-      throw Problem.GUEST_STATE.because(
-          "Guest " + identity.name() + " is " + view.state().name().toLowerCase(Locale.ROOT) + ".");
+      throw notRunning();
     }
     return current;
   }
 
+  private HyperFreshException notRunning() {
+    return Problem.GUEST_STATE.because(
+        "Guest " + spec().name() + " is " + view.state().name().toLowerCase(Locale.ROOT) + ".");
+  }
+
   @Override
   public void stood(OptionalLong stopped, OptionalLong resumed) {
-    standstill.stood(stopped, resumed);
+    facts.standstill().stood(stopped, resumed);
   }
 
   @Override
@@ -394,51 +416,28 @@ final class Guest implements Movable {
 
   @Override
   public void publish(GuestView.State state, String detail) {
-    view = view(state, detail);
-    Contained.run("reporting guest " + identity.name(), () -> changed.accept(this));
-  }
-
-  private GuestView view(GuestView.State state, String detail) {
-    Instance current = hosting.instance();
-    if (current != null) {
-      kind = current.release().kind();
-    }
-    return new GuestView(
-        identity.spec(),
-        state,
-        detail,
-        kind,
-        current == null ? "" : current.release().name(),
-        current == null ? 0 : current.pid(),
-        generation,
-        identity.accelerator(),
-        identity.createdAt(),
-        Optional.ofNullable(stoppedAt),
-        current == null
-            ? Optional.empty()
-            : Optional.of(current.console()).filter(path -> !path.toString().isEmpty()),
-        identity.files(),
-        current == null ? "" : current.confinement(),
-        identity.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
-        standstill.lost());
+    view = facts.view(state, detail, hosting.instance());
+    Contained.run("reporting guest " + spec().name(), () -> changed.accept(this));
   }
 
   /// Guest's thread, outside a replacement: takes note of what happened by itself.
   private void settle() {
     hosting.settle();
+    rest();
   }
 
   /// Guest's thread: asks the guest to power off, and ends its instance if it cannot hear or does
-  /// not within `patience`.
+  /// not within `patience`. One that has ended is not started by itself any more.
   ///
   /// @throws HyperFreshException [Problem#INTERNAL] when the instance cannot be ended
   void stop(Duration patience) {
     Instance current = hosting.instance();
     if (current == null) {
+      laterStarts.stayStopped();
       return;
     }
     if (patience.isPositive()) {
-      new PowerOff(identity.name(), current, thread.mailbox(), hosting::heard).within(patience);
+      new PowerOff(spec().name(), current, thread.mailbox(), hosting::heard).within(patience);
     }
     end();
   }
@@ -451,34 +450,33 @@ final class Guest implements Movable {
     if (current == null) {
       return;
     }
-    if (!Contained.run("ending guest " + identity.name(), () -> current.end(END_LIMIT))) {
+    if (!Contained.run("ending guest " + spec().name(), () -> current.end(END_LIMIT))) {
       current.kill();
     }
-    hosting.release("stopped by request");
+    hosting.release(GuestEnd.REQUEST, LaterStarts.BY_REQUEST);
   }
 
   /// Any thread, last of all: ends the instance and returns memory and endpoints to the host. Does
   /// nothing the second time.
   ///
-  /// @throws HyperFreshException [Problem#INTERNAL] when the instance cannot be ended; nothing is
-  ///   returned then
-  synchronized void delete() {
+  /// @param force whether also a guest that runs is ended
+  /// @throws HyperFreshException [Problem#GUEST_RUNS], [Problem#INTERNAL] when the instance cannot
+  ///   be ended; nothing is returned then
+  synchronized void delete(boolean force) {
     if (deleted) {
       return;
     }
     call(() -> {
+      if (!force && hosting.instance() != null) {
+        throw Problem.GUEST_RUNS.because("Guest " + spec().name() + " was not deleted.");
+      }
+      laterStarts.wantNothing();
       end();
+      giveBackBody();
       return true;
     });
     deleted = true;
-    closeAll();
-  }
-
-  private void closeAll() {
     thread.shutdown();
-    Contained.run("unmapping the memory of " + identity.name(), pulse::close);
-    Contained.run("releasing the memory of " + identity.name(), memory::close);
-    Contained.run("releasing the ports of " + identity.name(), endpoints::close);
   }
 
   /// Any thread, last of all: lets go of the guest, which goes on without a daemon.
@@ -493,8 +491,9 @@ final class Guest implements Movable {
       if (current != null) {
         current.close();
       }
+      giveBackBody();
       return true;
     });
-    closeAll();
+    thread.shutdown();
   }
 }

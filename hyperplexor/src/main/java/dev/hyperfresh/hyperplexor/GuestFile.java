@@ -4,11 +4,6 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
-import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
-import dev.hyperfresh.hypervisor.GuestSpec.Disk;
-import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
-import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
@@ -28,8 +23,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Properties;
@@ -47,7 +40,9 @@ import java.util.Properties;
 /// @param clockLoss how far the guest's clocks have fallen behind
 /// @param generations the highest generation that any instance of it has had: none is used again,
 ///   since what an instance leaves behind is known by its generation
-/// @param stopped since when no process runs it, if none does; [#running] is the last one then
+/// @param stopped since when no process runs it, if none does; [#running] is the last one then, or
+///   one that is being started
+/// @param upkeep what its later starts need
 record GuestFile(
     GuestSpec spec,
     AcceleratorChoice accelerator,
@@ -59,10 +54,14 @@ record GuestFile(
     Optional<AdoptedMachine> adopted,
     ClockLoss clockLoss,
     int generations,
-    Optional<Stopped> stopped) {
+    Optional<Stopped> stopped,
+    Upkeep upkeep) {
   private static final String NAME = "guest.properties";
 
-  /// Of a guest that a process runs or is about to.
+  /// What begins the names of what its next start makes of a guest.
+  private static final String NEXT = "next.";
+
+  /// Of a guest that a process runs or is about to, and that nobody is to start.
   GuestFile(
       GuestSpec spec,
       AcceleratorChoice accelerator,
@@ -85,7 +84,8 @@ record GuestFile(
         adopted,
         clockLoss,
         generations,
-        Optional.empty());
+        Optional.empty(),
+        Upkeep.begun(Optional.empty()));
   }
 
   /// The same guest when its last process is gone.
@@ -101,14 +101,49 @@ record GuestFile(
         adopted,
         clockLoss,
         generations,
-        Optional.of(end));
+        Optional.of(end),
+        upkeep);
+  }
+
+  /// The same guest on the only process that is left of it.
+  GuestFile running(Tenant process) {
+    return new GuestFile(
+        spec,
+        accelerator,
+        createdAt,
+        user,
+        process,
+        Optional.empty(),
+        Optional.empty(),
+        adopted,
+        clockLoss,
+        generations,
+        Optional.empty(),
+        upkeep);
+  }
+
+  /// The same guest with other later starts.
+  GuestFile keeping(Upkeep changed) {
+    return new GuestFile(
+        spec,
+        accelerator,
+        createdAt,
+        user,
+        running,
+        waiting,
+        doubt,
+        adopted,
+        clockLoss,
+        generations,
+        stopped,
+        changed);
   }
 
   /// How a guest came to its end.
   ///
   /// @param at when that was noticed
   /// @param why as half a sentence
-  record Stopped(Instant at, String why) {}
+  record Stopped(Instant at, String why, GuestEnd end) {}
 
   /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
   ///
@@ -221,7 +256,7 @@ record GuestFile(
       Accelerator accelerator = Accelerator.valueOf(get(p, "accelerator"));
       return Optional.of(
           new GuestFile(
-              spec(p),
+              SpecProperties.read(p, ""),
               new AcceleratorChoice(accelerator, get(p, "accelerator.reason")),
               Instant.parse(get(p, "created")),
               find(p, "user")
@@ -237,11 +272,40 @@ record GuestFile(
                   Long.parseLong(find(p, "clock.lost.micros").orElse("0")),
                   Integer.parseInt(find(p, "clock.unmeasured").orElse("0"))),
               Integer.parseInt(find(p, "generations").orElse("0")),
-              find(p, "stopped.at")
-                  .map(at -> new Stopped(Instant.parse(at), get(p, "stopped.why")))));
+              find(p, "stopped.at").map(at -> stopped(p, Instant.parse(at))),
+              upkeep(p, path)));
     } catch (IOException | RuntimeException e) {
       throw Problem.DAEMON_STATE.because(path + " cannot be read: " + e.getMessage(), e);
     }
+  }
+
+  /// A guest that an older daemon left stopped is not to be started by itself.
+  private static Stopped stopped(Properties p, Instant at) {
+    return new Stopped(
+        at,
+        get(p, "stopped.why"),
+        GuestEnd.valueOf(find(p, "stopped.end").orElse(GuestEnd.REQUEST.name())));
+  }
+
+  private static Upkeep upkeep(Properties p, Path file) {
+    return new Upkeep(
+        Boolean.parseBoolean(find(p, "autostart").orElse("false")),
+        Integer.parseInt(find(p, "restarts").orElse("0")),
+        find(p, "boot").orElseGet(() -> process(p, "running", file).boot()),
+        find(p, NEXT + "name")
+            .map(_ -> new Upkeep.Next(SpecProperties.read(p, NEXT), find(p, NEXT + "release"))));
+  }
+
+  private static void put(Properties p, Upkeep upkeep) {
+    p.setProperty("autostart", Boolean.toString(upkeep.autostart()));
+    p.setProperty("restarts", Integer.toString(upkeep.restarts()));
+    p.setProperty("boot", upkeep.boot());
+    upkeep
+        .next()
+        .ifPresent(next -> {
+          SpecProperties.put(p, NEXT, next.spec());
+          next.release().ifPresent(release -> p.setProperty(NEXT + "release", release));
+        });
   }
 
   /// The same, when the guest may have stood still for a time that nobody measured.
@@ -256,12 +320,14 @@ record GuestFile(
         doubt,
         adopted,
         clockLoss.plusUnmeasured(),
-        generations);
+        generations,
+        stopped,
+        upkeep);
   }
 
   private Properties properties() {
     Properties p = new Properties();
-    putSpec(p);
+    SpecProperties.put(p, "", spec);
     p.setProperty("accelerator", accelerator.accelerator().name());
     p.setProperty("accelerator.reason", accelerator.reason());
     p.setProperty("created", createdAt.toString());
@@ -276,7 +342,9 @@ record GuestFile(
     stopped.ifPresent(end -> {
       p.setProperty("stopped.at", end.at().toString());
       p.setProperty("stopped.why", end.why());
+      p.setProperty("stopped.end", end.end().name());
     });
+    put(p, upkeep);
     return p;
   }
 
@@ -298,78 +366,6 @@ record GuestFile(
         Integer.parseInt(get(p, key + ".generation")),
         get(p, key + ".release"),
         find(p, key + ".kind").orElse(""));
-  }
-
-  private void putSpec(Properties p) {
-    p.setProperty("name", spec.name());
-    p.setProperty("vcpus", Integer.toString(spec.vcpus()));
-    p.setProperty("memory", Long.toString(spec.memoryBytes()));
-    p.setProperty("machine", spec.machine());
-    p.setProperty("cpu", spec.cpu());
-    p.setProperty("wish", spec.accelerator().name());
-    p.setProperty("agent", Boolean.toString(spec.agent()));
-    p.setProperty("clock", spec.clock().name());
-    spec.boot()
-        .ifPresent(boot -> {
-          p.setProperty("kernel", boot.kernel().toString());
-          boot.initrd().ifPresent(initrd -> p.setProperty("initrd", initrd.toString()));
-          p.setProperty("cmdline", boot.commandLine());
-        });
-    for (int i = 0; i < spec.disks().size(); i++) {
-      Disk disk = spec.disks().get(i);
-      p.setProperty("disk." + i, disk.path().toString());
-      p.setProperty("disk." + i + ".format", disk.format().name());
-      p.setProperty("disk." + i + ".readonly", Boolean.toString(disk.readOnly()));
-    }
-    for (int i = 0; i < spec.nics().size(); i++) {
-      String key = "nic." + i;
-      Nic nic = spec.nics().get(i);
-      p.setProperty(key, nic.tap());
-      p.setProperty(key + ".mac", nic.mac());
-      nic.bridge().ifPresent(bridge -> p.setProperty(key + ".bridge", bridge));
-    }
-  }
-
-  private static GuestSpec spec(Properties p) {
-    Optional<KernelBoot> boot =
-        find(p, "kernel")
-            .map(kernel ->
-                new KernelBoot(
-                    Path.of(kernel), find(p, "initrd").map(Path::of), get(p, "cmdline")));
-    return new GuestSpec(
-        get(p, "name"),
-        Integer.parseInt(get(p, "vcpus")),
-        Long.parseLong(get(p, "memory")),
-        get(p, "machine"),
-        get(p, "cpu"),
-        AcceleratorWish.valueOf(get(p, "wish")),
-        boot,
-        disks(p),
-        nics(p),
-        Boolean.parseBoolean(find(p, "agent").orElse("false")),
-        ClockPolicy.valueOf(find(p, "clock").orElse(ClockPolicy.KEEP.name())));
-  }
-
-  private static List<Disk> disks(Properties p) {
-    List<Disk> disks = new ArrayList<>();
-    for (int i = 0; p.containsKey("disk." + i); i++) {
-      String key = "disk." + i;
-      disks.add(
-          new Disk(
-              Path.of(get(p, key)),
-              Disk.Format.valueOf(get(p, key + ".format")),
-              Boolean.parseBoolean(get(p, key + ".readonly"))));
-    }
-    return disks;
-  }
-
-  private static List<Nic> nics(Properties p) {
-    List<Nic> nics = new ArrayList<>();
-    for (int i = 0; p.containsKey("nic." + i); i++) {
-      String key = "nic." + i;
-      nics.add(new Nic(get(p, key), find(p, key + ".bridge"), get(p, key + ".mac")));
-    }
-    return nics;
   }
 
   private static String get(Properties p, String key) {

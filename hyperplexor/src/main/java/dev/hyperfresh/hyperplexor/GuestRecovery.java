@@ -7,6 +7,7 @@ import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Reattacher;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import java.io.IOException;
@@ -33,6 +34,7 @@ final class GuestRecovery {
   private static final Duration AGAIN = Duration.ofSeconds(1);
 
   private static final String WITHOUT_DAEMON = "ended while no daemon ran";
+  private static final String WITH_HOST = "ended with the host's last boot";
   private static final String BY_NEXT = "by the next daemon";
 
   /// What the recoveries of all guests have in common.
@@ -41,6 +43,7 @@ final class GuestRecovery {
   /// @param guests where they come and are listed until then
   /// @param releases finds a release by its name
   /// @param changed told of every guest whose view changed
+  /// @param resting told of every guest that nothing runs, when it can be found
   /// @param told one sentence for each guest, and more when it changes
   /// @param ended takes the replacements that were under way, as they ended
   /// @param closed whether no guest is to be taken back any more
@@ -52,6 +55,7 @@ final class GuestRecovery {
       GuestTable guests,
       Function<String, Release> releases,
       Consumer<Guest> changed,
+      Consumer<Guest> resting,
       Consumer<String> told,
       Consumer<ReplacementRecord> ended,
       BooleanSupplier closed) {}
@@ -146,20 +150,14 @@ final class GuestRecovery {
 
   /// A daemon that died while it started the guest did not write the process down.
   private GuestFile known(GuestFile file, List<Reattacher.Survivor> processes) {
-    if (!file.running().isExpected() || processes.isEmpty()) {
+    if (!file.running().isExpected()) {
       return file;
     }
-    return new GuestFile(
-        file.spec(),
-        file.accelerator(),
-        file.createdAt(),
-        file.user(),
-        file.running().found(processes.getFirst().pid()),
-        Optional.empty(),
-        Optional.empty(),
-        file.adopted(),
-        file.clockLoss(),
-        file.generations());
+    return processes.stream()
+        .filter(process -> process.generation() == file.running().generation())
+        .findFirst()
+        .map(process -> file.running(file.running().found(process.pid())))
+        .orElse(file);
   }
 
   /// A target that was not written down yet has got nothing, and a source that is not any more has
@@ -325,22 +323,36 @@ final class GuestRecovery {
       common.told().accept("Guest " + name + " was never started.");
       common.guests().free(name);
     } else {
-      GuestFile end = file.stopped(new GuestFile.Stopped(Instant.now(), WITHOUT_DAEMON));
+      GuestFile end = file.stopped(end(file));
       // On a full disk the next daemon finds the same.
       Contained.run("recording the end of " + name, () -> end.write(files));
+      String why = end.stopped().orElseThrow().why();
+      common.told().accept("Guest " + name + " " + why + "; its logs are in " + files + ".");
       keepStopped(end);
-      common
-          .told()
-          .accept("Guest " + name + " " + WITHOUT_DAEMON + "; its logs are in " + files + ".");
     }
     common.guests().recovering().remove(name);
     close(file, "Failed", ReplacementRecord.Outcome.FAILED, Problem.REPLACE_LOST.code());
   }
 
+  private static GuestFile.Stopped end(GuestFile file) {
+    return file.running().boot().equals(Host.bootId())
+        ? new GuestFile.Stopped(Instant.now(), WITHOUT_DAEMON, GuestEnd.UNSEEN)
+        : new GuestFile.Stopped(Instant.now(), WITH_HOST, GuestEnd.HOST);
+  }
+
   /// A daemon that died at the guest's end may not have given back what was the guest's own.
   private void keepStopped(GuestFile file) {
     common.confiner().release(name, files, file.user());
-    common.guests().addStopped(stopped(file, file.stopped().orElseThrow()));
+    Guest guest =
+        Guest.stopped(
+            GuestFacts.of(file, GuestIdentity.of(file, files, common.sockets()), common.kinds()),
+            common.kinds(),
+            common.changed());
+    if (isAdded(guest)) {
+      common.resting().accept(guest);
+    } else {
+      guest.letGo();
+    }
   }
 
   /// Ends the replacement that was under way, if there was one.
@@ -444,26 +456,8 @@ final class GuestRecovery {
         files,
         "not known yet",
         origin(file),
-        file.clockLoss());
-  }
-
-  private GuestView stopped(GuestFile file, GuestFile.Stopped end) {
-    return new GuestView(
-        file.spec(),
-        GuestView.State.STOPPED,
-        end.why(),
-        kind(file.running()),
-        "",
-        0,
-        file.running().generation(),
-        file.accelerator(),
-        file.createdAt(),
-        Optional.of(end.at()),
-        Optional.empty(),
-        files,
-        "",
-        origin(file),
-        file.clockLoss());
+        file.clockLoss(),
+        GuestFacts.starts(file.upkeep(), tenant.release()));
   }
 
   private String kind(GuestFile.Tenant tenant) {

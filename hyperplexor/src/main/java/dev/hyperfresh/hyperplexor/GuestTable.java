@@ -11,17 +11,13 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 
-/// Which guests there are: those that are managed, those that are being taken back, and those that
-/// an earlier daemon left and no process runs any more. Thread-safe.
+/// Which guests there are: those that are managed, whether something runs them or not, and those
+/// that are being taken back. Thread-safe.
 final class GuestTable {
   private final Map<String, Guest> guests = new ConcurrentHashMap<>();
 
   /// Guests that are not taken back yet; [Recovery] changes it.
   private final Map<String, GuestView> recovering = new ConcurrentHashMap<>();
-
-  /// Guests of earlier daemons that no process runs any more; they are listed until they are
-  /// deleted.
-  private final Map<String, GuestView> stopped = new ConcurrentHashMap<>();
 
   /// Names in use, from before a guest's folder is made until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
@@ -52,23 +48,11 @@ final class GuestTable {
     return guests.putIfAbsent(guest.spec().name(), guest) == null;
   }
 
-  /// Adds one that no process runs any more.
-  void addStopped(GuestView view) {
-    stopped.put(view.spec().name(), view);
-  }
-
   /// Removes a guest, whose name stays taken.
   ///
   /// @return whether it was here
   boolean remove(Guest guest) {
     return guests.remove(guest.spec().name(), guest);
-  }
-
-  /// Removes one that no process runs any more, and whose name stays taken.
-  ///
-  /// @return whether it was here
-  boolean removeStopped(GuestView view) {
-    return stopped.remove(view.spec().name(), view);
   }
 
   /// Those that are managed.
@@ -81,11 +65,6 @@ final class GuestTable {
     return Optional.ofNullable(guests.get(name));
   }
 
-  /// The guest called `name`, if no process runs it any more.
-  Optional<GuestView> stopped(String name) {
-    return Optional.ofNullable(stopped.get(name));
-  }
-
   /// The guests that are not taken back yet, by name; may be changed by any thread.
   Map<String, GuestView> recovering() {
     return recovering;
@@ -95,9 +74,7 @@ final class GuestTable {
   List<GuestView> list() {
     return Stream.of(
             // A guest is managed before it is not recovering any more, so none is overlooked.
-            List.copyOf(recovering.values()).stream(),
-            guests.values().stream().map(Guest::view),
-            stopped.values().stream())
+            List.copyOf(recovering.values()).stream(), guests.values().stream().map(Guest::view))
         .flatMap(views -> views)
         .sorted(Comparator.comparing(view -> view.spec().name()))
         .toList();
@@ -107,15 +84,13 @@ final class GuestTable {
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]
   GuestView show(String name) {
-    return Optional.ofNullable(recovering.get(name))
-        .or(() -> stopped(name))
-        .orElseGet(() -> get(name).view());
+    return Optional.ofNullable(recovering.get(name)).orElseGet(() -> get(name).view());
   }
 
   /// The managed guest called `name`.
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it is not
-  ///   reattached yet, or stopped
+  ///   reattached yet
   Guest get(String name) {
     // A guest is added before it is no longer recovering: in this order it is found in one of them.
     GuestView before = recovering.get(name);
@@ -123,9 +98,6 @@ final class GuestTable {
     if (guest == null && before != null) {
       throw Problem.GUEST_STATE.because(
           "Guest " + name + " is being reattached: " + before.detail());
-    }
-    if (stopped.containsKey(name)) {
-      throw Problem.GUEST_STATE.because("Guest " + name + " is stopped.");
     }
     if (guest == null) {
       throw Problem.GUEST_UNKNOWN.because("No guest is called '" + name + "'.");
@@ -137,7 +109,6 @@ final class GuestTable {
   void clear() {
     guests.clear();
     recovering.clear();
-    stopped.clear();
     names.clear();
   }
 }

@@ -19,6 +19,7 @@ import java.util.Optional;
 /// @param confinement whose rights its process has and what bounds it, for people
 /// @param origin who started it
 /// @param clockLoss how far its clocks have fallen behind
+/// @param starts when and on what it is started again
 public record GuestView(
     GuestSpec spec,
     State state,
@@ -34,7 +35,17 @@ public record GuestView(
     Path files,
     String confinement,
     Origin origin,
-    ClockLoss clockLoss) {
+    ClockLoss clockLoss,
+    Starts starts) {
+
+  /// When and on what a guest is started again.
+  ///
+  /// @param autostart whether it is started when the host has booted
+  /// @param release where it is started next, unless another one is named then
+  /// @param edited whether its next start makes another machine of it than it is
+  /// @param inARow how often it was started without anybody asking for it, in a row and without
+  ///   having run well
+  public record Starts(boolean autostart, String release, boolean edited, int inARow) {}
 
   /// Who started the guest.
   public enum Origin {
@@ -46,7 +57,7 @@ public record GuestView(
 
   /// What a guest is doing.
   public enum State {
-    /// Its first instance is being started.
+    /// An instance of it is being started.
     STARTING,
     /// An earlier daemon left it, and its hypervisors have not said yet how it stands.
     RECOVERING,

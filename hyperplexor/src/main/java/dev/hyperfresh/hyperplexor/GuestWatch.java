@@ -7,6 +7,9 @@ public interface GuestWatch {
   /// when this is called. On the guest's thread.
   void changed(GuestView guest);
 
+  /// An instance of a guest was started that boots it. On the guest's thread, after [#changed].
+  default void started(GuestView guest, StartReason why) {}
+
   /// A guest is gone, with its files. No other can have its name before this returns.
   default void deleted(String guest) {}
 }

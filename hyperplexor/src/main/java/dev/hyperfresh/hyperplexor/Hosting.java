@@ -29,7 +29,7 @@ final class Hosting {
   private static final int MOST_AT_ONCE = 20_000;
 
   static final String OFF = "powered off by itself";
-  private static final String PAUSED = "paused: ";
+  private static final String RESET = "was reset, and its policy is to stop then";
 
   /// What hosting needs of the guest.
   interface Home {
@@ -48,10 +48,15 @@ final class Hosting {
     /// A target that could not be ended has ended, and needs its ports no more.
     default void targetGone() {}
 
+    /// Whether a reset of the guest ends its instance.
+    default boolean endsAtReset() {
+      return false;
+    }
+
     /// No process has the guest any more.
     ///
     /// @param why as half a sentence
-    void gone(String why);
+    void gone(GuestEnd end, String why);
 
     /// As [dev.hyperfresh.hypervisor.Reattacher#hasRun].
     Optional<Boolean> hasRun(int generation);
@@ -63,21 +68,6 @@ final class Hosting {
     String name();
   }
 
-  /// Why a guest stands that its hypervisor still has.
-  private sealed interface Standing {
-    /// It does not.
-    record No() implements Standing {}
-
-    /// The hypervisor did not answer, or would not go on; it is tried again when it answers.
-    record Waits(String why) implements Standing {}
-
-    /// A target that may have run the guest could not be ended yet.
-    record Blocked(String why) implements Standing {}
-
-    /// Somebody may have run the guest since.
-    record Doubt(String why) implements Standing {}
-  }
-
   private final Home home;
 
   /// Events that came before those in the mailbox.
@@ -86,6 +76,9 @@ final class Hosting {
   private @Nullable Instance instance;
   private Standing standing = new Standing.No();
   private boolean poweredOff;
+
+  /// Whether it was reset and ends for that.
+  private boolean reset;
 
   /// A target that could not be ended yet, whatever has become of the guest since.
   private @Nullable Instance undead;
@@ -125,12 +118,7 @@ final class Hosting {
 
   /// Why the guest stands although its hypervisor lives, or empty.
   String detail() {
-    return switch (standing) {
-      case Standing.No _ -> "";
-      case Standing.Waits waits -> PAUSED + waits.why();
-      case Standing.Blocked blocked -> PAUSED + blocked.why();
-      case Standing.Doubt doubt -> PAUSED + doubt.why();
-    };
+    return standing.detail();
   }
 
   /// `next` has the guest from now on and runs it.
@@ -138,6 +126,7 @@ final class Hosting {
     instance = next;
     standing = new Standing.No();
     poweredOff = false;
+    reset = false;
   }
 
   /// Forgets the instance, which goes on unless it has ended.
@@ -357,7 +346,7 @@ final class Hosting {
     }
     home.stood(event);
     switch (event) {
-      case InstanceEvent.Ended ended -> release(poweredOff ? OFF : ended.reason());
+      case InstanceEvent.Ended ended -> release(ended.reason());
       case InstanceEvent.PoweredOff _ -> {
         poweredOff = true;
         home.publish(GuestView.State.RUNNING, OFF);
@@ -368,8 +357,8 @@ final class Hosting {
         poweredOff = false;
         noLongerStanding();
       }
+      case InstanceEvent.Reset _ -> reset = home.endsAtReset();
       case InstanceEvent.Changed _,
-          InstanceEvent.Reset _,
           InstanceEvent.Stopped _,
           InstanceEvent.HandOverFailed _,
           InstanceEvent.HandOverSent _ -> {}
@@ -469,11 +458,22 @@ final class Hosting {
       stayInDoubt(detail);
       return;
     }
-    release(poweredOff ? OFF : detail);
+    release(detail);
+  }
+
+  /// The process of the instance is gone, and nobody had asked for that but maybe the guest.
+  private void release(String reason) {
+    if (reset) {
+      release(GuestEnd.REBOOT, RESET);
+    } else if (poweredOff) {
+      release(GuestEnd.POWER_OFF, OFF);
+    } else {
+      release(GuestEnd.CRASH, reason);
+    }
   }
 
   /// The process of the instance is gone.
-  void release(String detail) {
+  void release(GuestEnd end, String detail) {
     Instance current = instance;
     if (current != null) {
       Contained.run("closing an instance of " + home.name(), current::close);
@@ -482,7 +482,7 @@ final class Hosting {
     standing = new Standing.No();
     // It was killed long ago, and dies when the kernel lets it.
     letGoOfUndead();
-    Contained.run("recording the end of " + home.name(), () -> home.gone(detail));
+    Contained.run("recording the end of " + home.name(), () -> home.gone(end, detail));
     home.publish(GuestView.State.STOPPED, detail);
   }
 }

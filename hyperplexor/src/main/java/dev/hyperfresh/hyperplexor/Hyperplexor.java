@@ -1,6 +1,5 @@
 package dev.hyperfresh.hyperplexor;
 
-import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
@@ -9,7 +8,6 @@ import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.KvmProbe;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -17,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.BiConsumer;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -31,8 +30,6 @@ public final class Hyperplexor implements AutoCloseable {
 
   private final Path directory;
   private final Path sockets;
-  private final Kinds kinds;
-  private final KvmProbe.Result kvm;
   private final Confiner confiner = Confiner.ofThisHost();
   private final Journal journal;
   private final GuestMoves moves;
@@ -42,6 +39,8 @@ public final class Hyperplexor implements AutoCloseable {
 
   private final GuestWatch watch;
   private final GuestTable guests = new GuestTable();
+  private final GuestLife life = new GuestLife();
+  private final GuestStarts starts;
 
   /// Works under `directory`, which it creates. Others may pass through it where guests have users
   /// of their own, because these need their releases; what lies in it is closed to them.
@@ -52,8 +51,6 @@ public final class Hyperplexor implements AutoCloseable {
   public Hyperplexor(Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch) {
     this.directory = directory.toAbsolutePath();
     this.sockets = this.directory.resolve("run");
-    this.kinds = kinds;
-    this.kvm = kvm;
     this.watch = watch;
     if (confiner.givesUsers()) {
       OwnFolder.passable(this.directory);
@@ -63,16 +60,35 @@ public final class Hyperplexor implements AutoCloseable {
     OwnFolder.closed(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
     this.moves = new GuestMoves(guests, plans, traffic, journal);
-    this.recovery = new Recovery(this.directory, kinds, journal, confiner, guests, this::changed);
+    this.starts =
+        new GuestStarts(
+            this.directory, kinds, kvm, confiner, guests, new Watched(), this::tellDeleted);
+    this.recovery =
+        new Recovery(this.directory, kinds, journal, confiner, guests, this::changed, life::found);
+  }
+
+  /// Guests that are made or started.
+  private final class Watched implements GuestStarts.Watch {
+    @Override
+    public void changed(Guest guest) {
+      Hyperplexor.this.changed(guest);
+    }
+
+    @Override
+    public void started(Guest guest, StartReason why) {
+      Contained.run(
+          "reporting the start of " + guest.spec().name(), () -> watch.started(guest.view(), why));
+    }
   }
 
   /// Guest's thread. A guest that no process runs needs no user and no control group.
   private void changed(Guest guest) {
     GuestView view = guest.view();
     if (view.state() == GuestView.State.STOPPED) {
-      giveBack(guest);
+      starts.giveBack(guest);
     }
     watch.changed(view);
+    life.changed(guest);
   }
 
   /// Its name is still taken, so that nothing is told of another guest of that name before.
@@ -80,34 +96,41 @@ public final class Hyperplexor implements AutoCloseable {
     Contained.run("reporting that " + name + " is deleted", () -> watch.deleted(name));
   }
 
-  private void giveBack(Guest guest) {
-    confiner.release(guest.spec().name(), guest.files(), guest.confinement().user());
-  }
-
   /// Lets others pass through the directory, on the way to something in it that is open to them.
   public void letOthersPass() {
     OwnFolder.passable(directory);
   }
 
-  /// Makes and starts a guest on `release`. When it fails, nothing is left behind but a hypervisor
-  /// that cannot be ended, whose guest is listed then.
+  /// Makes a guest and starts it on `release`. When it fails, nothing is left behind but a
+  /// hypervisor that cannot be ended, whose guest is listed then.
   ///
   /// @throws HyperFreshException one of the `SPEC`, `GUEST` and `HOST` problems
   public GuestView create(GuestSpec spec, Release release, Progress progress) {
-    List<String> faults = spec.faults();
-    if (!faults.isEmpty()) {
-      throw Problem.SPEC_INVALID.because(String.join("; ", faults));
-    }
+    return create(spec, release, true, progress);
+  }
+
+  /// As [#create(GuestSpec, Release, Progress)].
+  ///
+  /// @param start whether it is started; otherwise it is listed as stopped
+  public GuestView create(GuestSpec spec, Release release, boolean start, Progress progress) {
+    requireWithoutFaults(spec);
     guests.reserve(spec.name());
     boolean made = false;
     try (Work _ = begin()) {
-      GuestView view = createNamed(spec, release, Contained.progress(progress));
+      GuestView view = starts.create(spec, release, start, Contained.progress(progress));
       made = true;
       return view;
     } finally {
       if (!made && guests.find(spec.name()).isEmpty()) {
         guests.free(spec.name());
       }
+    }
+  }
+
+  private static void requireWithoutFaults(GuestSpec spec) {
+    List<String> faults = spec.faults();
+    if (!faults.isEmpty()) {
+      throw Problem.SPEC_INVALID.because(String.join("; ", faults));
     }
   }
 
@@ -131,17 +154,12 @@ public final class Hyperplexor implements AutoCloseable {
       throw Problem.SPEC_INVALID.because(
           "name: '" + name + "' is not 1 to 32 letters, digits or '-', starting with a letter");
     }
-    Creating.requireShortSockets(sockets, name);
+    Starting.requireShortSockets(sockets, name);
     guests.reserve(name);
     boolean made = false;
     try (Work _ = begin()) {
-      requireNotOurs(pid);
-      Path files = directory.resolve("guests").resolve(name);
-      if (Files.exists(files)) {
-        throw Problem.GUEST_EXISTS.because(files + " belongs to an earlier guest; remove it.");
-      }
-      AdoptRequest request = new AdoptRequest(name, pid, control, console, files);
-      GuestView view = adopt(request, releases, Contained.progress(progress));
+      GuestView view =
+          starts.adopt(name, pid, control, console, releases, Contained.progress(progress));
       made = true;
       return view;
     } finally {
@@ -151,69 +169,75 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
-  private GuestView adopt(
-      AdoptRequest request,
-      BiFunction<Integer, List<String>, Release> releases,
-      Progress progress) {
-    try {
-      OwnFolder.closed(directory.resolve("guests"));
-      OwnFolder.closed(request.files());
-      Introduction introduction = new Introduction(this::changed);
-      Guest guest = new Adopting(request, kinds, sockets, progress).guest(releases, introduction);
-      var _ = introduction.make(guest, () -> guests.add(guest));
-      return guest.view();
-    } catch (RuntimeException e) {
-      Contained.run("removing " + request.files(), () -> OwnFolder.delete(request.files()));
-      throw e;
-    }
+  /// Starts guests by themselves from now on, until this is closed: those with autostart, when the
+  /// host has booted since a daemon looked after them last, and those that end and whose policy is
+  /// to be started again. Comes after [#takeBack].
+  ///
+  /// @param pace when, and how many at once; belongs to this object now
+  /// @param starter calls [#start] with a release, on a thread of `pace`; what it throws is told of
+  ///   the guest
+  public void startThemselves(Pace pace, BiConsumer<String, StartReason> starter) {
+    life.begin(pace, starter::accept, guests.list());
   }
 
-  private void requireNotOurs(int pid) {
-    for (GuestView view : list()) {
-      if (view.pid() == pid) {
-        throw Problem.ADOPT_UNFIT.because(
-            "Process " + pid + " runs guest " + view.spec().name() + " of this daemon.");
-      }
-    }
+  /// Boots a guest that nothing runs. Does nothing to one that runs.
+  ///
+  /// @param why another one than [StartReason#REQUEST] does nothing when it no longer holds
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it stands on a
+  ///   hypervisor that is there, or a process of it may still live; and as [#create] when it does
+  ///   not start, which may be tried again
+  public GuestView start(String name, Release release, StartReason why, Progress progress) {
+    return changing(name, guest -> starts.start(guest, release, why, Contained.progress(progress)));
   }
 
-  /// The name is reserved: nobody else uses the folder or the name of a tap.
-  private GuestView createNamed(GuestSpec spec, Release release, Progress progress) {
-    Creating.requireShortSockets(sockets, spec.name());
-    Creating creating = new Creating(spec, release, kinds, kvm);
-    Path files = directory.resolve("guests").resolve(spec.name());
-    try {
-      OwnFolder.closed(directory.resolve("guests"));
-      progress.step("create", "memory of " + (spec.memoryBytes() >> 20) + " MiB and the network");
-      Guest guest = creating.guest(files, sockets, confiner, this::changed);
-      guests.add(guest);
-      progress.step("create", creating.starting());
-      guest.call(() -> {
-        guest.start(release);
-        return true;
+  /// As [#stop] and [#start]; the guest is not stopped when it is clear before that it would not
+  /// start.
+  public GuestView restart(String name, Release release, Duration patience, Progress progress) {
+    return changing(
+        name, guest -> starts.restart(guest, release, patience, Contained.progress(progress)));
+  }
+
+  /// Whether a guest is started when the host has booted.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#DAEMON_STATE]
+  public GuestView autostart(String name, boolean on) {
+    return changing(
+        name,
+        guest -> {
+          LaterStarts later = guest.laterStarts();
+          if (!on && later.wanted().equals(Optional.of(StartReason.AUTOSTART))) {
+            later.wantNothing();
+          }
+          later.keep(later.facts().upkeep().autostart(on));
+        });
+  }
+
+  /// Has the guest's next start make `spec` of it; its files are decided anew then. What runs it is
+  /// not touched.
+  ///
+  /// @param where the release on which it is to be able to start
+  /// @param named whether it starts there from now on, instead of where it ran last
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it was
+  ///   adopted; and as [#create], when it could not be made like this
+  public GuestView edit(String name, GuestSpec spec, Release where, boolean named) {
+    if (!spec.name().equals(name)) {
+      throw Problem.SPEC_INVALID.because(
+          "name: '" + spec.name() + "' is not that of guest " + name + ", which stays the same");
+    }
+    requireWithoutFaults(spec);
+    return changing(name, guest -> starts.edit(guest, spec, where, named));
+  }
+
+  /// Does something to a guest, on its thread.
+  private GuestView changing(String name, Consumer<Guest> change) {
+    Guest guest = guests.get(name);
+    try (Work _ = begin();
+        Work _ = plans.giveWay(name)) {
+      return guest.call(() -> {
+        change.accept(guest);
+        return guest.view();
       });
-      return guest.view();
-    } catch (RuntimeException e) {
-      undo(spec.name(), files);
-      throw e;
     }
-  }
-
-  /// A guest whose process cannot be ended stays listed with its folder, and can be deleted later.
-  private void undo(String name, Path files) {
-    Optional<Guest> failed = guests.find(name);
-    if (failed.isPresent()) {
-      if (!Contained.run("deleting " + name, failed.get()::delete)) {
-        return;
-      }
-      guests.remove(failed.get());
-      giveBack(failed.get());
-    }
-    Contained.run("removing " + files, () -> OwnFolder.delete(files));
-    // Whoever was told that its process has ended is told this, too.
-    failed
-        .filter(guest -> guest.view().state() != GuestView.State.STARTING)
-        .ifPresent(_ -> tellDeleted(name));
   }
 
   /// Takes back the guests of an earlier daemon on this directory, whose hypervisors still run, all
@@ -238,6 +262,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Lets go of every guest, which goes on; the next daemon on this directory takes it back.
   public void letGo() {
+    life.close();
     plans.close();
     awaitWork();
     recovery.close();
@@ -385,7 +410,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// Whether the guest carries a heartbeat that beats now.
   public boolean hasHeartbeat(String name) {
     Guest guest = guests.get(name);
-    return guest.call(() -> guest.pulse().find());
+    return guest.call(guest::beats);
   }
 
   /// Continues a guest that stands because its hypervisor did not answer or would not go on after a
@@ -394,31 +419,13 @@ public final class Hyperplexor implements AutoCloseable {
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#GUEST_STATE];
   ///   [Problem#REPLACE_STANDS] when it still does not go on
   public GuestView resume(String name) {
-    Guest guest = guests.get(name);
-    try (Work _ = begin();
-        Work _ = plans.giveWay(name)) {
-      return guest.call(() -> {
-        guest.resume();
-        return guest.view();
-      });
-    }
+    return changing(name, Guest::resume);
   }
 
   /// Powers the guest off and ends its hypervisor; after `patience` without its consent. Does
-  /// nothing to one that is stopped.
+  /// nothing to one that is stopped, but that it is not started by itself any more.
   public GuestView stop(String name, Duration patience) {
-    Optional<GuestView> already = guests.stopped(name);
-    if (already.isPresent()) {
-      return already.get();
-    }
-    Guest guest = guests.get(name);
-    try (Work _ = begin();
-        Work _ = plans.giveWay(name)) {
-      return guest.call(() -> {
-        guest.stop(patience);
-        return guest.view();
-      });
-    }
+    return changing(name, guest -> guest.stop(patience));
   }
 
   /// Ends the guest, also one that was lost, and removes its folder; then its name is free.
@@ -427,11 +434,14 @@ public final class Hyperplexor implements AutoCloseable {
   ///   [Problem#DAEMON_STATE] when the process or the folder cannot be removed: it may be tried
   ///   again
   public void delete(String name) {
-    Optional<GuestView> already = guests.stopped(name);
-    if (already.isPresent()) {
-      forget(already.get());
-      return;
-    }
+    delete(name, true);
+  }
+
+  /// As [#delete(String)].
+  ///
+  /// @param force whether also a guest that runs is ended
+  /// @throws HyperFreshException [Problem#GUEST_RUNS] when not
+  public void delete(String name, boolean force) {
     Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
@@ -440,25 +450,11 @@ public final class Hyperplexor implements AutoCloseable {
           // Somebody else has deleted it, and the name may be another guest's by now.
           return;
         }
-        guest.delete();
+        guest.delete(force);
         OwnFolder.delete(guest.files());
-        giveBack(guest);
+        starts.giveBack(guest);
         var _ = guests.remove(guest);
-        tellDeleted(name);
-        guests.free(name);
-      }
-    }
-  }
-
-  private void forget(GuestView ended) {
-    try (Work _ = begin()) {
-      synchronized (ended) {
-        String name = ended.spec().name();
-        if (guests.stopped(name).filter(ended::equals).isEmpty()) {
-          return;
-        }
-        OwnFolder.delete(ended.files());
-        var _ = guests.removeStopped(ended);
+        life.deleted(name);
         tellDeleted(name);
         guests.free(name);
       }
@@ -472,13 +468,14 @@ public final class Hyperplexor implements AutoCloseable {
   @Override
   public void close() {
     List<String> failures = new ArrayList<>();
+    life.close();
     plans.close();
     awaitWork();
     recovery.close();
     for (Guest guest : guests.managed()) {
       String what = "Guest " + guest.spec().name();
-      attempt(failures, what, guest::delete);
-      attempt(failures, what, () -> giveBack(guest));
+      attempt(failures, what, () -> guest.delete(true));
+      attempt(failures, what, () -> starts.giveBack(guest));
     }
     guests.clear();
     attempt(failures, "The journal", journal::close);

@@ -35,16 +35,20 @@ final class Recovery implements AutoCloseable {
   private final Confiner confiner;
   private final GuestTable guests;
   private final Consumer<Guest> changed;
+  private final Consumer<Guest> resting;
   private final List<CountDownLatch> ends = new ArrayList<>();
   private volatile boolean closed;
 
+  /// @param changed told of every guest whose view changed
+  /// @param resting told of every guest that nothing runs
   Recovery(
       Path directory,
       Kinds kinds,
       Journal journal,
       Confiner confiner,
       GuestTable guests,
-      Consumer<Guest> changed) {
+      Consumer<Guest> changed,
+      Consumer<Guest> resting) {
     this.directory = directory;
     this.sockets = directory.resolve("run");
     this.kinds = kinds;
@@ -52,6 +56,7 @@ final class Recovery implements AutoCloseable {
     this.confiner = confiner;
     this.guests = guests;
     this.changed = changed;
+    this.resting = resting;
   }
 
   /// Begins with every guest.
@@ -72,6 +77,7 @@ final class Recovery implements AutoCloseable {
             guests,
             releases,
             changed,
+            resting,
             told,
             ended,
             () -> closed);

@@ -145,22 +145,15 @@ record Survivors(
 
   private Guest guest(GuestFile.Tenant authority, Holdings held, Consumer<Guest> changed) {
     Optional<AdoptedMachine> first = first(authority);
-    return new Guest(
-        new GuestIdentity(
-            file.spec(),
-            file.accelerator(),
-            file.adopted(),
-            files,
-            sockets,
-            file.createdAt(),
-            confinement),
-        kinds,
-        memory(held),
+    Endpoints endpoints =
         first
             .map(machine ->
                 Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
-            .orElseGet(() -> Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList())),
-        file.clockLoss(),
+            .orElseGet(() -> Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList()));
+    return new Guest(
+        GuestFacts.of(file, GuestIdentity.of(file, files, sockets), kinds),
+        kinds,
+        Optional.of(new GuestBody(memory(held), endpoints, confinement)),
         changed);
   }
 

@@ -117,7 +117,7 @@ class HyperplexorTest {
       busy.join();
 
       assertThat(guest.call(() -> guest.view().state())).isEqualTo(GuestView.State.STOPPED);
-      guest.delete();
+      guest.delete(true);
     }
   }
 
@@ -135,7 +135,7 @@ class HyperplexorTest {
             return liveBytes();
           });
       assertThat(after - before).isLessThan(32L << 20);
-      guest.delete();
+      guest.delete(true);
     }
   }
 
@@ -434,7 +434,7 @@ class HyperplexorTest {
   }
 
   /// The users that a guest of this host has.
-  private static List<Path> usersOf(GuestView guest) {
+  static List<Path> usersOf(GuestView guest) {
     Path users = Path.of("/run/hyperfresh/users");
     if (!Files.isDirectory(users)) {
       return List.of();

@@ -34,7 +34,7 @@ class PreflightTest {
 
   @AfterEach
   void fallTheCurtain() {
-    guest.delete();
+    guest.delete(true);
     stage.close();
   }
 

@@ -39,7 +39,7 @@ abstract class ReplacementScene {
   @AfterEach
   void fallTheCurtain() {
     stage.on("1.close", _ -> {}).on("2.close", _ -> {}).on("1.end", _ -> {});
-    guest.delete();
+    guest.delete(true);
     journal.close();
     stage.close();
     assertThat(gate.free()).as("places of the gate after any end").isEqualTo(1);

@@ -241,7 +241,7 @@ final class SimulatedDaemon implements Movable, Hosting.Home, Verdict.Remains {
   }
 
   @Override
-  public void gone(String why) {
+  public void gone(GuestEnd end, String why) {
     world.step("write down that it is gone");
     if (world.processes.stream().anyMatch(SimulatedInstance::isLive)) {
       throw world.broken("the guest is forgotten, and a process has it");

@@ -70,6 +70,9 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
 
   volatile Check rehearsal = Check.pass("rehearsal", "It went well.");
 
+  /// Processes of earlier instances that are still there.
+  volatile List<Survivor> left = List.of();
+
   /// The process that all instances are, if one is to survive a daemon or to be adopted.
   volatile OptionalInt process = OptionalInt.empty();
 
@@ -139,6 +142,10 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
   }
 
   GuestSpec spec(String name) {
+    return spec(name, MEMORY_BYTES);
+  }
+
+  GuestSpec spec(String name, long memoryBytes) {
     Path kernel = folder.resolve("kernel");
     try {
       Files.write(kernel, new byte[] {1});
@@ -148,7 +155,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     return new GuestSpec(
         name,
         1,
-        MEMORY_BYTES,
+        memoryBytes,
         "pc-q35-7.2",
         "qemu64",
         AcceleratorWish.TCG,
@@ -159,23 +166,26 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
 
   /// A guest that runs on [#OLD] in generation 1.
   Guest guest(String name) {
+    GuestSpec spec = spec(name);
+    AcceleratorChoice accelerator = new AcceleratorChoice(Accelerator.TCG, "a test");
+    GuestIdentity identity =
+        new GuestIdentity(spec, accelerator, Optional.empty(), folder, folder, Instant.now());
+    Upkeep.Next first = new Upkeep.Next(spec, Optional.empty());
+    Kinds kinds = new Kinds(this);
     Guest guest =
         new Guest(
-            new GuestIdentity(
-                spec(name),
-                new AcceleratorChoice(Accelerator.TCG, "a test"),
-                Optional.empty(),
-                folder,
-                folder,
-                Instant.now(),
-                Confinement.NONE),
-            new Kinds(this),
-            MemFd.create("test-" + name, MEMORY_BYTES),
-            Endpoints.of(List.of()),
-            ClockLoss.NONE,
+            GuestFacts.begun(identity, kinds, OLD, Optional.of(first)),
+            kinds,
+            Optional.empty(),
             changed -> views.add(changed.view()));
     guest.call(() -> {
-      guest.start(OLD);
+      guest.start(
+          new Starting(spec, OLD, accelerator),
+          () ->
+              new GuestBody(
+                  MemFd.create("test-" + name, MEMORY_BYTES),
+                  Endpoints.of(List.of()),
+                  Confinement.NONE));
       return true;
     });
     return guest;
@@ -242,6 +252,11 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     public Holdings holdings(int pid, AdoptedMachine machine) {
       return new Holdings(MemFd.create("test-foreign", MEMORY_BYTES).fd(), List.of());
     }
+  }
+
+  @Override
+  public List<Survivor> survivors(Path guests) {
+    return left;
   }
 
   @Override

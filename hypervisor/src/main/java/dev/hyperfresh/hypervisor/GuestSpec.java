@@ -22,6 +22,7 @@ import java.util.regex.Pattern;
 /// @param agent whether the guest has a channel to an agent in it, a port called
 ///   `org.qemu.guest_agent.0`
 /// @param clock what becomes of the guest's wall clock after a replacement
+/// @param ends what becomes of the guest when it ends by itself
 public record GuestSpec(
     String name,
     int vcpus,
@@ -33,7 +34,8 @@ public record GuestSpec(
     List<Disk> disks,
     List<Nic> nics,
     boolean agent,
-    ClockPolicy clock) {
+    ClockPolicy clock,
+    EndPolicy ends) {
 
   /// The smallest memory a guest may have.
   public static final long MIN_MEMORY_BYTES = 16L << 20;
@@ -49,6 +51,51 @@ public record GuestSpec(
   public GuestSpec {
     disks = List.copyOf(disks);
     nics = List.copyOf(nics);
+  }
+
+  /// A guest that ends as a machine does.
+  public GuestSpec(
+      String name,
+      int vcpus,
+      long memoryBytes,
+      String machine,
+      String cpu,
+      AcceleratorWish accelerator,
+      Optional<KernelBoot> boot,
+      List<Disk> disks,
+      List<Nic> nics,
+      boolean agent,
+      ClockPolicy clock) {
+    this(
+        name,
+        vcpus,
+        memoryBytes,
+        machine,
+        cpu,
+        accelerator,
+        boot,
+        disks,
+        nics,
+        agent,
+        clock,
+        EndPolicy.DEFAULT);
+  }
+
+  /// The same guest with another end.
+  public GuestSpec ending(EndPolicy policy) {
+    return new GuestSpec(
+        name,
+        vcpus,
+        memoryBytes,
+        machine,
+        cpu,
+        accelerator,
+        boot,
+        disks,
+        nics,
+        agent,
+        clock,
+        policy);
   }
 
   /// A guest without a channel to an agent, whose wall clock is left to itself.

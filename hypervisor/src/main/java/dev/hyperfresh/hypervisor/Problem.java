@@ -56,13 +56,21 @@ public enum Problem {
       409,
       "The guest is not in a state that allows this.",
       "`hyperfresh guest show NAME` shows its state."),
-  /// The hypervisor could not be started, so the guest does not exist.
+  /// The hypervisor could not be started: a new guest does not exist, another one stays stopped.
   GUEST_START(
       "HF-GUEST-004",
       4,
       500,
       "The hypervisor could not start the guest.",
       "Read the hypervisor's own message above; its log is in the guest's folder."),
+  /// The guest runs, and what was asked for would end it.
+  GUEST_RUNS(
+      "HF-GUEST-005",
+      3,
+      409,
+      "The guest runs.",
+      "Nothing was touched. Stop it first with `hyperfresh guest stop NAME`, or give --force to end"
+          + " it at once."),
   /// The process could not be moved later; all reasons are reported together.
   ADOPT_REFUSED(
       "HF-ADOPT-001",
@@ -158,8 +166,8 @@ public enum Problem {
       6,
       500,
       "The guest was lost: neither hypervisor runs it.",
-      "Its logs are in the guest's folder; keep them, remove the guest with `hyperfresh guest delete"
-          + " NAME` and create it again."),
+      "Its logs are in the guest's folder; keep them. `hyperfresh guest start NAME` boots it again"
+          + " from its disks."),
   /// A replacement of this guest is under way.
   REPLACE_BUSY(
       "HF-REPLACE-006",
@@ -184,8 +192,8 @@ public enum Problem {
       "The target ran the guest, or may have, and is gone; the source has an older state.",
       "The guest stays paused until you decide, even if the daemon restarts. Its memory and disks"
           + " may be newer than the state that the source has. `hyperfresh guest resume NAME`"
-          + " resumes it from that state anyway. `hyperfresh guest delete NAME` ends it; then"
-          + " create it again, and it boots from its disks."),
+          + " resumes it from that state anyway. `hyperfresh guest stop NAME` ends it; then"
+          + " `hyperfresh guest start NAME` boots it from its disks."),
   /// The guest powered off while it was being moved.
   REPLACE_OFF(
       "HF-REPLACE-009",

@@ -70,6 +70,9 @@ final class CommandLine {
     add(line, "-name", "guest=" + backends.name(spec) + ",debug-threads=on");
     add(line, "-nodefaults", "-no-user-config");
     add(line, "-display", "none");
+    if (spec.ends().endsAtReboot()) {
+      add(line, "-no-reboot");
+    }
     // spawn=deny also forbids helpers such as bridge scripts, which this project never uses.
     add(line, "-sandbox", SANDBOX);
     // One line in the log for each change, so that a process that is gone still tells whether it

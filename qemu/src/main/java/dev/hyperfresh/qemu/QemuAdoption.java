@@ -5,6 +5,8 @@ import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.AdoptedMachine.Port;
 import dev.hyperfresh.hypervisor.Adoption;
+import dev.hyperfresh.hypervisor.EndPolicy;
+import dev.hyperfresh.hypervisor.EndPolicy.Then;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
@@ -327,16 +329,20 @@ final class QemuAdoption {
   }
 
   private GuestSpec spec(LiveMachine live, ForeignCommandLine line, List<Nic> nics) {
-    return new GuestSpec(
-        request.name(),
-        live.vcpus(),
-        live.memoryBytes(),
-        live.machine(),
-        line.cpu(),
-        AcceleratorWish.valueOf(live.accelerator().name()),
-        Optional.empty(),
-        line.disks(),
-        nics);
+    GuestSpec spec =
+        new GuestSpec(
+            request.name(),
+            live.vcpus(),
+            live.memoryBytes(),
+            live.machine(),
+            line.cpu(),
+            AcceleratorWish.valueOf(live.accelerator().name()),
+            Optional.empty(),
+            line.disks(),
+            nics);
+    return line.words().contains("-no-reboot")
+        ? spec.ending(new EndPolicy(Then.STOP, Then.STOP, Then.STOP))
+        : spec;
   }
 
   private static void pin(Map<Path, Path> files) {

@@ -96,15 +96,22 @@ final class QemuReports {
         events.on(new InstanceEvent.Resumed(generation, at(event)));
       }
       case "MIGRATION" -> migration(event);
-      case "SHUTDOWN" -> {
-        if (event.data().path("guest").asBoolean(false)) {
-          events.on(new InstanceEvent.PoweredOff(generation));
-        }
-      }
+      case "SHUTDOWN" -> shutdown(event);
       case "RESET" -> events.on(new InstanceEvent.Reset(generation));
       case "SUSPEND", "WAKEUP", "WATCHDOG", "GUEST_PANICKED" ->
           events.on(new InstanceEvent.Changed(generation));
       default -> {}
+    }
+  }
+
+  /// A QEMU that was told not to reset its guest ends instead, whoever asked for the reset: to a
+  /// move that is under way, the guest is off then.
+  private void shutdown(QmpMessage.Event event) {
+    if (event.data().path("reason").asString("").endsWith("-reset")) {
+      events.on(new InstanceEvent.Reset(generation));
+    }
+    if (event.data().path("guest").asBoolean(false)) {
+      events.on(new InstanceEvent.PoweredOff(generation));
     }
   }
 

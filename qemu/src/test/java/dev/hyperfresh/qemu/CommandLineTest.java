@@ -3,6 +3,8 @@ package dev.hyperfresh.qemu;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.EndPolicy;
+import dev.hyperfresh.hypervisor.EndPolicy.Then;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -191,6 +193,17 @@ class CommandLineTest {
             "socket,id=agent,fd=9,server=on,wait=off",
             "virtserialport,bus=ports.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0");
     assertThat(twin).contains("null,id=agent");
+  }
+
+  @Test
+  void aGuestThatIsToEndAtAResetIsNotResetByAnyInstance() {
+    QemuRelease release = release("7.2.22", BINARY);
+    GuestSpec spec = rich().ending(new EndPolicy(Then.STOP, Then.STOP, Then.STOP));
+
+    assertThat(CommandLine.of(launch(rich(), 2), release, false)).doesNotContain("-no-reboot");
+    for (boolean waiting : new boolean[] {false, true}) {
+      assertThat(CommandLine.of(launch(spec, 2), release, waiting)).contains("-no-reboot");
+    }
   }
 
   /// All that decides what the guest's machine is.

@@ -289,9 +289,9 @@ class AdoptTest {
       guest.awaitBeat(PATIENCE);
       run("replace", "mine", "--to", "qemu-7.2").succeeds();
       guest.awaitBeat(PATIENCE);
-      run("guest", "delete", "mine").succeeds();
+      run("guest", "delete", "mine", "--force").succeeds();
     } finally {
-      run("guest", "delete", "mine");
+      run("guest", "delete", "mine", "--force");
       for (Process daemon : daemons) {
         daemon.destroyForcibly().waitFor(10, TimeUnit.SECONDS);
       }

@@ -78,7 +78,7 @@ class BadInputTest extends BadInputScene {
     assertThat(plan.code()).isEqualTo(Problem.REPLACE_OBSTACLES.exitCode());
     assertThat(plan.out()).contains("cannot move", "pc-q35-10.0");
     assertThat(daemon.hyperplexor().show("modern").generation()).isEqualTo(1);
-    assertThat(hyperfresh("guest", "delete", "modern").code()).isZero();
+    assertThat(hyperfresh("guest", "delete", "modern", "--force").code()).isZero();
   }
 
   @Test
@@ -295,7 +295,7 @@ class BadInputTest extends BadInputScene {
           "private to its hypervisor");
       assertThat(hyperfresh("guest", "show", "hoarder").out()).contains("running");
     } finally {
-      assertThat(hyperfresh("guest", "delete", "hoarder").code()).isZero();
+      assertThat(hyperfresh("guest", "delete", "hoarder", "--force").code()).isZero();
     }
   }
 

@@ -83,7 +83,7 @@ class FloodTest {
       LogFile file = new LogFile(workspace.files("web1").resolve(log));
       Workshop.await(log, PATIENCE, () -> file.allocatedBytes() <= LogFile.MAX_BYTES);
     }
-    run("guest", "delete", "web1").succeeds();
+    run("guest", "delete", "web1", "--force").succeeds();
     daemon.outputWriter().close();
     assertThat(daemon.waitFor()).isZero();
   }

@@ -264,7 +264,7 @@ class MachineCommandTest {
   }
 
   private void allIsDeleted() {
-    hyperfresh("guest", "delete", "web1").succeeds();
+    hyperfresh("guest", "delete", "web1", "--force").succeeds();
     anEndedMachineIsNotReplaced();
     assertThat(hyperfresh("machine", "delete", "m1-2").succeeds().out()).contains("is deleted");
     hyperfresh("machine", "delete", "m1-2").fails(Problem.MACHINE_UNKNOWN, "'m1-2'");

@@ -46,7 +46,7 @@ class RecoveryTest {
   @AfterEach
   void end() throws Exception {
     for (String name : List.of("web1", "web2")) {
-      run("guest", "delete", name);
+      run("guest", "delete", name, "--force");
     }
     for (Process daemon : daemons) {
       daemon.destroyForcibly().waitFor();

@@ -230,7 +230,7 @@ class RolloutTest {
 
   /// The daemon ends what is in flight and starts no other guest.
   private void interruptAfterTheFirst() throws Exception {
-    run("guest", "delete", "b").succeeds();
+    run("guest", "delete", "b", "--force").succeeds();
     Path said = workspace.state().resolve("client.txt");
     Process client =
         new ProcessBuilder(
@@ -251,7 +251,7 @@ class RolloutTest {
     Workshop.pause(Duration.ofSeconds(3));
     assertThat(release("c")).isEqualTo(releases.getLast().name());
     for (String name : List.of("a", "c")) {
-      run("guest", "delete", name).succeeds();
+      run("guest", "delete", name, "--force").succeeds();
     }
   }
 

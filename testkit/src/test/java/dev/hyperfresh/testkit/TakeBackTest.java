@@ -46,7 +46,7 @@ class TakeBackTest {
 
   @AfterEach
   void end() throws Exception {
-    run("guest", "delete", "web1");
+    run("guest", "delete", "web1", "--force");
     for (Process daemon : daemons) {
       daemon.destroyForcibly().waitFor();
     }

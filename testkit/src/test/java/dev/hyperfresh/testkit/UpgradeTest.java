@@ -59,7 +59,7 @@ class UpgradeTest {
 
   @AfterEach
   void end() throws Exception {
-    run("guest", "delete", "web1");
+    run("guest", "delete", "web1", "--force");
     for (Process process : processes) {
       process.destroyForcibly().waitFor();
     }

@@ -2,8 +2,8 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
@@ -16,49 +16,70 @@ import dev.hyperfresh.linux.UnixSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
-import java.util.function.Consumer;
+import java.util.function.Supplier;
 
-/// Makes a guest of a spec. For one thread.
-final class Creating {
-  private final GuestSpec spec;
-  private final Release release;
-  private final Kinds kinds;
-  private final AcceleratorChoice accelerator;
-
-  /// Looks whether the guest can run on `release` here; makes nothing.
+/// What a guest is to be started with: found fit for the release that is to run it, and not made
+/// yet. Immutable.
+///
+/// @param accelerator what executes its code
+record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) {
+  /// Looks whether a guest can run on `release` here; makes nothing.
   ///
   /// @param kvm what `/dev/kvm` was seen to do on this host
-  /// @throws HyperFreshException one of the `SPEC`, `RELEASE` and `HOST` problems
-  Creating(GuestSpec spec, Release release, Kinds kinds, KvmProbe.Result kvm) {
-    requireFits(spec, release, kinds);
-    this.spec = spec;
-    this.release = release;
-    this.kinds = kinds;
-    this.accelerator = kinds.of(release).accelerator(spec.accelerator(), release, kvm);
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException one of the `SPEC`, `RELEASE` and `HOST`
+  ///   problems
+  static Starting of(GuestSpec spec, Release release, Kinds kinds, KvmProbe.Result kvm) {
+    requireKind(release, kinds);
+    requireFiles(spec);
+    requireMemory(spec, Host.totalMemoryBytes(), "in this host");
+    return fit(
+        spec, release, kinds, kinds.of(release).accelerator(spec.accelerator(), release, kvm));
+  }
+
+  /// The same for a guest that was adopted: the kind that adopted it builds its machine again, with
+  /// the accelerator that it had.
+  static Starting adopted(GuestIdentity guest, String kind, Release release, Kinds kinds) {
+    if (!release.kind().equals(kind)) {
+      throw Problem.GUEST_STATE.because(
+          "Guest "
+              + guest.name()
+              + " was adopted as a "
+              + kind
+              + " and cannot be started as a "
+              + release.kind()
+              + ".");
+    }
+    requireKind(release, kinds);
+    requireFiles(guest.spec());
+    return fit(guest.spec(), release, kinds, guest.accelerator());
+  }
+
+  private static Starting fit(
+      GuestSpec spec, Release release, Kinds kinds, AcceleratorChoice accelerator) {
     List<Check> faults =
         Preflight.failures(kinds.of(release).checks(spec, release, accelerator.accelerator()));
     if (!faults.isEmpty()) {
       throw Problem.SPEC_INVALID.because(Preflight.sentences(faults));
     }
+    return new Starting(spec, release, accelerator);
   }
 
-  private static void requireFits(GuestSpec spec, Release release, Kinds kinds) {
+  private static void requireKind(Release release, Kinds kinds) {
     if (!kinds.has(release)) {
       throw Problem.RELEASE_UNKNOWN.because(release.name() + " is of kind " + release.kind() + ".");
     }
-    missingFiles(spec);
-    long most = Host.availableMemoryBytes();
+  }
+
+  private static void requireMemory(GuestSpec spec, long most, String where) {
     if (spec.memoryBytes() > most) {
       throw Problem.SPEC_MEMORY.because(
-          (spec.memoryBytes() >> 20) + " MiB asked for, " + (most >> 20) + " MiB available.");
+          (spec.memoryBytes() >> 20) + " MiB asked for, " + (most >> 20) + " MiB " + where + ".");
     }
   }
 
-  private static void missingFiles(GuestSpec spec) {
+  private static void requireFiles(GuestSpec spec) {
     List<Path> wanted = new ArrayList<>();
     spec.boot()
         .ifPresent(boot -> {
@@ -73,31 +94,23 @@ final class Creating {
     }
   }
 
-  /// The guest with its memory and ports, which nothing runs yet.
+  /// Takes from the host what the guest needs to be run.
   ///
-  /// @param files the guest's folder, which is made
-  /// @throws HyperFreshException [Problem#HOST_MISSING], [Problem#HOST_PERMISSION],
-  ///   [Problem#DAEMON_STATE]; nothing is held then, and the folder may be there
-  Guest guest(Path files, Path sockets, Confiner confiner, Consumer<Guest> changed) {
+  /// @param confinement with which rights
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#SPEC_MEMORY],
+  ///   [Problem#HOST_MISSING], [Problem#HOST_PERMISSION]; nothing is held then but what
+  ///   `confinement` took
+  GuestBody body(Supplier<Confinement> confinement) {
+    requireMemory(spec, Host.availableMemoryBytes(), "available");
     List<Tap> taps = new ArrayList<>();
     List<MemFd> memories = new ArrayList<>();
     try {
-      OwnFolder.closed(files);
       for (GuestSpec.Nic nic : spec.nics()) {
         taps.add(tap(nic));
       }
       MemFd memory = MemFd.create("hf-" + spec.name(), spec.memoryBytes());
       memories.add(memory);
-      GuestIdentity identity =
-          new GuestIdentity(
-              spec,
-              accelerator,
-              Optional.empty(),
-              files,
-              sockets,
-              Instant.now(),
-              confiner.confine(spec, files));
-      return new Guest(identity, kinds, memory, Endpoints.of(taps), ClockLoss.NONE, changed);
+      return new GuestBody(memory, Endpoints.of(taps), new Pulse(memory), confinement.get());
     } catch (LinuxException e) {
       memories.forEach(MemFd::close);
       taps.forEach(Tap::close);
@@ -131,12 +144,12 @@ final class Creating {
   }
 
   /// What is about to be started, for the progress.
-  String starting() {
+  String words() {
     String label = accelerator.accelerator().label();
     return "starting " + release.name() + " (" + label + ": " + accelerator.reason() + ")";
   }
 
-  /// @throws HyperFreshException [Problem#HOST_SOCKET_PATH]
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_SOCKET_PATH]
   static void requireShortSockets(Path sockets, String name) {
     // The longest name an instance of this guest can ever have, with ten digits of generation.
     Path longest = sockets.resolve(name + ".9999999999.qmp");

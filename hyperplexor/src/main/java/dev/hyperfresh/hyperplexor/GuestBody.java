@@ -1,0 +1,27 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.linux.MemFd;
+
+/// What a guest has of the host while something runs it. Made anew for every start. For the guest's
+/// thread.
+///
+/// @param memory its memory
+/// @param endpoints its network ports
+/// @param pulse watches its heartbeat
+/// @param confinement with which rights its instances run
+record GuestBody(MemFd memory, Endpoints endpoints, Pulse pulse, Confinement confinement) {
+  /// All of it belongs to this object now.
+  GuestBody(MemFd memory, Endpoints endpoints, Confinement confinement) {
+    this(memory, endpoints, new Pulse(memory), confinement);
+  }
+
+  /// Returns memory and ports to the host.
+  ///
+  /// @param guest its name, for the log
+  void giveBack(String guest) {
+    Contained.run("unmapping the memory of " + guest, pulse::close);
+    Contained.run("releasing the memory of " + guest, memory::close);
+    Contained.run("releasing the ports of " + guest, endpoints::close);
+  }
+}

@@ -1,0 +1,40 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.EndPolicy;
+import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import java.util.Optional;
+
+/// How it came that no process runs a guest.
+enum GuestEnd {
+  /// Somebody stopped it.
+  REQUEST,
+  /// It powered itself off.
+  POWER_OFF,
+  /// It reset itself, and its policy is to stop then.
+  REBOOT,
+  /// Its hypervisor ended, and it had not asked for that.
+  CRASH,
+  /// No daemon was there to see it.
+  UNSEEN,
+  /// The host ended under it.
+  HOST,
+  /// It was never started.
+  NEW,
+  /// Its policy has started it so often that it does so no more.
+  GIVEN_UP;
+
+  /// Why it is started again, if its policy says so. An end that nobody saw may have been any, so
+  /// that every part of the policy has to agree.
+  Optional<StartReason> restart(EndPolicy policy) {
+    boolean crash = policy.onCrash() == Then.RESTART;
+    boolean powerOff = policy.onPoweroff() == Then.RESTART;
+    return switch (this) {
+      case POWER_OFF -> Optional.of(StartReason.ON_POWEROFF).filter(_ -> powerOff);
+      case CRASH -> Optional.of(StartReason.ON_CRASH).filter(_ -> crash);
+      case UNSEEN ->
+          Optional.of(StartReason.UNSEEN_END)
+              .filter(_ -> crash && powerOff && !policy.endsAtReboot());
+      case REQUEST, REBOOT, HOST, NEW, GIVEN_UP -> Optional.empty();
+    };
+  }
+}

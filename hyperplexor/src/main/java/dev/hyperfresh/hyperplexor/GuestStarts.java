@@ -1,0 +1,270 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.Reattacher;
+import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.KvmProbe;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.BiFunction;
+import java.util.function.Consumer;
+
+/// Makes, adopts, starts and edits guests. Thread-safe.
+///
+/// @param directory the state directory
+/// @param kvm what `/dev/kvm` was seen to do on this host
+/// @param guests where they are listed
+/// @param watch told of them, on the guest's thread
+/// @param deleted told of those that are gone after all
+record GuestStarts(
+    Path directory,
+    Kinds kinds,
+    KvmProbe.Result kvm,
+    Confiner confiner,
+    GuestTable guests,
+    Watch watch,
+    Consumer<String> deleted) {
+  /// Told of guests, on the guest's thread.
+  interface Watch {
+    /// It is not what it was.
+    void changed(Guest guest);
+
+    /// It was booted.
+    void started(Guest guest, StartReason why);
+  }
+
+  private Path folder() {
+    return directory.resolve("guests");
+  }
+
+  private Path sockets() {
+    return directory.resolve("run");
+  }
+
+  // ---- making ----
+
+  /// As [Hyperplexor#create]; the name is reserved, so that nobody else uses the folder or the name
+  /// of a tap.
+  GuestView create(GuestSpec spec, Release release, boolean start, Progress progress) {
+    Starting.requireShortSockets(sockets(), spec.name());
+    Starting starting = Starting.of(spec, release, kinds, kvm);
+    Path files = folder().resolve(spec.name());
+    try {
+      OwnFolder.closed(folder());
+      OwnFolder.closed(files);
+      Guest guest = made(starting, files);
+      guests.add(guest);
+      return guest.call(() -> {
+        if (start) {
+          boot(guest, starting, StartReason.REQUEST, progress);
+        } else {
+          guest.laterStarts().facts().defined();
+          guest.publish(GuestView.State.STOPPED, guest.laterStarts().facts().why());
+        }
+        return guest.view();
+      });
+    } catch (RuntimeException e) {
+      undo(spec.name(), files);
+      throw e;
+    }
+  }
+
+  private Guest made(Starting starting, Path files) {
+    GuestIdentity identity =
+        new GuestIdentity(
+            starting.spec(),
+            starting.accelerator(),
+            Optional.empty(),
+            files,
+            sockets(),
+            Instant.now());
+    Upkeep.Next first = new Upkeep.Next(starting.spec(), Optional.empty());
+    return new Guest(
+        GuestFacts.begun(identity, kinds, starting.release(), Optional.of(first)),
+        kinds,
+        Optional.empty(),
+        watch::changed);
+  }
+
+  /// A guest whose process cannot be ended stays listed with its folder, and can be deleted later.
+  private void undo(String name, Path files) {
+    Optional<Guest> failed = guests.find(name);
+    if (failed.isPresent()) {
+      if (!Contained.run("deleting " + name, () -> failed.get().delete(true))) {
+        return;
+      }
+      guests.remove(failed.get());
+      giveBack(failed.get());
+    }
+    Contained.run("removing " + files, () -> OwnFolder.delete(files));
+    // Whoever was told that its process has ended is told this, too.
+    failed
+        .filter(guest -> guest.view().state() != GuestView.State.STARTING)
+        .ifPresent(_ -> deleted.accept(name));
+  }
+
+  /// Any thread: no process has the guest any more.
+  void giveBack(Guest guest) {
+    confiner.release(guest.spec().name(), guest.files(), guest.laterStarts().facts().user());
+  }
+
+  // ---- adopting ----
+
+  /// As [Hyperplexor#adopt]; the name is reserved.
+  GuestView adopt(
+      String name,
+      int pid,
+      Path control,
+      Optional<Path> console,
+      BiFunction<Integer, List<String>, Release> releases,
+      Progress progress) {
+    requireNotOurs(pid);
+    Path files = folder().resolve(name);
+    if (Files.exists(files)) {
+      throw Problem.GUEST_EXISTS.because(files + " belongs to an earlier guest; remove it.");
+    }
+    AdoptRequest request = new AdoptRequest(name, pid, control, console, files);
+    try {
+      OwnFolder.closed(folder());
+      OwnFolder.closed(files);
+      Introduction introduction = new Introduction(watch::changed);
+      Guest guest = new Adopting(request, kinds, sockets(), progress).guest(releases, introduction);
+      var _ = introduction.make(guest, () -> guests.add(guest));
+      return guest.view();
+    } catch (RuntimeException e) {
+      Contained.run("removing " + files, () -> OwnFolder.delete(files));
+      throw e;
+    }
+  }
+
+  private void requireNotOurs(int pid) {
+    for (GuestView view : guests.list()) {
+      if (view.pid() == pid) {
+        throw Problem.ADOPT_UNFIT.because(
+            "Process " + pid + " runs guest " + view.spec().name() + " of this daemon.");
+      }
+    }
+  }
+
+  // ---- starting ----
+
+  /// Guest's thread: boots a guest that nothing runs, and does nothing to one that something runs,
+  /// or that is to be started for a reason which no longer holds.
+  ///
+  /// @throws HyperFreshException as [Hyperplexor#start]
+  void start(Guest guest, Release release, StartReason why, Progress progress) {
+    LaterStarts later = guest.laterStarts();
+    if (later.runs() || (why.isAutomatic() && later.wanted().isEmpty())) {
+      return;
+    }
+    if (why.isAutomatic()) {
+      GuestLife.count(guest);
+    } else {
+      GuestLife.forget(guest);
+    }
+    try {
+      Starting starting = starting(guest, release);
+      requireNoProcess(guest);
+      guest.publish(GuestView.State.STARTING, "");
+      boot(guest, starting, why, progress);
+    } catch (RuntimeException | Error e) {
+      later.notStarted(String.valueOf(e.getMessage()));
+      throw e;
+    }
+  }
+
+  /// Guest's thread: ends it within `patience` and boots it, unless it is clear before that it
+  /// would not start.
+  ///
+  /// @throws HyperFreshException as [Hyperplexor#start]
+  void restart(Guest guest, Release release, Duration patience, Progress progress) {
+    guest.laterStarts().requireNoDoubt();
+    var _ = starting(guest, release);
+    guest.stop(patience);
+    start(guest, release, StartReason.REQUEST, progress);
+  }
+
+  private Starting starting(Guest guest, Release release) {
+    GuestFacts facts = guest.laterStarts().facts();
+    return facts.identity().adopted().isPresent()
+        ? Starting.adopted(facts.identity(), facts.kind(), release, kinds)
+        : Starting.of(facts.nextSpec(), release, kinds, kvm);
+  }
+
+  /// A process that could not be ended in time, or that somebody knows nothing of, may still write
+  /// to the guest's disks.
+  private void requireNoProcess(Guest guest) {
+    List<Integer> left =
+        kinds.all().stream()
+            .flatMap(kind -> kind.survivors(folder()).stream())
+            .filter(process -> process.files().equals(guest.files()))
+            .filter(process -> kinds.of(process).lives(process))
+            .map(Reattacher.Survivor::pid)
+            .toList();
+    if (!left.isEmpty()) {
+      throw Problem.GUEST_STATE.because(
+          "An earlier hypervisor of guest "
+              + guest.spec().name()
+              + " has not ended yet: process "
+              + String.join(", ", left.stream().map(String::valueOf).toList())
+              + ".");
+    }
+  }
+
+  private void boot(Guest guest, Starting starting, StartReason why, Progress progress) {
+    GuestSpec spec = starting.spec();
+    progress.step("start", "memory of " + (spec.memoryBytes() >> 20) + " MiB and the network");
+    guest.start(
+        starting,
+        () -> {
+          GuestBody body = starting.body(() -> confinement(guest, spec));
+          progress.step("start", starting.words());
+          return body;
+        });
+    watch.started(guest, why);
+  }
+
+  /// What the guest's folder holds is its new user's, since the number may be another one.
+  private Confinement confinement(Guest guest, GuestSpec spec) {
+    GuestFacts facts = guest.laterStarts().facts();
+    if (facts.identity().adopted().isPresent()) {
+      return Adopting.AS_STARTED;
+    }
+    Confinement confinement = confiner.confine(spec, guest.files());
+    confiner.handOver(guest.files(), facts.user(), confinement.user());
+    return confinement;
+  }
+
+  // ---- editing ----
+
+  /// Guest's thread: its next start makes `spec` of it.
+  ///
+  /// @throws HyperFreshException as [Hyperplexor#edit]
+  void edit(Guest guest, GuestSpec spec, Release where, boolean named) {
+    LaterStarts later = guest.laterStarts();
+    GuestFacts facts = later.facts();
+    if (facts.identity().adopted().isPresent()) {
+      throw Problem.GUEST_STATE.because(
+          "Guest "
+              + guest.spec().name()
+              + " was adopted, so its machine is that of the QEMU that was adopted.");
+    }
+    Starting starting = Starting.of(spec, where, kinds, kvm);
+    Optional<String> release =
+        named ? Optional.of(where.name()) : facts.upkeep().next().flatMap(Upkeep.Next::release);
+    Upkeep edited = facts.upkeep().next(Optional.of(new Upkeep.Next(spec, release)));
+    if (guest.view().state() == GuestView.State.STOPPED) {
+      facts.become(spec, starting.accelerator());
+    }
+    later.keep(edited);
+  }
+}

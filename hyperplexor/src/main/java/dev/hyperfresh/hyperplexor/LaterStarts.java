@@ -1,0 +1,125 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.util.Optional;
+
+/// Whether and how a guest is started again, and whether that may be now. For the guest's thread.
+final class LaterStarts {
+  static final String BY_REQUEST = "stopped by request";
+
+  private final Guest guest;
+  private final GuestFacts facts;
+  private final Hosting hosting;
+
+  /// Why it is to be started though nobody has asked for it, unless somebody stops it before.
+  private Optional<StartReason> wanted = Optional.empty();
+
+  LaterStarts(Guest guest, GuestFacts facts, Hosting hosting) {
+    this.guest = guest;
+    this.facts = facts;
+    this.hosting = hosting;
+  }
+
+  /// What is known of the guest.
+  GuestFacts facts() {
+    return facts;
+  }
+
+  private String name() {
+    return facts.identity().name();
+  }
+
+  /// Whether something runs it.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it stands on a hypervisor that is
+  ///   there: a start would lose what that holds
+  boolean runs() {
+    if (hosting.instance() == null) {
+      return false;
+    }
+    requireNoDoubt();
+    if (!hosting.detail().isEmpty()) {
+      throw Problem.GUEST_STATE.because(
+          "Guest " + name() + " is " + hosting.detail() + ". It has not ended.");
+    }
+    return true;
+  }
+
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when somebody may have run it since its
+  ///   hypervisor stopped it
+  void requireNoDoubt() {
+    hosting
+        .doubt()
+        .ifPresent(why -> {
+          throw Problem.GUEST_STATE.because(
+              "Guest "
+                  + name()
+                  + " is in doubt: "
+                  + why
+                  + ". It is not started before you have resumed or stopped it.");
+        });
+  }
+
+  /// Why it is to be started though nobody has asked for it.
+  Optional<StartReason> wanted() {
+    return wanted;
+  }
+
+  void want(StartReason why) {
+    wanted = Optional.of(why);
+  }
+
+  /// It is started, or is not to be any more.
+  void wantNothing() {
+    wanted = Optional.empty();
+  }
+
+  /// It has ended, and somebody wants it to stay so.
+  void stayStopped() {
+    if (wanted.isPresent()) {
+      endFor(GuestEnd.REQUEST, BY_REQUEST);
+    }
+  }
+
+  /// It was started often enough.
+  void giveUp(String why) {
+    endFor(GuestEnd.GIVEN_UP, why);
+  }
+
+  private void endFor(GuestEnd end, String why) {
+    wanted = Optional.empty();
+    Contained.run("recording " + name(), () -> facts.ended(end, why));
+    guest.publish(GuestView.State.STOPPED, why);
+  }
+
+  /// Changes what is written down for its later starts. Whatever runs it is not touched.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when that is not possible; nothing is
+  ///   changed then
+  void keep(Upkeep upkeep) {
+    Upkeep before = facts.upkeep();
+    facts.upkeep(upkeep);
+    try {
+      if (hosting.instance() == null) {
+        facts.writeStopped();
+      } else {
+        facts.rewrite();
+      }
+    } catch (RuntimeException e) {
+      facts.upkeep(before);
+      throw e;
+    }
+    guest.publish(guest.view().state(), guest.view().detail());
+  }
+
+  /// It did not start, and is as it was before.
+  void notStarted(String why) {
+    if (hosting.instance() != null && !Contained.run("ending " + name(), guest::end)) {
+      guest.publish(GuestView.State.RUNNING, why);
+      return;
+    }
+    Contained.run("recording " + name(), facts::writeStopped);
+    guest.publish(GuestView.State.STOPPED, facts.why() + "; not started: " + why);
+  }
+}
