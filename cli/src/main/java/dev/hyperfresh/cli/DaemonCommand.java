@@ -2,7 +2,11 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.daemon.Settings;
+import java.nio.file.Path;
 import java.util.logging.Level;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -33,10 +37,28 @@ final class DaemonCommand implements Runnable {
   @Option(names = "--upgrade", description = "Take over from the running daemon.")
   private boolean upgrade;
 
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description =
+          "The configuration file (default: /etc/hyperfresh/hyperfresh.yaml, or"
+              + " ~/.config/hyperfresh/hyperfresh.yaml for users other than root).")
+  private @Nullable Path file;
+
+  @Option(
+      names = "--log",
+      paramLabel = "LEVEL",
+      description = "What is logged: debug, info or warning (default: info).")
+  private @Nullable String log;
+
+  @CommandLine.Spec
+  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
   @Override
   public void run() {
-    Logging.plain(Level.INFO);
-    DaemonConfig config = DaemonConfig.under(options.state());
+    Settings settings = file == null ? Settings.ordinary() : Settings.read(file.toAbsolutePath());
+    Logging.plain(level(log == null ? settings.verbosity() : verbosity(log)));
+    DaemonConfig config = options.named().map(settings::withState).orElse(settings).config();
     Daemon daemon = upgrade ? Daemon.upgrade(config) : Daemon.start(config);
     System.err.println("hyperfresh: serving on " + daemon.config().socket());
     Runtime.getRuntime().addShutdownHook(new Thread(daemon::letGo, "hf-shutdown"));
@@ -46,5 +68,20 @@ final class DaemonCommand implements Runnable {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  private Settings.Verbosity verbosity(String word) {
+    return Settings.Verbosity.of(word)
+        .orElseThrow(() ->
+            new CommandLine.ParameterException(
+                spec.commandLine(), "'" + word + "' is not one of debug, info, warning."));
+  }
+
+  private static Level level(Settings.Verbosity wanted) {
+    return switch (wanted) {
+      case DEBUG -> Level.FINE;
+      case INFO -> Level.INFO;
+      case WARNING -> Level.WARNING;
+    };
   }
 }

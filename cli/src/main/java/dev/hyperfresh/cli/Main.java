@@ -32,6 +32,7 @@ import picocli.CommandLine.Command;
     },
     subcommands = {
       DaemonCommand.class,
+      ConfigCommand.class,
       DoctorCommand.class,
       ReleaseCommand.class,
       GuestCommand.class,

@@ -1,7 +1,8 @@
 package dev.hyperfresh.cli;
 
-import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.daemon.Settings;
 import java.nio.file.Path;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -11,8 +12,8 @@ public final class Options {
       names = "--state",
       paramLabel = "DIR",
       description =
-          "The daemon's directory (default: /var/lib/hyperfresh, or ~/.local/state/hyperfresh for"
-              + " users other than root).")
+          "The daemon's directory (default: that of the configuration file, or else"
+              + " /var/lib/hyperfresh, or ~/.local/state/hyperfresh for users other than root).")
   private @Nullable Path state;
 
   @Option(names = "--json", description = "Answer with JSON on standard output.")
@@ -28,9 +29,16 @@ public final class Options {
   /// For picocli.
   public Options() {}
 
-  /// The daemon's directory.
+  /// The daemon's directory: the one that was named, or else that of the configuration file.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException CONFIG_INVALID
   public Path state() {
-    return state == null ? DaemonConfig.defaultState() : state.toAbsolutePath();
+    return named().orElseGet(() -> Settings.ordinary().stateDirectory());
+  }
+
+  /// The daemon's directory, if one was named.
+  Optional<Path> named() {
+    return Optional.ofNullable(state).map(Path::toAbsolutePath);
   }
 
   /// Whether JSON was asked for.
