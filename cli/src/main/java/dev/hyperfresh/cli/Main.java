@@ -64,12 +64,18 @@ public final class Main implements Runnable {
   ///
   /// @return its exit code
   public static int run(String... arguments) {
+    CommandLine line = line();
+    line.setExecutionExceptionHandler(Main::report);
+    return line.execute(arguments);
+  }
+
+  /// All commands, also those of other modules.
+  static CommandLine line() {
     CommandLine line = new CommandLine(new Main());
     for (ExtraCommand extra : ServiceLoader.load(ExtraCommand.class)) {
       line.addSubcommand(extra);
     }
-    line.setExecutionExceptionHandler(Main::report);
-    return line.execute(arguments);
+    return line;
   }
 
   static int report(Exception e, CommandLine line, CommandLine.ParseResult result) {
