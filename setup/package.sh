@@ -33,7 +33,8 @@ make_package() {
   stage_manual
   stage_units
   stage_control "$version"
-  find "$stage" -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH:-$(newest_jar)}" {} +
+  export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(stamp)}
+  find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
   dpkg-deb --root-owner-group -Zxz --build "$stage" "$deb" >/dev/null
   say "$deb"
 }
@@ -118,11 +119,11 @@ CONTROL
     chmod 755 -- "$control/$script"
   done
   chmod -R u+w,go-w,a+rX -- "$stage"
-  (cd -- "$stage" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) \
+  (cd -- "$stage" && find . \( -path ./DEBIAN -o -path ./etc \) -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) \
     >"$control/md5sums"
 }
 
-# The time of the newest jar, in seconds; Maven gives them the time that pom.xml names.
-newest_jar() {
-  stat -c %Y -- "$APP"/lib/*.jar | sort -n | tail -n 1
+# The time that pom.xml gives to what Maven makes, in seconds.
+stamp() {
+  date -d "$(sed -nE 's|.*<project.build.outputTimestamp>(.*)</.*|\1|p' "$ROOT/pom.xml")" +%s
 }
