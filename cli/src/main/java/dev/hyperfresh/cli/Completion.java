@@ -103,7 +103,9 @@ final class Completion {
       return "";
     }
     String path = command.qualifiedName(" ").replaceFirst("^\\S+ ", "");
-    return "      ' " + path + " '*)\n        case $previous in\n"
+    return "      ' "
+        + path
+        + " '*)\n        case $previous in\n"
         + cases.stream().map(line -> "          " + line + "\n").collect(Collectors.joining())
         + "        esac\n        ;;\n";
   }

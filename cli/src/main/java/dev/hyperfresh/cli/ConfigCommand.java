@@ -115,8 +115,7 @@ final class ConfigCommand {
                     : value(config.state(), settings.state(), settings);
             case RELEASES -> value(config.releases(), settings.releases(), settings);
             case PACKAGES -> value(config.packages(), settings.packages(), settings);
-            case LOG ->
-                value(settings.verbosity().word(), settings.log(), settings);
+            case LOG -> value(settings.verbosity().word(), settings.log(), settings);
           });
     }
     return values;

@@ -34,7 +34,8 @@ public final class Logging {
 
   /// Sets the format and shows our own entries from `level` on.
   public static void plain(Level level) {
-    Formatter form = isJournal(System.getenv("JOURNAL_STREAM"), STANDARD_ERROR) ? new Entries() : new Lines();
+    Formatter form =
+        isJournal(System.getenv("JOURNAL_STREAM"), STANDARD_ERROR) ? new Entries() : new Lines();
     for (Handler handler : ROOT.getHandlers()) {
       handler.setFormatter(form);
       handler.setLevel(Level.ALL);
@@ -50,7 +51,9 @@ public final class Logging {
     try {
       return journal != null
           && journal.equals(
-              Files.getAttribute(stream, "unix:dev") + ":" + Files.getAttribute(stream, "unix:ino"));
+              Files.getAttribute(stream, "unix:dev")
+                  + ":"
+                  + Files.getAttribute(stream, "unix:ino"));
     } catch (IOException e) {
       // A stream that cannot be asked is closed, and nobody reads what is written to it.
       return false;

@@ -14,9 +14,9 @@ import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 
-/// What `./package` runs to write what is said elsewhere of commands and settings: manual pages, the
-/// completion of the shell, and the configuration file as it is shipped. All of it is made from the
-/// commands and [Setting] themselves.
+/// What `./package` runs to write what is said elsewhere of commands and settings: manual pages,
+/// the completion of the shell, and the configuration file as it is shipped. All of it is made from
+/// the commands and [Setting] themselves.
 public final class Manual {
   private static final int COLUMNS = 78;
   private static final String CONFIG = "hyperfresh.yaml";
@@ -82,9 +82,10 @@ public final class Manual {
       page.section("COMMANDS");
       line.getSubcommands()
           .values()
-          .forEach(sub -> page.item(
-              name(sub) + "(1)",
-              String.join(" ", sub.getCommandSpec().usageMessage().description())));
+          .forEach(sub ->
+              page.item(
+                  name(sub) + "(1)",
+                  String.join(" ", sub.getCommandSpec().usageMessage().description())));
     }
     if (spec.usageMessage().footer().length > 0) {
       page.section("NOTES");
@@ -92,9 +93,7 @@ public final class Manual {
     }
     page.section("SEE ALSO");
     page.text(
-        (spec.parent() == null ? "" : spec.parent().qualifiedName("-") + "(1), ")
-            + CONFIG
-            + "(5)");
+        (spec.parent() == null ? "" : spec.parent().qualifiedName("-") + "(1), ") + CONFIG + "(5)");
     return page.toString();
   }
 
@@ -117,8 +116,7 @@ public final class Manual {
     page.section("NAME");
     page.text(CONFIG + " - the configuration of HyperFresh's daemon");
     page.section("SYNOPSIS");
-    page.verbatim(
-        List.of("/etc/hyperfresh/" + CONFIG, "$XDG_CONFIG_HOME/hyperfresh/" + CONFIG));
+    page.verbatim(List.of("/etc/hyperfresh/" + CONFIG, "$XDG_CONFIG_HOME/hyperfresh/" + CONFIG));
     page.section("DESCRIPTION");
     page.text(
         "A mapping of settings to values, in YAML. The daemon reads it as a whole when it starts: a"
@@ -129,7 +127,7 @@ public final class Manual {
     page.section("SETTINGS");
     for (Setting setting : Setting.values()) {
       page.item(
-          setting.key() + ": " + setting.values(),
+          setting.key() + ": " + setting.form(),
           setting.meaning() + " Default for root: " + setting.example());
     }
     page.section("SEE ALSO");

@@ -144,14 +144,14 @@ class PackageTest {
     assertThat(run("sh", "-ec", ask).said()).startsWith("/var/lib/hyperfresh\n");
     Files.writeString(written, folder + "/removed");
     assertThat(run("sh", "-ec", ask).said()).startsWith(folder + "/removed\n");
-    Files.writeString(config, "# state: /nowhere\nlog: info\nstate: \"" + folder + "/hf\" # here\n");
+    Files.writeString(
+        config, "# state: /nowhere\nlog: info\nstate: \"" + folder + "/hf\" # here\n");
     assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, folder + "/hf\n"));
 
     Process guest =
         new ProcessBuilder("sh", "-c", "read line", "sh", folder + "/hf/guests/web1").start();
     try {
-      assertThat(run("sh", "-ec", ask))
-          .isEqualTo(new Ran(0, folder + "/hf\n" + guest.pid()));
+      assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, folder + "/hf\n" + guest.pid()));
     } finally {
       guest.destroyForcibly().waitFor();
     }

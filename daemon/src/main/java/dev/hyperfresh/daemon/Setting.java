@@ -32,12 +32,12 @@ public enum Setting {
       "The least grave entries that the daemon logs to standard error, which is the journal where"
           + " systemd starts it.");
 
-  private final String values;
+  private final String form;
   private final String example;
   private final String meaning;
 
-  Setting(String values, String example, String meaning) {
-    this.values = values;
+  Setting(String form, String example, String meaning) {
+    this.form = form;
     this.example = example;
     this.meaning = meaning;
   }
@@ -48,8 +48,8 @@ public enum Setting {
   }
 
   /// What may stand there, such as `DIR`.
-  public String values() {
-    return values;
+  public String form() {
+    return form;
   }
 
   /// What holds for root's daemon when the file does not say anything.

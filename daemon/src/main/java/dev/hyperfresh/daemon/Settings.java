@@ -129,8 +129,7 @@ public record Settings(
               folder(Setting.RELEASES),
               folder(Setting.PACKAGES),
               optionalText(root, Setting.LOG.key())
-                  .map(_ ->
-                      choice(Verbosity.values(), root, Setting.LOG.key(), Verbosity.INFO)));
+                  .map(_ -> choice(Verbosity.values(), root, Setting.LOG.key(), Verbosity.INFO)));
       if (!faults.isEmpty()) {
         throw Problem.CONFIG_INVALID.because(String.join("; ", faults) + ".");
       }

@@ -56,8 +56,7 @@ final class Confiner {
   }
 
   static Confiner ofThisHost() {
-    return new Confiner(
-        SHARED, List.of(Cgroup.DELEGATED, Cgroup.MOUNTED), Unprivileged.obstacle());
+    return new Confiner(SHARED, List.of(Cgroup.DELEGATED, Cgroup.MOUNTED), Unprivileged.obstacle());
   }
 
   /// Whether guests get users of their own, and so need a way to their releases.

@@ -44,12 +44,12 @@ class ConfinerTest {
 
   private static Path group(Path folder) throws IOException {
     Files.createDirectories(folder);
-    return Files.writeString(folder.resolve("cgroup.controllers"), "memory pids\n").resolveSibling("");
+    return Files.writeString(folder.resolve("cgroup.controllers"), "memory pids\n")
+        .resolveSibling("");
   }
 
   private Confiner confiner() {
-    return new Confiner(
-        host.resolve("users"), List.of(delegated, mounted), Optional.empty());
+    return new Confiner(host.resolve("users"), List.of(delegated, mounted), Optional.empty());
   }
 
   private static Path group(Path root, OptionalInt user) {

@@ -41,8 +41,8 @@ public final class Cgroup {
   }
 
   /// The group called `name` on a host whose hierarchies are mounted at `mounted`, or below a group
-  /// of version 2 that is left to this program. Changes nothing, and nothing above `mounted` is ever
-  /// changed.
+  /// of version 2 that is left to this program. Changes nothing, and nothing above `mounted` is
+  /// ever changed.
   ///
   /// @param name relative, such as `hyperfresh/web1`
   /// @return empty when the host has no hierarchy with both controllers

@@ -58,8 +58,11 @@ public final class NotifySocket implements AutoCloseable {
     byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
     if (bytes.length < 2 || bytes.length > UnixSocket.MAX_PATH || "/@".indexOf(bytes[0]) < 0) {
       throw new IllegalArgumentException(
-          "'" + name + "' is neither an absolute path nor '@' and a name, of at most "
-              + UnixSocket.MAX_PATH + " bytes");
+          "'"
+              + name
+              + "' is neither an absolute path nor '@' and a name, of at most "
+              + UnixSocket.MAX_PATH
+              + " bytes");
     }
     if (bytes[0] == '@') {
       bytes[0] = 0;

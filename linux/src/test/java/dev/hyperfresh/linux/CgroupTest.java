@@ -46,7 +46,8 @@ class CgroupTest {
   /// Where the root belongs to systemd.
   @Test
   void belowADelegatedGroupNothingAboveItIsTouched() throws Exception {
-    Path unit = Files.createDirectories(mounted.resolve("hyperfresh.slice/hyperfresh-guests.service"));
+    Path unit =
+        Files.createDirectories(mounted.resolve("hyperfresh.slice/hyperfresh-guests.service"));
     for (Path group : new Path[] {mounted, unit.getParent(), unit}) {
       Files.writeString(group.resolve("cgroup.controllers"), "memory pids\n");
     }

@@ -6,8 +6,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /// Programs that were compiled when this HyperFresh was packaged, so that the host on which it is
-/// installed needs no compiler: a folder for each set of sources, named after their digest. Programs
-/// of other sources are never used: what is built of them would be called what it is not.
+/// installed needs no compiler: a folder for each set of sources, named after their digest.
+/// Programs of other sources are never used: what is built of them would be called what it is not.
 public final class PackagedPrograms {
   /// The system property that names the folder of all; a HyperFresh that runs from its sources has
   /// none.
