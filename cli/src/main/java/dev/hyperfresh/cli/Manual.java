@@ -183,7 +183,9 @@ public final class Manual {
 
     void item(String term, String meaning) {
       roff.append(".TP\n\\fB").append(escaped(term)).append("\\fR\n");
-      text(meaning);
+      if (!meaning.isEmpty()) {
+        text(meaning);
+      }
     }
 
     void verbatim(List<String> lines) {

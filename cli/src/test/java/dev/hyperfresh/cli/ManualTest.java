@@ -19,9 +19,12 @@ class ManualTest {
   void everyCommandHasAPageThatNamesItsOptions() {
     Map<String, String> pages = Manual.commandPages(Main.line());
 
-    assertThat(pages)
-        .hasSize((int) CommandTreeTest.commands().count())
-        .containsKeys("hyperfresh", "hyperfresh-guest-create", "hyperfresh-config-check");
+    assertThat(pages.keySet())
+        .containsAll(
+            CommandTreeTest.commands()
+                .map(path -> String.join("-", path))
+                .map(path -> path.isEmpty() ? "hyperfresh" : "hyperfresh-" + path)
+                .toList());
     assertThat(pages.get("hyperfresh-daemon"))
         .startsWith(".TH \"HYPERFRESH\\-DAEMON\" 1 ")
         .contains(".SH NAME\nhyperfresh\\-daemon \\- ", "\\fB\\-\\-config FILE\\fR", ".SH NOTES");
