@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Puts a Debian package together from the application that is built. The same sources, JDK and gcc give the
-# same files; every file has one time.
+# Puts a Debian package together from the application that is built. Every file has the time that pom.xml
+# names.
 # shellcheck disable=SC2034,SC2153 # variables of the scripts that source this
 
-# The modules of the runtime, a fixed list: libraries name more than is ever reached here, and jdeps would
-# take java.desktop and its fonts in.
+# The modules of the runtime, a fixed list: jdeps would take in java.desktop with its fonts for classes of jackson
+# that are never reached here.
 MODULES=(
   java.base
   java.logging     # slf4j-jdk14

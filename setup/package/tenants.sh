@@ -18,7 +18,7 @@ tenants() {
   found=
   for process in /proc/[0-9]*; do
     case $(tr '\0' ' ' 2>/dev/null <"$process/cmdline" || true) in
-      *" $state/"* | *"=$state/"* | "$state/"*) found="$found ${process#/proc/}" ;;
+      *[" =:,"]"$state/"* | "$state/"*) found="$found ${process#/proc/}" ;;
     esac
   done 2>/dev/null
   printf '%s' "${found# }"

@@ -26,6 +26,8 @@ import picocli.CommandLine.Option;
       "the socket changes hands. A rollout in progress stops; give it again to continue it.",
       "Without a running daemon, --upgrade just starts one.",
       "",
+      "Options override the configuration file; `hyperfresh config show` shows what holds.",
+      "",
       "Examples:",
       "  hyperfresh daemon",
       "  hyperfresh daemon --state /srv/hyperfresh",
