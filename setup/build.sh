@@ -17,14 +17,9 @@ is_stale() {
   [[ -n $(find "${sources[@]}" -newer "$BUILT" -print -quit) ]]
 }
 
-# Sets JARS to the class path. Its order must not change, or the cache is of no use.
+# Sets JARS to the class path.
 find_application() {
-  local LC_ALL=C jar
-  JARS=
-  for jar in "$APP"/lib/*.jar; do
-    [[ ! -e $jar ]] || JARS+=${JARS:+:}$jar
-  done
-  [[ -n $JARS ]]
+  class_path "$APP/lib"
 }
 
 # One build at a time for one copy of the sources; the lock is held until unlock_build.
@@ -77,30 +72,23 @@ build() {
   unlock_build
 }
 
-# Sets AOT_OPTION. The cache holds for one JDK and one set of jars and is made again after a change
-# of either; -cnewer, because copied jars keep the time of their originals. An empty file says that
-# this JDK could not make one.
+# Makes the cache, if it does not fit. It holds for one JDK and one set of jars and is made again after
+# a change of either; -cnewer, because copied jars keep the time of their originals. An empty file says
+# that this JDK could not make one.
 prepare_aot() {
   local made_with='' release=''
-  AOT_OPTION=()
   [[ ! -r $AOT.jdk ]] || IFS= read -r -d '' made_with <"$AOT.jdk" || true
   [[ ! -r $JDK/release ]] || IFS= read -r -d '' release <"$JDK/release" || true
   release+=$JDK
   if [[ $made_with != "$release" || ! -e $AOT || -n $(find "$APP/lib" -cnewer "$AOT" -print -quit) ]]; then
-    [[ -w $APP ]] || return 0
-    train_aot "$release" "$@"
+    [[ ! -w $APP ]] || train_aot "$release"
   fi
-  [[ ! -s $AOT ]] || AOT_OPTION=("-XX:AOTCache=$AOT")
 }
 
 # Under a name of its own until complete: another run may be looking.
 train_aot() {
-  local new=$AOT.$$ release=$1
-  shift
-  "$JDK/bin/java" "$@" "-XX:AOTCacheOutput=$new" -cp "$JARS" "$MAIN" --version --help \
-    >"$ROOT/target/aot.log" 2>&1 </dev/null || rm -f -- "$new"
-  [[ -e $new ]] || : >"$new"
-  printf '%s' "$release" >"$AOT.jdk"
+  local new=$AOT.$$
+  make_aot "$JDK/bin/java" "$new" "$ROOT/target/aot.log" || : >"$new"
+  printf '%s' "$1" >"$AOT.jdk"
   mv -f -- "$new" "$AOT"
-  rm -f -- "$new".config
 }

@@ -1,14 +1,11 @@
 # shellcheck shell=bash
-# What ./hyperfresh and ./verify share: messages, the private folder, and tools from apt.
+# What ./hyperfresh, ./verify and ./package share: messages, the private folder, and tools from apt.
 # shellcheck disable=SC2034 # variables in capitals are read by the scripts that source this
 
 HYPERFRESH_NAME=${0##*/}
 
-# The JVM takes the encoding of paths and of the terminal from the locale, and plain C means ASCII.
-case ${LC_ALL:-${LC_CTYPE:-${LANG:-}}} in
-  *[Uu][Tt][Ff]*8*) ;;
-  *) export LC_ALL=C.UTF-8 ;;
-esac
+# shellcheck source=setup/launch.sh
+. "$ROOT/setup/launch.sh"
 
 say() {
   printf '%s: %s\n' "$HYPERFRESH_NAME" "$*" >&2

@@ -1,8 +1,9 @@
 #!/bin/bash
 # Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent, which is more of its initrd,
-# OUT/ring3.elf, sweep.elf and tick.elf. See README.md. Needs gcc, binutils, libc6-dev and a static busybox; no
-# root and no network. Libraries that the agent's folder lacks are this host's. The same inputs give
-# the same bytes.
+# OUT/ring3.elf, sweep.elf and tick.elf. See README.md. Needs binutils and a static busybox, and gcc and
+# libc6-dev unless HYPERFRESH_PROGRAMS names a folder with its programs, which --programs OUT makes; no root
+# and no network. Libraries that the agent's folder lacks are this host's. The same inputs give the same
+# bytes.
 set -euo pipefail
 export LC_ALL=C
 umask 022
@@ -19,6 +20,9 @@ archive=$here/archive.sh
 # asks the kernel for by name and does not list as a dependency.
 wanted=(virtio_pci virtio_mmio virtio_net virtio_blk virtio_console button evdev crc32c_generic ext4)
 
+# What is compiled.
+programs=(ring3.elf sweep.elf tick.elf guest)
+
 fail() {
     echo "build.sh: $*" >&2
     exit 1
@@ -34,6 +38,13 @@ build_bare() {
 build_guest() {
     gcc -std=c11 -O2 -static -s -pthread -Wall -Wextra -Wconversion \
         -Wl,--build-id=none -o "$work/guest" "$here/linux/guest.c"
+}
+
+compile() {
+    build_bare ring3 ring3
+    build_bare sweep ring3 -Wa,--defsym,SWEEP_MIB=1008
+    build_bare tick tick
+    build_guest
 }
 
 # library NAME: where it lies, in the agent's folder or else on this host.
@@ -75,6 +86,11 @@ write_agent() {
     end_archive
 }
 
+if [[ ${1-} == --programs ]]; then
+    (($# == 2)) || fail "usage: build.sh --programs OUT"
+    compile_programs "$2" "${programs[@]}"
+    exit
+fi
 (($# == 4)) || fail "usage: build.sh OUT KERNEL_DEB_DIR BUSYBOX_BINARY AGENT_DEB_DIR"
 [[ -d $2 ]] || fail "$2 is not a folder, give one with an unpacked linux-image package"
 [[ -f $3 && -x $3 ]] || fail "$3 is not a program, give a static busybox"
@@ -90,10 +106,7 @@ cp -- "$3" "$work/busybox"
 "$work/busybox" --list | sort -u >"$work/applets" || fail "$3 is no busybox"
 for module in "${wanted[@]}"; do add_module "$module"; done
 
-build_bare ring3 ring3
-build_bare sweep ring3 -Wa,--defsym,SWEEP_MIB=1008
-build_bare tick tick
-build_guest
+take_programs "${programs[@]}"
 write_archive >"$work/initrd"
 add_libraries "$agent_deb/usr/sbin/qemu-ga"
 write_agent >"$work/agent"

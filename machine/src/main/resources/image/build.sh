@@ -1,8 +1,9 @@
 #!/bin/bash
 # Builds the inside of a machine: OUT/vmlinuz and OUT/initrd, an uncompressed initramfs with the agent,
 # kernel modules, QEMU with its libraries and firmware, and the window library.
-# Needs gcc, binutils, libc6-dev and xz; no root and no network. Libraries that the QEMU folder lacks
-# are this host's. The same inputs give the same bytes.
+# Needs binutils and xz, and gcc and libc6-dev unless HYPERFRESH_PROGRAMS names a folder with its programs,
+# which --programs OUT makes; no root and no network. Libraries that the QEMU folder lacks are this
+# host's. The same inputs give the same bytes.
 set -euo pipefail
 export LC_ALL=C
 umask 022
@@ -21,6 +22,9 @@ wanted=(virtio_pci virtio_console kvm kvm_amd kvm_intel virtio_net virtio_blk tu
 # boot ROM in guests of HyperFresh; for others there is the one of virtio.
 firmware=(bios-256k.bin bios.bin bios-microvm.bin kvmvapic.bin linuxboot.bin linuxboot_dma.bin
     multiboot.bin multiboot_dma.bin pvh.bin vgabios-stdvga.bin vgabios-virtio.bin efi-virtio.rom)
+
+# What is compiled.
+programs=(init window.so)
 
 libraries=usr/lib/x86_64-linux-gnu
 
@@ -86,6 +90,11 @@ write_archive() {
     end_archive
 }
 
+if [[ ${1-} == --programs ]]; then
+    (($# == 2)) || fail "usage: build.sh --programs OUT"
+    compile_programs "$2" "${programs[@]}"
+    exit
+fi
 (($# == 3)) || fail "usage: build.sh OUT KERNEL_DEB_DIR QEMU_DEB_DIR"
 [[ -d $2 ]] || fail "$2 is not a folder, give one with an unpacked linux-image package"
 qemu=$3/usr/bin/qemu-system-x86_64
@@ -95,6 +104,6 @@ qemu_deb=$(cd -- "$3" && pwd)
 begin_image "$1" "$kernel_deb" xz
 for module in "${wanted[@]}"; do add_module "$module"; done
 add_libraries "$qemu"
-compile
+take_programs "${programs[@]}"
 write_archive >"$work/initrd"
 end_image

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds the inside of an OS: OUT/vmlinuz and OUT/initrd, an uncompressed initramfs with the agent, kernel
-# modules, runc, CRIU, busybox and the relocation program. Needs gcc, binutils, libc6-dev and xz; no root
-# and no network. The same inputs give the same bytes.
+# modules, runc, CRIU, busybox and the relocation program. Needs binutils and xz, and gcc and libc6-dev unless
+# HYPERFRESH_PROGRAMS names a folder with its programs, which --programs OUT makes; no root and no network.
+# The same inputs give the same bytes.
 set -euo pipefail
 export LC_ALL=C
 umask 022
@@ -20,6 +21,9 @@ wanted=(virtio_pci virtio_console virtio_net virtiofs overlay unix_diag inet_dia
 # The parts of the program that moves memory.
 relocate=(relocate.c memory.c list.c images.c obstacles.c hook.c show.c timers.c sleeps.c tar.c archive.c within.c
     drain.c extents.c window.c gather.c priority.c clock.c)
+
+# What is compiled.
+programs=(agent gate keep log relocate)
 
 libraries=usr/lib/x86_64-linux-gnu
 
@@ -77,6 +81,11 @@ write_archive() {
     end_archive
 }
 
+if [[ ${1-} == --programs ]]; then
+    (($# == 2)) || fail "usage: build.sh --programs OUT"
+    compile_programs "$2" "${programs[@]}"
+    exit
+fi
 (($# == 3)) || fail "usage: build.sh OUT KERNEL_DEB_DIR USERLAND_DIR"
 [[ -d $2 ]] || fail "$2 is not a folder, give one with an unpacked linux-image package"
 for program in usr/sbin/criu usr/sbin/runc usr/bin/busybox usr/bin/tar; do
@@ -90,6 +99,6 @@ for module in "${wanted[@]}"; do add_module "$module"; done
 add_libraries "$userland/usr/sbin/criu"
 add_libraries "$userland/usr/sbin/runc"
 add_libraries "$userland/usr/bin/tar"
-compile
+take_programs "${programs[@]}"
 write_archive >"$work/initrd"
 end_image

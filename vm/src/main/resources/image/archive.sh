@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # For scripts that build an initramfs: kernel modules in the order in which they load, and an archive
 # whose bytes depend on nothing but what is put in. Sourced; expects the functions fail, unpack_xz
-# and, for add_libraries, library, which finds a shared library by its name; and the folder $work.
+# and, for add_libraries, library, which finds a shared library by its name; compile, which compiles
+# programs into $work; and the folder $work.
 # shellcheck disable=SC2154
 
 declare -A module_file=() built_in=() module_taken=()
@@ -16,13 +17,14 @@ the_one() {
 
 # begin_image OUT KERNEL_DEB_DIR TOOL...: looks whether this host can build an image, with these tools
 # beside those that every one needs, and sets $vmlinuz, $modules, $out and the folder $work, which goes
-# when the script ends. It lies beside the results, so that each is put in place by a rename.
+# when the script ends. It lies beside the results, so that each is put in place by a rename. A compiler
+# is needed only where no programs were compiled beforehand; see take_programs.
 begin_image() {
     local tool
-    for tool in gcc ld objcopy readelf strip "${@:3}"; do
-        command -v "$tool" >/dev/null || fail "$tool is missing, install gcc, binutils and xz-utils"
+    for tool in objcopy readelf strip "${@:3}"; do
+        command -v "$tool" >/dev/null || fail "$tool is missing, install binutils and xz-utils"
     done
-    [[ -e /usr/include/stdio.h ]] || fail "the C headers are missing, install libc6-dev"
+    [[ -n ${HYPERFRESH_PROGRAMS-} ]] || require_compiler
     shopt -s nullglob
     vmlinuz=$(the_one 'boot/vmlinuz-*' "$2"/boot/vmlinuz-*)
     modules=$(the_one 'lib/modules/*' "$2"/{,usr/}lib/modules/*/)
@@ -31,6 +33,39 @@ begin_image() {
     work=$(mktemp -d "$out/.build.XXXXXX")
     trap 'rm -rf "$work"' EXIT
     index_modules "$modules"
+}
+
+require_compiler() {
+    local tool
+    for tool in gcc ld; do
+        command -v "$tool" >/dev/null || fail "$tool is missing, install gcc and binutils"
+    done
+    [[ -e /usr/include/stdio.h ]] || fail "the C headers are missing, install libc6-dev"
+}
+
+# take_programs NAME...: puts these programs into $work: those of the folder HYPERFRESH_PROGRAMS, which were
+# compiled beforehand from the same sources, or else what compile makes.
+take_programs() {
+    local name
+    if [[ -z ${HYPERFRESH_PROGRAMS-} ]]; then
+        compile
+        return
+    fi
+    for name in "$@"; do
+        cp -- "$HYPERFRESH_PROGRAMS/$name" "$work/$name" || fail "$HYPERFRESH_PROGRAMS is not complete"
+    done
+}
+
+# compile_programs OUT NAME...: compiles them into the folder OUT, for hosts without a compiler.
+compile_programs() {
+    local name
+    require_compiler
+    mkdir -p -- "$1"
+    out=$(cd -- "$1" && pwd)
+    work=$(mktemp -d "$out/.build.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    compile
+    for name in "${@:2}"; do mv -f -- "$work/$name" "$out"; done
 }
 
 # end_image NAME...: puts the kernel, $work/initrd and what is named in $work in their place.

@@ -2,7 +2,10 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.daemon.Settings;
+import java.nio.file.Path;
 import java.util.logging.Level;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,6 +27,8 @@ import picocli.CommandLine.ParameterException;
       "the socket changes hands. A rollout in progress stops; give it again to continue it.",
       "Without a running daemon, --upgrade just starts one.",
       "",
+      "Options override the configuration file; `hyperfresh config show` shows what holds.",
+      "",
       "Examples:",
       "  hyperfresh daemon",
       "  hyperfresh daemon --state /srv/hyperfresh",
@@ -42,19 +47,31 @@ final class DaemonCommand implements Runnable {
       description =
           "How many guests start at once after a boot of the host, 1 to 64 (default: as many as"
               + " the host has cores, 2 to 16).")
-  private int starts = DaemonConfig.startsByDefault();
+  private @Nullable Integer starts;
+
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description =
+          "The configuration file (default: /etc/hyperfresh/hyperfresh.yaml, or"
+              + " ~/.config/hyperfresh/hyperfresh.yaml for users other than root).")
+  private @Nullable Path file;
+
+  @Option(
+      names = "--log",
+      paramLabel = "LEVEL",
+      description = "What is logged: debug, info or warning (default: info).")
+  private @Nullable String log;
 
   @CommandLine.Spec
   private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
 
   @Override
   public void run() {
-    if (starts < 1 || starts > DaemonConfig.MOST_STARTS) {
-      throw new ParameterException(
-          spec.commandLine(), "--starts: " + starts + " is not between 1 and 64");
-    }
-    Logging.plain(Level.INFO);
-    DaemonConfig config = DaemonConfig.under(options.state()).starting(starts);
+    Settings settings = file == null ? Settings.ordinary() : Settings.read(file.toAbsolutePath());
+    Logging.plain(level(log == null ? settings.verbosity() : verbosity(log)));
+    DaemonConfig config =
+        starting(options.named().map(settings::withState).orElse(settings).config());
     Daemon daemon = upgrade ? Daemon.upgrade(config) : Daemon.start(config);
     System.err.println("hyperfresh: serving on " + daemon.config().socket());
     Runtime.getRuntime().addShutdownHook(new Thread(daemon::letGo, "hf-shutdown"));
@@ -64,5 +81,32 @@ final class DaemonCommand implements Runnable {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  private DaemonConfig starting(DaemonConfig config) {
+    if (starts == null) {
+      return config;
+    }
+    if (starts < 1 || starts > DaemonConfig.MOST_STARTS) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--starts: " + starts + " is not between 1 and " + DaemonConfig.MOST_STARTS);
+    }
+    return config.starting(starts);
+  }
+
+  private Settings.Verbosity verbosity(String word) {
+    return Settings.Verbosity.of(word)
+        .orElseThrow(() ->
+            new CommandLine.ParameterException(
+                spec.commandLine(), "'" + word + "' is not one of debug, info, warning."));
+  }
+
+  private static Level level(Settings.Verbosity wanted) {
+    return switch (wanted) {
+      case DEBUG -> Level.FINE;
+      case INFO -> Level.INFO;
+      case WARNING -> Level.WARNING;
+    };
   }
 }

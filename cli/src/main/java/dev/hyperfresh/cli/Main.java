@@ -35,6 +35,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
     },
     subcommands = {
       DaemonCommand.class,
+      ConfigCommand.class,
       DoctorCommand.class,
       OutdatedCommand.class,
       ReleaseCommand.class,
@@ -79,6 +80,11 @@ public final class Main implements Runnable {
   ///
   /// @return its exit code
   public static int run(String... arguments) {
+    return line().execute(arguments);
+  }
+
+  /// All commands, also those of other modules.
+  static CommandLine line() {
     CommandLine line = new CommandLine(new Main());
     for (ExtraCommand extra : ServiceLoader.load(ExtraCommand.class)) {
       line.addSubcommand(extra);
@@ -86,7 +92,7 @@ public final class Main implements Runnable {
     line.setExecutionExceptionHandler(Main::report);
     line.setParameterExceptionHandler(Main::refuse);
     Help.arrange(line, Terminal.helpWidth(Terminal.columns()));
-    return line.execute(arguments);
+    return line;
   }
 
   static int report(Exception e, CommandLine line, CommandLine.ParseResult result) {

@@ -1,6 +1,6 @@
 package dev.hyperfresh.cli;
 
-import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.daemon.Settings;
 import java.nio.file.Path;
 import java.util.Objects;
 import java.util.Optional;
@@ -24,8 +24,8 @@ public final class Options {
       names = "--state",
       paramLabel = "DIR",
       description =
-          "The daemon's directory (default: $HYPERFRESH_STATE, or /var/lib/hyperfresh for root, or"
-              + " ~/.local/state/hyperfresh).")
+          "The daemon's directory (default: $HYPERFRESH_STATE, or that of the configuration file, or"
+              + " /var/lib/hyperfresh for root, or ~/.local/state/hyperfresh).")
   private @Nullable Path state;
 
   @Option(
@@ -47,12 +47,18 @@ public final class Options {
   /// For picocli.
   public Options() {}
 
-  /// The daemon's directory.
+  /// The daemon's directory: the one that was named, or else that of the configuration file.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException CONFIG_INVALID
   public Path state() {
+    return named().orElseGet(() -> Settings.ordinary().stateDirectory());
+  }
+
+  /// The daemon's directory, if an option or the environment names one.
+  Optional<Path> named() {
     return nearest(command, options -> Optional.ofNullable(options.state))
         .or(Options::stateOfEnvironment)
-        .map(Path::toAbsolutePath)
-        .orElseGet(DaemonConfig::defaultState);
+        .map(Path::toAbsolutePath);
   }
 
   private static Optional<Path> stateOfEnvironment() {

@@ -79,12 +79,8 @@ final class OutdatedCommand implements Callable<Integer> {
     Map<String, Object> found =
         HostQemus.under(root, DaemonConfig.under(options.state())).look(owned());
     JsonNode answer = Output.JSON.valueToTree(found);
-    if (!quiet) {
-      if (options.json()) {
-        Output.json(answer);
-      } else {
-        show(answer);
-      }
+    if (!quiet && !options.printed(answer)) {
+      show(answer);
     }
     if (answer.path("outdated").asInt() > 0) {
       return SOME_OUTDATED;

@@ -43,7 +43,7 @@ class DocumentationTest {
   /// paths of the API.
   private static final Pattern PLACE =
       Pattern.compile(
-          "(?<![\\w.~:/*)\\]-])/(dev|proc|sys|v1|etc/modprobe\\.d|usr/bin|usr/lib/jvm|(var/lib|run)/hyperfresh)(/[\\w./-]+)?\\b");
+          "(?<![\\w.~:/*)\\]-])/(dev|proc|sys|v1|etc/modprobe\\.d|usr/bin|usr/lib/jvm|(etc|usr/lib|var/cache|var/lib|run)/hyperfresh)(/[\\w./-]+)?\\b");
 
   private static final Pattern ABSOLUTE =
       Pattern.compile("(?<![\\w.~:/*>)\\]-])/[a-z][\\w.-]*/[\\w./-]+");

@@ -168,7 +168,11 @@ public final class Daemon implements AutoCloseable {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_RUNNING],
   ///   [Problem#DAEMON_STATE]
   public static Daemon start(DaemonConfig config) {
-    Observers observers = new Observers();
+    return start(config, ServiceNotices.ofEnvironment());
+  }
+
+  static Daemon start(DaemonConfig config, ServiceNotices service) {
+    Observers observers = new Observers(service);
     return start(config, Wiring.of(config, observers.events()), observers);
   }
 
@@ -184,7 +188,7 @@ public final class Daemon implements AutoCloseable {
   ///
   /// @param releases of the kinds that this class does not know
   static Daemon start(DaemonConfig config, Kinds kinds, List<ReleaseKind> releases) {
-    Observers observers = new Observers();
+    Observers observers = new Observers(ServiceNotices.ofEnvironment());
     Machines machines = Wiring.machinesOf(config, observers.events());
     return start(config, new Wiring(kinds, machines, releases), observers);
   }
@@ -202,7 +206,7 @@ public final class Daemon implements AutoCloseable {
   ///   [Problem#DAEMON_STATE]
   public static Daemon upgrade(DaemonConfig config) {
     KvmProbe.Result kvm = prepare();
-    Observers observers = new Observers();
+    Observers observers = new Observers(ServiceNotices.ofEnvironment());
     var _ = new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
     Map<String, Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
     StateLock lock;
@@ -249,6 +253,8 @@ public final class Daemon implements AutoCloseable {
           Pace.of(config.startsAtOnce()), daemon.guests::startWanted);
       daemon.logs = Optional.of(LogTrimmer.start(config.state(), daemon::guestsThatLog));
       daemon.upgrades = Optional.of(UpgradeServer.start(config.upgradeSocket(), daemon.new Gift()));
+      observers.service().ready();
+      observers.service().watch(() -> ServiceNotices.answers(config.socket()));
       return daemon;
     } catch (RuntimeException e) {
       lock.close();
@@ -350,12 +356,18 @@ public final class Daemon implements AutoCloseable {
   private final class Gift implements UpgradeServer.Giver {
     @Override
     public boolean halt(Duration limit) {
-      return hyperplexor.halt(limit);
+      observers.service().reloading();
+      boolean halted = hyperplexor.halt(limit);
+      if (!halted) {
+        observers.service().ready();
+      }
+      return halted;
     }
 
     @Override
     public void goOn() {
       hyperplexor.goOn();
+      observers.service().ready();
     }
 
     @Override
@@ -364,7 +376,9 @@ public final class Daemon implements AutoCloseable {
     }
 
     @Override
-    public void giveAway() {
+    public void giveAway(int successor) {
+      // Before this process ends, or the end of it would be that of the service.
+      observers.service().passOn(successor);
       letGo();
     }
 
@@ -401,6 +415,7 @@ public final class Daemon implements AutoCloseable {
     if (!closed.compareAndSet(false, true)) {
       return;
     }
+    observers.service().stopping();
     upgrades.ifPresent(UpgradeServer::close);
     hyperplexor.endPlans();
     api.close();
@@ -411,6 +426,7 @@ public final class Daemon implements AutoCloseable {
       history.close();
       audit.close();
       lock.close();
+      observers.service().close();
     }
   }
 }

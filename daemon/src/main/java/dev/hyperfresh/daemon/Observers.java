@@ -15,15 +15,16 @@ import java.util.stream.Stream;
 /// @param events where everything is published
 /// @param stream the newest, for clients that follow them
 /// @param metrics what is counted of them
-record Observers(Events events, EventStream stream, Metrics metrics) {
+/// @param service who started the daemon, and hears how it stands
+record Observers(Events events, EventStream stream, Metrics metrics, ServiceNotices service) {
   private static final List<String> GUESTS =
       Arrays.stream(GuestView.State.values()).map(Observers::word).toList();
   private static final List<String> CONTAINERS =
       List.of("running", "moving", "draining", "ended", "lost");
   private static final List<String> VMS = List.of("running", "ended");
 
-  Observers() {
-    this(new Events(), new EventStream(), new Metrics());
+  Observers(ServiceNotices service) {
+    this(new Events(), new EventStream(), new Metrics(), service);
     events.add(Events::log);
     events.add(Events::record);
     events.add(stream);

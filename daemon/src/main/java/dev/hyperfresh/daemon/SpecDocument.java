@@ -8,8 +8,6 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Problem;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,12 +16,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import tools.jackson.core.JacksonException;
-import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.ObjectMapper;
-import tools.jackson.dataformat.yaml.YAMLMapper;
-import tools.jackson.dataformat.yaml.YAMLParser;
 
 /// A guest spec as a person writes it, in YAML. All faults of a document are found in one reading.
 ///
@@ -31,10 +24,8 @@ import tools.jackson.dataformat.yaml.YAMLParser;
 /// @param release the release to start with, or empty for the newest that knows the machine
 public record SpecDocument(GuestSpec spec, Optional<String> release) {
   /// The longest document that is read.
-  public static final int MAX_BYTES = 64 * 1024;
+  public static final int MAX_BYTES = YamlReader.MAX_BYTES;
 
-  private static final ObjectMapper YAML =
-      YAMLMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
   private static final Pattern SIZE = Pattern.compile("([0-9]{1,6})\\s*(M|MiB|G|GiB)");
   private static final Set<String> KEYS =
       Set.of(
@@ -64,47 +55,17 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#SPEC_MALFORMED] or
   ///   [Problem#SPEC_INVALID], the latter with every fault
   public static SpecDocument parse(String text, Path base) {
-    if (text.getBytes(StandardCharsets.UTF_8).length > MAX_BYTES) {
-      throw Problem.SPEC_MALFORMED.because("The document is longer than 64 KiB.");
-    }
-    JsonNode root;
-    try {
-      refuseAliases(text);
-      root = YAML.readTree(text);
-    } catch (JacksonException e) {
-      var at = e.getLocation();
-      throw Problem.SPEC_MALFORMED.because(
-          (at == null ? "" : "Line " + at.getLineNr() + ": ") + e.getOriginalMessage(), e);
-    }
-    if (root == null || !root.isObject()) {
+    JsonNode root = YamlReader.tree(text, Problem.SPEC_MALFORMED);
+    if (!root.isObject()) {
       throw Problem.SPEC_MALFORMED.because("The document is not a mapping of fields to values.");
     }
     return new Reader(root, base).read();
   }
 
-  // The tree would hold the name of the anchor in the place of what it stands for.
-  private static void refuseAliases(String text) {
-    try (YAMLParser parser = (YAMLParser) YAML.createParser(text)) {
-      while (parser.nextToken() != null) {
-        if (parser.isCurrentAlias()) {
-          throw Problem.SPEC_MALFORMED.because(
-              "Line "
-                  + parser.currentTokenLocation().getLineNr()
-                  + ": aliases are not supported; write the value out.");
-        }
-      }
-    }
-  }
-
   /// One reading of one document.
-  private static final class Reader {
-    private final JsonNode root;
-    private final Path base;
-    private final List<String> faults = new ArrayList<>();
-
+  private static final class Reader extends YamlReader {
     Reader(JsonNode root, Path base) {
-      this.root = root;
-      this.base = base;
+      super(root, base);
     }
 
     SpecDocument read() {
@@ -161,14 +122,6 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
                 + "' is another processor on each release; name one such as qemu64 or EPYC");
       }
       return cpu;
-    }
-
-    private boolean flag(JsonNode node, String key) {
-      JsonNode value = node.path(key);
-      if (!value.isMissingNode() && !value.isNull() && !value.isBoolean()) {
-        faults.add(key + ": is neither true nor false");
-      }
-      return value.asBoolean(false);
     }
 
     private long memory() {
@@ -246,66 +199,6 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
         return List.of();
       }
       return list.valueStream().toList();
-    }
-
-    private void unknownKeys(JsonNode node, Set<String> known, String where) {
-      node.propertyNames().stream()
-          .filter(key -> !known.contains(key))
-          .forEach(key -> faults.add(where + "'" + key + "' is not a field"));
-    }
-
-    private String text(JsonNode node, String key, String otherwise) {
-      return optionalText(node, key).orElse(otherwise);
-    }
-
-    private Optional<String> optionalText(JsonNode node, String key) {
-      JsonNode value = node.path(key);
-      if (value.isMissingNode() || value.isNull()) {
-        return Optional.empty();
-      }
-      if (!value.isValueNode()) {
-        faults.add(key + ": is not a plain value");
-        return Optional.empty();
-      }
-      if (!value.isString()) {
-        faults.add(key + ": is not a string; put it in quotes");
-        return Optional.empty();
-      }
-      if (value.asString().isBlank() && !key.equals("cmdline")) {
-        faults.add(key + ": is empty");
-        return Optional.empty();
-      }
-      return Optional.of(value.asString());
-    }
-
-    private Optional<Path> path(JsonNode node, String key) {
-      try {
-        return optionalText(node, key).map(text -> base.resolve(text).normalize());
-      } catch (InvalidPathException e) {
-        faults.add(key + ": is not a path: " + e.getMessage());
-        return Optional.empty();
-      }
-    }
-
-    private <E extends Enum<E>> E choice(E[] values, JsonNode node, String key, E otherwise) {
-      Optional<String> wanted = optionalText(node, key);
-      if (wanted.isEmpty()) {
-        return otherwise;
-      }
-      for (E value : values) {
-        if (value.name().toLowerCase(Locale.ROOT).equals(wanted.get())) {
-          return value;
-        }
-      }
-      faults.add(
-          key
-              + ": '"
-              + wanted.get()
-              + "' is not one of "
-              + String.join(
-                  ", ",
-                  List.of(values).stream().map(v -> v.name().toLowerCase(Locale.ROOT)).toList()));
-      return otherwise;
     }
   }
 }

@@ -49,7 +49,9 @@ final class UpgradeServer implements AutoCloseable {
     Map<String, Holdings> holdings();
 
     /// Stops serving, lets go of guests and directory.
-    void giveAway();
+    ///
+    /// @param successor the process of the new daemon
+    void giveAway(int successor);
 
     /// All is given away and the new daemon knows it.
     void given();
@@ -108,7 +110,7 @@ final class UpgradeServer implements AutoCloseable {
       }
       send(client);
       halted = false;
-      giver.giveAway();
+      giver.giveAway(peer.pid());
       closed = true;
       new UpgradeFrame(Word.YOURS, UpgradeFrame.VERSION).send(client);
     } catch (IOException | LinuxException e) {

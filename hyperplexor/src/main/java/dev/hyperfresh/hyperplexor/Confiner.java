@@ -13,6 +13,7 @@ import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -45,17 +46,19 @@ final class Confiner {
   private static final int OVERHEAD_TASKS = 2 * 128;
 
   private final Path users;
-  private final Path cgroups;
+  private final List<Path> cgroups;
   private final Optional<String> obstacle;
 
-  Confiner(Path users, Path cgroups, Optional<String> obstacle) {
+  /// @param cgroups roots of control groups, the preferred one first; one that has not both
+  ///   controllers is passed over
+  Confiner(Path users, List<Path> cgroups, Optional<String> obstacle) {
     this.users = users;
-    this.cgroups = cgroups;
+    this.cgroups = List.copyOf(cgroups);
     this.obstacle = obstacle;
   }
 
   static Confiner ofThisHost() {
-    return new Confiner(SHARED, Cgroup.MOUNTED, Unprivileged.obstacle());
+    return new Confiner(SHARED, List.of(Cgroup.DELEGATED, Cgroup.MOUNTED), Unprivileged.obstacle());
   }
 
   /// Whether guests get users of their own, and so need a way to their releases.
@@ -115,9 +118,16 @@ final class Confiner {
     return new Confinement(OptionalInt.of(user), made ? cgroup : Optional.empty(), "");
   }
 
-  /// Guests of two daemons may have one name, and never one user.
+  /// Guests of two daemons may have one name, and never one user. A guest stays where it is also
+  /// when a preferred place comes up later.
   private Optional<Cgroup> cgroup(String guest, int user) {
-    return Cgroup.at(cgroups, Path.of("hyperfresh", guest + "." + user));
+    Path name = Path.of("hyperfresh", guest + "." + user);
+    List<Cgroup> possible =
+        cgroups.stream().flatMap(root -> Cgroup.at(root, name).stream()).toList();
+    return possible.stream()
+        .filter(Cgroup::exists)
+        .findFirst()
+        .or(() -> possible.stream().findFirst());
   }
 
   /// No process of the guest is left: gives back what was its own, unless somebody else has it by

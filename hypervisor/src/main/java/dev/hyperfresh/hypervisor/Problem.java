@@ -252,6 +252,15 @@ public enum Problem {
       "The kernel or the C library of this host lacks a call that this needs.",
       "The row `system` of `hyperfresh doctor` shows what is missing, what provides it and what"
           + " does not work without it."),
+  /// The daemon's configuration file cannot be read, or settings in it are wrong; all are reported
+  /// together.
+  CONFIG_INVALID(
+      "HF-CONFIG-001",
+      2,
+      400,
+      "The configuration file is not valid.",
+      "Correct everything that is named; `hyperfresh config check` checks the file, and its manual"
+          + " page is hyperfresh.yaml(5)."),
   /// What was asked for is not a setting, or not one that can be changed while the host runs.
   TUNE_REQUEST(
       "HF-TUNE-001",

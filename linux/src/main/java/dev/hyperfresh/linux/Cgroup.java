@@ -19,6 +19,11 @@ public final class Cgroup {
   /// Where the host's hierarchies are mounted.
   public static final Path MOUNTED = Path.of("/sys/fs/cgroup");
 
+  /// The part of a unified hierarchy that systemd leaves to HyperFresh, where the package is
+  /// installed: a unit with `Delegate=`. Everything above it is systemd's.
+  public static final Path DELEGATED =
+      MOUNTED.resolve("hyperfresh.slice").resolve("hyperfresh-guests.service");
+
   private static final String CONTROLLERS = "cgroup.controllers";
   private static final String PROCESSES = "cgroup.procs";
   private static final int REMOVE_LOOKS = 100;
@@ -35,7 +40,9 @@ public final class Cgroup {
     this.unified = unified;
   }
 
-  /// The group called `name` on a host whose hierarchies are mounted at `mounted`. Changes nothing.
+  /// The group called `name` on a host whose hierarchies are mounted at `mounted`, or below a group
+  /// of version 2 that is left to this program. Changes nothing, and nothing above `mounted` is
+  /// ever changed.
   ///
   /// @param name relative, such as `hyperfresh/web1`
   /// @return empty when the host has no hierarchy with both controllers
@@ -60,6 +67,11 @@ public final class Cgroup {
     } catch (IOException absent) {
       return List.of();
     }
+  }
+
+  /// Whether the group is there.
+  public boolean exists() {
+    return hierarchies.stream().anyMatch(root -> Files.isDirectory(root.resolve(name)));
   }
 
   /// The name, such as `hyperfresh/web1`.

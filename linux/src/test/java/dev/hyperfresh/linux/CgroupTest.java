@@ -43,6 +43,27 @@ class CgroupTest {
     assertThat(cgroup.holds(471)).isFalse();
   }
 
+  /// Where the root belongs to systemd.
+  @Test
+  void belowADelegatedGroupNothingAboveItIsTouched() throws Exception {
+    Path unit =
+        Files.createDirectories(mounted.resolve("hyperfresh.slice/hyperfresh-guests.service"));
+    for (Path group : new Path[] {mounted, unit.getParent(), unit}) {
+      Files.writeString(group.resolve("cgroup.controllers"), "memory pids\n");
+    }
+    Cgroup cgroup = Cgroup.at(unit, NAME).orElseThrow();
+
+    assertThat(cgroup.exists()).isFalse();
+    cgroup.create(100 << 20, 20);
+
+    assertThat(cgroup.exists()).isTrue();
+    assertThat(unit.resolve("hyperfresh/web1/memory.max")).hasContent("104857600");
+    assertThat(unit.resolve("cgroup.subtree_control")).hasContent("+memory +pids");
+    assertThat(unit.getParent().resolve("cgroup.subtree_control")).doesNotExist();
+    assertThat(mounted.resolve("cgroup.subtree_control")).doesNotExist();
+    assertThat(mounted.resolve("hyperfresh")).doesNotExist();
+  }
+
   @Test
   void versionOneIsAFolderInEachHierarchy() throws Exception {
     for (String controller : new String[] {"memory", "pids"}) {

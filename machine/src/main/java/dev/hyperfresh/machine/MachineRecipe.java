@@ -33,6 +33,11 @@ public final class MachineRecipe implements VmRecipe<MachineRelease> {
     return new VmReleases<>(new MachineRecipe(), directory, packages);
   }
 
+  /// What images of machines are built from beside packages.
+  public static ImageSources sources() {
+    return SOURCES;
+  }
+
   @Override
   public About<MachineRelease> about() {
     return ABOUT;

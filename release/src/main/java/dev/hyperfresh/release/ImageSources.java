@@ -11,6 +11,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /// What an image is built from: a script, and what it sources and compiles. Immutable.
@@ -41,11 +42,25 @@ public record ImageSources(List<String> files) {
     }
   }
 
-  /// Runs the script in a folder of its own.
+  /// Runs the script in a folder of its own. It compiles nothing where its programs were compiled
+  /// when this HyperFresh was packaged.
   ///
   /// @param work an existing folder, which keeps the script's output as `build.log`
   /// @throws IOException when it fails, with all that it said
   public void build(Path work, List<String> arguments) throws IOException {
+    run(work, arguments, PackagedPrograms.of(sha256()));
+  }
+
+  /// Compiles the programs of the image alone, as [PackagedPrograms] looks for them.
+  ///
+  /// @param work as for [#build]
+  /// @param programs gets a folder with them
+  /// @throws IOException when it fails, with all that was said
+  public void compile(Path work, Path programs) throws IOException {
+    run(work, List.of("--programs", programs.resolve(sha256()).toString()), Optional.empty());
+  }
+
+  private void run(Path work, List<String> arguments, Optional<Path> programs) throws IOException {
     Path sources = Files.createDirectories(work.resolve("image"));
     for (String file : files) {
       try (InputStream in = open(file)) {
@@ -56,16 +71,17 @@ public record ImageSources(List<String> files) {
     command.add("bash");
     command.add(sources.resolve(name(files.getFirst())).toString());
     command.addAll(arguments);
-    run(command, work.resolve("build.log"));
+    ProcessBuilder script = new ProcessBuilder(command);
+    PackagedPrograms.name(programs, script.environment());
+    run(script, work.resolve("build.log"));
   }
 
   private static String name(String file) {
     return file.substring(file.lastIndexOf('/') + 1);
   }
 
-  private static void run(List<String> command, Path log) throws IOException {
-    Process build =
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
+  private static void run(ProcessBuilder script, Path log) throws IOException {
+    Process build = script.redirectErrorStream(true).redirectOutput(log.toFile()).start();
     Scheduling.nice((int) build.pid(), Scheduling.BEHIND_GUESTS);
     try {
       if (!build.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS) || build.exitValue() != 0) {

@@ -74,6 +74,11 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
     return new VmReleases<>(new OsRecipe(), directory, packages);
   }
 
+  /// What images of operating systems are built from beside packages.
+  public static ImageSources sources() {
+    return SOURCES;
+  }
+
   @Override
   public About<OsRelease> about() {
     return ABOUT;

@@ -1,12 +1,16 @@
 package dev.hyperfresh.testkit;
 
+import dev.hyperfresh.release.ImageSources;
+import dev.hyperfresh.release.PackagedPrograms;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import tools.jackson.databind.json.JsonMapper;
 
 /// An OCI bundle with one program, `guests/container/app.c`, which notices when its memory, its
@@ -14,6 +18,8 @@ import tools.jackson.databind.json.JsonMapper;
 final class ContainerBundle {
   /// Where the program serves TCP.
   static final int PORT = 7000;
+
+  private static final List<String> PROGRAMS = List.of("app", "busy", "late");
 
   private ContainerBundle() {}
 
@@ -50,7 +56,7 @@ final class ContainerBundle {
     for (String name : List.of("bin", "proc", "dev", "sys", "tmp", "etc", "run")) {
       Files.createDirectories(root.resolve(name));
     }
-    compile(folder, program, root.resolve("bin").resolve(program));
+    place(folder, program, root.resolve("bin").resolve(program));
     Files.write(
         folder.resolve("config.json"),
         JsonMapper.shared()
@@ -80,8 +86,36 @@ final class ContainerBundle {
     return folder;
   }
 
+  private static void place(Path folder, String name, Path program) throws IOException {
+    Optional<Path> packaged = PackagedPrograms.of(ofPackage(name));
+    if (packaged.isPresent()) {
+      Files.copy(packaged.get().resolve(name), program, StandardCopyOption.COPY_ATTRIBUTES);
+    } else {
+      compile(folder, name, program);
+    }
+  }
+
+  /// Compiles all programs, as [PackagedPrograms] looks for them.
+  ///
+  /// @param work a folder
+  /// @param programs gets folders with them
+  static void compile(Path work, Path programs) throws IOException {
+    for (String name : PROGRAMS) {
+      Path folder = Files.createDirectories(programs.resolve(ofPackage(name)));
+      compile(work, name, folder.resolve(name));
+    }
+  }
+
+  private static String ofPackage(String name) {
+    return new ImageSources(List.of(resource(name))).sha256();
+  }
+
+  private static String resource(String name) {
+    return "/guests/container/" + name + ".c";
+  }
+
   private static void compile(Path folder, String name, Path program) throws IOException {
-    String resource = "/guests/container/" + name + ".c";
+    String resource = resource(name);
     Path source = folder.resolve(name + ".c");
     try (InputStream in = ContainerBundle.class.getResourceAsStream(resource)) {
       if (in == null) {

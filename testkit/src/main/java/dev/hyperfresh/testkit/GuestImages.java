@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
+import dev.hyperfresh.release.PackagedPrograms;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -13,9 +14,11 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
@@ -47,7 +50,7 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_MISSING] when the packages
   ///   or the compiler cannot be had
   public static GuestImages build(Path cache, DebianPackages packages, Consumer<String> progress) {
-    Path home = cache.resolve("guests-" + fingerprint());
+    Path home = cache.resolve(name());
     if (!Files.isDirectory(home)) {
       buildInto(home, cache, packages, progress);
     }
@@ -80,7 +83,14 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
             Suite.STABLE, List.of("qemu-guest-agent"), true, work.resolve("agent"), progress);
         progress.accept("building the test guests from source");
         extractSources(work.resolve("src"));
-        run(work);
+        run(
+            work,
+            PackagedPrograms.of(name()),
+            List.of(
+                work.resolve("out").toString(),
+                work.resolve("kernel").toString(),
+                work.resolve("busybox/bin/busybox").toString(),
+                work.resolve("agent").toString()));
         keep(work.resolve("out"), home);
       } finally {
         delete(work);
@@ -113,19 +123,26 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
     }
   }
 
-  private static void run(Path work) throws IOException {
+  /// Compiles the guests' programs alone, as [PackagedPrograms] looks for them.
+  ///
+  /// @param work a new folder
+  /// @param programs gets a folder with them
+  static void compile(Path work, Path programs) throws IOException {
+    extractSources(work.resolve("src"));
+    run(work, Optional.empty(), List.of("--programs", programs.resolve(name()).toString()));
+  }
+
+  private static void run(Path work, Optional<Path> programs, List<String> arguments)
+      throws IOException {
     Path log = work.resolve("build.log");
-    Process build =
-        new ProcessBuilder(
-                "bash",
-                work.resolve("src/build.sh").toString(),
-                work.resolve("out").toString(),
-                work.resolve("kernel").toString(),
-                work.resolve("busybox/bin/busybox").toString(),
-                work.resolve("agent").toString())
-            .redirectErrorStream(true)
-            .redirectOutput(log.toFile())
-            .start();
+    List<String> command = new ArrayList<>();
+    command.add("bash");
+    command.add(work.resolve("src/build.sh").toString());
+    command.addAll(arguments);
+    ProcessBuilder script =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+    PackagedPrograms.name(programs, script.environment());
+    Process build = script.start();
     try {
       if (!build.waitFor(BUILD_LIMIT_SECONDS, TimeUnit.SECONDS) || build.exitValue() != 0) {
         build.destroyForcibly();
@@ -148,6 +165,11 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
     return in;
   }
 
+  /// Of what is built from these sources.
+  private static String name() {
+    return "guests-" + fingerprint();
+  }
+
   private static String fingerprint() {
     try {
       MessageDigest digest = MessageDigest.getInstance("SHA-256");
@@ -165,7 +187,7 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
     }
   }
 
-  private static void delete(Path folder) throws IOException {
+  static void delete(Path folder) throws IOException {
     try (Stream<Path> files = Files.walk(folder)) {
       for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
         Files.delete(file);

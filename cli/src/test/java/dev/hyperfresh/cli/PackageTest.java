@@ -1,0 +1,227 @@
+package dev.hyperfresh.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// What `./package` puts into a package, as far as it can be tried without installing one.
+@Timeout(60)
+class PackageTest {
+  private static final Path ROOT = DocumentationTest.ROOT;
+  private static final Path PARTS = ROOT.resolve("setup/package");
+  private static final List<String> UNITS =
+      List.of("hyperfresh.service", "hyperfresh-guests.service", "hyperfresh.slice");
+  private static final List<String> MAINTAINER_SCRIPTS = List.of("postinst", "prerm", "postrm");
+
+  @TempDir Path folder = Path.of("");
+
+  private record Ran(int status, String said) {}
+
+  private Ran run(Map<String, String> environment, List<String> command) throws Exception {
+    Path said = Files.createTempFile(folder, "said", ".txt");
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(said.toFile());
+    builder.environment().putAll(environment);
+    int status = builder.start().waitFor();
+    return new Ran(status, Files.readString(said, StandardCharsets.UTF_8));
+  }
+
+  private Ran run(String... command) throws Exception {
+    return run(Map.of(), List.of(command));
+  }
+
+  /// A part of the package with other paths in it.
+  private Path adapted(String part, Map<String, Path> paths) throws IOException {
+    String text = Files.readString(PARTS.resolve(part));
+    for (Map.Entry<String, Path> path : paths.entrySet()) {
+      assertThat(text).contains(path.getKey());
+      text = text.replace(path.getKey(), path.getValue().toString());
+    }
+    Path copy = Files.writeString(folder.resolve(part), text);
+    assertThat(copy.toFile().setExecutable(true)).isTrue();
+    return copy;
+  }
+
+  @Test
+  void itExplainsItself() throws Exception {
+    Ran help = run(ROOT.resolve("package").toString(), "--help");
+
+    assertThat(help.status()).isZero();
+    assertThat(help.said()).startsWith("Usage: ./package");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"--frob", "--version"})
+  void aWrongOptionIsBadInput(String option) throws Exception {
+    assertThat(run(ROOT.resolve("package").toString(), option).status()).isEqualTo(2);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "a1", "1 0", "1.0/../x", "1-"})
+  void whatIsNoVersionOfAPackageIsRefused(String version) throws Exception {
+    Ran refused = run(ROOT.resolve("package").toString(), "--version", version);
+
+    assertThat(refused.status()).isEqualTo(1);
+    assertThat(refused.said()).contains("is not the version of a Debian package");
+  }
+
+  @Test
+  void everyScriptParses() throws Exception {
+    for (Path script : scripts()) {
+      List<String> lines = Files.readAllLines(script);
+      String shell = lines.getFirst().equals("#!/bin/sh") ? "sh" : "bash";
+      assertThat(run(shell, "-n", script.toString())).isEqualTo(new Ran(0, ""));
+    }
+  }
+
+  private static List<Path> scripts() throws IOException {
+    List<Path> scripts = new ArrayList<>(List.of(ROOT.resolve("package")));
+    try (Stream<Path> parts = Files.list(PARTS);
+        Stream<Path> shared = Files.list(ROOT.resolve("setup"))) {
+      Stream.concat(parts, shared)
+          .filter(Files::isRegularFile)
+          .filter(part -> !part.toString().matches(".*\\.(service|slice|java)"))
+          .sorted()
+          .forEach(scripts::add);
+    }
+    return scripts;
+  }
+
+  @Test
+  void shellcheckFindsNothing() throws Exception {
+    require("shellcheck");
+    List<String> command = new ArrayList<>(List.of("shellcheck", "-x", "-P", ROOT.toString()));
+    scripts().stream()
+        .filter(script -> !script.endsWith("tenants.sh"))
+        .forEach(script -> command.add(script.toString()));
+    assertThat(run(Map.of(), command)).isEqualTo(new Ran(0, ""));
+  }
+
+  private void require(String program) throws Exception {
+    if (run("sh", "-c", "command -v " + program).status() != 0) {
+      System.out.println("skipped: " + program + " is not installed");
+      Assumptions.abort();
+    }
+  }
+
+  @Test
+  void theMaintainersScriptsAreWholeOnesWithTheirCommonPart() throws Exception {
+    String common = Files.readString(PARTS.resolve("tenants.sh"));
+    for (String script : MAINTAINER_SCRIPTS) {
+      String text = Files.readString(PARTS.resolve(script)).replace("# TENANTS\n", common);
+      assertThat(text).startsWith("#!/bin/sh\n").contains("\nset -e\n");
+      if (text.contains("$(tenants)")) {
+        assertThat(text).contains("\ntenants() {");
+      }
+      Path whole = Files.writeString(folder.resolve(script), text);
+      assertThat(run("sh", "-n", whole.toString())).isEqualTo(new Ran(0, ""));
+    }
+  }
+
+  @Test
+  void guestsThatRunAreFoundByTheStateDirectoryAmongTheirArguments() throws Exception {
+    Path config = folder.resolve("hyperfresh.yaml");
+    Path written = folder.resolve("state");
+    Path snippet =
+        adapted(
+            "tenants.sh",
+            Map.of("/etc/hyperfresh/hyperfresh.yaml", config, "/run/hyperfresh/state", written));
+    String ask = ". " + snippet + "; state_directory; echo; tenants";
+
+    assertThat(run("sh", "-ec", ask).said()).startsWith("/var/lib/hyperfresh\n");
+    Files.writeString(written, folder + "/removed");
+    assertThat(run("sh", "-ec", ask).said()).startsWith(folder + "/removed\n");
+    Files.writeString(
+        config, "# state: /nowhere\nlog: info\nstate: \"" + folder + "/hf\" # here\n");
+    assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, folder + "/hf\n"));
+
+    Process guest =
+        new ProcessBuilder("sh", "-c", "read line", "sh", folder + "/hf/guests/web1").start();
+    try {
+      assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, folder + "/hf\n" + guest.pid()));
+    } finally {
+      guest.destroyForcibly().waitFor();
+    }
+  }
+
+  @Test
+  void aReloadEndsWhenTheOldDaemonHasHandedOver() throws Exception {
+    Process old = new ProcessBuilder("sleep", "60").start();
+    Path reload =
+        reload(
+            "#!/bin/sh\n[ \"$1\" = daemon ] || exit 0\nkill "
+                + old.pid()
+                + "; exec sleep 3 >/dev/null 2>&1\n");
+    // A service manager reaps its children.
+    Thread manager = Thread.ofPlatform().start(() -> old.onExit().join());
+
+    assertThat(run(Map.of("MAINPID", Long.toString(old.pid())), List.of(reload.toString())))
+        .isEqualTo(new Ran(0, ""));
+    manager.join();
+  }
+
+  @Test
+  void aReloadFailsWhenTheNewDaemonDoesAndTheOldOneGoesOn() throws Exception {
+    Process old = new ProcessBuilder("sleep", "60").start();
+    try {
+      Map<String, String> main = Map.of("MAINPID", Long.toString(old.pid()));
+      Path refused = reload("#!/bin/sh\n[ \"$1\" = daemon ] || exit 0\nexit 7\n");
+      assertThat(run(main, List.of(refused.toString())).status()).isEqualTo(7);
+      Path faulty = reload("#!/bin/sh\n[ \"$1\" = config ] && exit 2\necho started\n");
+      assertThat(run(main, List.of(faulty.toString()))).isEqualTo(new Ran(2, ""));
+      assertThat(old.isAlive()).isTrue();
+    } finally {
+      old.destroyForcibly().waitFor();
+    }
+  }
+
+  private Path reload(String command) throws IOException {
+    Path fake = Files.writeString(folder.resolve("hyperfresh"), command);
+    assertThat(fake.toFile().setExecutable(true)).isTrue();
+    return adapted("reload", Map.of("/usr/bin/hyperfresh", fake));
+  }
+
+  @Test
+  void theServiceIsWhatTheDaemonCounts() throws Exception {
+    String service = Files.readString(PARTS.resolve("hyperfresh.service"));
+
+    assertThat(service)
+        .contains(
+            "\nType=notify\n",
+            "\nNotifyAccess=exec\n",
+            "\nKillMode=process\n",
+            "\nRestart=on-failure\n",
+            "\nRuntimeDirectoryPreserve=yes\n",
+            "\nWatchdogSec=60\n");
+    assertThat(Files.readString(PARTS.resolve("hyperfresh-guests.service")))
+        .contains("\nDelegate=memory pids\n", "\nSlice=hyperfresh.slice\n");
+  }
+
+  /// With programs that are there in the place of those that only the package brings.
+  @Test
+  void systemdTakesTheUnits() throws Exception {
+    require("systemd-analyze");
+    List<String> command = new ArrayList<>(List.of("systemd-analyze", "verify", "--man=no"));
+    for (String unit : UNITS) {
+      String text = Files.readString(PARTS.resolve(unit));
+      Path copy = folder.resolve(unit);
+      Files.writeString(copy, text.replaceAll("(?m)^(Exec\\w+)=.*$", "$1=/bin/true"));
+      command.add(copy.toString());
+    }
+    Ran verified = run(Map.of(), command);
+    assertThat(verified.said().lines().filter(line -> line.contains("hyperfresh"))).isEmpty();
+  }
+}
