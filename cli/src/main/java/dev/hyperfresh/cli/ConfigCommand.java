@@ -118,8 +118,7 @@ final class ConfigCommand {
                     : value(config.state(), settings.state(), settings);
             case RELEASES -> value(config.releases(), settings.releases(), settings);
             case PACKAGES -> value(config.packages(), settings.packages(), settings);
-            case STARTS ->
-                value(config.startsAtOnce(), settings.starts(), settings);
+            case STARTS -> value(config.startsAtOnce(), settings.starts(), settings);
             case LOG -> value(settings.verbosity().word(), settings.log(), settings);
           });
     }

@@ -57,7 +57,7 @@ class ConfigCommandTest {
     assertThat(settings.path("packages").path("value").asString()).isEqualTo("/srv/hf/apt");
     assertThat(settings.path("packages").path("from").asString()).isEqualTo("default");
     assertThat(Said.by("config", "show", file).out().lines().map(line -> line.split("\\s+")[0]))
-        .containsExactly("SETTING", "state", "releases", "packages", "log");
+        .containsExactly("SETTING", "state", "releases", "packages", "starts", "log");
   }
 
   @Test

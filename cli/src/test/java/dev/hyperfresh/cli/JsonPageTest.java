@@ -41,6 +41,14 @@ class JsonPageTest {
               "machine tune",
                   List.of("knobs", "name", "state", "purpose", "found", "action", "settable")));
 
+  /// Those that ask no daemon and print one thing, and its fields.
+  private static final Map<String, List<String>> PLAIN =
+      new TreeMap<>(
+          Map.of(
+              "config check", List.of("file", "present", "state"),
+              "config show", List.of("file", "settings"),
+              "outdated", List.of("qemus", "outdated", "unknown")));
+
   /// What each of the others asks for.
   private static final Map<String, List<String>> COMMANDS = new LinkedHashMap<>();
 
@@ -52,10 +60,15 @@ class JsonPageTest {
     add("release add", "post /v1/releases");
     add("release verify", "post /v1/releases/{name}/verify");
     add("release remove", "delete /v1/releases/{name}");
+    add("release prune", "post /v1/prunings");
     add("guest create", "post /v1/guests");
     add("guest adopt", "post /v1/guests/{name}/adopt");
     add("guest list", "get /v1/guests");
     add("guest show", "get /v1/guests/{name}");
+    add("guest start", "post /v1/guests/{name}/start");
+    add("guest restart", "post /v1/guests/{name}/restart");
+    add("guest autostart", "post /v1/guests/{name}/autostart");
+    add("guest edit", "post /v1/guests/{name}/edit");
     add("guest resume", "post /v1/guests/{name}/resume");
     add("guest stop", "post /v1/guests/{name}/stop");
     add("guest delete", "delete /v1/guests/{name}");
@@ -155,6 +168,7 @@ class JsonPageTest {
   void everyCommandStandsOnIt() {
     Set<String> known = new TreeSet<>(COMMANDS.keySet());
     known.addAll(OWN.keySet());
+    known.addAll(PLAIN.keySet());
     known.addAll(SILENT);
     List<String> leaves =
         CommandTreeTest.commands()
@@ -176,6 +190,12 @@ class JsonPageTest {
       assertThat(answer.path(0).propertyNames())
           .containsExactlyElementsOf(fields.subList(1, fields.size()));
     });
+    PLAIN.forEach((command, fields) -> {
+      String out = Said.by((command + " --json --state /nowhere").split(" ")).out();
+      assertThat(Output.JSON.readTree(out).propertyNames())
+          .as(command)
+          .containsExactlyInAnyOrderElementsOf(fields);
+    });
   }
 
   private static String page() {
@@ -193,19 +213,21 @@ class JsonPageTest {
     OWN.forEach((command, fields) ->
         page.append(
             "| `%s` | `%s`, a list of things with %s |\n"
-                .formatted(
-                    command,
-                    fields.getFirst(),
-                    fields.stream()
-                        .skip(1)
-                        .map(f -> "`" + f + "`")
-                        .collect(Collectors.joining(", ")))));
+                .formatted(command, fields.getFirst(), named(fields.subList(1, fields.size())))));
+    PLAIN.forEach((command, fields) ->
+        page.append("| `%s` | %s%s |\n".formatted(command, named(fields), notes(command))));
     withAllBelow(schemas).forEach(name -> page.append(section(name)));
     return page.toString();
   }
 
+  private static String named(List<String> fields) {
+    return fields.stream().map(field -> "`" + field + "`").collect(Collectors.joining(", "));
+  }
+
   private static String notes(String command) {
     return switch (command) {
+      case "config show" -> "; for each setting its `value` and where it is `from`";
+      case "outdated" -> "; what each of `qemus` has is in [GUESTS.md](GUESTS.md)";
       case "replace" -> "; which one depends on what is replaced, and on `--dry-run`";
       case "events" -> " and the field `id`, for `--after`";
       case "wait" -> "; what is waited for";

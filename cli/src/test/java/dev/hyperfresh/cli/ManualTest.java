@@ -61,7 +61,7 @@ class ManualTest {
     assertThat(shipped.log()).isEmpty();
     String everything = Manual.configFile().replaceAll("(?m)^#(?=[a-z]+: )", "");
     assertThat(Settings.parse(everything, file).config())
-        .isEqualTo(DaemonConfig.under(Path.of("/var/lib/hyperfresh")));
+        .isEqualTo(DaemonConfig.under(Path.of("/var/lib/hyperfresh")).starting(4));
   }
 
   @Test

@@ -56,9 +56,10 @@ class WordsTest {
       assertThat(said.exit()).as(said.err()).isZero();
       assertThat(said.out().lines())
           .containsExactly(
-              "GUEST  STATE    RELEASE      ACCELERATOR  MEMORY   MACHINE     PID",
-              "web1   running  qemu-10.0.2  kvm          512 MiB  pc-q35-7.2  4711",
-              "web2   stopped               tcg          64 MiB   pc-q35-7.2  -");
+              "GUEST  STATE    RELEASE      ACCELERATOR  MEMORY   MACHINE     PID   AUTOSTART "
+                  + " RESTARTS ON",
+              "web1   running  qemu-10.0.2  kvm          512 MiB  pc-q35-7.2  4711  off        -",
+              "web2   stopped               tcg          64 MiB   pc-q35-7.2  -     off        -");
     }
     daemon.answering("GET /v1/guests/web2", "{\"name\":\"web2\",\"state\":\"stopped\",\"pid\":0}");
     assertThat(run("guest show web2").out().lines()).anyMatch(line -> line.matches("pid +-"));

@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.hyperfresh.daemon.Settings.Verbosity;
@@ -9,6 +10,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -104,7 +106,19 @@ class SettingsTest {
     assertThat(Settings.read(file).log()).contains(Verbosity.DEBUG);
   }
 
-  /// The example of each setting is what holds without it.
+  @Test
+  void theNumberOfStartsHasItsRange() {
+    assertThat(Settings.parse("starts: 64", FILE).config().startsAtOnce()).isEqualTo(64);
+    assertThat(Settings.parse("log: info", FILE).config().startsAtOnce())
+        .isEqualTo(DaemonConfig.startsByDefault());
+    for (String wrong : List.of("0", "65", "many", "1.5")) {
+      assertThatThrownBy(() -> Settings.parse("starts: " + wrong, FILE))
+          .hasMessageContaining("starts: is not a number from 1 to 64");
+    }
+  }
+
+  /// The example of each setting is what holds without it, but for the number of starts, which
+  /// depends on the host.
   @Test
   void theExamplesAreTheDefaultsOfRoot() {
     String everything =
@@ -113,7 +127,8 @@ class SettingsTest {
             .collect(Collectors.joining("\n"));
     Settings settings = Settings.parse(everything, FILE);
 
-    assertThat(settings.config()).isEqualTo(DaemonConfig.under(Path.of("/var/lib/hyperfresh")));
+    assertThat(settings.config())
+        .isEqualTo(DaemonConfig.under(Path.of("/var/lib/hyperfresh")).starting(4));
     assertThat(settings.verbosity()).isEqualTo(Verbosity.INFO);
     assertThat(settings.state()).isPresent();
     assertThat(settings.releases()).isPresent();

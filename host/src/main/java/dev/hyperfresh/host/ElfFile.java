@@ -87,7 +87,7 @@ final class ElfFile {
   /// @return empty when there is none in what is looked through
   String text(String mark, int most) throws IOException {
     ByteBuffer data = section(".rodata", DATA_BYTES);
-    String all = new String(data.array(), 0, data.limit(), StandardCharsets.ISO_8859_1);
+    String all = StandardCharsets.ISO_8859_1.decode(data.duplicate().rewind()).toString();
     int at = all.indexOf(mark);
     if (at < 0) {
       return "";

@@ -4,14 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.host.PackageDatabase.Installed;
 import java.nio.file.Path;
-import java.util.function.Predicate;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class PackageDatabaseTest {
   private static final Path QEMU = Path.of("/usr/bin/qemu-system-x86_64");
-  private static final Predicate<String> NAMED = name -> name.contains("qemu");
 
   @TempDir Path root;
   private PackageDatabase database;
@@ -44,29 +42,39 @@ class PackageDatabaseTest {
 
   @Test
   void aFileHasThePackageThatBroughtIt() {
-    assertThat(database.owner(QEMU, NAMED))
+    assertThat(database.owner(QEMU, PackageDatabaseTest::isNamed))
         .contains(new Installed("qemu-system-x86", "1:7.2+dfsg-7+deb12u18"));
   }
 
   /// On a host whose `/bin` is a link, packages may name their files either way.
   @Test
   void bothSpellingsOfAFolderAreOne() {
-    assertThat(database.owner(Path.of("/usr/bin/qemu-system-arm"), NAMED))
+    assertThat(database.owner(Path.of("/usr/bin/qemu-system-arm"), PackageDatabaseTest::isNamed))
         .contains(new Installed("qemu-system-arm", "1:7.2"));
-    assertThat(database.owner(Path.of("/bin/qemu-system-x86_64"), NAMED)).isPresent();
+    assertThat(database.owner(Path.of("/bin/qemu-system-x86_64"), PackageDatabaseTest::isNamed))
+        .isPresent();
   }
 
   @Test
   void otherFilesAndOtherPackagesHaveNone() {
-    assertThat(database.owner(Path.of("/usr/local/bin/qemu-system-x86_64"), NAMED)).isEmpty();
-    assertThat(database.owner(Path.of("/usr/bin/other"), NAMED)).isEmpty();
-    assertThat(new PackageDatabase(root.resolve("nowhere")).owner(QEMU, NAMED)).isEmpty();
+    assertThat(
+            database.owner(
+                Path.of("/usr/local/bin/qemu-system-x86_64"), PackageDatabaseTest::isNamed))
+        .isEmpty();
+    assertThat(database.owner(Path.of("/usr/bin/other"), PackageDatabaseTest::isNamed)).isEmpty();
+    assertThat(
+            new PackageDatabase(root.resolve("nowhere")).owner(QEMU, PackageDatabaseTest::isNamed))
+        .isEmpty();
   }
 
   @Test
   void aPackageThatIsNotInTheStatusFileIsNone() {
     new FakeHost(root).file("status", "Package: qemu-system-x86-more\nVersion: 1");
 
-    assertThat(database.owner(QEMU, NAMED)).isEmpty();
+    assertThat(database.owner(QEMU, PackageDatabaseTest::isNamed)).isEmpty();
+  }
+
+  private static boolean isNamed(String name) {
+    return name.contains("qemu");
   }
 }

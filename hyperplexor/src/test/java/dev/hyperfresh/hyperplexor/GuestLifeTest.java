@@ -4,10 +4,15 @@ import static dev.hyperfresh.hyperplexor.Progress.NONE;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.OpenFlags;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -361,5 +366,21 @@ class GuestLifeTest extends LifeScene {
 
     assertThat(hyperplexor.list()).isEmpty();
     assertThat(hyperplexor.create(stage.spec("g"), Stage.OLD, NONE).generation()).isEqualTo(1);
+  }
+
+  @Test
+  void whatWasHandedOverOfAGuestThatIsGoneIsClosed() {
+    Fd memory = Fd.open(Path.of("/dev/zero"), OpenFlags.READ_ONLY);
+    Fd queue = Fd.open(Path.of("/dev/zero"), OpenFlags.READ_ONLY);
+
+    hyperplexor.takeBack(
+        _ -> Stage.OLD,
+        Map.of("gone", new Holdings(memory, List.of(queue))),
+        Duration.ofSeconds(10),
+        _ -> {},
+        _ -> {});
+
+    assertThat(memory.isOpen()).isFalse();
+    assertThat(queue.isOpen()).isFalse();
   }
 }

@@ -7,15 +7,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.MissingCallException;
-import dev.hyperfresh.linux.OpenFlags;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
@@ -78,22 +75,6 @@ class HyperplexorTest {
     assertThat(hyperplexor.list()).isEmpty();
     assertThat(made.files()).doesNotExist();
     assertThat(stage.actors).noneMatch(actor -> actor.alive);
-  }
-
-  @Test
-  void whatWasHandedOverOfAGuestThatIsGoneIsClosed() {
-    Fd memory = Fd.open(Path.of("/dev/zero"), OpenFlags.READ_ONLY);
-    Fd queue = Fd.open(Path.of("/dev/zero"), OpenFlags.READ_ONLY);
-
-    hyperplexor.takeBack(
-        _ -> Stage.OLD,
-        Map.of("gone", new Holdings(memory, List.of(queue))),
-        LONG,
-        _ -> {},
-        _ -> {});
-
-    assertThat(memory.isOpen()).isFalse();
-    assertThat(queue.isOpen()).isFalse();
   }
 
   @Test

@@ -59,7 +59,7 @@ class CgroupTest {
     assertThat(cgroup.exists()).isTrue();
     assertThat(unit.resolve("hyperfresh/web1/memory.max")).hasContent("104857600");
     assertThat(unit.resolve("cgroup.subtree_control")).hasContent("+memory +pids");
-    assertThat(unit.getParent().resolve("cgroup.subtree_control")).doesNotExist();
+    assertThat(unit.resolveSibling("cgroup.subtree_control")).doesNotExist();
     assertThat(mounted.resolve("cgroup.subtree_control")).doesNotExist();
     assertThat(mounted.resolve("hyperfresh")).doesNotExist();
   }

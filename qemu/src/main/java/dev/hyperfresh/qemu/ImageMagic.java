@@ -22,11 +22,11 @@ enum ImageMagic {
   private static final int READ_BYTES = 128;
 
   private final int at;
-  private final byte[] magic;
+  private final String magic;
 
   ImageMagic(int at, String magic) {
     this.at = at;
-    this.magic = magic.getBytes(StandardCharsets.ISO_8859_1);
+    this.magic = magic;
   }
 
   /// QEMU's word for the format that the open file says it has; empty when it says nothing, as a
@@ -44,7 +44,7 @@ enum ImageMagic {
   }
 
   private boolean begins(byte[] start) {
-    return Arrays.equals(start, at, at + magic.length, magic, 0, magic.length);
+    return new String(start, at, magic.length(), StandardCharsets.ISO_8859_1).equals(magic);
   }
 
   private String word() {

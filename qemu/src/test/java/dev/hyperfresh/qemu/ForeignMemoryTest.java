@@ -53,11 +53,11 @@ class ForeignMemoryTest {
     assertThat(ForeignProcess.isOnHugePages(Stream.of(shm, huge), 60)).isTrue();
     assertThat(ForeignProcess.isOnHugePages(Stream.of(shm, huge), 61)).isFalse();
     // 8:1 and 0:300, as the kernel packs them.
-    assertThat(ForeignProcess.isOnHugePages(Stream.of(huge.replace("0:60", "8:1")), 8 << 8 | 1))
+    assertThat(ForeignProcess.isOnHugePages(Stream.of(huge.replace("0:60", "8:1")), (8 << 8) | 1))
         .isTrue();
     assertThat(
             ForeignProcess.isOnHugePages(
-                Stream.of(huge.replace("0:60", "0:300")), (300 & ~0xff) << 12 | 300 & 0xff))
+                Stream.of(huge.replace("0:60", "0:300")), ((300 & ~0xff) << 12) | (300 & 0xff)))
         .isTrue();
   }
 

@@ -129,7 +129,7 @@ class QemuReleasesTest {
     QemuReleases stuck = new QemuReleases(directory, new DebianPackages(file.resolve("apt")));
 
     assertRefused(() -> stuck.fetch("qemu-10.0", _ -> {}), Problem.RELEASE_FETCH)
-        .hasMessageContaining("could not be unpacked");
+        .hasMessageContaining("could not be had");
   }
 
   @Test
