@@ -54,6 +54,15 @@ public final class Options {
     return named().orElseGet(() -> Settings.ordinary().stateDirectory());
   }
 
+  /// What the configuration file says, for the daemon's directory that an option or the environment
+  /// names, if one does.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException CONFIG_INVALID
+  Settings settings() {
+    Settings ordinary = Settings.ordinary();
+    return named().map(ordinary::withState).orElse(ordinary);
+  }
+
   /// The daemon's directory, if an option or the environment names one.
   Optional<Path> named() {
     return nearest(command, options -> Optional.ofNullable(options.state))

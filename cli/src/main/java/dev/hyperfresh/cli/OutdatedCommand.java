@@ -1,6 +1,5 @@
 package dev.hyperfresh.cli;
 
-import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.daemon.HostQemus;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import java.nio.file.Path;
@@ -76,8 +75,7 @@ final class OutdatedCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    Map<String, Object> found =
-        HostQemus.under(root, DaemonConfig.under(options.state())).look(owned());
+    Map<String, Object> found = HostQemus.under(root, options.settings().config()).look(owned());
     JsonNode answer = Output.JSON.valueToTree(found);
     if (!quiet && !options.printed(answer)) {
       show(answer);

@@ -157,6 +157,28 @@ class PackageTest {
     }
   }
 
+  /// All that a guest's process was given may be elsewhere, or be descriptors.
+  @Test
+  void guestsThatRunAreFoundByTheirRecords() throws Exception {
+    Path config =
+        Files.writeString(folder.resolve("hyperfresh.yaml"), "state : '" + folder + "/hf/'\n");
+    Path snippet = adapted("tenants.sh", Map.of("/etc/hyperfresh/hyperfresh.yaml", config));
+    String ask = ". " + snippet + "; tenants";
+    Path record =
+        Files.createDirectories(folder.resolve("hf/guests/web1")).resolve("guest.properties");
+    String boot = Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip();
+    Process guest = new ProcessBuilder("sleep", "60").start();
+    try {
+      String pid = "running.pid=" + guest.pid() + "\n";
+      Files.writeString(record, pid + "running.boot=" + boot + "\n");
+      assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, Long.toString(guest.pid())));
+      Files.writeString(record, pid + "running.boot=another\n");
+      assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, ""));
+    } finally {
+      guest.destroyForcibly().waitFor();
+    }
+  }
+
   @Test
   void aReloadEndsWhenTheOldDaemonHasHandedOver() throws Exception {
     Process old = new ProcessBuilder("sleep", "60").start();

@@ -5,6 +5,9 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.qemu.PruneRule;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -83,6 +86,29 @@ record ProcessReleases(QemuReleases releases, Function<String, List<String>> use
     List<String> all = users.apply(full);
     if (!all.isEmpty()) {
       throw Problem.RELEASE_IN_USE.because(full + " " + all.getFirst() + ".");
+    }
+    List<Long> processes = processes(releases.get(full).binary());
+    if (!processes.isEmpty()) {
+      throw Problem.RELEASE_IN_USE.because(
+          full + " is run by processes that are not of this daemon: " + processes + ".");
+    }
+  }
+
+  /// Those that run a program: of another daemon with the same releases, or of a guest that could
+  /// not be reattached.
+  private static List<Long> processes(Path program) {
+    return ProcessHandle.allProcesses()
+        .map(ProcessHandle::pid)
+        .filter(pid -> runs(pid, program))
+        .toList();
+  }
+
+  private static boolean runs(long pid, Path program) {
+    try {
+      return Files.isSameFile(Path.of("/proc", Long.toString(pid), "exe"), program);
+    } catch (IOException gone) {
+      // Of a process that has ended, or whose program was removed.
+      return false;
     }
   }
 

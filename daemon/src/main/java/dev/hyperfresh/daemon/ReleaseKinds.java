@@ -143,10 +143,12 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases, Events events
       }
       return "";
     } catch (HyperFreshException e) {
-      if (e.problem() != Problem.RELEASE_IN_USE) {
-        throw e;
-      }
-      return e.detail();
+      return switch (e.problem()) {
+        case RELEASE_IN_USE -> e.detail();
+        // Somebody else has removed it.
+        case RELEASE_UNKNOWN -> "";
+        default -> throw e;
+      };
     }
   }
 
@@ -158,8 +160,16 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases, Events events
     remove(kind, kind.fullName(name));
   }
 
+  /// Another build is no substitute for one that was removed meanwhile.
+  private static String exactly(ReleaseKind kind, String full) {
+    if (!kind.fullName(full).equals(full)) {
+      throw Problem.RELEASE_UNKNOWN.because("'" + full + "' is no longer installed.");
+    }
+    return full;
+  }
+
   private void remove(ReleaseKind kind, String full) {
-    leases.remove(() -> kind.fullName(full), kind::remove);
+    leases.remove(() -> exactly(kind, full), kind::remove);
     events.publish(new Event.ReleaseChanged(full, false));
   }
 }

@@ -1,28 +1,33 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 
 /// Who runs the QEMUs of this host: guests, and virtual machines whose hardware one is.
 /// Thread-safe.
 record ReleaseUsers(Hyperplexor guests, MachineRoom machines, OsRoom systems) {
-  /// Who runs one of them, a phrase each.
+  /// Who runs one of them or is to start on it, a phrase each.
   ///
   /// @param full its full name
   List<String> of(String full) {
-    List<String> names =
-        guests.list().stream()
-            .filter(view -> view.release().equals(full))
-            .map(view -> view.spec().name())
-            .toList();
     return Stream.of(
-            phrase("runs ", names),
+            phrase("runs ", guests(view -> view.release().equals(full))),
+            phrase(
+                "is where these start next: ",
+                guests(
+                    view -> !view.release().equals(full) && view.starts().release().equals(full))),
             phrase("is the hardware of machine ", machines.onHardware(full)),
             phrase("is the hardware of OS ", systems.onHardware(full)))
         .flatMap(Optional::stream)
         .toList();
+  }
+
+  private List<String> guests(Predicate<GuestView> which) {
+    return guests.list().stream().filter(which).map(view -> view.spec().name()).toList();
   }
 
   private static Optional<String> phrase(String words, List<String> names) {

@@ -18,7 +18,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import tools.jackson.core.JacksonException;
@@ -34,10 +33,6 @@ public final class QemuReleases {
   public static final String INSTALLED = "installed";
 
   private static final String DESCRIPTION = "release.json";
-
-  /// Why nobody knows what the archives offer.
-  private static final Set<PackagesException.Kind> UNASKED =
-      Set.of(PackagesException.Kind.NO_APT, PackagesException.Kind.UNREACHABLE);
 
   private final ReleaseFolders folders;
   private final QemuArchive archive;
@@ -195,7 +190,7 @@ public final class QemuReleases {
           .map(release -> new Fetched(release, News.FETCHED))
           .orElseGet(() -> new Fetched(present.get(), News.NEWEST));
     } catch (PackagesException e) {
-      if (present.isPresent() && UNASKED.contains(e.kind())) {
+      if (present.isPresent()) {
         progress.accept("whether there is a newer build is not known: " + e.getMessage());
         return new Fetched(present.get(), News.UNASKED);
       }
@@ -400,7 +395,7 @@ public final class QemuReleases {
 
   /// Removes the release; the caller has made sure that no guest runs on it.
   public void remove(String name) {
-    ReleaseFolders.delete(folders.home(get(name).name()));
+    folders.remove(get(name).name());
   }
 
   /// What `release prune` would do. Who runs a release is not known here.

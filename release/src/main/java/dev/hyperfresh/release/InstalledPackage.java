@@ -1,5 +1,6 @@
 package dev.hyperfresh.release;
 
+import dev.hyperfresh.linux.BoundedFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -12,6 +13,9 @@ import java.util.stream.Stream;
 /// @param records where dpkg keeps them, such as `/var/lib/dpkg`
 /// @param name of the package
 public record InstalledPackage(Path records, String name) {
+  /// Far more than the records of all packages of a host.
+  private static final int MOST_BYTES = 64 << 20;
+
   /// The version of the package, when it is installed and has `file` with the content of `copy`;
   /// empty when not, or when this host has no dpkg.
   ///
@@ -26,13 +30,16 @@ public record InstalledPackage(Path records, String name) {
     }
     // dpkg keeps MD5; nothing rests on its being hard to forge.
     String line = ReleaseFolders.digest("MD5", copy) + "  " + file.toString().substring(1);
-    try (Stream<String> lines = Files.lines(sums, StandardCharsets.UTF_8)) {
-      return lines.anyMatch(line::equals) ? version(status) : Optional.empty();
-    }
+    return text(sums).lines().anyMatch(line::equals) ? version(status) : Optional.empty();
+  }
+
+  /// Packages write their names and descriptions in whatever encoding they like.
+  private static String text(Path file) throws IOException {
+    return new String(BoundedFile.read(file, MOST_BYTES), StandardCharsets.ISO_8859_1);
   }
 
   private Optional<DebianVersion> version(Path status) throws IOException {
-    return Stream.of(Files.readString(status).split("\\n\\n", -1))
+    return Stream.of(text(status).split("\\n\\n", -1))
         .filter(stanza -> (stanza + "\n").startsWith("Package: " + name + "\n"))
         .filter(stanza -> stanza.contains(" ok installed\n"))
         .flatMap(String::lines)

@@ -8,6 +8,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermission;
@@ -190,6 +191,24 @@ public final class ReleaseFolders {
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(directory + " cannot be used: " + e.getMessage(), e);
     }
+  }
+
+  /// Removes the release `name`, if it is there: nobody finds a part of it. What a killed process
+  /// leaves of it is removed by [#stage].
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  public void remove(String name) {
+    Path home = home(name);
+    Path gone = directory.resolve(STAGING + ProcessHandle.current().pid() + "-gone-" + name);
+    delete(gone);
+    try {
+      Files.move(home, gone, StandardCopyOption.ATOMIC_MOVE);
+    } catch (NoSuchFileException absent) {
+      return;
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(home + " cannot be removed: " + e.getMessage(), e);
+    }
+    delete(gone);
   }
 
   /// Removes a folder with all that is in it; one that is not there is no error.

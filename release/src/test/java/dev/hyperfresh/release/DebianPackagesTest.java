@@ -37,7 +37,8 @@ class DebianPackagesTest {
     assertThat(first.versions()).containsOnlyKeys("busybox-static");
     assertThat(output(first.root().resolve("bin/busybox").toString(), "echo", "it runs"))
         .isEqualTo("it runs\n");
-    assertThat(steps).hasSize(3);
+    // The index, the download and its size, and the unpacking.
+    assertThat(steps).hasSize(4);
     assertThat(
             PosixFilePermissions.toString(
                 Files.getPosixFilePermissions(directory.resolve("apt state"))))

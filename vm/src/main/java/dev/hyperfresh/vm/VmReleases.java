@@ -148,7 +148,7 @@ public final class VmReleases<R extends VmRelease> {
                 recipe.about().sources().sha256(),
                 file -> folders.installed(file, staging, name)));
     if (installed(name).filter(old -> !isCurrent(old)).isPresent()) {
-      ReleaseFolders.delete(folders.home(name));
+      folders.remove(name);
     }
     try {
       folders.install(staging, name, JSON.writeValueAsBytes(release));
@@ -184,7 +184,7 @@ public final class VmReleases<R extends VmRelease> {
   /// @param name a full name, or one as for [#get]
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
   public void remove(String name) {
-    ReleaseFolders.delete(folders.home(installed(name).orElseGet(() -> get(name)).name()));
+    folders.remove(installed(name).orElseGet(() -> get(name)).name());
   }
 
   private Optional<R> installed(String name) {

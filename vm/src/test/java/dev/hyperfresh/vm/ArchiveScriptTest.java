@@ -24,7 +24,7 @@ class ArchiveScriptTest {
     String script =
         """
         set -euo pipefail
-        . %s
+        . '%s'
         fail() { echo "$*"; exit 1; }
         compile() { echo compiled a >"$work/a"; echo compiled b >"$work/b"; }
         %s
