@@ -154,11 +154,13 @@ class WaitTest {
   void whoeverInterruptsAReplacementLearnsThatItGoesOn() throws Exception {
     String path = "POST /v1/guests/web1/replacements";
     daemon.holding(path);
+    // A shell has what it starts in the background ignore the signal.
+    List<String> hearing = List.of("env", "--default-signal=INT");
     Said.Apart replacing =
         Said.apart(
             folder,
             Map.of(),
-            List.of(),
+            hearing,
             "replace",
             "web1",
             "--to",
