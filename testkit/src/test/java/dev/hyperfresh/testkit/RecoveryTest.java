@@ -332,16 +332,10 @@ class RecoveryTest {
     Matcher took = TOOK.matcher(log());
     assertThat(took.find()).isTrue();
     long millis = Long.parseLong(took.group(1));
-    long most = (long) (MAX_RECOVERY_MS * crowd());
+    long most = (long) (MAX_RECOVERY_MS * Workshop.crowd());
     System.out.println("  recovery took " + millis + " ms, allowed " + most);
     assertThat(millis).isLessThan(most);
     Workshop.await("web1 to be reattached", START, () -> !state("web1").equals("recovering"));
-  }
-
-  /// How many runnable tasks share a core of this host; the promise is for one that is not crowded.
-  private static double crowd() throws IOException {
-    String load = Files.readString(Path.of("/proc/loadavg")).split(" ")[0];
-    return Math.max(1, Double.parseDouble(load) / Runtime.getRuntime().availableProcessors());
   }
 
   /// No thread of it keeps the priority that a switch gave.

@@ -167,6 +167,17 @@ final class Workshop {
     LockSupport.parkNanos(duration.toNanos());
   }
 
+  /// How many runnable tasks share a core of this host, at least 1; promises of times are for a host
+  /// that is not crowded.
+  static double crowd() {
+    try {
+      String load = Files.readString(Path.of("/proc/loadavg")).split(" ")[0];
+      return Math.max(1, Double.parseDouble(load) / Runtime.getRuntime().availableProcessors());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   /// Does all of it at once, and fails when any of it has failed. A translated machine boots with
   /// one processor of the host; two boot in the same time.
   static void together(Runnable... works) {
