@@ -65,6 +65,12 @@ final class OwnQemu implements AutoCloseable {
         .put(
             "LD_LIBRARY_PATH",
             release.libraries().stream().map(Path::toString).collect(Collectors.joining(":")));
+    // Also for a copy of the program that lies elsewhere.
+    release.libraries().stream()
+        .map(folder -> folder.resolve("qemu"))
+        .filter(Files::isDirectory)
+        .findFirst()
+        .ifPresent(modules -> builder.environment().put("QEMU_MODULE_DIR", modules.toString()));
     Process process = builder.start();
     try {
       // The socket is there a moment before it listens.

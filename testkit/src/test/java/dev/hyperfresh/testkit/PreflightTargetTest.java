@@ -221,10 +221,9 @@ class PreflightTargetTest extends PreflightScene {
                 .toList();
     return Thread.ofPlatform()
         .name("preflight-meddler")
-        .start(() -> {
-          Workshop.await("a rehearsal", Duration.ofSeconds(20), () -> !rehearsing.get().isEmpty());
-          work.accept(rehearsing.get().getFirst());
-        });
+        .start(() ->
+            Await.firstWithin(Duration.ofSeconds(20), () -> rehearsing.get().stream().findFirst())
+                .ifPresent(work));
   }
 
   private static void signal(ProcessHandle process, int signal) {
