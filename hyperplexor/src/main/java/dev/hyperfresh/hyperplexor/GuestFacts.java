@@ -219,6 +219,6 @@ final class GuestFacts {
   /// Whether the boot of the host in which it was looked after last is over, and it is to be
   /// started in the next one.
   boolean isDue() {
-    return upkeep.isDue();
+    return upkeep.isDue() && end().filter(end -> !end.startsWithHost()).isEmpty();
   }
 }
