@@ -77,7 +77,8 @@ final class LaterStarts {
 
   /// It has ended, and somebody wants it to stay so.
   void stayStopped() {
-    if (wanted.isPresent()) {
+    boolean known = facts.end().equals(Optional.of(GuestEnd.REQUEST));
+    if (wanted.isPresent() || facts.isDue() || !known) {
       endFor(GuestEnd.REQUEST, BY_REQUEST);
     }
   }
