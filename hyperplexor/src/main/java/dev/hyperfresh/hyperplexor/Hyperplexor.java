@@ -177,7 +177,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param starter calls [#start] with a release, on a thread of `pace`; what it throws is told of
   ///   the guest
   public void startThemselves(Pace pace, BiConsumer<String, StartReason> starter) {
-    life.begin(pace, starter::accept, guests.list());
+    life.begin(pace, starter::accept, guests.managed());
   }
 
   /// Boots a guest that nothing runs. Does nothing to one that runs.
