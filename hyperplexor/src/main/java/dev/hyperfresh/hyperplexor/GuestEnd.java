@@ -45,6 +45,14 @@ enum GuestEnd {
     };
   }
 
+  /// The same end, for a guest whose policy is another one from now on.
+  GuestEnd settled() {
+    return switch (this) {
+      case POWER_OFF, REBOOT, CRASH, UNSEEN, GIVEN_UP -> GIVEN_UP;
+      case REQUEST, HOST, NEW, DOUBT -> this;
+    };
+  }
+
   /// Whether a boot of the host may be followed by a start.
   boolean startsWithHost() {
     return this != DOUBT;

@@ -146,7 +146,12 @@ record GuestFile(
   ///
   /// @param at when that was noticed
   /// @param why as half a sentence
-  record Stopped(Instant at, String why, GuestEnd end) {}
+  record Stopped(Instant at, String why, GuestEnd end) {
+    /// The same, taken for another end.
+    Stopped as(GuestEnd other) {
+      return new Stopped(at, why, other);
+    }
+  }
 
   /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
   ///

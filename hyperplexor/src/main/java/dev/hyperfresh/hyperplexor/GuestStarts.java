@@ -262,9 +262,12 @@ record GuestStarts(
     Optional<String> release =
         named ? Optional.of(where.name()) : facts.upkeep().next().flatMap(Upkeep.Next::release);
     Upkeep edited = facts.upkeep().next(Optional.of(new Upkeep.Next(spec, release)));
-    if (guest.view().state() == GuestView.State.STOPPED) {
-      facts.become(spec, starting.accelerator());
-    }
-    later.keep(edited);
+    later.keep(() -> {
+      facts.upkeep(edited);
+      if (guest.view().state() == GuestView.State.STOPPED) {
+        facts.endedUnder(guest.spec().ends());
+        facts.become(spec, starting.accelerator());
+      }
+    });
   }
 }

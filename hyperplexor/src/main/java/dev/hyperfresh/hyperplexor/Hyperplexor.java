@@ -208,7 +208,8 @@ public final class Hyperplexor implements AutoCloseable {
           if (!on && later.wanted().equals(Optional.of(StartReason.AUTOSTART))) {
             later.wantNothing();
           }
-          later.keep(later.facts().upkeep().autostart(on));
+          GuestFacts facts = later.facts();
+          later.keep(() -> facts.upkeep(facts.upkeep().autostart(on)));
         });
   }
 

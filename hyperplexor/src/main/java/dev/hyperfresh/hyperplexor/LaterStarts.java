@@ -96,21 +96,18 @@ final class LaterStarts {
 
   /// Changes what is written down for its later starts. Whatever runs it is not touched.
   ///
+  /// @param change of the facts
   /// @throws HyperFreshException [Problem#DAEMON_STATE] when that is not possible; nothing is
   ///   changed then
-  void keep(Upkeep upkeep) {
-    Upkeep before = facts.upkeep();
-    facts.upkeep(upkeep);
-    try {
+  void keep(Runnable change) {
+    facts.wholly(() -> {
+      change.run();
       if (hosting.instance() == null) {
         facts.writeStopped();
       } else {
         facts.rewrite();
       }
-    } catch (RuntimeException e) {
-      facts.upkeep(before);
-      throw e;
-    }
+    });
     guest.publish(guest.view().state(), guest.view().detail());
   }
 
