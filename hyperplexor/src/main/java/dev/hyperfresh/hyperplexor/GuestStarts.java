@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 
 /// Makes, adopts, starts and edits guests. Thread-safe.
 ///
@@ -58,6 +59,7 @@ record GuestStarts(
     Starting.requireShortSockets(sockets(), spec.name());
     Starting starting = Starting.of(spec, release, kinds, kvm);
     Path files = folder().resolve(spec.name());
+    requireNoProcess(spec.name(), files, Problem.GUEST_STATE);
     try {
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
@@ -117,6 +119,21 @@ record GuestStarts(
     confiner.release(guest.spec().name(), guest.files(), guest.laterStarts().facts().user());
   }
 
+  /// Any thread: ends a guest, last of all, with all that is left of it, and removes its folder.
+  ///
+  /// @param force whether also what runs is ended
+  /// @throws HyperFreshException as [Hyperplexor#delete]
+  void delete(Guest guest, boolean force) {
+    if (!force) {
+      requireNoProcess(guest.spec().name(), guest.files(), Problem.GUEST_RUNS);
+    }
+    guest.delete(force);
+    processes(guest.files()).forEach(process -> kinds.of(process).end(process));
+    // While the folder is there, nobody else takes the guest's user.
+    giveBack(guest);
+    OwnFolder.delete(guest.files());
+  }
+
   // ---- adopting ----
 
   /// As [Hyperplexor#adopt]; the name is reserved.
@@ -173,7 +190,7 @@ record GuestStarts(
     }
     try {
       Starting starting = starting(guest, release);
-      requireNoProcess(guest);
+      requireNoProcess(guest.spec().name(), guest.files(), Problem.GUEST_STATE);
       guest.publish(GuestView.State.STARTING, "");
       boot(guest, starting, why, progress);
     } catch (RuntimeException | Error e) {
@@ -202,22 +219,26 @@ record GuestStarts(
 
   /// A process that could not be ended in time, or that somebody knows nothing of, may still write
   /// to the guest's disks.
-  private void requireNoProcess(Guest guest) {
+  private void requireNoProcess(String guest, Path files, Problem otherwise) {
     List<Integer> left =
-        kinds.all().stream()
-            .flatMap(kind -> kind.survivors(folder()).stream())
-            .filter(process -> process.files().equals(guest.files()))
+        processes(files)
             .filter(process -> kinds.of(process).lives(process))
             .map(Reattacher.Survivor::pid)
             .toList();
     if (!left.isEmpty()) {
-      throw Problem.GUEST_STATE.because(
-          "An earlier hypervisor of guest "
-              + guest.spec().name()
+      throw otherwise.because(
+          "A hypervisor of guest "
+              + guest
               + " has not ended yet: process "
               + String.join(", ", left.stream().map(String::valueOf).toList())
               + ".");
     }
+  }
+
+  private Stream<Reattacher.Survivor> processes(Path files) {
+    return kinds.all().stream()
+        .flatMap(kind -> kind.survivors(folder()).stream())
+        .filter(process -> process.files().equals(files));
   }
 
   private void boot(Guest guest, Starting starting, StartReason why, Progress progress) {

@@ -431,8 +431,8 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Ends the guest, also one that was lost, and removes its folder; then its name is free.
   ///
-  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#INTERNAL] or
-  ///   [Problem#DAEMON_STATE] when the process or the folder cannot be removed: it may be tried
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#INTERNAL], [Problem#GUEST_STATE]
+  ///   or [Problem#DAEMON_STATE] when a process or the folder cannot be removed: it may be tried
   ///   again
   public void delete(String name) {
     delete(name, true);
@@ -440,7 +440,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// As [#delete(String)].
   ///
-  /// @param force whether also a guest that runs is ended
+  /// @param force whether also a guest that runs is ended, or of which a process is left
   /// @throws HyperFreshException [Problem#GUEST_RUNS] when not
   public void delete(String name, boolean force) {
     Guest guest = guests.get(name);
@@ -451,9 +451,7 @@ public final class Hyperplexor implements AutoCloseable {
           // Somebody else has deleted it, and the name may be another guest's by now.
           return;
         }
-        guest.delete(force);
-        OwnFolder.delete(guest.files());
-        starts.giveBack(guest);
+        starts.delete(guest, force);
         var _ = guests.remove(guest);
         life.deleted(name);
         tellDeleted(name);
