@@ -261,7 +261,7 @@ record GuestStarts(
       return Adopting.AS_STARTED;
     }
     Confinement confinement = confiner.confine(spec, guest.files());
-    confiner.handOver(guest.files(), facts.user(), confinement.user());
+    confiner.handOver(guest.files(), confinement.user());
     return confinement;
   }
 
