@@ -22,12 +22,14 @@ import java.util.stream.Stream;
 /// Makes, adopts, starts and edits guests. Thread-safe.
 ///
 /// @param directory the state directory
+/// @param sockets where control sockets are
 /// @param kvm what `/dev/kvm` was seen to do on this host
 /// @param guests where they are listed
 /// @param watch told of them, on the guest's thread
 /// @param deleted told of those that are gone after all
 record GuestStarts(
     Path directory,
+    Path sockets,
     Kinds kinds,
     KvmProbe.Result kvm,
     Confiner confiner,
@@ -47,16 +49,12 @@ record GuestStarts(
     return directory.resolve("guests");
   }
 
-  private Path sockets() {
-    return directory.resolve("run");
-  }
-
   // ---- making ----
 
   /// As [Hyperplexor#create]; the name is reserved, so that nobody else uses the folder or the name
   /// of a tap.
   GuestView create(GuestSpec spec, Release release, boolean start, Progress progress) {
-    Starting.requireShortSockets(sockets(), spec.name());
+    Starting.requireShortSockets(sockets, spec.name());
     Starting starting = Starting.of(spec, release, kinds, kvm);
     Path files = folder().resolve(spec.name());
     requireNoProcess(spec.name(), files, Problem.GUEST_STATE);
@@ -87,7 +85,7 @@ record GuestStarts(
             starting.accelerator(),
             Optional.empty(),
             files,
-            sockets(),
+            sockets,
             Instant.now());
     Upkeep.Next first = new Upkeep.Next(starting.spec(), Optional.empty());
     return new Guest(
@@ -154,7 +152,7 @@ record GuestStarts(
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
       Introduction introduction = new Introduction(watch::changed);
-      Guest guest = new Adopting(request, kinds, sockets(), progress).guest(releases, introduction);
+      Guest guest = new Adopting(request, kinds, sockets, progress).guest(releases, introduction);
       var _ = introduction.make(guest, () -> guests.add(guest));
       return guest.view();
     } catch (RuntimeException e) {

@@ -49,22 +49,27 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param watch told of every guest
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public Hyperplexor(Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch) {
-    this.directory = directory.toAbsolutePath();
-    this.sockets = this.directory.resolve("run");
     this.watch = watch;
-    if (confiner.givesUsers()) {
-      OwnFolder.passable(this.directory);
-    } else {
-      OwnFolder.closed(this.directory);
-    }
+    // So the next daemon finds what is written down of a folder, whatever link it is given.
+    this.directory = OwnFolder.real(directory, confiner.givesUsers());
+    // A link may be there because the names of sockets must be short.
+    this.sockets = directory.toAbsolutePath().resolve("run");
     OwnFolder.closed(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
     this.moves = new GuestMoves(guests, plans, traffic, journal);
     this.starts =
         new GuestStarts(
-            this.directory, kinds, kvm, confiner, guests, new Watched(), this::tellDeleted);
+            this.directory,
+            sockets,
+            kinds,
+            kvm,
+            confiner,
+            guests,
+            new Watched(),
+            this::tellDeleted);
     this.recovery =
-        new Recovery(this.directory, kinds, journal, confiner, guests, this::changed, life::found);
+        new Recovery(
+            this.directory, sockets, kinds, journal, confiner, guests, this::changed, life::found);
   }
 
   /// Guests that are made or started.

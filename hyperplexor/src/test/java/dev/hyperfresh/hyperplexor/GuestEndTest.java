@@ -8,8 +8,10 @@ import dev.hyperfresh.hypervisor.EndPolicy.Then;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.RunState;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -108,6 +110,22 @@ class GuestEndTest extends LifeScene {
     assertThat(pace.next()).isEmpty();
     reboot();
     assertThat(pace.next()).contains(Duration.ZERO);
+  }
+
+  /// Otherwise what the last daemon wrote of a folder would be another guest's.
+  @Test
+  void aStateDirectoryIsTheSameByWhateverNameItIsGiven() throws Exception {
+    create("g");
+    hyperplexor.stop("g", Duration.ZERO);
+    Path files = hyperplexor.show("g").files();
+    hyperplexor.letGo();
+    Path link = Files.createSymbolicLink(folder.resolve("link"), folder.resolve("state"));
+
+    hyperplexor = daemon(link);
+    hyperplexor.takeBack(_ -> Stage.OLD, Map.of(), LONG, _ -> {}, _ -> {});
+
+    assertThat(hyperplexor.show("g").files()).isEqualTo(files);
+    assertThat(start("g").console()).contains(link.resolve("run/2.con"));
   }
 
   // ---- in doubt ----

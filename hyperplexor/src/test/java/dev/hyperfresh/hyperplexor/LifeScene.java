@@ -110,8 +110,13 @@ abstract class LifeScene {
   }
 
   private Hyperplexor daemon() {
+    return daemon(folder.resolve("state"));
+  }
+
+  /// One on another directory, or on the same by another name.
+  Hyperplexor daemon(Path state) {
     return new Hyperplexor(
-        folder.resolve("state"),
+        state,
         new Kinds(stage),
         NO_KVM,
         new GuestWatch() {
