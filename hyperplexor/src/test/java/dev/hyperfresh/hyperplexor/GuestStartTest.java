@@ -21,7 +21,6 @@ import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -421,9 +420,9 @@ class GuestStartTest extends LifeScene {
     CompletableFuture<Void> delete =
         CompletableFuture.runAsync(() -> hyperplexor.delete("g", true));
     await(deleting);
-    AtomicReference<Throwable> failure = new AtomicReference<>();
+    CompletableFuture<Throwable> failure = new CompletableFuture<>();
     Thread start = Thread.ofPlatform().start(() -> start("g"));
-    start.setUncaughtExceptionHandler((_, why) -> failure.set(why));
+    start.setUncaughtExceptionHandler((_, why) -> failure.complete(why));
     while (start.getState() != Thread.State.WAITING) {
       Thread.onSpinWait();
     }
@@ -431,7 +430,8 @@ class GuestStartTest extends LifeScene {
     delete.get(10, TimeUnit.SECONDS);
     start.join();
 
-    assertThat(Stage.code(failure.get())).isEqualTo(Problem.GUEST_UNKNOWN.code());
+    assertThat(Stage.code(failure.get(10, TimeUnit.SECONDS)))
+        .isEqualTo(Problem.GUEST_UNKNOWN.code());
     assertThat(stage.calls).doesNotContain("2.start");
     assertThat(create("g").generation()).isEqualTo(1);
   }

@@ -56,11 +56,13 @@ final class GuestProcesses {
   /// kernel names files without links.
   private static Optional<Path> folder(Path log, Path guests) {
     Path folder = log.getParent();
-    Path all = folder == null ? null : folder.getParent();
+    if (folder == null) {
+      return Optional.empty();
+    }
+    Path all = folder.getParent();
+    Path files = guests.resolve(String.valueOf(folder.getFileName()));
     try {
-      return all != null && Files.isSameFile(all, guests)
-          ? Optional.of(guests.resolve(folder.getFileName()))
-          : Optional.empty();
+      return all != null && Files.isSameFile(all, guests) ? Optional.of(files) : Optional.empty();
     } catch (IOException gone) {
       return Optional.empty();
     }
