@@ -130,12 +130,12 @@ final class Confiner {
         .or(() -> possible.stream().findFirst());
   }
 
-  /// No process of the guest is left: gives back what was its own, unless somebody else has it by
-  /// now. May be called again.
+  /// No process of the guest is left: gives back what was its own, if it still is. May be called
+  /// again.
   ///
-  /// @param files the guest's folder, which may be gone
+  /// @param files the guest's folder; while it is there, nobody else takes what is the guest's
   void release(String guest, Path files, OptionalInt user) {
-    if (user.isEmpty() || !isFreeOr(user.getAsInt(), files)) {
+    if (user.isEmpty() || !isOf(user.getAsInt(), files)) {
       return;
     }
     cgroup(guest, user.getAsInt())
@@ -144,9 +144,10 @@ final class Confiner {
     Contained.run("giving back the user of " + guest, () -> delete(file));
   }
 
-  /// Gives what belongs to the group of user `before` in the guest's folder to that of `now`.
-  void handOver(Path files, OptionalInt before, OptionalInt now) {
-    if (before.isEmpty() || now.isEmpty() || before.equals(now)) {
+  /// Gives what belongs to the group of any user of the range in the guest's folder to that of
+  /// `now`, whatever was written down of the user before.
+  void handOver(Path files, OptionalInt now) {
+    if (now.isEmpty()) {
       return;
     }
     Contained.run(
@@ -154,7 +155,7 @@ final class Confiner {
         () -> {
           try (Stream<Path> all = Files.walk(files)) {
             for (Path file : all.toList()) {
-              handOver(file, before.getAsInt(), now.getAsInt());
+              handOver(file, now.getAsInt());
             }
           } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -162,17 +163,21 @@ final class Confiner {
         });
   }
 
-  private static void handOver(Path file, int before, int now) throws IOException {
-    if (Files.getAttribute(file, "unix:gid", LinkOption.NOFOLLOW_LINKS).equals(before)) {
+  private static void handOver(Path file, int now) throws IOException {
+    int group = (int) Files.getAttribute(file, "unix:gid", LinkOption.NOFOLLOW_LINKS);
+    if (group != now && isUser(group)) {
       Files.setAttribute(file, "unix:gid", now, LinkOption.NOFOLLOW_LINKS);
     }
   }
 
-  private boolean isFreeOr(int user, Path files) {
+  /// Whether the guest whose folder is `files` has a user, by whatever path.
+  private boolean isOf(int user, Path files) {
     try {
-      return !Files.exists(file(user)) || Files.readString(file(user)).equals(files.toString());
+      String owner = Files.readString(file(user));
+      return owner.equals(files.toString())
+          || (!owner.isEmpty() && Files.isSameFile(Path.of(owner), files));
     } catch (IOException e) {
-      // It is being given back, or cannot be read: then it is not this guest's to give.
+      // It is given back, or cannot be read, or a folder is gone: then it is not this guest's.
       return false;
     }
   }
@@ -189,7 +194,8 @@ final class Confiner {
     folder();
     Set<Integer> running = running();
     for (int user = FIRST_USER; user < FIRST_USER + USERS; user++) {
-      if (!running.contains(user) && (take(user, files) || takeLeftOver(user, files))) {
+      if (!running.contains(user)
+          && (take(user, files) || isOf(user, files) || takeLeftOver(user, files))) {
         return user;
       }
     }
@@ -238,11 +244,15 @@ final class Confiner {
     return users.resolve(Integer.toString(user));
   }
 
+  private static boolean isUser(int number) {
+    return number >= FIRST_USER && number < FIRST_USER + USERS;
+  }
+
   /// Users of the range that a process has now, whatever is written down.
   private static Set<Integer> running() {
     return ProcessHandle.allProcesses()
         .map(process -> Host.processUid((int) process.pid()).orElse(-1))
-        .filter(uid -> uid >= FIRST_USER && uid < FIRST_USER + USERS)
+        .filter(Confiner::isUser)
         .collect(Collectors.toSet());
   }
 }

@@ -466,17 +466,15 @@ final class Guest implements Movable {
     if (deleted) {
       return;
     }
-    call(() -> {
+    thread.last(() -> {
       if (!force && hosting.instance() != null) {
         throw Problem.GUEST_RUNS.because("Guest " + spec().name() + " was not deleted.");
       }
       laterStarts.wantNothing();
       end();
       giveBackBody();
-      return true;
     });
     deleted = true;
-    thread.shutdown();
   }
 
   /// Any thread, last of all: lets go of the guest, which goes on without a daemon.
@@ -485,15 +483,13 @@ final class Guest implements Movable {
       return;
     }
     deleted = true;
-    call(() -> {
+    thread.last(() -> {
       // Its channel ends now and the guest does not, so nobody may take that for the guest's end.
       Instance current = hosting.letGo();
       if (current != null) {
         current.close();
       }
       giveBackBody();
-      return true;
     });
-    thread.shutdown();
   }
 }

@@ -20,8 +20,15 @@ enum GuestEnd {
   HOST,
   /// It was never started.
   NEW,
-  /// Its policy has started it so often that it does so no more.
-  GIVEN_UP;
+  /// Its policy is not to start it again, or has done so too often.
+  GIVEN_UP,
+  /// It ended while it stood because another hypervisor might have run it. Only a request starts
+  /// it.
+  DOUBT;
+
+  /// What is added to why a guest has ended that stood in doubt.
+  static final String IN_DOUBT =
+      " when another hypervisor might have run it, and is not started by itself";
 
   /// Why it is started again, if its policy says so. An end that nobody saw may have been any, so
   /// that every part of the policy has to agree.
@@ -34,7 +41,20 @@ enum GuestEnd {
       case UNSEEN ->
           Optional.of(StartReason.UNSEEN_END)
               .filter(_ -> crash && powerOff && !policy.endsAtReboot());
-      case REQUEST, REBOOT, HOST, NEW, GIVEN_UP -> Optional.empty();
+      case REQUEST, REBOOT, HOST, NEW, GIVEN_UP, DOUBT -> Optional.empty();
     };
+  }
+
+  /// The same end, for a guest whose policy is another one from now on.
+  GuestEnd settled() {
+    return switch (this) {
+      case POWER_OFF, REBOOT, CRASH, UNSEEN, GIVEN_UP -> GIVEN_UP;
+      case REQUEST, HOST, NEW, DOUBT -> this;
+    };
+  }
+
+  /// Whether a boot of the host may be followed by a start.
+  boolean startsWithHost() {
+    return this != DOUBT;
   }
 }

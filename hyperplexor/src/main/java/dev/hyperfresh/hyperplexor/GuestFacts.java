@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Kinds;
@@ -115,6 +116,23 @@ final class GuestFacts {
 
   // ---- what is written down ----
 
+  /// Does `change`, or nothing at all.
+  void wholly(Runnable change) {
+    GuestIdentity identityBefore = identity;
+    Upkeep upkeepBefore = upkeep;
+    Standstill standstillBefore = standstill;
+    Optional<GuestFile.Stopped> stoppedBefore = stopped;
+    try {
+      change.run();
+    } catch (RuntimeException e) {
+      identity = identityBefore;
+      upkeep = upkeepBefore;
+      standstill = standstillBefore;
+      stopped = stoppedBefore;
+      throw e;
+    }
+  }
+
   /// Something runs it.
   void write(Instance running, Optional<GuestFile.Tenant> waiting, Optional<String> doubt) {
     upkeep = upkeep.here();
@@ -150,6 +168,14 @@ final class GuestFacts {
     upkeep = upkeep.here();
     stopped = Optional.of(new GuestFile.Stopped(Instant.now(), why, end));
     writeStopped();
+  }
+
+  /// Another policy does not follow the end that it had under the policy before. Takes effect with
+  /// what is written down next.
+  void endedUnder(EndPolicy before) {
+    stopped =
+        stopped.map(
+            past -> past.end().restart(before).isEmpty() ? past.as(past.end().settled()) : past);
   }
 
   /// It is made and not started.
@@ -219,6 +245,6 @@ final class GuestFacts {
   /// Whether the boot of the host in which it was looked after last is over, and it is to be
   /// started in the next one.
   boolean isDue() {
-    return upkeep.isDue();
+    return upkeep.isDue() && end().filter(end -> !end.startsWithHost()).isEmpty();
   }
 }

@@ -61,6 +61,9 @@ record GuestFile(
   /// What begins the names of what its next start makes of a guest.
   private static final String NEXT = "next.";
 
+  /// In which boot of the host starts were counted.
+  private static final String RESTARTS_BOOT = "restarts.boot";
+
   /// Of a guest that a process runs or is about to, and that nobody is to start.
   GuestFile(
       GuestSpec spec,
@@ -143,7 +146,12 @@ record GuestFile(
   ///
   /// @param at when that was noticed
   /// @param why as half a sentence
-  record Stopped(Instant at, String why, GuestEnd end) {}
+  record Stopped(Instant at, String why, GuestEnd end) {
+    /// The same, taken for another end.
+    Stopped as(GuestEnd other) {
+      return new Stopped(at, why, other);
+    }
+  }
 
   /// A process of a hypervisor, which cannot be mistaken for another one that got its number later.
   ///
@@ -290,15 +298,25 @@ record GuestFile(
   private static Upkeep upkeep(Properties p, Path file) {
     return new Upkeep(
         Boolean.parseBoolean(find(p, "autostart").orElse("false")),
-        Integer.parseInt(find(p, "restarts").orElse("0")),
+        restarts(p),
         find(p, "boot").orElseGet(() -> process(p, "running", file).boot()),
         find(p, NEXT + "name")
             .map(_ -> new Upkeep.Next(SpecProperties.read(p, NEXT), find(p, NEXT + "release"))));
   }
 
+  /// Every boot of the host counts anew: what ended with the last one has not failed.
+  private static int restarts(Properties p) {
+    return find(p, RESTARTS_BOOT)
+        .filter(Host.bootId()::equals)
+        .flatMap(_ -> find(p, "restarts"))
+        .map(Integer::parseInt)
+        .orElse(0);
+  }
+
   private static void put(Properties p, Upkeep upkeep) {
     p.setProperty("autostart", Boolean.toString(upkeep.autostart()));
     p.setProperty("restarts", Integer.toString(upkeep.restarts()));
+    p.setProperty(RESTARTS_BOOT, Host.bootId());
     p.setProperty("boot", upkeep.boot());
     upkeep
         .next()

@@ -4,13 +4,10 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.HashMap;
-import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
-import java.util.TreeMap;
 
 /// Has guests started without anybody asking for it: after a boot of the host those with autostart,
 /// in the order of their names, and at any time those that have ended and whose policy says so.
@@ -32,14 +29,12 @@ final class GuestLife implements AutoCloseable {
   private static final Duration LONGEST = Duration.ofMinutes(1);
   private static final System.Logger LOG = System.getLogger(GuestLife.class.getName());
 
-  /// Guests that nothing runs, found before the beginning.
-  private final Map<String, Guest> found = new TreeMap<>();
-
   /// Since when guests run that were seen to.
   private final Map<String, Instant> since = new HashMap<>();
 
-  /// Guests whose next start has its time.
-  private final Set<String> planned = new HashSet<>();
+  /// Guests whose next start has its time, each with what only the task for that has: a guest that
+  /// somebody else starts before is planned anew when it ends.
+  private final Map<String, Object> planned = new HashMap<>();
 
   private Optional<Begun> begun = Optional.empty();
 
@@ -61,32 +56,32 @@ final class GuestLife implements AutoCloseable {
 
   /// From now on guests are started.
   ///
-  /// @param here those that there are
-  void begin(Pace pace, Starter starter, Collection<GuestView> here) {
-    for (Guest guest : beginWith(new Begun(pace, starter), here)) {
-      consider(guest);
-    }
+  /// @param managed those that there are; others are [#found] or change before they are left out
+  void begin(Pace pace, Starter starter, Collection<Guest> managed) {
+    begin(new Begun(pace, starter));
+    managed.stream()
+        .sorted(Comparator.comparing(guest -> guest.spec().name()))
+        .forEach(this::found);
   }
 
-  private synchronized List<Guest> beginWith(Begun with, Collection<GuestView> here) {
+  private synchronized void begin(Begun with) {
     begun = Optional.of(with);
-    here.stream()
-        .filter(view -> view.state() == GuestView.State.RUNNING)
-        .forEach(view -> since.putIfAbsent(view.spec().name(), with.pace().now()));
-    List<Guest> all = List.copyOf(found.values());
-    found.clear();
-    return all;
   }
 
-  /// An earlier daemon left a guest that nothing runs.
+  private synchronized boolean hasBegun() {
+    return begun.isPresent();
+  }
+
+  /// A guest that an earlier daemon left, or that was made before the beginning.
   void found(Guest guest) {
-    synchronized (this) {
-      if (begun.isEmpty()) {
-        found.put(guest.spec().name(), guest);
-        return;
-      }
+    if (!hasBegun()) {
+      return;
     }
-    consider(guest);
+    switch (guest.view().state()) {
+      case RUNNING, REPLACING -> runsSince(guest.spec().name());
+      case STOPPED -> consider(guest);
+      case STARTING, RECOVERING -> {}
+    }
   }
 
   private void consider(Guest guest) {
@@ -120,6 +115,11 @@ final class GuestLife implements AutoCloseable {
   }
 
   private synchronized void runs(String name) {
+    planned.remove(name);
+    runsSince(name);
+  }
+
+  private synchronized void runsSince(String name) {
     begun.ifPresent(with -> since.putIfAbsent(name, with.pace().now()));
   }
 
@@ -153,7 +153,7 @@ final class GuestLife implements AutoCloseable {
     boolean first = why.get() == StartReason.AUTOSTART && inARow == 0;
     Duration delay = first ? Duration.ZERO : delay(inARow);
     later.want(why.get());
-    planned(guest.spec().name());
+    Object ticket = planned(guest.spec().name());
     guest.publish(
         GuestView.State.STOPPED,
         guest.view().detail()
@@ -166,7 +166,7 @@ final class GuestLife implements AutoCloseable {
             + " of "
             + MOST
             + " in a row");
-    with.get().pace().after(delay, () -> start(guest, with.get()));
+    with.get().pace().after(delay, () -> start(guest, ticket, with.get()));
   }
 
   private static Optional<StartReason> byPolicy(Guest guest) {
@@ -174,29 +174,31 @@ final class GuestLife implements AutoCloseable {
   }
 
   private synchronized Optional<Begun> begunUnplanned(String name) {
-    return begun.filter(_ -> !planned.contains(name));
+    return begun.filter(_ -> !planned.containsKey(name));
   }
 
-  private synchronized void planned(String name) {
-    planned.add(name);
+  private synchronized Object planned(String name) {
+    Object ticket = new Object();
+    planned.put(name, ticket);
+    return ticket;
   }
 
-  private synchronized boolean unplanned(String name) {
-    return planned.remove(name);
+  private synchronized boolean unplanned(String name, Object ticket) {
+    return planned.remove(name, ticket);
   }
 
-  private void start(Guest guest, Begun with) {
+  private void start(Guest guest, Object ticket, Begun with) {
     String name = guest.spec().name();
     try {
-      Optional<StartReason> why = guest.call(() -> due(guest));
+      Optional<StartReason> why = guest.call(() -> due(guest, ticket));
       if (why.isPresent()) {
         with.starter().start(name, why.get());
       }
     } catch (HyperFreshException e) {
       switch (e.problem()) {
         case DAEMON_UPGRADING -> {
-          planned(name);
-          with.pace().after(AGAIN, () -> start(guest, with));
+          Object next = planned(name);
+          with.pace().after(AGAIN, () -> start(guest, next, with));
         }
         case GUEST_UNKNOWN -> LOG.log(System.Logger.Level.DEBUG, "guest {0} is gone", name);
         default -> {
@@ -208,9 +210,8 @@ final class GuestLife implements AutoCloseable {
   }
 
   /// Guest's thread: why it is to be started now, if it still is.
-  private Optional<StartReason> due(Guest guest) {
-    var _ = unplanned(guest.spec().name());
-    return guest.laterStarts().wanted();
+  private Optional<StartReason> due(Guest guest, Object ticket) {
+    return unplanned(guest.spec().name(), ticket) ? guest.laterStarts().wanted() : Optional.empty();
   }
 
   /// What failed before the guest was asked has not been counted or told yet.
@@ -240,7 +241,6 @@ final class GuestLife implements AutoCloseable {
   synchronized void deleted(String name) {
     since.remove(name);
     planned.remove(name);
-    found.remove(name);
   }
 
   /// No guest is started any more.

@@ -335,9 +335,12 @@ final class GuestRecovery {
   }
 
   private static GuestFile.Stopped end(GuestFile file) {
-    return file.running().boot().equals(Host.bootId())
-        ? new GuestFile.Stopped(Instant.now(), WITHOUT_DAEMON, GuestEnd.UNSEEN)
-        : new GuestFile.Stopped(Instant.now(), WITH_HOST, GuestEnd.HOST);
+    boolean unseen = file.running().boot().equals(Host.bootId());
+    String why = unseen ? WITHOUT_DAEMON : WITH_HOST;
+    if (file.doubt().isPresent()) {
+      return new GuestFile.Stopped(Instant.now(), why + GuestEnd.IN_DOUBT, GuestEnd.DOUBT);
+    }
+    return new GuestFile.Stopped(Instant.now(), why, unseen ? GuestEnd.UNSEEN : GuestEnd.HOST);
   }
 
   /// A daemon that died at the guest's end may not have given back what was the guest's own.

@@ -17,16 +17,19 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 
 /// Makes, adopts, starts and edits guests. Thread-safe.
 ///
 /// @param directory the state directory
+/// @param sockets where control sockets are
 /// @param kvm what `/dev/kvm` was seen to do on this host
 /// @param guests where they are listed
 /// @param watch told of them, on the guest's thread
 /// @param deleted told of those that are gone after all
 record GuestStarts(
     Path directory,
+    Path sockets,
     Kinds kinds,
     KvmProbe.Result kvm,
     Confiner confiner,
@@ -46,18 +49,15 @@ record GuestStarts(
     return directory.resolve("guests");
   }
 
-  private Path sockets() {
-    return directory.resolve("run");
-  }
-
   // ---- making ----
 
   /// As [Hyperplexor#create]; the name is reserved, so that nobody else uses the folder or the name
   /// of a tap.
   GuestView create(GuestSpec spec, Release release, boolean start, Progress progress) {
-    Starting.requireShortSockets(sockets(), spec.name());
+    Starting.requireShortSockets(sockets, spec.name());
     Starting starting = Starting.of(spec, release, kinds, kvm);
     Path files = folder().resolve(spec.name());
+    requireNoProcess(spec.name(), files, Problem.GUEST_STATE);
     try {
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
@@ -85,7 +85,7 @@ record GuestStarts(
             starting.accelerator(),
             Optional.empty(),
             files,
-            sockets(),
+            sockets,
             Instant.now());
     Upkeep.Next first = new Upkeep.Next(starting.spec(), Optional.empty());
     return new Guest(
@@ -117,6 +117,21 @@ record GuestStarts(
     confiner.release(guest.spec().name(), guest.files(), guest.laterStarts().facts().user());
   }
 
+  /// Any thread: ends a guest, last of all, with all that is left of it, and removes its folder.
+  ///
+  /// @param force whether also what runs is ended
+  /// @throws HyperFreshException as [Hyperplexor#delete]
+  void delete(Guest guest, boolean force) {
+    if (!force) {
+      requireNoProcess(guest.spec().name(), guest.files(), Problem.GUEST_RUNS);
+    }
+    guest.delete(force);
+    processes(guest.files()).forEach(process -> kinds.of(process).end(process));
+    // While the folder is there, nobody else takes the guest's user.
+    giveBack(guest);
+    OwnFolder.delete(guest.files());
+  }
+
   // ---- adopting ----
 
   /// As [Hyperplexor#adopt]; the name is reserved.
@@ -137,7 +152,7 @@ record GuestStarts(
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
       Introduction introduction = new Introduction(watch::changed);
-      Guest guest = new Adopting(request, kinds, sockets(), progress).guest(releases, introduction);
+      Guest guest = new Adopting(request, kinds, sockets, progress).guest(releases, introduction);
       var _ = introduction.make(guest, () -> guests.add(guest));
       return guest.view();
     } catch (RuntimeException e) {
@@ -173,7 +188,7 @@ record GuestStarts(
     }
     try {
       Starting starting = starting(guest, release);
-      requireNoProcess(guest);
+      requireNoProcess(guest.spec().name(), guest.files(), Problem.GUEST_STATE);
       guest.publish(GuestView.State.STARTING, "");
       boot(guest, starting, why, progress);
     } catch (RuntimeException | Error e) {
@@ -202,22 +217,26 @@ record GuestStarts(
 
   /// A process that could not be ended in time, or that somebody knows nothing of, may still write
   /// to the guest's disks.
-  private void requireNoProcess(Guest guest) {
+  private void requireNoProcess(String guest, Path files, Problem otherwise) {
     List<Integer> left =
-        kinds.all().stream()
-            .flatMap(kind -> kind.survivors(folder()).stream())
-            .filter(process -> process.files().equals(guest.files()))
+        processes(files)
             .filter(process -> kinds.of(process).lives(process))
             .map(Reattacher.Survivor::pid)
             .toList();
     if (!left.isEmpty()) {
-      throw Problem.GUEST_STATE.because(
-          "An earlier hypervisor of guest "
-              + guest.spec().name()
+      throw otherwise.because(
+          "A hypervisor of guest "
+              + guest
               + " has not ended yet: process "
               + String.join(", ", left.stream().map(String::valueOf).toList())
               + ".");
     }
+  }
+
+  private Stream<Reattacher.Survivor> processes(Path files) {
+    return kinds.all().stream()
+        .flatMap(kind -> kind.survivors(folder()).stream())
+        .filter(process -> process.files().equals(files));
   }
 
   private void boot(Guest guest, Starting starting, StartReason why, Progress progress) {
@@ -240,7 +259,7 @@ record GuestStarts(
       return Adopting.AS_STARTED;
     }
     Confinement confinement = confiner.confine(spec, guest.files());
-    confiner.handOver(guest.files(), facts.user(), confinement.user());
+    confiner.handOver(guest.files(), confinement.user());
     return confinement;
   }
 
@@ -262,9 +281,12 @@ record GuestStarts(
     Optional<String> release =
         named ? Optional.of(where.name()) : facts.upkeep().next().flatMap(Upkeep.Next::release);
     Upkeep edited = facts.upkeep().next(Optional.of(new Upkeep.Next(spec, release)));
-    if (guest.view().state() == GuestView.State.STOPPED) {
-      facts.become(spec, starting.accelerator());
-    }
-    later.keep(edited);
+    later.keep(() -> {
+      facts.upkeep(edited);
+      if (guest.view().state() == GuestView.State.STOPPED) {
+        facts.endedUnder(guest.spec().ends());
+        facts.become(spec, starting.accelerator());
+      }
+    });
   }
 }

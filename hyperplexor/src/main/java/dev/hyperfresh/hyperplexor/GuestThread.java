@@ -24,6 +24,9 @@ final class GuestThread {
   private final BlockingQueue<InstanceEvent> mailbox = new LinkedBlockingQueue<>();
   private final ExecutorService executor;
 
+  /// Whether its last work is done; for the thread.
+  private boolean over;
+
   /// Whether the thread is going to look at its mailbox anyway.
   private final AtomicBoolean settling = new AtomicBoolean();
 
@@ -49,7 +52,7 @@ final class GuestThread {
   <T> T call(Callable<T> work) {
     boolean interrupted = false;
     try {
-      Future<T> result = executor.submit(work);
+      Future<T> result = executor.submit(() -> unlessOver(work));
       while (true) {
         try {
           return result.get();
@@ -58,7 +61,7 @@ final class GuestThread {
         }
       }
     } catch (RejectedExecutionException e) {
-      throw Problem.GUEST_UNKNOWN.because("Guest " + guest + " was deleted.", e);
+      throw gone();
     } catch (ExecutionException e) {
       if (e.getCause() instanceof HyperFreshException known) {
         throw known;
@@ -69,6 +72,29 @@ final class GuestThread {
         Thread.currentThread().interrupt();
       }
     }
+  }
+
+  private <T> T unlessOver(Callable<T> work) throws Exception {
+    if (over) {
+      throw gone();
+    }
+    return work.call();
+  }
+
+  private HyperFreshException gone() {
+    return Problem.GUEST_UNKNOWN.because("Guest " + guest + " was deleted.");
+  }
+
+  /// As [#call], and the last: when `work` has succeeded, [#call] takes nothing any more, nor does
+  /// the thread do what waits for it already.
+  void last(Runnable work) {
+    var _ =
+        call(() -> {
+          work.run();
+          over = true;
+          return true;
+        });
+    executor.shutdown();
   }
 
   /// A hypervisor that floods is its own guest's misfortune and not the daemon's: what comes beyond
@@ -93,10 +119,5 @@ final class GuestThread {
   private void look() {
     settling.set(false);
     settle.run();
-  }
-
-  /// Ends the thread after what it was given before; [#call] takes nothing from now on.
-  void shutdown() {
-    executor.shutdown();
   }
 }

@@ -463,7 +463,9 @@ final class Hosting {
 
   /// The process of the instance is gone, and nobody had asked for that but maybe the guest.
   private void release(String reason) {
-    if (reset) {
+    if (standing instanceof Standing.Doubt || standing instanceof Standing.Blocked) {
+      release(GuestEnd.DOUBT, reason + GuestEnd.IN_DOUBT);
+    } else if (reset) {
       release(GuestEnd.REBOOT, RESET);
     } else if (poweredOff) {
       release(GuestEnd.POWER_OFF, OFF);

@@ -49,22 +49,27 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param watch told of every guest
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public Hyperplexor(Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch) {
-    this.directory = directory.toAbsolutePath();
-    this.sockets = this.directory.resolve("run");
     this.watch = watch;
-    if (confiner.givesUsers()) {
-      OwnFolder.passable(this.directory);
-    } else {
-      OwnFolder.closed(this.directory);
-    }
+    // So the next daemon finds what is written down of a folder, whatever link it is given.
+    this.directory = OwnFolder.real(directory, confiner.givesUsers());
+    // A link may be there because the names of sockets must be short.
+    this.sockets = directory.toAbsolutePath().resolve("run");
     OwnFolder.closed(sockets);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
     this.moves = new GuestMoves(guests, plans, traffic, journal);
     this.starts =
         new GuestStarts(
-            this.directory, kinds, kvm, confiner, guests, new Watched(), this::tellDeleted);
+            this.directory,
+            sockets,
+            kinds,
+            kvm,
+            confiner,
+            guests,
+            new Watched(),
+            this::tellDeleted);
     this.recovery =
-        new Recovery(this.directory, kinds, journal, confiner, guests, this::changed, life::found);
+        new Recovery(
+            this.directory, sockets, kinds, journal, confiner, guests, this::changed, life::found);
   }
 
   /// Guests that are made or started.
@@ -177,7 +182,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param starter calls [#start] with a release, on a thread of `pace`; what it throws is told of
   ///   the guest
   public void startThemselves(Pace pace, BiConsumer<String, StartReason> starter) {
-    life.begin(pace, starter::accept, guests.list());
+    life.begin(pace, starter::accept, guests.managed());
   }
 
   /// Boots a guest that nothing runs. Does nothing to one that runs.
@@ -208,7 +213,8 @@ public final class Hyperplexor implements AutoCloseable {
           if (!on && later.wanted().equals(Optional.of(StartReason.AUTOSTART))) {
             later.wantNothing();
           }
-          later.keep(later.facts().upkeep().autostart(on));
+          GuestFacts facts = later.facts();
+          later.keep(() -> facts.upkeep(facts.upkeep().autostart(on)));
         });
   }
 
@@ -430,8 +436,8 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Ends the guest, also one that was lost, and removes its folder; then its name is free.
   ///
-  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#INTERNAL] or
-  ///   [Problem#DAEMON_STATE] when the process or the folder cannot be removed: it may be tried
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#INTERNAL], [Problem#GUEST_STATE]
+  ///   or [Problem#DAEMON_STATE] when a process or the folder cannot be removed: it may be tried
   ///   again
   public void delete(String name) {
     delete(name, true);
@@ -439,7 +445,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// As [#delete(String)].
   ///
-  /// @param force whether also a guest that runs is ended
+  /// @param force whether also a guest that runs is ended, or of which a process is left
   /// @throws HyperFreshException [Problem#GUEST_RUNS] when not
   public void delete(String name, boolean force) {
     Guest guest = guests.get(name);
@@ -450,9 +456,7 @@ public final class Hyperplexor implements AutoCloseable {
           // Somebody else has deleted it, and the name may be another guest's by now.
           return;
         }
-        guest.delete(force);
-        OwnFolder.delete(guest.files());
-        starts.giveBack(guest);
+        starts.delete(guest, force);
         var _ = guests.remove(guest);
         life.deleted(name);
         tellDeleted(name);

@@ -77,7 +77,8 @@ final class LaterStarts {
 
   /// It has ended, and somebody wants it to stay so.
   void stayStopped() {
-    if (wanted.isPresent()) {
+    boolean known = facts.end().equals(Optional.of(GuestEnd.REQUEST));
+    if (wanted.isPresent() || facts.isDue() || !known) {
       endFor(GuestEnd.REQUEST, BY_REQUEST);
     }
   }
@@ -95,21 +96,18 @@ final class LaterStarts {
 
   /// Changes what is written down for its later starts. Whatever runs it is not touched.
   ///
+  /// @param change of the facts
   /// @throws HyperFreshException [Problem#DAEMON_STATE] when that is not possible; nothing is
   ///   changed then
-  void keep(Upkeep upkeep) {
-    Upkeep before = facts.upkeep();
-    facts.upkeep(upkeep);
-    try {
+  void keep(Runnable change) {
+    facts.wholly(() -> {
+      change.run();
       if (hosting.instance() == null) {
         facts.writeStopped();
       } else {
         facts.rewrite();
       }
-    } catch (RuntimeException e) {
-      facts.upkeep(before);
-      throw e;
-    }
+    });
     guest.publish(guest.view().state(), guest.view().detail());
   }
 

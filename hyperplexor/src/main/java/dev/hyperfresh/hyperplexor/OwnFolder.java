@@ -17,18 +17,21 @@ final class OwnFolder {
   // linux/stat.h S_ISVTX
   private static final int STICKY = 01000;
 
+  private static final String PASSABLE = "rwx--x--x";
+  private static final String CLOSED = "rwx------";
+
   private OwnFolder() {}
 
   /// A folder for this user alone: made, or taken over when it is the user's.
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   static void closed(Path folder) {
-    make(folder, "rwx------");
+    make(folder, CLOSED);
   }
 
   /// A folder through which others may pass on the way to something in it that is open to them.
   static void passable(Path folder) {
-    make(folder, "rwx--x--x");
+    make(folder, PASSABLE);
   }
 
   private static void make(Path folder, String mode) {
@@ -45,6 +48,18 @@ final class OwnFolder {
       Files.setPosixFilePermissions(folder, permissions);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(folder + " cannot be created: " + e.getMessage(), e);
+    }
+  }
+
+  /// As [#closed], or as [#passable]; its path without links.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  static Path real(Path folder, boolean passable) {
+    make(folder, passable ? PASSABLE : CLOSED);
+    try {
+      return folder.toRealPath();
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(folder + " cannot be found: " + e.getMessage(), e);
     }
   }
 

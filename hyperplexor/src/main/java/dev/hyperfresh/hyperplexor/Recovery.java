@@ -39,10 +39,12 @@ final class Recovery implements AutoCloseable {
   private final List<CountDownLatch> ends = new ArrayList<>();
   private volatile boolean closed;
 
+  /// @param sockets where control sockets are
   /// @param changed told of every guest whose view changed
   /// @param resting told of every guest that nothing runs
   Recovery(
       Path directory,
+      Path sockets,
       Kinds kinds,
       Journal journal,
       Confiner confiner,
@@ -50,7 +52,7 @@ final class Recovery implements AutoCloseable {
       Consumer<Guest> changed,
       Consumer<Guest> resting) {
     this.directory = directory;
-    this.sockets = directory.resolve("run");
+    this.sockets = sockets;
     this.kinds = kinds;
     this.journal = journal;
     this.confiner = confiner;

@@ -7,8 +7,8 @@ import java.util.Optional;
 /// What is written down of a guest for its later starts. Immutable.
 ///
 /// @param autostart whether it is started when the host has booted
-/// @param restarts how often it was started without anybody asking for it, in a row and without
-///   having run well
+/// @param restarts how often it was started in this boot of the host without anybody asking for it,
+///   in a row and without having run well
 /// @param boot the boot of the host in which it was looked after last, as [Host#bootId] has it
 /// @param next what its next start is to make of it; empty when that is what it was
 record Upkeep(boolean autostart, int restarts, String boot, Optional<Next> next) {

@@ -1,11 +1,13 @@
 package dev.hyperfresh.hyperplexor;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.linux.Cgroup;
+import dev.hyperfresh.linux.Host;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -90,6 +92,53 @@ class ConfinerTest {
     confiner().release("web1", files, user);
     assertThat(group(mounted, user)).doesNotExist();
     assertThat(host.resolve("users").resolve(Integer.toString(user.getAsInt()))).doesNotExist();
+  }
+
+  private Path claim(OptionalInt user) {
+    return host.resolve("users").resolve(Integer.toString(user.getAsInt()));
+  }
+
+  @Test
+  void whatIsGivenBackAgainIsSomebodyElses() throws Exception {
+    OptionalInt user = confiner().confine(WEB1, files).user();
+    empty(group(mounted, user));
+    confiner().release("web1", files, user);
+    Files.createDirectory(group(mounted, user));
+    confiner().release("web1", files, user);
+    assertThat(group(mounted, user)).as("in nobody's name").exists();
+
+    Path others = Files.createDirectories(host.resolve("others/web1"));
+    assertThat(confiner().confine(WEB1, others).user()).isEqualTo(user);
+    confiner().release("web1", files, user);
+
+    assertThat(claim(user)).hasContent(others.toString());
+    assertThat(group(mounted, user)).exists();
+  }
+
+  @Test
+  void aGuestThatHasAUserGetsNoOther() throws Exception {
+    OptionalInt user = confiner().confine(WEB1, files).user();
+
+    assertThat(confiner().confine(WEB1, files).user()).isEqualTo(user);
+
+    Path link = Files.createSymbolicLink(host.resolve("link"), host.resolve("guests"));
+    empty(group(mounted, user));
+    confiner().release("web1", link.resolve("web1"), user);
+    assertThat(claim(user)).doesNotExist();
+  }
+
+  @Test
+  void filesOfAnyEarlierUserBecomeThoseOfTheNewOne() throws Exception {
+    assumeThat(Host.effectiveUid()).isZero();
+    Path log = Files.createFile(files.resolve("hypervisor-1.log"));
+    Path other = Files.createFile(files.resolve("guest.properties"));
+    Files.setAttribute(log, "unix:gid", Confiner.FIRST_USER + 17);
+    Object group = Files.getAttribute(other, "unix:gid");
+
+    confiner().handOver(files, OptionalInt.of(Confiner.FIRST_USER + 3));
+
+    assertThat(Files.getAttribute(log, "unix:gid")).isEqualTo(Confiner.FIRST_USER + 3);
+    assertThat(Files.getAttribute(other, "unix:gid")).isEqualTo(group);
   }
 
   /// A real group's files go with its folder.

@@ -381,6 +381,78 @@ class GuestStartTest extends LifeScene {
   }
 
   @Test
+  void aGuestOfWhichAProcessIsLeftIsDeletedOnlyByForce() {
+    create("g");
+    hyperplexor.stop("g", Duration.ZERO);
+    stage.left = List.of(survivor(4711, 1));
+
+    assertProblem(Problem.GUEST_RUNS, () -> hyperplexor.delete("g", false));
+    assertState("g", GuestView.State.STOPPED);
+    hyperplexor.delete("g", true);
+
+    assertThat(stage.calls).endsWith("1.end left");
+    assertThat(hyperplexor.list()).isEmpty();
+  }
+
+  @Test
+  void aGuestIsNotMadeWhileAProcessOfAnEarlierOneIsLeft() {
+    stage.left = List.of(survivor(4711, 1));
+
+    assertProblem(Problem.GUEST_STATE, () -> create("g"));
+
+    assertThat(hyperplexor.list()).isEmpty();
+    assertThat(file().getParent()).doesNotExist();
+    stage.left = List.of();
+    assertThat(create("g").state()).isEqualTo(GuestView.State.RUNNING);
+  }
+
+  @Test
+  void aStartThatWaitsForADeletionFindsNoGuest() throws Exception {
+    CountDownLatch deleting = new CountDownLatch(1);
+    CountDownLatch goOn = new CountDownLatch(1);
+    create("g");
+    stage.on(
+        "1.end",
+        _ -> {
+          deleting.countDown();
+          await(goOn);
+        });
+    CompletableFuture<Void> delete =
+        CompletableFuture.runAsync(() -> hyperplexor.delete("g", true));
+    await(deleting);
+    CompletableFuture<Throwable> failure = new CompletableFuture<>();
+    Thread start = Thread.ofPlatform().start(() -> start("g"));
+    start.setUncaughtExceptionHandler((_, why) -> failure.complete(why));
+    while (start.getState() != Thread.State.WAITING) {
+      Thread.onSpinWait();
+    }
+    goOn.countDown();
+    delete.get(10, TimeUnit.SECONDS);
+    start.join();
+
+    assertThat(Stage.code(failure.get(10, TimeUnit.SECONDS)))
+        .isEqualTo(Problem.GUEST_UNKNOWN.code());
+    assertThat(stage.calls).doesNotContain("2.start");
+    assertThat(create("g").generation()).isEqualTo(1);
+  }
+
+  @Test
+  void anEditThatCannotBeWrittenDownIsNone() throws IOException {
+    create("g");
+    hyperplexor.stop("g", Duration.ZERO);
+    GuestView before = hyperplexor.show("g");
+    Path draft = Files.createDirectory(file().resolveSibling("guest.properties.new"));
+    Path inside = Files.createFile(draft.resolve("something"));
+
+    assertProblem(Problem.DAEMON_STATE, () -> hyperplexor.edit("g", larger("g"), Stage.OLD, false));
+
+    Files.delete(inside);
+    Files.delete(draft);
+    assertThat(hyperplexor.show("g")).isEqualTo(before);
+    assertThat(start("g").spec()).isEqualTo(stage.spec("g"));
+  }
+
+  @Test
   void whatIsTheGuestsOwnIsGivenBackAndTakenAnew() {
     int users = Confiner.ofThisHost().givesUsers() ? 1 : 0;
     GuestView made = create("g");

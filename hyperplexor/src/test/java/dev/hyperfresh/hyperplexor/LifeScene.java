@@ -22,6 +22,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.Semaphore;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -109,8 +110,13 @@ abstract class LifeScene {
   }
 
   private Hyperplexor daemon() {
+    return daemon(folder.resolve("state"));
+  }
+
+  /// One on another directory, or on the same by another name.
+  Hyperplexor daemon(Path state) {
     return new Hyperplexor(
-        folder.resolve("state"),
+        state,
         new Kinds(stage),
         NO_KVM,
         new GuestWatch() {
@@ -148,7 +154,7 @@ abstract class LifeScene {
     comesBack();
   }
 
-  private void comesBack() {
+  void comesBack() {
     takesBack();
     pace = new VirtualPace();
     begin();
@@ -168,11 +174,29 @@ abstract class LifeScene {
         Files.write(
             file,
             Files.readAllLines(file).stream()
-                .map(line -> line.replaceFirst("^((running\\.)?boot)=.*", "$1=an-earlier-one"))
+                .map(line ->
+                    line.replaceFirst("^((running\\.|restarts\\.)?boot)=.*", "$1=an-earlier-one"))
                 .toList());
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  /// Something that a test does.
+  interface Scene {
+    void play() throws Exception;
+  }
+
+  /// Meanwhile all instances are a process that lives, whatever becomes of the daemon.
+  void surviving(Scene scene) throws Exception {
+    Process process = new ProcessBuilder("sleep", "60").start();
+    stage.process = OptionalInt.of((int) process.pid());
+    try {
+      scene.play();
+    } finally {
+      stage.process = OptionalInt.empty();
+      process.destroyForcibly();
     }
   }
 

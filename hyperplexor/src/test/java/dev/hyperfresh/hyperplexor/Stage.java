@@ -260,6 +260,12 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
   }
 
   @Override
+  public void end(Survivor instance) {
+    calls.add(instance.generation() + ".end left");
+    left = left.stream().filter(other -> !other.equals(instance)).toList();
+  }
+
+  @Override
   public Optional<Boolean> hasRun(Path files, int generation) {
     return ran;
   }

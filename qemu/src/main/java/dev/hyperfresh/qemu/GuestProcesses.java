@@ -19,7 +19,10 @@ final class GuestProcesses {
   /// How the log of a process of a [Rehearsal] begins.
   static final String REHEARSAL = "rehearsal-";
 
-  private static final Pattern LOG = Pattern.compile(".*/hypervisor-([0-9]{1,9})\\.log");
+  /// The kernel says of a file that was removed that it is.
+  private static final Pattern LOG =
+      Pattern.compile("hypervisor-([0-9]{1,9})\\.log(?: \\(deleted\\))?");
+
   private static final Pattern NUMBER = Pattern.compile("[0-9]+");
 
   private GuestProcesses() {}
@@ -45,10 +48,24 @@ final class GuestProcesses {
 
   /// Whether `log` is that of a process of a rehearsal of a guest in `guests`.
   static boolean isOfRehearsal(Path log, Path guests) {
-    Path files = log.getParent();
-    return files != null
-        && guests.equals(files.getParent())
-        && String.valueOf(log.getFileName()).startsWith(REHEARSAL);
+    return String.valueOf(log.getFileName()).startsWith(REHEARSAL)
+        && folder(log, guests).isPresent();
+  }
+
+  /// The guest's folder in `guests` that holds `log`, which may be named by another path: the
+  /// kernel names files without links.
+  private static Optional<Path> folder(Path log, Path guests) {
+    Path folder = log.getParent();
+    if (folder == null) {
+      return Optional.empty();
+    }
+    Path all = folder.getParent();
+    Path files = guests.resolve(String.valueOf(folder.getFileName()));
+    try {
+      return all != null && Files.isSameFile(all, guests) ? Optional.of(files) : Optional.empty();
+    } catch (IOException gone) {
+      return Optional.empty();
+    }
   }
 
   private static <T> List<T> all(Function<Path, Optional<T>> wanted) {
@@ -70,16 +87,13 @@ final class GuestProcesses {
   private static Optional<Reattacher.Survivor> of(Path process, Path guests) {
     try {
       Path log = held(process, STANDARD_OUTPUT);
-      Path files = log.getParent();
-      Matcher name = LOG.matcher(log.toString());
-      return files != null
-              && guests.equals(files.getParent())
-              && name.matches()
-              // A memfd, or the file that the memory of an adopted guest is.
-              && held(process, Descriptors.MEMORY).toString().startsWith("/")
-          ? Optional.of(
-              new Reattacher.Survivor(
-                  Qemu.KIND, number(process), files, Integer.parseInt(name.group(1))))
+      Matcher name = LOG.matcher(String.valueOf(log.getFileName()));
+      // A memfd, or the file that the memory of an adopted guest is.
+      return name.matches() && held(process, Descriptors.MEMORY).toString().startsWith("/")
+          ? folder(log, guests)
+              .map(files ->
+                  new Reattacher.Survivor(
+                      Qemu.KIND, number(process), files, Integer.parseInt(name.group(1))))
           : Optional.empty();
     } catch (IOException e) {
       // It has ended meanwhile, has no such descriptor, or is not ours.
