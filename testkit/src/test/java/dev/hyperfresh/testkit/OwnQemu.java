@@ -67,7 +67,7 @@ final class OwnQemu implements AutoCloseable {
             release.libraries().stream().map(Path::toString).collect(Collectors.joining(":")));
     // Also for a copy of the program that lies elsewhere.
     release.libraries().stream()
-        .map(folder -> folder.resolve("qemu"))
+        .map(libraries -> libraries.resolve("qemu"))
         .filter(Files::isDirectory)
         .findFirst()
         .ifPresent(modules -> builder.environment().put("QEMU_MODULE_DIR", modules.toString()));

@@ -167,8 +167,8 @@ final class Workshop {
     LockSupport.parkNanos(duration.toNanos());
   }
 
-  /// How many runnable tasks share a core of this host, at least 1; promises of times are for a host
-  /// that is not crowded.
+  /// How many runnable tasks share a core of this host, at least 1; promises of times are for a
+  /// host that is not crowded.
   static double crowd() {
     try {
       String load = Files.readString(Path.of("/proc/loadavg")).split(" ")[0];
