@@ -26,9 +26,13 @@ final class ConfigCommand {
 
   private ConfigCommand() {}
 
-  private static Settings settings(Options options, @Nullable Path file) {
-    Settings settings = file == null ? Settings.ordinary() : Settings.read(file.toAbsolutePath());
-    return options.named().map(settings::withState).orElse(settings);
+  /// The file that a command reads.
+  private static final class FileToRead {
+    @Parameters(
+        paramLabel = "FILE",
+        arity = "0..1",
+        description = "Default: /etc/hyperfresh/hyperfresh.yaml, or the user's own.")
+    private @Nullable Path file;
   }
 
   @Command(
@@ -45,16 +49,11 @@ final class ConfigCommand {
       })
   static final class Check implements Runnable {
     @Mixin private Options options = new Options();
-
-    @Parameters(
-        paramLabel = "FILE",
-        arity = "0..1",
-        description = "Default: /etc/hyperfresh/hyperfresh.yaml, or the user's own.")
-    private @Nullable Path file;
+    @Mixin private FileToRead file = new FileToRead();
 
     @Override
     public void run() {
-      Settings settings = settings(options, file);
+      Settings settings = options.settings(file.file);
       DaemonConfig valid = settings.config();
       Map<String, Object> checked =
           Map.of(
@@ -76,16 +75,11 @@ final class ConfigCommand {
       footer = {"", "Example:", "  hyperfresh config show"})
   static final class Show implements Runnable {
     @Mixin private Options options = new Options();
-
-    @Parameters(
-        paramLabel = "FILE",
-        arity = "0..1",
-        description = "Default: /etc/hyperfresh/hyperfresh.yaml, or the user's own.")
-    private @Nullable Path file;
+    @Mixin private FileToRead file = new FileToRead();
 
     @Override
     public void run() {
-      Settings settings = settings(options, file);
+      Settings settings = options.settings(file.file);
       Map<Setting, Value> values = values(settings, options.named().isPresent());
       Map<String, Object> shown = new LinkedHashMap<>();
       values.forEach((setting, value) -> shown.put(setting.key(), value));

@@ -68,10 +68,9 @@ final class DaemonCommand implements Runnable {
 
   @Override
   public void run() {
-    Settings settings = file == null ? Settings.ordinary() : Settings.read(file.toAbsolutePath());
+    Settings settings = options.settings(file);
     Logging.plain(level(log == null ? settings.verbosity() : verbosity(log)));
-    DaemonConfig config =
-        starting(options.named().map(settings::withState).orElse(settings).config());
+    DaemonConfig config = starting(settings.config());
     Daemon daemon = upgrade ? Daemon.upgrade(config) : Daemon.start(config);
     System.err.println("hyperfresh: serving on " + daemon.config().socket());
     Runtime.getRuntime().addShutdownHook(new Thread(daemon::letGo, "hf-shutdown"));
@@ -98,7 +97,7 @@ final class DaemonCommand implements Runnable {
   private Settings.Verbosity verbosity(String word) {
     return Settings.Verbosity.of(word)
         .orElseThrow(() ->
-            new CommandLine.ParameterException(
+            new ParameterException(
                 spec.commandLine(), "'" + word + "' is not one of debug, info, warning."));
   }
 

@@ -30,6 +30,10 @@ final class EventFeed {
 
   private boolean named;
   private boolean enough;
+
+  /// Whether a daemon has answered at all.
+  private boolean heard;
+
   private @Nullable HyperFreshException absent;
 
   /// Who hears of events.
@@ -55,7 +59,9 @@ final class EventFeed {
   /// @throws HyperFreshException [Problem#DAEMON_ABSENT] at once when there is none at the start,
   ///   and later when none has answered for a while
   void follow() {
-    follow(daemon.get());
+    if (!followed() && !heard && absent != null) {
+      throw absent;
+    }
     long deadline = System.nanoTime() + PATIENCE.toNanos();
     while (!enough && System.nanoTime() < deadline && !Thread.currentThread().isInterrupted()) {
       LockSupport.parkNanos(LOOK_NANOS);
@@ -111,6 +117,7 @@ final class EventFeed {
 
   /// Only now is an event whole: whoever comes back asks for what follows it.
   private void end() {
+    heard = true;
     after = next;
     if (!data.isEmpty()) {
       ObjectNode event = Output.JSON.createObjectNode().put("id", after);

@@ -59,8 +59,15 @@ public final class Options {
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException CONFIG_INVALID
   Settings settings() {
-    Settings ordinary = Settings.ordinary();
-    return named().map(ordinary::withState).orElse(ordinary);
+    return settings(null);
+  }
+
+  /// As [#settings()], of another configuration file.
+  ///
+  /// @param file null for the ordinary one
+  Settings settings(@Nullable Path file) {
+    Settings settings = file == null ? Settings.ordinary() : Settings.read(file.toAbsolutePath());
+    return named().map(settings::withState).orElse(settings);
   }
 
   /// The daemon's directory, if an option or the environment names one.

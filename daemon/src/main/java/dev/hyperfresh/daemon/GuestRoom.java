@@ -98,8 +98,13 @@ public final class GuestRoom {
     }
   }
 
+  /// What is written down names one build, for which no other is a substitute.
   private ReleaseLeases.Lease<Release> holdToStart(String guest, Optional<String> release) {
-    return holdToRun(release.orElseGet(() -> hyperplexor.show(guest).starts().release()));
+    if (release.isPresent()) {
+      return holdToRun(release.get());
+    }
+    String full = hyperplexor.show(guest).starts().release();
+    return kinds().leases().hold(() -> destinations.recorded(full), Release::name);
   }
 
   /// Where a new guest starts: the release or the machine that its document names, else the newest
@@ -161,14 +166,15 @@ public final class GuestRoom {
     return kinds().leases().hold(() -> destination(full), Release::name);
   }
 
-  /// The release on which a guest runs already, if that is the one that `name` means.
+  /// The release on which a guest runs already, if that is the one that `name` means. One that is
+  /// paused, or of which there is something else to say, is not called there.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN], [Problem#GUEST_UNKNOWN]
   Optional<Release> there(String guest, String name) {
     Release to = destination(name);
     GuestView view = hyperplexor.show(guest);
     return Optional.of(to)
-        .filter(release -> view.state() == GuestView.State.RUNNING)
+        .filter(release -> view.state() == GuestView.State.RUNNING && view.detail().isEmpty())
         .filter(release -> release.name().equals(view.release()));
   }
 

@@ -238,8 +238,10 @@ record GuestRoutes(Daemon daemon, Replies replies) {
 
   private Object replace(Job job) {
     Duration maxBlackout = Duration.ofMillis(job.number("max_blackout_ms", 1000, 1, 60_000));
+    // Once: what a name stands for may change.
+    String to = room().destination(job.text("to")).name();
     Optional<Release> there =
-        job.flag("force", false) ? Optional.empty() : room().there(job.name(), job.text("to"));
+        job.flag("force", false) ? Optional.empty() : room().there(job.name(), to);
     if (there.isPresent()) {
       return Views.there(job.name(), there.get().name());
     }
@@ -247,7 +249,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
         room()
             .replace(
                 job.name(),
-                job.text("to"),
+                to,
                 maxBlackout,
                 job.flag("rehearse", true),
                 job.flag("step_clock", false),

@@ -134,7 +134,7 @@ class RecoveryTest {
       assertThat(old.waitFor(60, TimeUnit.SECONDS)).isTrue();
       assertInDoubt(source);
       assertThat(guest.counter()).as("beats since it stands").isEqualTo(beats);
-      run("replace", "web1", "--to", "qemu-10.0")
+      run("replace", "web1", "--to", "qemu-7.2")
           .fails(Problem.REPLACE_OBSTACLES, "The guest is paused");
 
       run("guest", "resume", "web1").succeeds();
