@@ -126,7 +126,15 @@ final class OutageClient implements AutoCloseable {
   ///
   /// @return whether every page is what the program last wrote
   boolean isMemoryGood() {
-    return ask("verify").startsWith("good ");
+    return verified().startsWith("good ");
+  }
+
+  /// Has all memory of the program looked at.
+  ///
+  /// @return `good` or `bad` and how many pages, or why there is no answer
+  String verified() {
+    String answer = ask("verify");
+    return answer.isEmpty() ? "no answer: " + fault : answer;
   }
 
   @Override

@@ -47,7 +47,7 @@ class RelocationTest extends RelocationScene {
   void itMovesThereAndBackWithItsMemoryAndItsConnection() {
     try (OutageClient client = client();
         OutageClient client6 = client(ADDRESS6)) {
-      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.verified()).startsWith("good ");
       for (String to : List.of("newer", "older")) {
         OsVm left = systems().container("c1").os();
         long before = left.populatedBytes();
@@ -72,8 +72,8 @@ class RelocationTest extends RelocationScene {
             move.drain().faults());
         assertThat(move.outcome()).as(move.detail()).isEqualTo("committed");
         assertThat(client.fault()).isEmpty();
-        assertThat(client.isMemoryGood()).isTrue();
-        assertThat(client6.isMemoryGood()).isTrue();
+        assertThat(client.verified()).startsWith("good ");
+        assertThat(client6.verified()).startsWith("good ");
         assertThat(client6.fault()).isEmpty();
         assertThat(client.kernel())
             .isEqualTo(systems().get(to).settings().release().kernelRelease());
@@ -111,7 +111,7 @@ class RelocationTest extends RelocationScene {
         .isInstanceOfSatisfying(
             HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(Problem.OS_UNKNOWN));
     try (OutageClient client = client()) {
-      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.verified()).startsWith("good ");
     }
   }
 
@@ -159,7 +159,7 @@ class RelocationTest extends RelocationScene {
     assertRefused(Problem.OS_START, () -> systems().create(mute));
     assertThat(systems().find("mute")).isEmpty();
     try (OutageClient client = client()) {
-      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.verified()).startsWith("good ");
     }
   }
 
@@ -195,7 +195,7 @@ class RelocationTest extends RelocationScene {
       // What is said of no frame, or by an earlier move, takes no memory away.
       for (String to : List.of("newer", "older")) {
         assertThat(relocate(to, Progress.NONE).outcome()).isEqualTo("committed");
-        assertThat(client.isMemoryGood()).isTrue();
+        assertThat(client.verified()).startsWith("good ");
         String other = to.equals("newer") ? "older" : "newer";
         assertThat(systems().get(other).run(List.of("ls", "/containers"), LIMIT)).isEmpty();
       }
@@ -276,7 +276,7 @@ class RelocationTest extends RelocationScene {
       // And nothing is in the way of the next one.
       assertThat(relocate("newer", Progress.NONE).outcome()).isEqualTo("committed");
       assertThat(relocate("older", Progress.NONE).outcome()).isEqualTo("committed");
-      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.verified()).startsWith("good ");
     }
   }
 
@@ -318,7 +318,7 @@ class RelocationTest extends RelocationScene {
       assertThat(move.phasesMs()).containsKey("freeze");
       assertThat(relocate("newer", Progress.NONE).outcome()).isEqualTo("committed");
       assertThat(relocate("older", Progress.NONE).outcome()).isEqualTo("committed");
-      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.verified()).startsWith("good ");
     }
   }
 
@@ -343,7 +343,7 @@ class RelocationTest extends RelocationScene {
       systems().delete("newer");
       create("newer", "6.12");
       assertThat(relocate("newer", Progress.NONE).outcome()).isEqualTo("committed");
-      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.verified()).startsWith("good ");
     }
   }
 
@@ -363,7 +363,7 @@ class RelocationTest extends RelocationScene {
                 }
               });
       assertThat(move.outcome()).isEqualTo("committed");
-      assertThat(client.isMemoryGood()).isTrue();
+      assertThat(client.verified()).startsWith("good ");
       assertThat(client.fault()).isEmpty();
     }
   }
