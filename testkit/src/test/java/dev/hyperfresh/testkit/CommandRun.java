@@ -100,8 +100,10 @@ record CommandRun(List<String> arguments, int code, String out, String err) {
       Workshop.await(
           type,
           Duration.ofSeconds(PATIENCE_SECONDS),
-          () -> Workshop.contains(out, "\"type\":\"" + type + "\""));
-      return Files.readAllLines(out).stream().map(JsonMapper.shared()::readTree).toList();
+          () ->
+              Workshop.wholeLines(out).stream()
+                  .anyMatch(line -> line.contains("\"type\":\"" + type + "\"")));
+      return Workshop.wholeLines(out).stream().map(JsonMapper.shared()::readTree).toList();
     } finally {
       events.destroy();
       Files.delete(out);

@@ -79,15 +79,7 @@ abstract class ContainerLifeScene {
   static void awaitRuns(String name, int times) {
     Path file = state().resolve("containers").resolve(name).resolve("share/rootfs/data/runs");
     Workshop.await(
-        times + " runs of " + name,
-        LIMIT,
-        () -> {
-          try {
-            return Files.exists(file) && Files.readAllLines(file).size() >= times;
-          } catch (IOException e) {
-            return false;
-          }
-        });
+        times + " runs of " + name, LIMIT, () -> Workshop.wholeLines(file).size() >= times);
   }
 
   static Path volume(String name) {
@@ -98,19 +90,13 @@ abstract class ContainerLifeScene {
         .orElseThrow();
   }
 
-  /// The lines that are whole: a write across the end of a page is seen in two pieces.
   static long counted(String volume) {
-    try {
-      String text = Files.readString(volume(volume).resolve("lines"));
-      List<String> lines = text.substring(0, text.lastIndexOf('\n') + 1).lines().toList();
-      for (int i = 0; i < lines.size(); i++) {
-        // None twice, and none left out.
-        assertThat(lines.get(i)).isEqualTo(Integer.toString(i + 1));
-      }
-      return lines.size();
-    } catch (IOException e) {
-      return 0;
+    List<String> lines = Workshop.wholeLines(volume(volume).resolve("lines"));
+    for (int i = 0; i < lines.size(); i++) {
+      // None twice, and none left out.
+      assertThat(lines.get(i)).isEqualTo(Integer.toString(i + 1));
     }
+    return lines.size();
   }
 
   static void awaitCount(String volume, long least) {

@@ -12,6 +12,7 @@ import dev.hyperfresh.relocation.ContainerState;
 import dev.hyperfresh.relocation.ContainerView;
 import dev.hyperfresh.relocation.Health;
 import dev.hyperfresh.relocation.HealthCheck;
+import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.relocation.VolumeMount;
@@ -35,6 +36,26 @@ import org.junit.jupiter.api.TestMethodOrder;
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class ContainerLifeTest extends ContainerLifeScene {
   private static final long MEMORY_MAX = 16L << 20;
+
+  /// `container` in an OS, which neither starts one nor removes what it was to start.
+  private static final String HOLDS_ON =
+      """
+      cp /usr/lib/hyperfresh/container /run/really
+      cat >/run/holds-on <<'END'
+      #!/bin/busybox sh
+      case $1 in
+        start)
+          echo a test does not start it
+          echo >>/run/asked
+          exit 1 ;;
+        remove)
+          if [ -e /run/asked ]; then echo >>/run/asked; echo a test holds on to it; exit 1; fi ;;
+      esac
+      exec /run/really "$@"
+      END
+      chmod 755 /run/holds-on
+      mount --bind /run/holds-on /usr/lib/hyperfresh/container
+      """;
 
   @Test
   @Order(1)
@@ -344,6 +365,45 @@ class ContainerLifeTest extends ContainerLifeScene {
     Workshop.await("no more starts", LIMIT, () -> systems().view("again").nextStart().isEmpty());
     assertThat(systems().view("again").restarts()).isEqualTo(2);
     systems().remove("again", true);
+  }
+
+  /// It has its name and shows how it ended until its OS lets go, which is asked once a second,
+  /// however many have to do with it.
+  @Test
+  @Order(5)
+  void oneThatDoesNotStartIsTakenFromAnOsThatHoldsOnToIt() {
+    ContainerSpec spec = spec("stuck", 0, "append", "/data/runs");
+    OsVm one = systems().get("one");
+    inShell(one, HOLDS_ON);
+    try {
+      assertRefused(
+          Problem.CONTAINER_START,
+          "a test does not start it",
+          () -> systems().run(spec, "one", Progress.NONE));
+      assertThat(systems().view("stuck").state().how()).isEqualTo("it did not start");
+      assertRefused(
+          Problem.CONTAINER_EXISTS, "stuck", () -> systems().run(spec, "two", Progress.NONE));
+      for (int i = 0; i < 10; i++) {
+        assertRefused(
+            Problem.CONTAINER_STATE,
+            "stuck",
+            () -> systems().start("stuck", Optional.empty(), Progress.NONE));
+        systems().stop("stuck", Duration.ZERO);
+      }
+      int before = Integer.parseInt(inShell(one, "wc -l </run/asked"));
+      Workshop.pause(Duration.ofSeconds(4));
+      assertThat(Integer.parseInt(inShell(one, "wc -l </run/asked")) - before).isBetween(1, 5);
+    } finally {
+      inShell(one, "umount /usr/lib/hyperfresh/container");
+    }
+    Workshop.await("its OS to let go", LIMIT, () -> systems().containers().isEmpty());
+    var _ = systems().start("stuck", Optional.empty(), Progress.NONE);
+    awaitRuns("stuck", 1);
+    systems().remove("stuck", true);
+  }
+
+  private static String inShell(OsVm os, String script) {
+    return os.run(List.of("sh", "-c", script), LIMIT).strip();
   }
 
   /// The next daemon goes on with the policy, and one that has lost its OS is started in another.

@@ -10,7 +10,6 @@ import dev.hyperfresh.relocation.VolumeView;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -166,16 +165,11 @@ abstract class Lodger implements AutoCloseable {
               .map(VolumeView::path)
               .findFirst()
               .orElseThrow();
-      try {
-        String text = Files.readString(folder.resolve("lines"));
-        List<String> lines = text.substring(0, text.lastIndexOf('\n') + 1).lines().toList();
-        for (int i = 0; i < lines.size(); i++) {
-          assertThat(lines.get(i)).as(told).isEqualTo(Integer.toString(i + 1));
-        }
-        return lines.size();
-      } catch (IOException e) {
-        return 0;
+      List<String> lines = Workshop.wholeLines(folder.resolve("lines"));
+      for (int i = 0; i < lines.size(); i++) {
+        assertThat(lines.get(i)).as(told).isEqualTo(Integer.toString(i + 1));
       }
+      return lines.size();
     }
 
     @Override

@@ -230,6 +230,17 @@ final class Workshop {
     }
   }
 
+  /// The lines of a file that somebody is writing, without the beginning of one at its end: a write
+  /// across the end of a page is seen in two pieces. None of a file that is not there.
+  static List<String> wholeLines(Path file) {
+    try {
+      String text = Files.exists(file) ? Files.readString(file) : "";
+      return text.substring(0, text.lastIndexOf('\n') + 1).lines().toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   static void say(String line) {
     System.out.println("  " + line);
   }
