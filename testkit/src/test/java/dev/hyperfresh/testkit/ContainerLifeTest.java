@@ -284,15 +284,15 @@ class ContainerLifeTest extends ContainerLifeScene {
   @Test
   @Order(5)
   void aSleepIsNotCutShort() {
-    Instant begun = movedWhile("sleeps", "sleep", "15", "exit", "3");
-    Instant later = movedWhile("waits", "wait", "15000", "exit", "4");
+    Instant begun = movedWhile("sleeps", "sleep", "25", "exit", "3");
+    Instant later = movedWhile("waits", "wait", "25000", "exit", "4");
     assertThat(ended("sleeps").code()).hasValue(3);
     assertThat(ended("waits").code()).hasValue(4);
     Duration slept = Duration.between(begun, ended("sleeps").at());
     Duration waited = Duration.between(later, ended("waits").at());
-    System.out.printf("  of 15 s: %s with what is left, %s without%n", slept, waited);
+    System.out.printf("  of 25 s: %s with what is left, %s without%n", slept, waited);
     assertThat(List.of(slept, waited))
-        .allSatisfy(time -> assertThat(time).isGreaterThan(Duration.ofMillis(14_900)));
+        .allSatisfy(time -> assertThat(time).isGreaterThan(Duration.ofMillis(24_900)));
     systems().remove("sleeps", false);
     systems().remove("waits", false);
   }
