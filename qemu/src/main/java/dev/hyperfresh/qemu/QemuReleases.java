@@ -8,6 +8,8 @@ import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianVersion;
 import dev.hyperfresh.release.FileCopies;
+import dev.hyperfresh.release.Offers;
+import dev.hyperfresh.release.Offers.Offer;
 import dev.hyperfresh.release.ReleaseFolders;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -217,27 +219,27 @@ public final class QemuReleases {
                     + "."));
   }
 
+  /// Of all suites, the newest build counts: the one of this host's own release may have lost its
+  /// security updates.
+  ///
   /// @param present the newest that is here; what is not newer is not brought
   /// @param seen gets what is offered and is not `name`
   private Optional<QemuRelease> bring(
       String name, Optional<QemuRelease> present, List<String> seen, Consumer<String> progress) {
-    for (Suite suite : List.of(Suite.STABLE, Suite.BACKPORTS)) {
-      try {
-        DebianVersion offered = archive.offered(suite, progress);
-        if (!BuildName.mayBe(name, offered)) {
-          seen.add(offered.text());
-        } else if (present.isEmpty() || isNews(offered, present.get())) {
-          Optional<QemuRelease> brought = unpacked(suite, name, present, seen, progress);
-          if (brought.isPresent()) {
-            return brought;
-          }
-        }
-      } catch (PackagesException e) {
-        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
-          throw e;
+    Offers offers =
+        Offers.of(archive.suites(), suite -> archive.offered(suite, progress), progress);
+    for (Offer offer : offers.newestFirst(version -> BuildName.mayBe(name, version))) {
+      if (present.isEmpty() || isNews(offer.version(), present.get())) {
+        Optional<QemuRelease> brought = unpacked(offer.suite(), name, present, seen, progress);
+        if (brought.isPresent()) {
+          return brought;
         }
       }
     }
+    offers.requireAll();
+    offers.versions().stream()
+        .filter(version -> !BuildName.mayBe(name, version))
+        .forEach(version -> seen.add(version.text()));
     return Optional.empty();
   }
 
