@@ -102,9 +102,9 @@ final class ReleaseCommand {
       description = "Fetch the newest build of a release, beside those that are here.",
       footer = {
         "",
-        "Builds come from the packages of this host's distribution, on Debian also from Debian 13 and",
-        "its backports; the system's own QEMU is never changed. Builds that are here stay until",
-        "`hyperfresh release remove` or `prune`.",
+        "Builds come from the packages of this host's distribution; on Debian, those that it does not",
+        "have come from Debian 13 and its backports. The system's own QEMU is never changed. Builds",
+        "that are here stay until `hyperfresh release remove` or `prune`.",
         "",
         "Examples:",
         "  hyperfresh release fetch qemu-10.0",

@@ -219,15 +219,50 @@ public final class QemuReleases {
                     + "."));
   }
 
-  /// Of all suites, the newest build counts: the one of this host's own release may have lost its
-  /// security updates.
+  /// What this host's own suites have of `name` comes first. Other suites are asked when those have
+  /// nothing, or when a build that is here is newer than all that they have.
   ///
   /// @param present the newest that is here; what is not newer is not brought
   /// @param seen gets what is offered and is not `name`
   private Optional<QemuRelease> bring(
       String name, Optional<QemuRelease> present, List<String> seen, Consumer<String> progress) {
-    Offers offers =
-        Offers.of(archive.suites(), suite -> archive.offered(suite, progress), progress);
+    Offers own = Offers.ofOwn(archive.suites(), ask(progress), progress);
+    Optional<QemuRelease> brought = bring(own, name, present, seen, progress);
+    if (brought.isPresent()) {
+      return brought;
+    }
+    if (isUpToDate(own, name, present)) {
+      own.requireAll();
+      return brought;
+    }
+    Offers others = Offers.ofOthers(archive.suites(), ask(progress), progress);
+    brought = bring(others, name, present, seen, progress);
+    if (brought.isEmpty()) {
+      own.requireAll();
+      others.requireAll();
+    }
+    return brought;
+  }
+
+  private Function<Suite, DebianVersion> ask(Consumer<String> progress) {
+    return suite -> archive.offered(suite, progress);
+  }
+
+  private static boolean isUpToDate(Offers own, String name, Optional<QemuRelease> present) {
+    return present
+        .flatMap(QemuRelease::packaged)
+        .map(here ->
+            own.newestFirst(version -> BuildName.mayBe(name, version)).stream()
+                .anyMatch(offer -> offer.version().compareTo(here) >= 0))
+        .orElse(false);
+  }
+
+  private Optional<QemuRelease> bring(
+      Offers offers,
+      String name,
+      Optional<QemuRelease> present,
+      List<String> seen,
+      Consumer<String> progress) {
     for (Offer offer : offers.newestFirst(version -> BuildName.mayBe(name, version))) {
       if (present.isEmpty() || isNews(offer.version(), present.get())) {
         Optional<QemuRelease> brought = unpacked(offer.suite(), name, present, seen, progress);
@@ -236,7 +271,6 @@ public final class QemuReleases {
         }
       }
     }
-    offers.requireAll();
     offers.versions().stream()
         .filter(version -> !BuildName.mayBe(name, version))
         .forEach(version -> seen.add(version.text()));

@@ -382,35 +382,37 @@ class QemuBuildsTest {
   }
 
   @Test
-  void ofAllSuitesTheNewestBuildIsFetched() {
-    archive.offer("1:7.2+dfsg-7+deb12u18", "10.0.13");
-    archive.offers.put(Suite.BACKPORTS, "1:10.0.2+ds-2+deb13u1~bpo12+1");
-    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u1");
-
-    assertThat(fetch("qemu-10.0")).isEqualTo("fetched qemu-10.0.13+deb13u1");
-    assertThat(archive.unpacked).isOne();
-  }
-
-  @Test
-  void aVersionThatIsAskedForIsFetchedFromTheSuiteThatHasIt() {
+  void whatTheHostsOwnSuitesHaveComesBeforeThatOfOthers() {
     archive.offer("1:7.2+dfsg-7+deb12u18", "10.0.2");
     archive.offers.put(Suite.BACKPORTS, "1:10.0.2+ds-2+deb13u1~bpo12+1");
     archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u1");
 
-    assertThat(fetch("qemu-10.0.2")).isEqualTo("fetched qemu-10.0.2+deb13u1~bpo12+1");
+    assertThat(fetch("qemu-10.0")).isEqualTo("fetched qemu-10.0.2+deb13u1~bpo12+1");
+    assertThat(fetch("qemu-10.0")).isEqualTo("newest qemu-10.0.2+deb13u1~bpo12+1");
+    assertThat(archive.unpacked).isOne();
+  }
+
+  @Test
+  void whatTheHostsOwnSuitesDoNotHaveIsFetchedFromOthersAndUpdatedThere() {
+    archive.offer("1:7.2+dfsg-7+deb12u18", "10.0.13");
+    archive.offers.put(Suite.BACKPORTS, "1:10.0.2+ds-2+deb13u1~bpo12+1");
+    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u1");
+
+    assertThat(fetch("qemu-10.0.13")).isEqualTo("fetched qemu-10.0.13+deb13u1");
+    assertThat(fetch("qemu-10.0")).isEqualTo("newest qemu-10.0.13+deb13u1");
+    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u2");
+    assertThat(fetch("qemu-10.0")).isEqualTo("fetched qemu-10.0.13+deb13u2");
   }
 
   @Test
   void aSuiteThatCannotBeAskedHidesNoneOfTheOthers() {
-    archive.offer("1:7.2+dfsg-7+deb12u18", "10.0.13");
-    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u1");
+    archive.offer("1:7.2+dfsg-7+deb12u18", "11.1.3");
+    archive.offers.put(Suite.TRIXIE, "1:11.1.3+ds-1");
     archive.closed.add(Suite.BACKPORTS);
 
-    assertThat(fetch("qemu-10.0")).isEqualTo("fetched qemu-10.0.13+deb13u1");
+    assertThat(fetch("qemu-11.1")).isEqualTo("fetched qemu-11.1.3+1");
     assertThat(told).contains("no mirror answers");
-    assertThat(fetch("qemu-10.0"))
-        .as("it may have a newer one")
-        .isEqualTo("unasked qemu-10.0.13+deb13u1");
+    assertThat(fetch("qemu-11.1")).as("it may have a newer one").isEqualTo("unasked qemu-11.1.3+1");
     assertRefused(() -> fetch("qemu-9.2"), Problem.RELEASE_FETCH)
         .as("it may have that one")
         .hasMessageContaining("no mirror answers");

@@ -3,14 +3,17 @@ package dev.hyperfresh.release;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
+import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianPackages.Unpacked;
 import dev.hyperfresh.release.Offers.Offer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /// An unpacked kernel package of Debian.
 ///
@@ -32,7 +35,7 @@ public record KernelPackage(Path root, String release, String version, String so
     }
   }
 
-  /// Brings the newest kernel of a series that this host's archives offer.
+  /// Brings the newest kernel of a series that this host's own archives offer, or else others.
   ///
   /// @param series such as `6.12` or `6.1`
   /// @param staging the folder to unpack below
@@ -41,23 +44,32 @@ public record KernelPackage(Path root, String release, String version, String so
   /// @throws PackagesException when packages cannot be had
   public static KernelPackage fetch(
       DebianPackages packages, String series, Path staging, Consumer<String> progress) {
-    Offers offers =
-        Offers.of(packages.suites(), suite -> packages.offered(suite, PACKAGE, progress), progress);
-    Optional<Offer> newest =
-        offers.newestFirst(version -> isOf(series, version)).stream().findFirst();
+    Function<Suite, DebianVersion> ask = suite -> packages.offered(suite, PACKAGE, progress);
+    Offers own = Offers.ofOwn(packages.suites(), ask, progress);
+    Optional<Offer> newest = newest(own, series);
     if (newest.isEmpty()) {
-      offers.requireAll();
-      throw Problem.RELEASE_FETCH.because(
-          "This host's package archives offer the kernels "
-              + offers.versions().stream()
-                  .map(KernelPackage::version)
-                  .collect(Collectors.joining(", "))
-              + ", none of which is "
-              + series
-              + ".");
+      Offers others = Offers.ofOthers(packages.suites(), ask, progress);
+      newest = newest(others, series);
+      if (newest.isEmpty()) {
+        own.requireAll();
+        others.requireAll();
+        throw Problem.RELEASE_FETCH.because(
+            "This host's package archives offer the kernels "
+                + Stream.of(own, others)
+                    .flatMap(offers -> offers.versions().stream())
+                    .map(KernelPackage::version)
+                    .collect(Collectors.joining(", "))
+                + ", none of which is "
+                + series
+                + ".");
+      }
     }
     Path root = staging.resolve("kernel");
     return of(packages.unpack(newest.get().suite(), List.of(PACKAGE), false, root, progress));
+  }
+
+  private static Optional<Offer> newest(Offers offers, String series) {
+    return offers.newestFirst(version -> isOf(series, version)).stream().findFirst();
   }
 
   private static boolean isOf(String series, DebianVersion offered) {

@@ -22,12 +22,24 @@ public final class Offers {
     this.unasked = List.copyOf(unasked);
   }
 
-  /// Asks suites. One that does not have the package offers nothing, and one that cannot be asked
-  /// does not keep the others from being asked.
+  /// Asks those of `suites` that are the machine's own: what they have, its own updates keep up.
   ///
   /// @param version asks one
   /// @param progress gets one line for each that cannot be asked
-  public static Offers of(
+  public static Offers ofOwn(
+      List<Suite> suites, Function<Suite, DebianVersion> version, Consumer<String> progress) {
+    return of(suites.stream().filter(suite -> !suite.isWhole()).toList(), version, progress);
+  }
+
+  /// As [#ofOwn], of the others.
+  public static Offers ofOthers(
+      List<Suite> suites, Function<Suite, DebianVersion> version, Consumer<String> progress) {
+    return of(suites.stream().filter(Suite::isWhole).toList(), version, progress);
+  }
+
+  // One that does not have the package offers nothing, and one that cannot be asked does not keep
+  // the others from being asked.
+  private static Offers of(
       List<Suite> suites, Function<Suite, DebianVersion> version, Consumer<String> progress) {
     List<Offer> all = new ArrayList<>();
     List<PackagesException> unasked = new ArrayList<>();
