@@ -26,7 +26,8 @@ begin_image() {
     done
     [[ -n ${HYPERFRESH_PROGRAMS-} ]] || require_compiler
     shopt -s nullglob
-    vmlinuz=$(the_one 'boot/vmlinuz-*' "$2"/boot/vmlinuz-*)
+    # Newer kernels have their image beside their modules.
+    vmlinuz=$(the_one 'boot/vmlinuz-*' "$2"/{boot/vmlinuz-*,usr/lib/modules/*/vmlinuz})
     modules=$(the_one 'lib/modules/*' "$2"/{,usr/}lib/modules/*/)
     mkdir -p -- "$1"
     out=$(cd -- "$1" && pwd)

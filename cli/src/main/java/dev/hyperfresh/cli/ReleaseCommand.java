@@ -102,17 +102,19 @@ final class ReleaseCommand {
       description = "Fetch the newest build of a release, beside those that are here.",
       footer = {
         "",
-        "Builds come from the packages of this host's distribution; the system's own QEMU is never",
-        "changed. Builds that are here stay until `hyperfresh release remove` or `prune`.",
+        "Builds come from the packages of this host's distribution; on Debian, those that it does not",
+        "have come from Debian 13 and its backports. The system's own QEMU is never changed. Builds",
+        "that are here stay until `hyperfresh release remove` or `prune`.",
         "",
         "Examples:",
         "  hyperfresh release fetch qemu-10.0",
+        "  hyperfresh release fetch qemu-11.1",
         "  hyperfresh release fetch installed     copy this host's own QEMU"
       })
   static final class Fetch implements Runnable {
     @Mixin private Options options = new Options();
 
-    @Parameters(paramLabel = "NAME", description = "Such as qemu-7.2 or qemu-10.0.")
+    @Parameters(paramLabel = "NAME", description = "Such as qemu-10.0 or qemu-11.1.")
     private String name = "";
 
     @Override
@@ -166,7 +168,7 @@ final class ReleaseCommand {
         names = "--kernel",
         required = true,
         paramLabel = "SERIES",
-        description = "Such as 6.1 or 6.12.")
+        description = "Such as 6.1, 6.12 or 7.3.")
     private String kernel = "";
 
     @Option(

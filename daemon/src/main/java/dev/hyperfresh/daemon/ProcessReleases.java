@@ -87,15 +87,16 @@ record ProcessReleases(QemuReleases releases, Function<String, List<String>> use
     if (!all.isEmpty()) {
       throw Problem.RELEASE_IN_USE.because(full + " " + all.getFirst() + ".");
     }
-    List<Long> processes = processes(releases.get(full).binary());
+    QemuRelease release = releases.get(full);
+    List<Long> processes = processes(release.loader().orElse(release.binary()));
     if (!processes.isEmpty()) {
       throw Problem.RELEASE_IN_USE.because(
           full + " is run by processes that are not of this daemon: " + processes + ".");
     }
   }
 
-  /// Those that run a program: of another daemon with the same releases, or of a guest that could
-  /// not be reattached.
+  /// Those that run a program, which may be the loader of a release: of another daemon with the
+  /// same releases, or of a guest that could not be reattached.
   private static List<Long> processes(Path program) {
     return ProcessHandle.allProcesses()
         .map(ProcessHandle::pid)

@@ -54,6 +54,7 @@ final class Installed {
         Set.of("pc-q35-7.2"),
         Set.of("qemu64"),
         Set.of("events"),
+        Set.of(),
         "a test");
   }
 

@@ -111,12 +111,14 @@ public final class RunningPrograms {
   /// A process whose program this user may not know: its name is what it and the kernel say. A
   /// thread of the kernel and a process that has ended have no arguments.
   private Optional<RunningProgram> unreadable(int pid, Instant boot) {
-    List<String> words = arguments(pid).words();
+    Arguments arguments = arguments(pid);
+    List<String> words = arguments.words();
     if (words.isEmpty()) {
       return Optional.empty();
     }
+    Stream<String> told = Stream.of(words.getFirst(), proc.name(pid).orElse(""));
     Path program =
-        Stream.of(words.getFirst(), proc.name(pid).orElse(""))
+        (arguments.areOfLoader() ? Stream.concat(told, words.stream()) : told)
             .map(RunningPrograms::path)
             .filter(path -> names.test(name(path)))
             .findFirst()
@@ -168,7 +170,7 @@ public final class RunningPrograms {
       Optional<ProgramFile> running,
       Optional<ProgramFile> installed,
       Standing standing) {
-    Arguments arguments = arguments(pid);
+    Arguments arguments = arguments(pid).of(program);
     return new RunningProgram(
         pid,
         proc.uid(pid).orElse(-1),
@@ -184,7 +186,17 @@ public final class RunningPrograms {
         standing);
   }
 
-  private record Arguments(List<String> words, boolean whole) {}
+  private record Arguments(List<String> words, boolean whole) {
+    boolean areOfLoader() {
+      return !words.isEmpty() && LOADER.matcher(name(path(words.getFirst()))).matches();
+    }
+
+    /// Without those of a loader, which come before the program that it runs.
+    Arguments of(Path program) {
+      int at = areOfLoader() ? words.indexOf(program.toString()) : 0;
+      return at > 0 ? new Arguments(words.subList(at, words.size()), whole) : this;
+    }
+  }
 
   private Arguments arguments(int pid) {
     byte[] bytes = proc.head(pid, "cmdline", ARGUMENT_BYTES + 1).orElse(new byte[0]);

@@ -143,6 +143,34 @@ class RunningProgramsTest {
   }
 
   @Test
+  void theWordsOfALoaderAreNoneOfTheProgramsArguments() throws IOException {
+    Path loader = Path.of("/opt/root/ld-linux-x86-64.so.2");
+    TestElf.write(binary, "aa", OLD);
+    proc.process(
+        4711,
+        loader,
+        loader.toString(),
+        "--library-path",
+        "/l",
+        binary.toString(),
+        "-name",
+        "web1");
+    proc.file(4711, "maps", "1000-2000 r-xp 00000000 08:01 13 " + binary + "\n");
+    proc.link(4711, "map_files/1000-2000", binary);
+
+    assertThat(only().arguments()).containsExactly(binary.toString(), "-name", "web1");
+  }
+
+  @Test
+  void aProgramThatALoaderRunsForAnotherUserIsKnownByItsWords() throws IOException {
+    proc.process(5, "/opt/root/ld-linux-x86-64.so.2", "--library-path", "/l", binary.toString());
+
+    assertThat(only().program()).isEqualTo(binary);
+    assertThat(only().arguments()).containsExactly(binary.toString());
+    assertThat(only().standing()).isEqualTo(Standing.UNKNOWN);
+  }
+
+  @Test
   void otherProgramsAreLeftOut() throws IOException {
     proc.process(1, Path.of("/usr/bin/qemu-img"), "qemu-img");
     proc.process(2, Path.of("/usr/bin/bash"), "/usr/bin/qemu-system-x86_64");

@@ -4,7 +4,7 @@ package dev.hyperfresh.hypervisor;
 ///
 /// @param name what was looked at, a few words, such as `CPU model`
 /// @param finding what was found, one sentence
-/// @param remedy what the user can do about it, one sentence; empty when it passed
+/// @param remedy what the user can do about it, one sentence; empty when there is nothing to do
 public record Check(String name, Verdict verdict, String finding, String remedy) {
 
   /// What a finding means for what is to come.
@@ -20,6 +20,11 @@ public record Check(String name, Verdict verdict, String finding, String remedy)
   /// A check that found nothing in the way.
   public static Check pass(String name, String finding) {
     return new Check(name, Verdict.PASS, finding, "");
+  }
+
+  /// A check that found nothing in the way now, but something that the user may want to know.
+  public static Check remark(String name, String finding, String remedy) {
+    return new Check(name, Verdict.PASS, finding, remedy);
   }
 
   /// A check that found something in the way.

@@ -93,7 +93,12 @@ public final class MachineKind implements Hypervisor {
     checks.add(running(machine));
     checks.addAll(
         QemuInside.checks(
-            spec, inside.name(), inside.machines(), inside.cpus(), inside.capabilities()));
+            spec,
+            inside.name(),
+            inside.machines(),
+            inside.cpus(),
+            inside.capabilities(),
+            inside.deprecated()));
     checks.addAll(spec.disks().stream().map(MachineKind::disk).toList());
     return checks;
   }

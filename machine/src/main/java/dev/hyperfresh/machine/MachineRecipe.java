@@ -101,6 +101,7 @@ public final class MachineRecipe implements VmRecipe<MachineRelease> {
           qemu.machines(),
           qemu.cpus(),
           qemu.capabilities(),
+          qemu.deprecated(),
           "Debian packages " + kernel.source() + ", " + qemu.source());
     }
   }

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Pattern;
 
@@ -24,6 +25,8 @@ import java.util.regex.Pattern;
 /// @param machines the machine types QEMU inside knows, aliases left out
 /// @param cpus the CPU models it knows
 /// @param capabilities its migration capabilities
+/// @param deprecated of its machine types and CPU models, those that a later QEMU is to lose; none
+///   when an earlier version of HyperFresh has built it
 /// @param source where the parts came from, for people
 public record MachineRelease(
     String name,
@@ -38,6 +41,7 @@ public record MachineRelease(
     Set<String> machines,
     Set<String> cpus,
     Set<String> capabilities,
+    Set<String> deprecated,
     String source)
     implements Release, VmRelease {
 
@@ -70,6 +74,7 @@ public record MachineRelease(
     machines = Set.copyOf(machines);
     cpus = Set.copyOf(cpus);
     capabilities = Set.copyOf(capabilities);
+    deprecated = Set.copyOf(Objects.requireNonNullElse(deprecated, Set.of()));
   }
 
   private static int[] numbers(String version) {

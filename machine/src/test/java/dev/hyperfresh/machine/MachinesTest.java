@@ -95,6 +95,7 @@ class MachinesTest {
         Set.of(),
         Set.of(),
         Set.of(),
+        Set.of(),
         "a test");
   }
 

@@ -25,8 +25,7 @@ final class CommandLine {
   /// The machine that something else built at first.
   private static List<String> adopted(
       AdoptedMachine machine, QemuRelease release, boolean waiting) {
-    List<String> line = new ArrayList<>();
-    line.add(release.binary().toString());
+    List<String> line = new ArrayList<>(release.program());
     // They begin with the folder of the guest's own firmware, which comes before the release's.
     line.addAll(machine.words());
     line.addAll(release.arguments());
@@ -54,8 +53,7 @@ final class CommandLine {
   }
 
   private static List<String> program(QemuRelease release) {
-    List<String> program = new ArrayList<>();
-    program.add(release.binary().toString());
+    List<String> program = new ArrayList<>(release.program());
     program.addAll(release.arguments());
     return program;
   }

@@ -124,8 +124,8 @@ public final class Qemu implements Hypervisor, Adopter {
     }
     return List.of(
         binary(qemu),
-        machine(spec, qemu.name(), qemu.machines()),
-        cpu(spec, qemu.name(), qemu.cpus()),
+        machine(spec, qemu.name(), qemu.machines(), qemu.deprecated()),
+        cpu(spec, qemu.name(), qemu.cpus(), qemu.deprecated()),
         capabilities(qemu.name(), qemu.capabilities()));
   }
 
@@ -138,7 +138,8 @@ public final class Qemu implements Hypervisor, Adopter {
             "Remove the release and fetch or add it again.");
   }
 
-  static Check machine(GuestSpec spec, String release, Set<String> machines) {
+  static Check machine(
+      GuestSpec spec, String release, Set<String> machines, Set<String> deprecated) {
     String machine = spec.machine();
     if (!isVersioned(machine)) {
       return Check.fail(
@@ -147,21 +148,30 @@ public final class Qemu implements Hypervisor, Adopter {
           "Create the guest with a versioned type such as pc-q35-7.2.");
     }
     return machines.contains(machine)
-        ? Check.pass("machine type", release + " knows " + machine + ".")
+        ? known("machine type", release, machine, deprecated)
         : Check.fail(
             "machine type",
             release + " does not know machine type " + machine + ".",
             "Choose a release that lists it: hyperfresh release show NAME.");
   }
 
-  static Check cpu(GuestSpec spec, String release, Set<String> cpus) {
+  static Check cpu(GuestSpec spec, String release, Set<String> cpus, Set<String> deprecated) {
     String model = spec.cpu().split(",", 2)[0];
     return cpus.contains(model)
-        ? Check.pass("CPU model", release + " knows " + model + ".")
+        ? known("CPU model", release, model, deprecated)
         : Check.fail(
             "CPU model",
             release + " does not know CPU model " + model + ".",
             "Choose a release that lists it, or create the guest with another model.");
+  }
+
+  private static Check known(String what, String release, String name, Set<String> deprecated) {
+    return deprecated.contains(name)
+        ? Check.remark(
+            what,
+            release + " knows " + name + ", but deprecates it: a later release will not know it.",
+            "Choose a newer " + what + " the next time the guest is stopped.")
+        : Check.pass(what, release + " knows " + name + ".");
   }
 
   static Check capabilities(String release, Set<String> capabilities) {

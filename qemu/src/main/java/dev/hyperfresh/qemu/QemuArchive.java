@@ -13,6 +13,9 @@ interface QemuArchive {
   /// The package that has the emulator.
   String PACKAGE = "qemu-system-x86";
 
+  /// The suites to ask, the host's own first.
+  List<Suite> suites();
+
   /// The version of the package that a suite offers now.
   ///
   /// @throws PackagesException when nobody can be asked, or the suite has none
@@ -27,6 +30,11 @@ interface QemuArchive {
   /// The archives of this host's apt.
   static QemuArchive of(DebianPackages packages) {
     return new QemuArchive() {
+      @Override
+      public List<Suite> suites() {
+        return packages.suites();
+      }
+
       @Override
       public DebianVersion offered(Suite suite, Consumer<String> progress) {
         return packages.offered(suite, PACKAGE, progress);

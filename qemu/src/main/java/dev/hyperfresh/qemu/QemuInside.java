@@ -96,11 +96,18 @@ public record QemuInside(
 
   /// What keeps a QEMU that knows these machine types, CPU models and migration capabilities from
   /// running the guest, and what does not.
+  ///
+  /// @param deprecated of the machine types and CPU models
   public static List<Check> checks(
-      GuestSpec spec, String release, Set<String> machines, Set<String> cpus, Set<String> able) {
+      GuestSpec spec,
+      String release,
+      Set<String> machines,
+      Set<String> cpus,
+      Set<String> able,
+      Set<String> deprecated) {
     return List.of(
-        Qemu.machine(spec, release, machines),
-        Qemu.cpu(spec, release, cpus),
+        Qemu.machine(spec, release, machines, deprecated),
+        Qemu.cpu(spec, release, cpus, deprecated),
         Qemu.capabilities(release, able));
   }
 

@@ -22,7 +22,14 @@ final class QemuProbe {
   private static final int QMP_FD = 10;
 
   /// What a binary said of itself.
-  record Answer(String version, Set<String> machines, Set<String> cpus, Set<String> capabilities) {}
+  ///
+  /// @param deprecated of the machines and CPU models
+  record Answer(
+      String version,
+      Set<String> machines,
+      Set<String> cpus,
+      Set<String> capabilities,
+      Set<String> deprecated) {}
 
   private QemuProbe() {}
 
@@ -31,8 +38,7 @@ final class QemuProbe {
   /// @throws Qmp.QmpException when it does not run or does not speak QMP; the message ends with
   ///   what it printed
   static Answer ask(QemuRelease candidate, Path log) {
-    List<String> command = new ArrayList<>();
-    command.add(candidate.binary().toString());
+    List<String> command = new ArrayList<>(candidate.program());
     command.addAll(candidate.arguments());
     command.addAll(
         List.of("-nodefaults", "-no-user-config", "-display", "none", "-machine", "none", "-S"));
@@ -63,20 +69,33 @@ final class QemuProbe {
 
   private static Answer answer(Qmp qmp) {
     JsonNode version = qmp.execute("query-version", Map.of()).path("qemu");
+    JsonNode machines = qmp.execute("query-machines", Map.of());
+    JsonNode cpus = qmp.execute("query-cpu-definitions", Map.of());
     return new Answer(
         version.path("major").asInt()
             + "."
             + version.path("minor").asInt()
             + "."
             + version.path("micro").asInt(),
-        names(qmp.execute("query-machines", Map.of()), "name"),
-        names(qmp.execute("query-cpu-definitions", Map.of()), "name"),
-        names(qmp.execute("query-migrate-capabilities", Map.of()), "capability"));
+        names(machines, "name"),
+        names(cpus, "name"),
+        names(qmp.execute("query-migrate-capabilities", Map.of()), "capability"),
+        deprecated(machines, cpus));
   }
 
   private static Set<String> names(JsonNode list, String member) {
     Set<String> names = new TreeSet<>();
     list.forEach(item -> names.add(item.path(member).asString("")));
+    return names;
+  }
+
+  private static Set<String> deprecated(JsonNode... lists) {
+    Set<String> names = new TreeSet<>();
+    for (JsonNode list : lists) {
+      list.valueStream()
+          .filter(item -> item.path("deprecated").asBoolean(false))
+          .forEach(item -> names.add(item.path("name").asString("")));
+    }
     return names;
   }
 

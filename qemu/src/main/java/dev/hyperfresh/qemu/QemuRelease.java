@@ -9,8 +9,10 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -21,11 +23,14 @@ import java.util.regex.Pattern;
 /// @param version as `query-version` reported it, such as `7.2.22`
 /// @param binary the emulator
 /// @param arguments what every start of it needs, such as where its firmware lies
-/// @param libraries folders with the libraries it needs beside the host's
+/// @param libraries folders with the libraries it needs beside the host's, or with all that it
+///   needs and a loader among them
 /// @param sha256 of the binary when it was added
 /// @param machines from `query-machines`, aliases left out
 /// @param cpus from `query-cpu-definitions`
 /// @param capabilities from `query-migrate-capabilities`
+/// @param deprecated of its machine types and CPU models, those that a later version is to lose;
+///   none when an earlier version of HyperFresh has described it
 /// @param source where it came from, for people
 public record QemuRelease(
     String name,
@@ -37,8 +42,11 @@ public record QemuRelease(
     Set<String> machines,
     Set<String> cpus,
     Set<String> capabilities,
+    Set<String> deprecated,
     String source)
     implements Release {
+
+  private static final String LOADER = "ld-linux-x86-64.so.2";
 
   private static final String PACKAGE = "Debian package " + QemuArchive.PACKAGE + " ";
 
@@ -59,6 +67,33 @@ public record QemuRelease(
     machines = Set.copyOf(machines);
     cpus = Set.copyOf(cpus);
     capabilities = Set.copyOf(capabilities);
+    deprecated = Set.copyOf(Objects.requireNonNullElse(deprecated, Set.of()));
+  }
+
+  /// One that deprecates nothing.
+  public QemuRelease(
+      String name,
+      String version,
+      Path binary,
+      List<String> arguments,
+      List<Path> libraries,
+      String sha256,
+      Set<String> machines,
+      Set<String> cpus,
+      Set<String> capabilities,
+      String source) {
+    this(
+        name,
+        version,
+        binary,
+        arguments,
+        libraries,
+        sha256,
+        machines,
+        cpus,
+        capabilities,
+        Set.of(),
+        source);
   }
 
   /// What [#source] says of a build from a package.
@@ -104,12 +139,44 @@ public record QemuRelease(
     return major.find() && Integer.parseInt(major.group()) >= 9;
   }
 
-  /// The environment of every process of this release.
+  /// The words that every start of it begins with: the emulator, run by the loader among its
+  /// libraries if there is one. A C library works with the loader that it came with only, and the
+  /// emulator itself asks for the host's.
+  public List<String> program() {
+    return loader()
+        .map(loader ->
+            List.of(
+                loader.toString(),
+                "--inhibit-cache",
+                "--library-path",
+                libraryPath(),
+                binary.toString()))
+        .orElseGet(() -> List.of(binary.toString()));
+  }
+
+  /// The dynamic loader that it brought along; empty when it runs on the host's C library.
+  public Optional<Path> loader() {
+    return libraries.stream()
+        .map(folder -> folder.resolve(LOADER))
+        .filter(Files::isRegularFile)
+        .findFirst();
+  }
+
+  /// The environment of every process of this release. One that a loader runs does not find its
+  /// modules by the way from its own file.
   public Map<String, String> environment() {
-    String path = String.join(":", libraries.stream().map(Path::toString).toList());
-    return path.isEmpty()
-        ? Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin")
-        : Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin", "LD_LIBRARY_PATH", path);
+    Map<String, String> environment = new TreeMap<>(Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin"));
+    Optional<Path> loader = loader();
+    if (loader.isPresent()) {
+      environment.put("QEMU_MODULE_DIR", loader.get().resolveSibling("qemu").toString());
+    } else if (!libraries.isEmpty()) {
+      environment.put("LD_LIBRARY_PATH", libraryPath());
+    }
+    return environment;
+  }
+
+  private String libraryPath() {
+    return String.join(":", libraries.stream().map(Path::toString).toList());
   }
 
   /// The folder of the boot ROMs of network cards, which Debian installs beside the others; empty

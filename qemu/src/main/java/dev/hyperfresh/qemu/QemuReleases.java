@@ -8,6 +8,8 @@ import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianVersion;
 import dev.hyperfresh.release.FileCopies;
+import dev.hyperfresh.release.Offers;
+import dev.hyperfresh.release.Offers.Offer;
 import dev.hyperfresh.release.ReleaseFolders;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -217,27 +219,61 @@ public final class QemuReleases {
                     + "."));
   }
 
+  /// What this host's own suites have of `name` comes first. Other suites are asked when those have
+  /// nothing, or when a build that is here is newer than all that they have.
+  ///
   /// @param present the newest that is here; what is not newer is not brought
   /// @param seen gets what is offered and is not `name`
   private Optional<QemuRelease> bring(
       String name, Optional<QemuRelease> present, List<String> seen, Consumer<String> progress) {
-    for (Suite suite : List.of(Suite.STABLE, Suite.BACKPORTS)) {
-      try {
-        DebianVersion offered = archive.offered(suite, progress);
-        if (!BuildName.mayBe(name, offered)) {
-          seen.add(offered.text());
-        } else if (present.isEmpty() || isNews(offered, present.get())) {
-          Optional<QemuRelease> brought = unpacked(suite, name, present, seen, progress);
-          if (brought.isPresent()) {
-            return brought;
-          }
-        }
-      } catch (PackagesException e) {
-        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
-          throw e;
+    Offers own = Offers.ofOwn(archive.suites(), ask(progress), progress);
+    Optional<QemuRelease> brought = bring(own, name, present, seen, progress);
+    if (brought.isPresent()) {
+      return brought;
+    }
+    if (isUpToDate(own, name, present)) {
+      own.requireAll();
+      return brought;
+    }
+    Offers others = Offers.ofOthers(archive.suites(), ask(progress), progress);
+    brought = bring(others, name, present, seen, progress);
+    if (brought.isEmpty()) {
+      own.requireAll();
+      others.requireAll();
+    }
+    return brought;
+  }
+
+  private Function<Suite, DebianVersion> ask(Consumer<String> progress) {
+    return suite -> archive.offered(suite, progress);
+  }
+
+  private static boolean isUpToDate(Offers own, String name, Optional<QemuRelease> present) {
+    return present
+        .flatMap(QemuRelease::packaged)
+        .map(here ->
+            own.newestFirst(version -> BuildName.mayBe(name, version)).stream()
+                .anyMatch(offer -> offer.version().compareTo(here) >= 0))
+        .orElse(false);
+  }
+
+  private Optional<QemuRelease> bring(
+      Offers offers,
+      String name,
+      Optional<QemuRelease> present,
+      List<String> seen,
+      Consumer<String> progress) {
+    for (Offer offer : offers.newestFirst(version -> BuildName.mayBe(name, version))) {
+      if (present.isEmpty() || isNews(offer.version(), present.get())) {
+        Optional<QemuRelease> brought = unpacked(offer.suite(), name, present, seen, progress);
+        if (brought.isPresent()) {
+          return brought;
         }
       }
     }
+    offers.versions().stream()
+        .filter(version -> !BuildName.mayBe(name, version))
+        .forEach(version -> seen.add(version.text()));
     return Optional.empty();
   }
 

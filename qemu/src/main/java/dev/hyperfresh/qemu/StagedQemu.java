@@ -43,6 +43,7 @@ record StagedQemu(Path folder, QemuRelease release) {
             answer.machines(),
             answer.cpus(),
             answer.capabilities(),
+            answer.deprecated(),
             source));
   }
 
@@ -104,6 +105,7 @@ record StagedQemu(Path folder, QemuRelease release) {
         release.machines(),
         release.cpus(),
         release.capabilities(),
+        release.deprecated(),
         release.source());
   }
 }

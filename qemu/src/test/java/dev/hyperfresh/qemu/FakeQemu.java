@@ -29,7 +29,7 @@ final class FakeQemu {
           [[ $line =~ \\"id\\":\\"([^\\"]+)\\" ]]
           case $line in
           *query-version*) answer='{"qemu": NUMBERS, "package": ""}' ;;
-          *query-machines*) answer='[{"name": "pc-q35-7.2"}]' ;;
+          *query-machines*) answer='[DEPRECATED, {"name": "pc-q35-9.2"}]' ;;
           *query-cpu-definitions*) answer='[{"name": "qemu64"}]' ;;
           *query-migrate-capabilities*) answer='[{"capability": "events", "state": false}]' ;;
           *) answer='{}' ;;
@@ -38,6 +38,7 @@ final class FakeQemu {
         done
         """
             .replace("MARK", mark)
+            .replace("DEPRECATED", "{\"name\": \"pc-q35-7.2\", \"deprecated\": true}")
             .replace("NUMBERS", numbers));
     Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
     return file;

@@ -19,8 +19,10 @@ import java.security.MessageDigest;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
 import org.assertj.core.api.AbstractThrowableAssert;
@@ -46,13 +48,22 @@ class QemuBuildsTest {
     private String version = "";
     private int unpacked;
     private boolean silent;
+    private final Set<Suite> closed = EnumSet.noneOf(Suite.class);
+
+    @Override
+    public List<Suite> suites() {
+      return List.of(Suite.STABLE, Suite.BACKPORTS, Suite.TRIXIE);
+    }
 
     @Override
     public DebianVersion offered(Suite suite, Consumer<String> progress) {
-      if (silent) {
+      if (silent || closed.contains(suite)) {
         throw new PackagesException(PackagesException.Kind.UNREACHABLE, "no mirror answers");
       }
-      return new DebianVersion(offers.getOrDefault(suite, "1:1.0-1"));
+      return Optional.ofNullable(offers.get(suite))
+          .map(DebianVersion::new)
+          .orElseThrow(
+              () -> new PackagesException(PackagesException.Kind.UNKNOWN_PACKAGE, "no such"));
     }
 
     @Override
@@ -179,7 +190,7 @@ class QemuBuildsTest {
     archive.offer("1:7.2+dfsg-7+deb12u18", "7.2.22");
     assertThat(fetch("qemu-7.2.15")).isEqualTo("newest qemu-7.2.15+deb12u9");
     assertRefused(() -> fetch("qemu-7.2.16"), Problem.RELEASE_FETCH)
-        .hasMessageContaining("offer 7.2.22, 1:1.0-1, none of which is qemu-7.2.16");
+        .hasMessageContaining("offer 7.2.22, none of which is qemu-7.2.16");
     assertThat(names()).containsExactly("qemu-7.2.15+deb12u9");
   }
 
@@ -359,6 +370,52 @@ class QemuBuildsTest {
     assertThat(fetch("qemu-10.0")).isEqualTo("unasked qemu-10.0.2+deb13u1");
     assertThat(told).last().asString().contains("newer build is not known", "no mirror");
     assertRefused(() -> fetch("qemu-7.2"), Problem.RELEASE_FETCH).hasMessageContaining("no mirror");
+  }
+
+  @Test
+  void whatABuildDeprecatesIsWrittenDown() {
+    archive.offer("1:11.1.3+ds-1", "11.1.3");
+    var _ = fetch("qemu-11.1");
+
+    assertThat(releases.get("qemu-11.1").machines()).contains("pc-q35-7.2", "pc-q35-9.2");
+    assertThat(releases.get("qemu-11.1").deprecated()).containsExactly("pc-q35-7.2");
+  }
+
+  @Test
+  void whatTheHostsOwnSuitesHaveComesBeforeThatOfOthers() {
+    archive.offer("1:7.2+dfsg-7+deb12u18", "10.0.2");
+    archive.offers.put(Suite.BACKPORTS, "1:10.0.2+ds-2+deb13u1~bpo12+1");
+    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u1");
+
+    assertThat(fetch("qemu-10.0")).isEqualTo("fetched qemu-10.0.2+deb13u1~bpo12+1");
+    assertThat(fetch("qemu-10.0")).isEqualTo("newest qemu-10.0.2+deb13u1~bpo12+1");
+    assertThat(archive.unpacked).isOne();
+  }
+
+  @Test
+  void whatTheHostsOwnSuitesDoNotHaveIsFetchedFromOthersAndUpdatedThere() {
+    archive.offer("1:7.2+dfsg-7+deb12u18", "10.0.13");
+    archive.offers.put(Suite.BACKPORTS, "1:10.0.2+ds-2+deb13u1~bpo12+1");
+    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u1");
+
+    assertThat(fetch("qemu-10.0.13")).isEqualTo("fetched qemu-10.0.13+deb13u1");
+    assertThat(fetch("qemu-10.0")).isEqualTo("newest qemu-10.0.13+deb13u1");
+    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u2");
+    assertThat(fetch("qemu-10.0")).isEqualTo("fetched qemu-10.0.13+deb13u2");
+  }
+
+  @Test
+  void aSuiteThatCannotBeAskedHidesNoneOfTheOthers() {
+    archive.offer("1:7.2+dfsg-7+deb12u18", "11.1.3");
+    archive.offers.put(Suite.TRIXIE, "1:11.1.3+ds-1");
+    archive.closed.add(Suite.BACKPORTS);
+
+    assertThat(fetch("qemu-11.1")).isEqualTo("fetched qemu-11.1.3+1");
+    assertThat(told).contains("no mirror answers");
+    assertThat(fetch("qemu-11.1")).as("it may have a newer one").isEqualTo("unasked qemu-11.1.3+1");
+    assertRefused(() -> fetch("qemu-9.2"), Problem.RELEASE_FETCH)
+        .as("it may have that one")
+        .hasMessageContaining("no mirror answers");
   }
 
   @Test

@@ -1,11 +1,13 @@
 package dev.hyperfresh.release;
 
 import dev.hyperfresh.release.DebianPackages.PackagesException;
+import dev.hyperfresh.release.DebianPackages.Suite;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -14,31 +16,51 @@ import java.util.stream.Stream;
 /// This machine as a Debian: its release, where its own apt takes packages from, and which
 /// libraries it has. Only looked at.
 ///
+/// @param vendor of its distribution, such as `debian`; empty when it does not say
 /// @param codename of its release, such as `bookworm`
-record DebianHost(String codename) {
+record DebianHost(String vendor, String codename) {
   private static final Path STATUS = Path.of("/var/lib/dpkg/status");
-  private static final Pattern CODENAME = Pattern.compile("[a-z0-9][a-z0-9+.-]+");
+  private static final String DEBIAN = "debian";
+  private static final Pattern NAME = Pattern.compile("[a-z0-9][a-z0-9+.-]+");
   private static final Set<String> STATUS_FIELDS =
       Set.of("Package", "Version", "Architecture", "Multi-Arch", "Provides", "Essential");
 
   /// @throws PackagesException when it does not say which release it has
   static DebianHost ask() {
     try (Stream<String> lines = Files.lines(Path.of("/etc/os-release"))) {
-      return lines
-          .filter(line -> line.startsWith("VERSION_CODENAME="))
-          .map(line -> line.substring("VERSION_CODENAME=".length()).replace("\"", ""))
-          .filter(name -> CODENAME.matcher(name).matches())
-          .findFirst()
-          .map(DebianHost::new)
-          .orElseThrow(() ->
-              new PackagesException(
-                  PackagesException.Kind.NO_APT,
-                  "/etc/os-release names no release (VERSION_CODENAME); packages come from Debian's"
-                      + " releases, so use a Debian stable machine"));
+      return of(lines.toList());
     } catch (IOException e) {
       throw new PackagesException(
           PackagesException.Kind.NO_APT, "/etc/os-release cannot be read: " + e.getMessage(), e);
     }
+  }
+
+  /// @param lines of os-release(5)
+  static DebianHost of(List<String> lines) {
+    return new DebianHost(
+        value(lines, "ID").orElse(""),
+        value(lines, "VERSION_CODENAME")
+            .orElseThrow(() ->
+                new PackagesException(
+                    PackagesException.Kind.NO_APT,
+                    "/etc/os-release names no release (VERSION_CODENAME); packages come from Debian's"
+                        + " releases, so use a Debian stable machine")));
+  }
+
+  private static Optional<String> value(List<String> lines, String key) {
+    return lines.stream()
+        .filter(line -> line.startsWith(key + "="))
+        .map(line -> line.substring(key.length() + 1).replace("\"", ""))
+        .filter(value -> NAME.matcher(value).matches())
+        .findFirst();
+  }
+
+  /// As [DebianPackages#suites].
+  List<Suite> suites() {
+    return Stream.of(Suite.values())
+        .filter(suite ->
+            !suite.isWhole() || (vendor.equals(DEBIAN) && !suite.base(codename).equals(codename)))
+        .toList();
   }
 
   /// Where its own apt takes Debian's packages from.

@@ -32,17 +32,33 @@ public final class DebianPackages {
     STABLE,
     /// Newer versions rebuilt for the machine's own release, `<codename>-backports`.
     BACKPORTS,
-    /// Debian 13, whatever the machine itself runs: for what runs in a virtual machine, on
-    /// libraries of its own.
-    TRIXIE;
+    /// Debian 13, whatever the machine itself runs: for what runs on libraries of its own, its C
+    /// library among them.
+    TRIXIE,
+    /// The same of newer versions rebuilt for Debian 13.
+    TRIXIE_BACKPORTS;
 
     String of(String codename) {
-      return switch (this) {
-        case STABLE -> codename;
-        case BACKPORTS -> codename + "-backports";
-        case TRIXIE -> "trixie";
-      };
+      return isBackports() ? base(codename) + "-backports" : base(codename);
     }
+
+    /// The release that the suite belongs to.
+    ///
+    /// @param codename of the machine's own
+    String base(String codename) {
+      return isWhole() ? DEBIAN_13 : codename;
+    }
+
+    boolean isBackports() {
+      return this == BACKPORTS || this == TRIXIE_BACKPORTS;
+    }
+
+    /// Whether what it has comes with all libraries, so that nothing of it needs the machine's.
+    public boolean isWhole() {
+      return this == TRIXIE || this == TRIXIE_BACKPORTS;
+    }
+
+    private static final String DEBIAN_13 = "trixie";
   }
 
   /// What was unpacked.
@@ -115,6 +131,14 @@ public final class DebianPackages {
     }
   }
 
+  /// The suites in which this machine may find newer packages than its own, its own first: those of
+  /// Debian 13 on a Debian of another release, whose mirror and keys have them too.
+  ///
+  /// @throws PackagesException when it does not say which release it has
+  public List<Suite> suites() {
+    return DebianHost.ask().suites();
+  }
+
   /// Downloads packages where the cache does not have them and unpacks them.
   ///
   /// The package index is fetched when it is older than a day or lacks a package; otherwise, and
@@ -125,8 +149,8 @@ public final class DebianPackages {
   /// @param packages Debian package names
   /// @param withMissingLibraries whether to bring along what they depend on, at any depth, apart
   ///   from shared libraries and required packages that are installed on this machine. Data and
-  ///   firmware packages are always brought, so that `into` does not rest on the machine's. From
-  ///   [Suite#TRIXIE] everything is brought.
+  ///   firmware packages are always brought, so that `into` does not rest on the machine's. From a
+  ///   suite that [Suite#isWhole] everything is brought.
   /// @param into the folder to unpack into; created when absent, and left incomplete on an error
   /// @param progress gets one line for every step
   /// @return the folder and the versions in it

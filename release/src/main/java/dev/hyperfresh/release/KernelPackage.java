@@ -5,10 +5,15 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianPackages.Unpacked;
+import dev.hyperfresh.release.Offers.Offer;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /// An unpacked kernel package of Debian.
 ///
@@ -30,7 +35,7 @@ public record KernelPackage(Path root, String release, String version, String so
     }
   }
 
-  /// Brings the newest kernel of a series that this host's archives offer.
+  /// Brings the newest kernel of a series that this host's own archives offer, or else others.
   ///
   /// @param series such as `6.12` or `6.1`
   /// @param staging the folder to unpack below
@@ -39,28 +44,41 @@ public record KernelPackage(Path root, String release, String version, String so
   /// @throws PackagesException when packages cannot be had
   public static KernelPackage fetch(
       DebianPackages packages, String series, Path staging, Consumer<String> progress) {
-    StringBuilder seen = new StringBuilder();
-    for (Suite suite : List.of(Suite.STABLE, Suite.BACKPORTS)) {
-      Path root = staging.resolve("kernel-" + suite.name());
-      try {
-        KernelPackage kernel = of(packages.unpack(suite, List.of(PACKAGE), false, root, progress));
-        if (kernel.version().equals(series) || kernel.version().startsWith(series + ".")) {
-          return kernel;
-        }
-        seen.append(seen.isEmpty() ? "" : ", ").append(kernel.version());
-        ReleaseFolders.delete(root);
-      } catch (PackagesException e) {
-        if (e.kind() != PackagesException.Kind.UNKNOWN_PACKAGE) {
-          throw e;
-        }
+    Function<Suite, DebianVersion> ask = suite -> packages.offered(suite, PACKAGE, progress);
+    Offers own = Offers.ofOwn(packages.suites(), ask, progress);
+    Optional<Offer> newest = newest(own, series);
+    if (newest.isEmpty()) {
+      Offers others = Offers.ofOthers(packages.suites(), ask, progress);
+      newest = newest(others, series);
+      if (newest.isEmpty()) {
+        own.requireAll();
+        others.requireAll();
+        throw Problem.RELEASE_FETCH.because(
+            "This host's package archives offer the kernels "
+                + Stream.of(own, others)
+                    .flatMap(offers -> offers.versions().stream())
+                    .map(KernelPackage::version)
+                    .collect(Collectors.joining(", "))
+                + ", none of which is "
+                + series
+                + ".");
       }
     }
-    throw Problem.RELEASE_FETCH.because(
-        "This host's package archives offer the kernels "
-            + seen
-            + ", none of which is "
-            + series
-            + ".");
+    Path root = staging.resolve("kernel");
+    return of(packages.unpack(newest.get().suite(), List.of(PACKAGE), false, root, progress));
+  }
+
+  private static Optional<Offer> newest(Offers offers, String series) {
+    return offers.newestFirst(version -> isOf(series, version)).stream().findFirst();
+  }
+
+  private static boolean isOf(String series, DebianVersion offered) {
+    return (version(offered) + ".").startsWith(series + ".");
+  }
+
+  /// The kernel's own, without what the packaging adds to it.
+  private static String version(DebianVersion packaged) {
+    return packaged.upstream().replaceFirst("[^0-9.].*", "");
   }
 
   private static KernelPackage of(Unpacked unpacked) {
@@ -74,7 +92,7 @@ public record KernelPackage(Path root, String release, String version, String so
     return new KernelPackage(
         unpacked.root(),
         image.substring(IMAGE_PREFIX.length()),
-        version.replaceFirst("^[0-9]+:", "").replaceFirst("[^0-9.].*", ""),
+        version(new DebianVersion(version)),
         image + " " + version);
   }
 }

@@ -28,6 +28,11 @@ final class PackageFetch {
   private static final Pattern DOWNLOAD =
       Pattern.compile("Get:([0-9]+) \\S+ \\S+ \\S+ (\\S+) \\S+ (\\S+) \\[([^]]+)]");
 
+  /// A kernel's packages: of newer kernels the image is in one, the modules in another, and what
+  /// both need in a third.
+  private static final Pattern KERNEL =
+      Pattern.compile("linux-(image-|((binary|modules|base)-[0-9]))");
+
   private static final Duration INDEX_AGE = Duration.ofDays(1);
 
   /// Whoever asks what there is wants to know of the security update of today.
@@ -93,7 +98,7 @@ final class PackageFetch {
   ///
   /// @return whether a mirror was asked for it
   private boolean updateIndex(Duration oldest) throws IOException {
-    boolean all = !withMissingLibraries || suite == Suite.TRIXIE;
+    boolean all = !withMissingLibraries || suite.isWhole();
     boolean moved = apt.configure(all ? "" : DebianHost.libraries(packages));
     if (moved || !apt.hasIndex()) {
       refresh();
@@ -144,10 +149,10 @@ final class PackageFetch {
 
   private List<PackageArchive> choose() {
     List<String> arguments = new ArrayList<>(List.of("-qq", "--simulate", "install"));
-    if (suite == Suite.BACKPORTS) {
+    if (suite.isBackports()) {
       arguments.addAll(List.of("-t", apt.suiteName()));
     }
-    String release = suite == Suite.BACKPORTS ? "/" + apt.suiteName() : "";
+    String release = suite.isBackports() ? "/" + apt.suiteName() : "";
     packages.forEach(name -> arguments.add(name + release));
     String plan = apt.run("choosing " + packages, AptRun.LOCAL_LIMIT, arguments).output();
     Set<String> wanted = Set.copyOf(packages);
@@ -161,7 +166,7 @@ final class PackageFetch {
 
   private static boolean isKernelOf(Set<String> wanted, PackageArchive archive) {
     String image = "linux-image-";
-    return archive.name().startsWith(image)
+    return KERNEL.matcher(archive.name()).lookingAt()
         && wanted.stream()
             .anyMatch(meta ->
                 meta.startsWith(image)

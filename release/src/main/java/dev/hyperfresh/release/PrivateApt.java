@@ -57,8 +57,8 @@ final class PrivateApt {
     }
     Files.writeString(directory.resolve("state/status"), present);
     Files.writeString(configuration, text());
-    String base = suite == Suite.BACKPORTS ? host.codename() : suiteName();
-    List<String> suites = suite == Suite.BACKPORTS ? List.of(base, suiteName()) : List.of(base);
+    String base = suite.base(host.codename());
+    List<String> suites = suite.isBackports() ? List.of(base, suiteName()) : List.of(base);
     String list = host.sources(directory).list(suites, base);
     boolean changed = !Files.exists(sources) || !Files.readString(sources).equals(list);
     Files.writeString(sources, list);

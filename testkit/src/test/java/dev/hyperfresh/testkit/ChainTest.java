@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -23,8 +24,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
-/// Many replacements of one guest in a row: what a single one cannot show are leaks, and state that
-/// only a second or fiftieth hand-over loses.
+/// Many replacements of one guest in a row, up and down three series of QEMU: what a single one
+/// cannot show are leaks, and state that only a second or fiftieth hand-over loses.
 @Tag("slow")
 class ChainTest {
   private static final int LINKS = 50;
@@ -97,8 +98,9 @@ class ChainTest {
     try (RandomAccessFile file = new RandomAccessFile(image.toFile(), "rw")) {
       file.setLength(16 << 20);
     }
+    QemuRelease middle = Workshop.release("qemu-10.0");
     List<QemuRelease> releases =
-        List.of(Workshop.release("qemu-10.0"), Workshop.release("qemu-7.2"));
+        List.of(middle, Workshop.release("qemu-11.1"), middle, Workshop.release("qemu-7.2"));
     GuestSpec spec =
         Workshop.linux("chain", 256, List.of(new Disk(image, Disk.Format.RAW, false)), List.of());
     try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
@@ -106,6 +108,7 @@ class ChainTest {
       Workshop.awaitReady(workspace.files("chain"));
       GuestView view = hyperplexor.show("chain");
       try (TestGuest guest = TestGuest.beatingIn(view.pid(), PATIENCE)) {
+        remarksOnWhatIsDeprecated(hyperplexor, releases.get(1));
         chain(hyperplexor, releases, guest);
         hyperplexor.stop("chain", Duration.ZERO);
         checkDisk(image, guest);
@@ -114,6 +117,18 @@ class ChainTest {
       }
     }
     assertThat(workspace.sockets()).as("files in run/ after the guest is gone").isEmpty();
+  }
+
+  /// The guest's machine type is that of the oldest release.
+  private static void remarksOnWhatIsDeprecated(Hyperplexor hyperplexor, QemuRelease newest) {
+    List<Check> checks = hyperplexor.plan("chain", newest, false, false, Progress.NONE);
+    assertThat(checks).as("checks of a dry run").noneMatch(Check::failed);
+    assertThat(checks)
+        .filteredOn(check -> check.name().equals("machine type"))
+        .extracting(Check::finding)
+        .containsExactly(
+            newest.name()
+                + " knows pc-q35-7.2, but deprecates it: a later release will not know it.");
   }
 
   private void chain(Hyperplexor hyperplexor, List<QemuRelease> releases, TestGuest guest)
@@ -156,7 +171,7 @@ class ChainTest {
   private void replace(
       Hyperplexor hyperplexor, List<QemuRelease> releases, int from, int to, TestGuest guest) {
     for (int i = from; i < to; i++) {
-      replace(hyperplexor, releases.get(i % 2), guest);
+      replace(hyperplexor, releases.get(i % releases.size()), guest);
     }
   }
 
@@ -165,7 +180,7 @@ class ChainTest {
         hyperplexor.replace("chain", to, Duration.ofSeconds(5), Progress.NONE);
     System.out.printf(
         Locale.ROOT,
-        "  to %-11s blackout %6.2f ms, heartbeat gap %6.2f ms (floor %.2f), %d state bytes%n",
+        "  to %-28s blackout %6.2f ms, heartbeat gap %6.2f ms (floor %.2f), %d state bytes%n",
         to.name(),
         record.blackoutMs().orElse(-1),
         record.guestGapMs().orElse(-1),

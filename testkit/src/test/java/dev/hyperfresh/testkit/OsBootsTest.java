@@ -20,11 +20,13 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// Operating systems boot again and again, each with a rehearsal and a container, and none of them
-/// hangs. `-Dhf.boots=N` says how often.
+/// hangs. `-Dhf.boots=N` says how often, `-Dhf.kernels=6.1,7.3` with which kernels in turn.
 @Tag("slow")
 @Tag("measure")
 class OsBootsTest {
   private static final int BOOTS = Integer.getInteger("hf.boots", 100);
+  private static final List<String> KERNELS =
+      List.of(System.getProperty("hf.kernels", "6.1,6.12").split(",", -1));
 
   /// A restore that hung has taken a minute.
   private static final Duration LIMIT = Duration.ofSeconds(30);
@@ -40,7 +42,7 @@ class OsBootsTest {
     Sample starts = new Sample("start of a container");
     try (Systems systems = new Systems(workspace.state(), run, SystemsWatch.NONE)) {
       for (int i = 0; i < BOOTS; i++) {
-        OsVm os = boot(systems, i % 2 == 0 ? "6.1" : "6.12");
+        OsVm os = boot(systems, KERNELS.get(i % KERNELS.size()));
         boots.add(os.bootMs());
         rehearsals.add(
             millis(() ->

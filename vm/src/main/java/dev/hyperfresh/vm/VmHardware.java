@@ -111,8 +111,7 @@ public final class VmHardware {
   }
 
   private static List<String> command(QemuRelease hardware, String name, Path files) {
-    List<String> line = new ArrayList<>();
-    line.add(hardware.binary().toString());
+    List<String> line = new ArrayList<>(hardware.program());
     line.addAll(hardware.arguments());
     line.addAll(List.of("-name", "guest=" + name + ",debug-threads=on"));
     line.addAll(List.of("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"));
