@@ -32,6 +32,7 @@ make_package() {
   stage_application
   stage_manual
   stage_units
+  stage_hooks
   stage_control "$version"
   export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(stamp)}
   find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
@@ -65,7 +66,7 @@ stage_application() {
   mkdir -p -- "$lib/lib" "$stage/usr/bin"
   cp -- "$APP"/lib/*.jar "$lib/lib"
   cp -- "$ROOT/setup/launch.sh" "$lib"
-  for file in make-cache keeper reload; do
+  for file in make-cache keeper reload after-packages policy-due; do
     install -m 755 -- "$ROOT/setup/package/$file" "$lib/$file"
   done
   install -m 755 -- "$ROOT/setup/package/hyperfresh" "$stage/usr/bin/hyperfresh"
@@ -73,7 +74,7 @@ stage_application() {
     die "what guests, machines and operating systems run cannot be compiled"
 }
 
-# Manual pages, completion and the configuration file are written from the commands and settings.
+# Manual pages, completion, the configuration file and the policy are written from the commands and settings.
 stage_manual() {
   local doc=$stage/usr/share/doc/hyperfresh
   "$JDK/bin/java" "${JVM_OPTIONS[@]}" -cp "$JARS" dev.hyperfresh.cli.Manual "$stage" ||
@@ -88,9 +89,18 @@ stage_manual() {
 stage_units() {
   local units=$stage/usr/lib/systemd/system file
   mkdir -p -- "$units"
-  for file in hyperfresh.service hyperfresh-guests.service hyperfresh.slice; do
+  for file in hyperfresh.service hyperfresh-guests.service hyperfresh.slice \
+    hyperfresh-policy.service hyperfresh-policy.path hyperfresh-policy.timer; do
     install -m 644 -- "$ROOT/setup/package/$file" "$units/$file"
   done
+}
+
+# What tells other programs of this one: apt, and needrestart, whose folders are there without it, too.
+stage_hooks() {
+  local parts=$ROOT/setup/package etc=$stage/etc
+  install -D -m 644 -- "$parts/apt.conf" "$etc/apt/apt.conf.d/90hyperfresh"
+  install -D -m 644 -- "$parts/needrestart.conf" "$etc/needrestart/conf.d/hyperfresh.conf"
+  install -D -m 755 -- "$parts/needrestart-reload" "$etc/needrestart/restart.d/hyperfresh.service"
 }
 
 stage_control() {
@@ -112,7 +122,7 @@ Description: replaces the hypervisor under running guests, on the same host
  .
  This package has a Java runtime of its own and needs no compiler on the host.
 CONTROL
-  printf '/etc/hyperfresh/hyperfresh.yaml\n' >"$control/conffiles"
+  (cd -- "$stage" && find etc -type f -printf '/%p\n' | sort) >"$control/conffiles"
   for script in postinst prerm postrm; do
     sed -e "/^# TENANTS\$/{r $ROOT/setup/package/tenants.sh" -e 'd}' "$ROOT/setup/package/$script" \
       >"$control/$script"

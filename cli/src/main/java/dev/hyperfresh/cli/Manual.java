@@ -1,5 +1,7 @@
 package dev.hyperfresh.cli;
 
+import dev.hyperfresh.daemon.FileSetting;
+import dev.hyperfresh.daemon.PolicySetting;
 import dev.hyperfresh.daemon.Setting;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -20,6 +22,7 @@ import picocli.CommandLine.Model.OptionSpec;
 public final class Manual {
   private static final int COLUMNS = 78;
   private static final String CONFIG = "hyperfresh.yaml";
+  private static final String POLICY = "hyperfresh-policy.yaml";
 
   private Manual() {}
 
@@ -36,9 +39,11 @@ public final class Manual {
       write(man.resolve("man1").resolve(page.getKey() + ".1"), page.getValue());
     }
     write(man.resolve("man5").resolve(CONFIG + ".5"), configPage());
+    write(man.resolve("man5").resolve(POLICY + ".5"), policyPage());
     write(
         root.resolve("usr/share/bash-completion/completions/hyperfresh"), Completion.script(line));
     write(root.resolve("etc/hyperfresh").resolve(CONFIG), configFile());
+    write(root.resolve("etc/hyperfresh").resolve("policy.yaml"), policyFile());
   }
 
   private static void write(Path file, String text) throws IOException {
@@ -112,38 +117,83 @@ public final class Manual {
 
   /// The page of the configuration file.
   static String configPage() {
-    Page page = new Page(CONFIG, 5);
-    page.section("NAME");
-    page.text(CONFIG + " - the configuration of HyperFresh's daemon");
-    page.section("SYNOPSIS");
-    page.verbatim(List.of("/etc/hyperfresh/" + CONFIG, "$XDG_CONFIG_HOME/hyperfresh/" + CONFIG));
-    page.section("DESCRIPTION");
-    page.text(
+    return filePage(
+        CONFIG,
+        CONFIG,
+        "the configuration of HyperFresh's daemon",
         "A mapping of settings to values, in YAML. The daemon reads it as a whole when it starts: a"
             + " setting that does not exist, exists twice or has a wrong value is refused, and all"
             + " faults are named at once. Users other than root have the second file. Options of the"
             + " command override the file. `hyperfresh config check` checks it without a daemon, and"
-            + " `hyperfresh config show` shows what holds and why.");
+            + " `hyperfresh config show` shows what holds and why.",
+        Setting.values(),
+        "hyperfresh(1), hyperfresh-daemon(1), hyperfresh-config(1), hyperfresh-policy.yaml(5)");
+  }
+
+  /// The page of the policy file.
+  static String policyPage() {
+    return filePage(
+        POLICY,
+        "policy.yaml",
+        "what HyperFresh does about guests that run an older QEMU",
+        "A mapping of settings to values, in YAML. It is read as a whole each time that the policy"
+            + " is applied: a setting that does not exist, exists twice or has a wrong value is"
+            + " refused, and all faults are named at once. Users other than root have the second"
+            + " file. `hyperfresh policy check` checks it, and `hyperfresh policy show` shows what"
+            + " holds and when the window is open. The service hyperfresh-policy applies it after an"
+            + " upgrade of the host's own QEMU, in the window, and once a day where there is none.",
+        PolicySetting.values(),
+        "hyperfresh(1), hyperfresh-policy(1), hyperfresh-outdated(1), hyperfresh-replace(1)");
+  }
+
+  private static String filePage(
+      String name,
+      String file,
+      String what,
+      String description,
+      FileSetting[] settings,
+      String others) {
+    Page page = new Page(name, 5);
+    page.section("NAME");
+    page.text(name + " - " + what);
+    page.section("SYNOPSIS");
+    page.verbatim(List.of("/etc/hyperfresh/" + file, "$XDG_CONFIG_HOME/hyperfresh/" + file));
+    page.section("DESCRIPTION");
+    page.text(description);
     page.section("SETTINGS");
-    for (Setting setting : Setting.values()) {
+    for (FileSetting setting : settings) {
       page.item(
           setting.key() + ": " + setting.form(),
           setting.meaning() + " Default for root: " + setting.example());
     }
     page.section("SEE ALSO");
-    page.text("hyperfresh(1), hyperfresh-daemon(1), hyperfresh-config(1)");
+    page.text(others);
     return page.toString();
   }
 
   /// The file as it is shipped: every setting is there, as a comment with its default.
   static String configFile() {
-    List<String> lines = new ArrayList<>();
-    comment(
+    return shipped(
         "The configuration of HyperFresh's daemon; see hyperfresh.yaml(5). Every setting is here"
             + " with its default. A change holds from the next daemon on:",
-        lines);
-    lines.add("#   hyperfresh config check && systemctl reload hyperfresh");
-    for (Setting setting : Setting.values()) {
+        "hyperfresh config check && systemctl reload hyperfresh",
+        Setting.values());
+  }
+
+  /// As [#configFile].
+  static String policyFile() {
+    return shipped(
+        "What HyperFresh does about guests that run an older QEMU than the one that is installed;"
+            + " see hyperfresh-policy.yaml(5). Every setting is here with its default. A change holds at once:",
+        "hyperfresh policy check && hyperfresh policy apply --dry-run",
+        PolicySetting.values());
+  }
+
+  private static String shipped(String about, String command, FileSetting[] settings) {
+    List<String> lines = new ArrayList<>();
+    comment(about, lines);
+    lines.add("#   " + command);
+    for (FileSetting setting : settings) {
       lines.add("");
       comment(setting.meaning(), lines);
       lines.add("#" + setting.key() + ": " + setting.example());

@@ -5,10 +5,8 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
@@ -45,8 +43,6 @@ final class OutdatedCommand implements Callable<Integer> {
   /// A daemon only adds names, so one that is silent is not waited for.
   private static final Duration PATIENCE = Duration.ofSeconds(2);
 
-  private static final Set<String> ENDED = Set.of("stopped", "ended", "lost");
-
   private static final int WIDTH = 80;
   private static final int NAME_WIDTH = 20;
   private static final int BUILD_WIDTH = 24;
@@ -61,6 +57,12 @@ final class OutdatedCommand implements Callable<Integer> {
       names = {"-q", "--quiet"},
       description = "Print nothing; the exit code tells.")
   private boolean quiet;
+
+  @Option(
+      names = "--brief",
+      description =
+          "Print one line if some are outdated, and nothing otherwise. The hook of apt does.")
+  private boolean brief;
 
   OutdatedCommand() {
     this(Path.of("/"), PATIENCE);
@@ -77,7 +79,9 @@ final class OutdatedCommand implements Callable<Integer> {
   public Integer call() {
     Map<String, Object> found = HostQemus.under(root, options.settings().config()).look(owned());
     JsonNode answer = Output.JSON.valueToTree(found);
-    if (!quiet && !options.printed(answer)) {
+    if (brief) {
+      Notice.of(answer).ifPresent(System.out::println);
+    } else if (!quiet && !options.printed(answer)) {
       show(answer);
     }
     if (answer.path("outdated").asInt() > 0) {
@@ -103,32 +107,12 @@ final class OutdatedCommand implements Callable<Integer> {
   }
 
   private Map<Integer, HostQemus.Owned> ask() {
-    Map<Integer, HostQemus.Owned> owned = new HashMap<>();
     try {
-      Client daemon = options.client();
-      add(owned, "guest", "release", daemon.get("/v1/guests").path("guests"));
-      add(owned, "machine", "hardware", daemon.get("/v1/machines").path("machines"));
-      add(owned, "os", "hardware", daemon.get("/v1/os").path("os"));
+      return OwnQemus.of(options.client());
     } catch (HyperFreshException absent) {
       // Without one, or without a role on it, the processes themselves say what they are.
+      return Map.of();
     }
-    return owned;
-  }
-
-  private static void add(
-      Map<Integer, HostQemus.Owned> owned, String role, String release, JsonNode all) {
-    // The number of one that has ended may be another process's by now, and a guest inside a
-    // machine
-    // has none.
-    all.valueStream()
-        .filter(one -> one.path("pid").asInt(0) > 0)
-        .filter(one -> one.path("kind").asString("process").equals("process"))
-        .filter(one -> !ENDED.contains(one.path("state").asString("")))
-        .forEach(one ->
-            owned.put(
-                one.path("pid").asInt(),
-                new HostQemus.Owned(
-                    role, one.path("name").asString(""), one.path(release).asString(""))));
   }
 
   private static void show(JsonNode answer) {

@@ -47,7 +47,15 @@ class JsonPageTest {
           Map.of(
               "config check", List.of("file", "present", "state"),
               "config show", List.of("file", "settings"),
-              "outdated", List.of("qemus", "outdated", "unknown")));
+              "outdated", List.of("qemus", "outdated", "unknown"),
+              "policy check", List.of("file", "present", "action"),
+              "policy show", List.of("file", "present", "settings", "stopped")));
+
+  /// One that asks a daemon for several things, and its fields.
+  private static final String APPLIED = "policy apply";
+
+  static final List<String> APPLIED_FIELDS =
+      List.of("action", "outcome", "stopped", "guests", "others");
 
   /// What each of the others asks for.
   private static final Map<String, List<String>> COMMANDS = new LinkedHashMap<>();
@@ -170,6 +178,7 @@ class JsonPageTest {
     known.addAll(OWN.keySet());
     known.addAll(PLAIN.keySet());
     known.addAll(SILENT);
+    known.add(APPLIED);
     List<String> leaves =
         CommandTreeTest.commands()
             .filter(path -> CommandTreeTest.find(path).getSubcommands().isEmpty())
@@ -216,6 +225,7 @@ class JsonPageTest {
                 .formatted(command, fields.getFirst(), named(fields.subList(1, fields.size())))));
     PLAIN.forEach((command, fields) ->
         page.append("| `%s` | %s%s |\n".formatted(command, named(fields), notes(command))));
+    page.append("| `%s` | %s%s |\n".formatted(APPLIED, named(APPLIED_FIELDS), notes(APPLIED)));
     withAllBelow(schemas).forEach(name -> page.append(section(name)));
     return page.toString();
   }
@@ -227,6 +237,10 @@ class JsonPageTest {
   private static String notes(String command) {
     return switch (command) {
       case "config show" -> "; for each setting its `value` and where it is `from`";
+      case "policy show" -> "; if there is a window, also when it `opens` and `closes`";
+      case APPLIED ->
+          "; if guests wait, also when the window `opens`; each of `guests` has `guest`, `from`, `to`,"
+              + " `outcome`, `detail` and, if it moved, `stood_ms`";
       case "outdated" -> "; what each of `qemus` has is in [GUESTS.md](GUESTS.md)";
       case "replace" -> "; which one depends on what is replaced, and on `--dry-run`";
       case "events" -> " and the field `id`, for `--after`";

@@ -3,6 +3,8 @@ package dev.hyperfresh.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.daemon.Policy;
+import dev.hyperfresh.daemon.PolicySetting;
 import dev.hyperfresh.daemon.Setting;
 import dev.hyperfresh.daemon.Settings;
 import java.nio.file.Files;
@@ -49,7 +51,13 @@ class ManualTest {
       assertThat(Manual.configFile())
           .contains("\n#" + setting.key() + ": " + setting.example() + "\n");
     }
+    for (PolicySetting setting : PolicySetting.values()) {
+      assertThat(Manual.policyPage()).contains("\\fB" + setting.key() + ": ");
+      assertThat(Manual.policyFile())
+          .contains("\n#" + setting.key() + ": " + setting.example() + "\n");
+    }
     assertThat(Manual.configFile().lines()).allMatch(line -> line.length() <= 80);
+    assertThat(Manual.policyFile().lines()).allMatch(line -> line.length() <= 80);
   }
 
   @Test
@@ -65,6 +73,16 @@ class ManualTest {
   }
 
   @Test
+  void theShippedPolicyOnlyReportsAndItsExamplesAreValid() {
+    Path file = root.resolve("policy.yaml");
+    Policy shipped = Policy.parse(Manual.policyFile(), file);
+
+    assertThat(shipped.action()).isEqualTo(Policy.Action.REPORT);
+    String everything = Manual.policyFile().replaceAll("(?m)^#(?=[a-z]+: )", "");
+    assertThat(Policy.parse(everything, file)).isEqualTo(shipped);
+  }
+
+  @Test
   void everythingIsWrittenWhereAHostHasIt() throws Exception {
     Manual.main(new String[] {root.toString()});
 
@@ -74,6 +92,8 @@ class ManualTest {
             "usr/share/man/man1/hyperfresh-replace.1",
             "usr/share/man/man5/hyperfresh.yaml.5",
             "usr/share/bash-completion/completions/hyperfresh",
+            "usr/share/man/man5/hyperfresh-policy.yaml.5",
+            "etc/hyperfresh/policy.yaml",
             "etc/hyperfresh/hyperfresh.yaml")) {
       assertThat(Files.size(root.resolve(file))).as(file).isPositive();
     }

@@ -3,7 +3,6 @@ package dev.hyperfresh.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.daemon.DaemonConfig;
-import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
@@ -14,12 +13,10 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -29,9 +26,7 @@ import tools.jackson.databind.JsonNode;
 
 /// What `hyperfresh outdated` says of a host whose processes and packages are files.
 class OutdatedCommandTest {
-  private static final Path OLD = Path.of("/bin/true");
-  private static final Path NEW = Path.of("/bin/false");
-  private static final String PACKAGED = "1:7.2+dfsg-7+deb12u18";
+  private static final String PACKAGED = QemuHost.PACKAGED;
   private static final List<String> SHARED =
       List.of(
           "-nodefaults",
@@ -44,20 +39,11 @@ class OutdatedCommandTest {
 
   @TempDir Path root;
   @TempDir Path state;
-  private Path binary;
+  private QemuHost host;
 
   @BeforeEach
   void makeAHost() throws IOException {
-    binary = root.resolve("usr/bin/qemu-system-x86_64");
-    file("proc/stat", "btime 1700000000\n");
-    // What a process sees as its root folder; only the folder of this test is needed there.
-    Files.createDirectories(root.resolve("seen"));
-    Files.createSymbolicLink(
-        root.resolve("seen").resolve(root.getName(0)), Path.of("/").resolve(root.getName(0)));
-    file("var/lib/dpkg/info/qemu-system-x86.list", "/usr\n" + binary + "\n");
-    file(
-        "var/lib/dpkg/status",
-        "Package: qemu-system-x86\nStatus: install ok installed\nVersion: " + PACKAGED + "\n");
+    host = new QemuHost(root, state);
   }
 
   @Test
@@ -67,8 +53,8 @@ class OutdatedCommandTest {
 
   @Test
   void oneThatRunsTheInstalledBuildIsCurrent() throws Exception {
-    copy(OLD, binary);
-    process(4711, binary, "-name", "web1");
+    QemuHost.copy(QemuHost.OLD, host.binary);
+    host.process(4711, host.binary, "-name", "web1");
 
     Said text = run();
     assertThat(text.exit()).isZero();
@@ -86,15 +72,15 @@ class OutdatedCommandTest {
 
   @Test
   void oneWhosePackageWasUpgradedIsOutdatedAndSaysWhatCanBeDone() throws Exception {
-    upgraded();
-    process(1, deleted(), "-name", "guest=web1", "-vnc", ":1");
-    process(2, deleted(), "-id", "100", "-name", "web2,debug-threads=on");
-    process(3, deleted(), "-name", "guest=web3");
-    file("proc/3/cgroup", "0::/machine.slice/machine-qemu\\x2d1\\x2dweb3.scope\n");
-    process(4, deleted(), with("-name", "web4"));
-    file("proc/4/status", "Uid:\t0\t" + uid() + "\t0\t0\n");
-    process(5, deleted(), with("-name", "web5"));
-    file("proc/5/status", "Uid:\t0\t4242\t0\t0\n");
+    host.upgraded();
+    host.process(1, host.deleted(), "-name", "guest=web1", "-vnc", ":1");
+    host.process(2, host.deleted(), "-id", "100", "-name", "web2,debug-threads=on");
+    host.process(3, host.deleted(), "-name", "guest=web3");
+    host.file("proc/3/cgroup", "0::/machine.slice/machine-qemu\\x2d1\\x2dweb3.scope\n");
+    host.process(4, host.deleted(), with("-name", "web4"));
+    host.file("proc/4/status", "Uid:\t0\t" + uid() + "\t0\t0\n");
+    host.process(5, host.deleted(), with("-name", "web5"));
+    host.file("proc/5/status", "Uid:\t0\t4242\t0\t0\n");
 
     Said text = run();
     assertThat(text.exit()).isEqualTo(OutdatedCommand.SOME_OUTDATED);
@@ -123,8 +109,8 @@ class OutdatedCommandTest {
 
   @Test
   void oneWhoseFileIsGoneIsRemoved() throws Exception {
-    copy(OLD, deleted());
-    process(4711, deleted());
+    QemuHost.copy(QemuHost.OLD, host.deleted());
+    host.process(4711, host.deleted());
 
     Said text = run();
     assertThat(text.exit()).isEqualTo(8);
@@ -135,7 +121,7 @@ class OutdatedCommandTest {
 
   @Test
   void oneThatCannotBeReadIsUnknownAndAnotherExitCode() throws Exception {
-    process(4711, binary, "-name", "web1");
+    host.process(4711, host.binary, "-name", "web1");
 
     Said text = run();
     assertThat(text.exit()).isEqualTo(3);
@@ -145,8 +131,8 @@ class OutdatedCommandTest {
 
   @Test
   void aHostileCommandLineStaysOnItsLine() throws Exception {
-    upgraded();
-    process(4711, deleted(), "-name", "a\u001b[2J\nweb1 4712", "x".repeat(1 << 20));
+    host.upgraded();
+    host.process(4711, host.deleted(), "-name", "a\u001b[2J\nweb1 4712", "x".repeat(1 << 20));
 
     String out = run().out();
     assertThat(out).doesNotContain("\u001b").contains("a[2Jweb1 4712");
@@ -157,9 +143,9 @@ class OutdatedCommandTest {
   /// What a name says may be run by whoever reads it.
   @Test
   void aNameIsNoPartOfACommand() throws Exception {
-    upgraded();
-    process(4711, deleted(), "-name", "guest=a;reboot");
-    file("proc/4711/cgroup", "0::/hyperfresh/a.60000\n");
+    host.upgraded();
+    host.process(4711, host.deleted(), "-name", "guest=a;reboot");
+    host.file("proc/4711/cgroup", "0::/hyperfresh/a.60000\n");
 
     assertThat(only(run("--json")).path("verdict").asString())
         .isEqualTo("`hyperfresh replace NAME --to RELEASE` replaces it.");
@@ -167,12 +153,12 @@ class OutdatedCommandTest {
 
   @Test
   void aMachineAndAnOsOfOursAreNamedAsSuch() throws Exception {
-    upgraded();
+    host.upgraded();
     String port = "virtserialport,bus=ports.0,nr=1,chardev=agent,name=dev.hyperfresh.agent";
-    process(1, deleted(), "-name", "guest=machine-m1", "-device", port);
-    process(2, deleted(), "-name", "guest=os-os1", "-device", port);
+    host.process(1, host.deleted(), "-name", "guest=machine-m1", "-device", port);
+    host.process(2, host.deleted(), "-name", "guest=os-os1", "-device", port);
     for (int pid : new int[] {1, 2}) {
-      file("proc/" + pid + "/cgroup", "0::/hyperfresh/x\n");
+      host.file("proc/" + pid + "/cgroup", "0::/hyperfresh/x\n");
     }
 
     assertThat(run().out()).contains("machine m1", "os os1");
@@ -188,18 +174,18 @@ class OutdatedCommandTest {
   /// A release of ours stays where it is when a newer one is installed.
   @Test
   void aNewerReleaseOfTheSameSeriesMakesOneOfOursOutdated() throws Exception {
-    copy(OLD, binary);
-    process(4711, binary, "-name", "guest=web1");
-    file("proc/4711/cgroup", "0::/hyperfresh/web1.60000\n");
-    release("7.2.22", binary);
-    release("10.0.2", Path.of("/bin/cat"));
+    QemuHost.copy(QemuHost.OLD, host.binary);
+    host.process(4711, host.binary, "-name", "guest=web1");
+    host.file("proc/4711/cgroup", "0::/hyperfresh/web1.60000\n");
+    host.release("7.2.22", host.binary);
+    host.release("10.0.2", Path.of("/bin/cat"));
     assertThat(run().exit()).isZero();
     JsonNode before = only(run("--json"));
     assertThat(before.path("release").asString()).isEqualTo("qemu-7.2.22");
     assertThat(before.path("manager").asString()).isEqualTo("hyperfresh");
 
-    release("7.2.23", NEW);
-    release("7.2.3", NEW);
+    host.release("7.2.23", QemuHost.NEW);
+    host.release("7.2.3", QemuHost.NEW);
     assertThat(run().exit()).isEqualTo(8);
     JsonNode after = only(run("--json"));
     assertThat(after.path("state").asString()).isEqualTo("outdated");
@@ -209,28 +195,43 @@ class OutdatedCommandTest {
         .isEqualTo("`hyperfresh replace web1 --to qemu-7.2.23` replaces it.");
   }
 
-  private void release(String version, Path program) throws IOException {
-    QemuRelease release =
-        new QemuRelease(
-            "qemu-" + version,
-            version,
-            program,
-            List.of(),
-            List.of(),
-            "",
-            Set.of(),
-            Set.of(),
-            Set.of(),
-            "a test");
-    Path home = Files.createDirectories(state.resolve("releases").resolve(release.name()));
-    Files.write(home.resolve("release.json"), Output.JSON.writeValueAsBytes(release));
+  /// A copy of this host's own QEMU stays where it is when the package is upgraded.
+  @Test
+  void anUpgradeOfTheHostsOwnQemuMakesItsCopyOutdated() throws Exception {
+    Path copy = root.resolve("copy/qemu-system-x86_64");
+    QemuHost.copy(QemuHost.OLD, copy);
+    host.process(4711, copy, "-name", "guest=web1");
+    host.file("proc/4711/cgroup", "0::/hyperfresh/web1.60000\n");
+    String package7 = "Debian package qemu-system-x86 1:7.2+dfsg-7+deb12u17";
+    host.release("7.2.21", copy, List.of(), package7);
+    host.program("7.2.21 (Debian 1:7.2+dfsg-7+deb12u17)");
+    assertThat(run().exit()).isZero();
+
+    host.program("7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)");
+    assertThat(run().exit()).isEqualTo(8);
+    JsonNode after = only(run("--json"));
+    assertThat(after.path("state").asString()).isEqualTo("outdated");
+    assertThat(after.path("to").asString()).isEqualTo("installed");
+    assertThat(after.path("installed").path("packaging").asString())
+        .isEqualTo("Debian 1:7.2+dfsg-7+deb12u18");
+    assertThat(after.path("verdict").asString())
+        .isEqualTo("`hyperfresh replace web1 --to installed` replaces it.");
+
+    // Also a newer distribution's, but not for a release that was fetched with its own libraries.
+    host.program("10.0.2 (Debian 1:10.0.2+ds-2+deb13u1)");
+    assertThat(only(run("--json")).path("to").asString()).isEqualTo("installed");
+    host.release("7.2.21", copy, List.of(Path.of("/opt/lib")), package7);
+    assertThat(run().exit()).isZero();
+    host.program("7.2.20 (Debian 1:7.2+dfsg-7+deb12u16)");
+    host.release("7.2.21", copy, List.of(), package7);
+    assertThat(run().exit()).isZero();
   }
 
   @Test
   void aDaemonSaysWhatItsOwnAre() throws Exception {
-    upgraded();
-    process(4711, deleted());
-    process(4712, deleted(), "-name", "other");
+    host.upgraded();
+    host.process(4711, host.deleted());
+    host.process(4712, host.deleted(), "-name", "other");
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
       server.bind(UnixDomainSocketAddress.of(DaemonConfig.socket(state)));
       Thread daemon =
@@ -261,8 +262,8 @@ class OutdatedCommandTest {
   @Test
   @Timeout(30)
   void aSilentDaemonIsNotWaitedFor() throws Exception {
-    copy(OLD, binary);
-    process(4711, binary);
+    QemuHost.copy(QemuHost.OLD, host.binary);
+    host.process(4711, host.binary);
     try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
       server.bind(UnixDomainSocketAddress.of(DaemonConfig.socket(state)));
 
@@ -304,32 +305,6 @@ class OutdatedCommandTest {
     return qemus.path(0);
   }
 
-  /// What runs is deleted, and another build is in its place.
-  private void upgraded() throws IOException {
-    copy(OLD, deleted());
-    copy(NEW, binary);
-  }
-
-  private Path deleted() {
-    return binary.resolveSibling(binary.getFileName() + " (deleted)");
-  }
-
-  private static void copy(Path from, Path to) throws IOException {
-    Files.createDirectories(to.resolveSibling(""));
-    Files.copy(from.toRealPath(), to, StandardCopyOption.REPLACE_EXISTING);
-  }
-
-  private void process(int pid, Path exe, String... arguments) throws IOException {
-    String folder = "proc/" + pid + "/";
-    file(folder + "cmdline", "qemu\0" + String.join("\0", arguments) + "\0");
-    file(folder + "stat", pid + " (qemu) S 1" + " 0".repeat(17) + " 500 0\n");
-    file(folder + "status", "Uid:\t0\t0\t0\t0\n");
-    file(folder + "comm", "qemu-system-x86\n");
-    file(folder + "cgroup", "0::/\n");
-    Files.createSymbolicLink(root.resolve(folder + "exe"), exe);
-    Files.createSymbolicLink(root.resolve(folder + "root"), root.resolve("seen"));
-  }
-
   private static String[] with(String... more) {
     List<String> all = new ArrayList<>(SHARED);
     all.addAll(Arrays.asList(more));
@@ -338,12 +313,6 @@ class OutdatedCommandTest {
 
   private static int uid() throws IOException {
     return (int) Files.getAttribute(Path.of("/proc/self"), "unix:uid");
-  }
-
-  private void file(String path, String text) throws IOException {
-    Path file = root.resolve(path);
-    Files.createDirectories(file.resolveSibling(""));
-    Files.writeString(file, text);
   }
 
   private static String nl() {

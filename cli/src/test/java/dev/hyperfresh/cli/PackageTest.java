@@ -23,7 +23,13 @@ class PackageTest {
   private static final Path ROOT = DocumentationTest.ROOT;
   private static final Path PARTS = ROOT.resolve("setup/package");
   private static final List<String> UNITS =
-      List.of("hyperfresh.service", "hyperfresh-guests.service", "hyperfresh.slice");
+      List.of(
+          "hyperfresh.service",
+          "hyperfresh-guests.service",
+          "hyperfresh-policy.service",
+          "hyperfresh-policy.path",
+          "hyperfresh-policy.timer",
+          "hyperfresh.slice");
   private static final List<String> MAINTAINER_SCRIPTS = List.of("postinst", "prerm", "postrm");
 
   @TempDir Path folder = Path.of("");
@@ -93,7 +99,7 @@ class PackageTest {
         Stream<Path> shared = Files.list(ROOT.resolve("setup"))) {
       Stream.concat(parts, shared)
           .filter(Files::isRegularFile)
-          .filter(part -> !part.toString().matches(".*\\.(service|slice|java)"))
+          .filter(part -> !part.toString().matches(".*\\.(service|slice|path|timer|conf|java)"))
           .sorted()
           .forEach(scripts::add);
     }
@@ -230,6 +236,48 @@ class PackageTest {
             "\nWatchdogSec=60\n");
     assertThat(Files.readString(PARTS.resolve("hyperfresh-guests.service")))
         .contains("\nDelegate=memory pids\n", "\nSlice=hyperfresh.slice\n");
+  }
+
+  /// Each is staged, started, stopped and purged with the package.
+  @Test
+  void theUnitsOfThePolicyComeAndGoWithThePackage() throws Exception {
+    String staging = Files.readString(ROOT.resolve("setup/package.sh"));
+    UNITS.forEach(unit -> assertThat(staging).contains(unit));
+    for (String unit : List.of("hyperfresh-policy.path", "hyperfresh-policy.timer")) {
+      for (String script : MAINTAINER_SCRIPTS) {
+        assertThat(Files.readString(PARTS.resolve(script))).as(script).contains(unit);
+      }
+    }
+    assertThat(Files.readString(PARTS.resolve("hyperfresh-policy.service")))
+        .contains(
+            "\nType=oneshot\n",
+            "\nExecStart=/usr/bin/hyperfresh policy apply ",
+            "\nSuccessExitStatus=" + OutdatedCommand.SOME_OUTDATED + "\n",
+            "\nNoNewPrivileges=yes\n");
+    String watched = Files.readString(PARTS.resolve("hyperfresh-policy.path"));
+    assertThat(watched).contains("\nPathChanged=/run/hyperfresh/qemu.changed\n");
+    assertThat(Files.readString(PARTS.resolve("after-packages")))
+        .contains("RUN=/run/hyperfresh\n", "$RUN/qemu.changed");
+  }
+
+  /// What the package has below /etc, apart from what is written from the settings.
+  @Test
+  void theHooksAreStagedWhereAptAndNeedrestartLook() throws Exception {
+    Path stage = folder.resolve("stage");
+    Ran staged =
+        run(
+            Map.of("ROOT", ROOT.toString(), "stage", stage.toString()),
+            List.of(
+                "bash",
+                "-ec",
+                ". \"$ROOT/setup/package.sh\"; stage_hooks; cd \"$stage\";"
+                    + " find . -type f -printf '%P %m\\n' | sort"));
+
+    assertThat(staged.said().lines())
+        .containsExactly(
+            "etc/apt/apt.conf.d/90hyperfresh 644",
+            "etc/needrestart/conf.d/hyperfresh.conf 644",
+            "etc/needrestart/restart.d/hyperfresh.service 755");
   }
 
   /// With programs that are there in the place of those that only the package brings.

@@ -125,6 +125,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 "parallel",
                 "canary",
                 "soak_ms",
+                "within_ms",
                 "max_blackout_ms",
                 "rehearse",
                 "step_clock"),
@@ -142,6 +143,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 "parallel",
                 "canary",
                 "soak_ms",
+                "within_ms",
                 "max_blackout_ms",
                 "rehearse",
                 "step_clock"));

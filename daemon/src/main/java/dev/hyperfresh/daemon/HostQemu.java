@@ -42,8 +42,9 @@ record HostQemu(
   /// Whether HyperFresh can replace a QEMU while its guest runs, as far as can be seen without
   /// asking it.
   ///
+  /// @param to the release that takes its place, as commands name it; empty when it is not known
   /// @param sentence how, or why not
-  record Verdict(boolean replaceable, String sentence) {}
+  record Verdict(boolean replaceable, String to, String sentence) {}
 
   /// Who starts and stops it.
   ForeignGuest.Owner manager() {
@@ -90,6 +91,7 @@ record HostQemu(
     json.put("package", installed.packaged());
     json.put("installed_at", installed.since().map(Object::toString).orElse(""));
     json.put("replaceable", verdict.replaceable());
+    json.put("to", verdict.to());
     json.put("verdict", verdict.sentence());
     return json;
   }

@@ -33,7 +33,8 @@ import java.util.Optional;
 ///
 /// A QEMU is outdated when another build has taken the place of its program. A release that
 /// HyperFresh installed stays where it is; who runs it is outdated when a newer release of the same
-/// series is installed.
+/// series is installed, or when this host's own QEMU is newer and of the same series. Of a release
+/// that is a copy of this host's own, a newer one of any series is the successor.
 public final class HostQemus {
   /// What of HyperFresh a QEMU is.
   ///
@@ -41,7 +42,14 @@ public final class HostQemus {
   /// @param release that it runs; empty when that is not known
   public record Owned(String role, String name, String release) {}
 
-  private static final String GUEST = "guest";
+  /// What a QEMU is to be replaced by.
+  ///
+  /// @param name for `--to`
+  private record Successor(String name, Installed installed) {}
+
+  /// The role of a guest that is neither a machine nor an OS.
+  public static final String GUEST = "guest";
+
   private static final String MACHINE = "machine";
   private static final String OS = "os";
 
@@ -49,12 +57,18 @@ public final class HostQemus {
   private final PackageDatabase packages;
   private final List<QemuRelease> releases;
   private final Map<Object, String> packaged = new HashMap<>();
+  private final Optional<Path> own;
 
   private HostQemus(Path root, List<QemuRelease> releases) {
     this.programs =
         new RunningPrograms(new ProcFs(root.resolve("proc")), QemuBuild::isProgram, QemuBuild.MARK);
     this.packages = new PackageDatabase(root.resolve("var/lib/dpkg"));
     this.releases = releases;
+    this.own =
+        QemuReleases.places().stream()
+            .map(place -> root.resolve(Path.of("/").relativize(place)))
+            .filter(Files::isExecutable)
+            .findFirst();
   }
 
   /// Those of the host, or of a folder that looks like one.
@@ -99,18 +113,49 @@ public final class HostQemus {
     ForeignGuest guest = ForeignGuest.of(program.arguments(), program.whole(), program.group());
     Optional<QemuRelease> release =
         releases.stream().filter(r -> r.binary().equals(program.program())).findFirst();
-    Optional<QemuRelease> newer =
-        program.standing() == Standing.CURRENT ? release.flatMap(this::newer) : Optional.empty();
+    Optional<Successor> newer =
+        program.standing() == Standing.CURRENT
+            ? release.flatMap(this::successor)
+            : inPlace(program);
+    boolean isMoved = program.standing() == Standing.CURRENT && newer.isPresent();
     Optional<Owned> owned = told.or(() -> owned(guest, release));
-    Installed installed = newer.map(this::installed).orElseGet(() -> installed(program));
+    Installed installed =
+        newer.filter(_ -> isMoved).map(Successor::installed).orElseGet(() -> installed(program));
     return new HostQemu(
         program,
         guest,
         owned,
-        running(program, newer.isEmpty() ? installed : Installed.NOTHING),
+        running(program, isMoved ? Installed.NOTHING : installed),
         installed,
-        newer.isEmpty() ? program.standing() : Standing.OUTDATED,
+        isMoved ? Standing.OUTDATED : program.standing(),
         owned.map(own -> verdict(own, newer)).orElseGet(() -> verdict(program, guest)));
+  }
+
+  /// What a release that stays where it is has been overtaken by: the newest release of its series,
+  /// unless this host's own QEMU is at least as new.
+  private Optional<Successor> successor(QemuRelease release) {
+    Optional<QemuRelease> newest = newer(release);
+    Optional<Successor> host =
+        own.flatMap(programs::read)
+            .map(file -> new Installed(build(file), "", Optional.of(file.changedAt())))
+            .filter(installed -> installed.build().isKnown())
+            .filter(installed -> isOvertaken(release, installed.build()))
+            .filter(installed ->
+                newest.stream().noneMatch(other -> other.isNewerThan(installed.build())))
+            .map(installed -> new Successor(QemuReleases.INSTALLED, installed));
+    return host.or(() -> newest.map(other -> new Successor(other.name(), installed(other))));
+  }
+
+  private static boolean isOvertaken(QemuRelease release, QemuBuild host) {
+    return release.isOlderThan(host)
+        && (release.ofHost() || build(release).series().equals(host.series()));
+  }
+
+  /// One that was started where the package manager replaces it.
+  private Optional<Successor> inPlace(RunningProgram program) {
+    return own.filter(program.program()::equals)
+        .filter(_ -> program.standing() == Standing.OUTDATED)
+        .map(_ -> new Successor(QemuReleases.INSTALLED, Installed.NOTHING));
   }
 
   /// The newest release of the same series, if that is a newer one.
@@ -189,7 +234,7 @@ public final class HostQemus {
     return Optional.of(new Owned(role, name, release.map(QemuRelease::name).orElse("")));
   }
 
-  private static Verdict verdict(Owned owned, Optional<QemuRelease> newer) {
+  private static Verdict verdict(Owned owned, Optional<Successor> newer) {
     // A name from a command line may hold what a shell would do.
     String name = owned.name().matches("[A-Za-z0-9._-]+") ? owned.name() : "NAME";
     String command =
@@ -198,10 +243,11 @@ public final class HostQemus {
           case OS -> "hyperfresh os replace " + name + " --to RELEASE";
           default ->
               "hyperfresh replace %s --to %s"
-                  .formatted(name, newer.map(QemuRelease::name).orElse("RELEASE"));
+                  .formatted(name, newer.map(Successor::name).orElse("RELEASE"));
         };
     return new Verdict(
         true,
+        owned.role().equals(GUEST) ? newer.map(Successor::name).orElse("") : "",
         owned.role().equals(GUEST)
             ? "`" + command + "` replaces it."
             : "`" + command + "` boots a new one on the newest installed QEMU.");
@@ -221,7 +267,7 @@ public final class HostQemus {
   }
 
   private static Verdict no(String sentence) {
-    return new Verdict(false, sentence);
+    return new Verdict(false, "", sentence);
   }
 
   private static Verdict adoption(RunningProgram program, ForeignGuest guest) {
@@ -237,6 +283,7 @@ public final class HostQemus {
     }
     return new Verdict(
         true,
+        "",
         "`hyperfresh guest adopt NAME --pid "
             + program.pid()
             + " --qmp SOCKET` checks it further, and `hyperfresh replace` replaces it then.");

@@ -9,7 +9,7 @@ import java.util.Optional;
 import tools.jackson.databind.JsonNode;
 
 /// The request for a rollout, read from its JSON: `guests` or `all`, `to`, and if given `from`,
-/// `parallel`, `canary`, `soak_ms`, `max_blackout_ms`, `rehearse` and `step_clock`.
+/// `parallel`, `canary`, `soak_ms`, `within_ms`, `max_blackout_ms`, `rehearse` and `step_clock`.
 final class RolloutOrder {
   private RolloutOrder() {}
 
@@ -26,7 +26,7 @@ final class RolloutOrder {
         names,
         destinations.named(to(body)),
         fields.optional("from").map(destinations::all),
-        pace(fields),
+        within(pace(fields), body, fields),
         millis(fields, "max_blackout_ms", 1000),
         fields.flag("rehearse", true),
         fields.flag("step_clock", false));
@@ -50,6 +50,16 @@ final class RolloutOrder {
   static Rollout.Pace pace(Fields fields) {
     return new Rollout.Pace(
         number(fields, "parallel", 1), number(fields, "canary", 0), millis(fields, "soak_ms", 0));
+  }
+
+  private static Rollout.Pace within(Rollout.Pace pace, JsonNode body, Fields fields) {
+    return body.has("within_ms")
+        ? new Rollout.Pace(
+            pace.parallel(),
+            pace.canary(),
+            pace.soak(),
+            Optional.of(millis(fields, "within_ms", 0)))
+        : pace;
   }
 
   static String to(JsonNode body) {

@@ -1,10 +1,8 @@
 package dev.hyperfresh.daemon;
 
-import java.util.Locale;
-
 /// A setting of a daemon that its configuration file may hold. The shipped file and the manual page
 /// are written from this table.
-public enum Setting {
+public enum Setting implements FileSetting {
   /// Where it keeps everything.
   STATE(
       "DIR",
@@ -48,22 +46,17 @@ public enum Setting {
     this.meaning = meaning;
   }
 
-  /// The key in the file.
-  public String key() {
-    return name().toLowerCase(Locale.ROOT);
-  }
-
-  /// What may stand there, such as `DIR`.
+  @Override
   public String form() {
     return form;
   }
 
-  /// What holds for root's daemon when the file does not say anything.
+  @Override
   public String example() {
     return example;
   }
 
-  /// What it means, in sentences.
+  @Override
   public String meaning() {
     return meaning;
   }

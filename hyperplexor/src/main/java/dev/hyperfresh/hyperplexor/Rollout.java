@@ -32,6 +32,9 @@ public final class Rollout<R> {
   /// The longest time that canaries are watched.
   public static final Duration MAX_SOAK = Duration.ofHours(24);
 
+  /// The longest time within which a rollout may be asked to begin every move.
+  public static final Duration MAX_WITHIN = Duration.ofDays(7);
+
   /// One at a time, with nobody watched.
   public static final Pace ONE_BY_ONE = new Pace(1, 0, Duration.ZERO);
 
@@ -42,13 +45,20 @@ public final class Rollout<R> {
   private final Audience audience;
   private final Map<String, Entry<R>> entries = new LinkedHashMap<>();
   private volatile Optional<String> stopped = Optional.empty();
+  private final long begun = System.nanoTime();
 
   /// How fast it goes.
   ///
   /// @param parallel how many are moved at a time, 1 to [#MAX_PARALLEL]
   /// @param canary how many are moved first and watched before the rest
   /// @param soak how long the first ones are watched, at most [#MAX_SOAK]
-  public record Pace(int parallel, int canary, Duration soak) {
+  /// @param within the time after which no move is begun any more, at most [#MAX_WITHIN]
+  public record Pace(int parallel, int canary, Duration soak, Optional<Duration> within) {
+    /// One that takes the time that it needs.
+    public Pace(int parallel, int canary, Duration soak) {
+      this(parallel, canary, soak, Optional.empty());
+    }
+
     /// What of it is out of range; empty when nothing is.
     public List<String> faults() {
       List<String> faults = new ArrayList<>();
@@ -61,7 +71,14 @@ public final class Rollout<R> {
       if (soak.isNegative() || soak.compareTo(MAX_SOAK) > 0) {
         faults.add("soak is not between 0 and " + MAX_SOAK.toHours() + " hours");
       }
+      if (within.filter(Pace::isNoTime).isPresent()) {
+        faults.add("within is not between 1 ms and " + MAX_WITHIN.toDays() + " days");
+      }
       return faults;
+    }
+
+    private static boolean isNoTime(Duration within) {
+      return within.toMillis() < 1 || within.compareTo(MAX_WITHIN) > 0;
     }
   }
 
@@ -292,6 +309,10 @@ public final class Rollout<R> {
   /// Asked before each guest, because a client that has gone shows only when it is told something.
   private boolean goesOn(String name) {
     if (stopped.isPresent()) {
+      return false;
+    }
+    if (pace.within().filter(within -> System.nanoTime() - begun > within.toNanos()).isPresent()) {
+      stop("The time within which it was to begin is over.");
       return false;
     }
     if (!audience.told(name, "Planned", "its turn")) {

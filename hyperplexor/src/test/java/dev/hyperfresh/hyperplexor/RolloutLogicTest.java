@@ -21,6 +21,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -97,6 +98,41 @@ class RolloutLogicTest {
     assertThat(result.misses()).isEmpty();
     assertThat(result.stopped()).isEmpty();
     assertThat(hyperplexor.list()).allMatch(view -> view.release().equals(Stage.NEW.name()));
+  }
+
+  /// Who is moved when its time is over is moved to the end.
+  @Test
+  void whenItsTimeIsOverNoOtherGuestIsBegun() {
+    guests("a", "b");
+    GuestRollout.Order order =
+        new GuestRollout.Order(
+            List.of("a", "b"),
+            Stage.NEW,
+            Optional.empty(),
+            new Rollout.Pace(1, 0, Duration.ZERO, Optional.of(Duration.ofSeconds(1))),
+            LONG,
+            true,
+            false);
+    audience =
+        (guest, state, _) -> {
+          if (guest.equals("a") && state.equals("Planned")) {
+            LockSupport.parkNanos(Duration.ofMillis(1200).toNanos());
+          }
+          return true;
+        };
+
+    Rollout.Result<ReplacementRecord> result = rollOut(order);
+
+    assertThat(outcomes(result)).containsExactly("a committed", "b not-started");
+    assertThat(result.stopped()).contains("The time within which it was to begin is over.");
+  }
+
+  @Test
+  void timesThatCannotBeMeantAreRefused() {
+    for (Duration within : List.of(Duration.ZERO, Duration.ofDays(8))) {
+      assertThat(new Rollout.Pace(1, 0, Duration.ZERO, Optional.of(within)).faults())
+          .containsExactly("within is not between 1 ms and 7 days");
+    }
   }
 
   @Test

@@ -261,6 +261,22 @@ public enum Problem {
       "The configuration file is not valid.",
       "Correct everything that is named; `hyperfresh config check` checks the file, and its manual"
           + " page is hyperfresh.yaml(5)."),
+  /// The policy file cannot be read, or settings in it are wrong; all are reported together.
+  POLICY_INVALID(
+      "HF-POLICY-001",
+      2,
+      400,
+      "The policy file is not valid.",
+      "Correct everything that is named; `hyperfresh policy check` checks the file, and its manual"
+          + " page is hyperfresh-policy.yaml(5)."),
+  /// A run of the policy stopped at a failure, and nobody has looked at it yet.
+  POLICY_HELD(
+      "HF-POLICY-002",
+      5,
+      409,
+      "The policy moves no guest, because its last run stopped at a failure.",
+      "Look at `hyperfresh history`. When the cause is gone, `hyperfresh policy apply --again` tries"
+          + " it again; a newer QEMU is tried without it."),
   /// What was asked for is not a setting, or not one that can be changed while the host runs.
   TUNE_REQUEST(
       "HF-TUNE-001",

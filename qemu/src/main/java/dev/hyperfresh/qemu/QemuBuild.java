@@ -1,5 +1,7 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.release.DebianVersion;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -61,6 +63,11 @@ public record QemuBuild(String version, String packaging, String buildId) {
   public String series() {
     String[] numbers = version.split("\\.", 3);
     return numbers.length < 2 ? "" : numbers[0] + "." + numbers[1];
+  }
+
+  /// The version of the Debian package that it names, if it does.
+  Optional<DebianVersion> packaged() {
+    return DebianVersion.parse(packaging.replaceFirst(".* ", ""));
   }
 
   /// For people, such as `7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)`.

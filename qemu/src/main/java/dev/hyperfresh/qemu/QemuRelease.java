@@ -113,7 +113,32 @@ public record QemuRelease(
     return BY_VERSION.compare(this, other) > 0;
   }
 
+  /// Whether a build is a later one: by its version, and of one version by its package's, as far as
+  /// it names one.
+  public boolean isOlderThan(QemuBuild build) {
+    return against(build) < 0;
+  }
+
+  /// The other way round.
+  public boolean isNewerThan(QemuBuild build) {
+    return against(build) > 0;
+  }
+
+  private int against(QemuBuild build) {
+    int order = Arrays.compare(numbersOf(version), numbersOf(build.version()));
+    return order == 0 ? packaged().orElse(LEAST).compareTo(build.packaged().orElse(LEAST)) : order;
+  }
+
+  /// Whether it was copied from this host's own package: it needs the host's libraries.
+  public boolean ofHost() {
+    return packaged().isPresent() && libraries.isEmpty();
+  }
+
   private int[] numbers() {
+    return numbersOf(version);
+  }
+
+  private static int[] numbersOf(String version) {
     return NUMBER.matcher(version).results().mapToInt(n -> Integer.parseInt(n.group())).toArray();
   }
 

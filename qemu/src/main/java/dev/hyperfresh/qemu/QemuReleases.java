@@ -51,6 +51,11 @@ public final class QemuReleases {
     this.host = host;
   }
 
+  /// Where this host's own QEMU is looked for; the first that is there counts.
+  public static List<Path> places() {
+    return HostQemu.OF_THIS_HOST.places();
+  }
+
   /// All releases, oldest version first, and of each version the oldest build.
   public List<QemuRelease> list() {
     return folders.descriptions().stream()

@@ -1,0 +1,96 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.daemon.Policy;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+
+/// What a run of the policy came to: one line for each guest, of fields that a program can read as
+/// well, and a sentence; or one document.
+final class PolicyReport {
+  private PolicyReport() {}
+
+  static Map<String, Object> json(Policy policy, PolicyRun.Result result) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("action", policy.action().word());
+    json.put("outcome", result.outcome().word());
+    result.opens().ifPresent(opens -> json.put("opens", opens.toString()));
+    json.put("stopped", result.stopped());
+    json.put("guests", result.guests().stream().map(PolicyReport::json).toList());
+    json.put("others", result.others());
+    return json;
+  }
+
+  private static Map<String, Object> json(PolicyRun.Guest guest) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("guest", guest.name());
+    json.put("from", guest.from());
+    json.put("to", guest.to());
+    json.put("outcome", guest.outcome());
+    json.put("detail", guest.detail());
+    Output.stoodMillis(guest.answer()).ifPresent(stood -> json.put("stood_ms", stood));
+    return json;
+  }
+
+  static List<String> lines(Policy policy, PolicyRun.Result result) {
+    List<String> lines =
+        new ArrayList<>(
+            result.guests().stream().map(guest -> line(policy.action(), guest)).toList());
+    lines.add(sentence(result));
+    if (result.others() > 0) {
+      lines.add(
+          result.others()
+              + " outdated QEMUs are no guests of this daemon; `hyperfresh outdated` shows them.");
+    }
+    return lines;
+  }
+
+  private static String line(Policy.Action action, PolicyRun.Guest guest) {
+    StringBuilder line = new StringBuilder("guest=" + guest.name());
+    line.append(" action=").append(action.word());
+    line.append(" outcome=").append(guest.outcome());
+    line.append(" from=").append(guest.from()).append(" to=").append(guest.to());
+    OptionalDouble stood = Output.stoodMillis(guest.answer());
+    if (stood.isPresent()) {
+      line.append(String.format(Locale.ROOT, " stood_ms=%.2f", stood.getAsDouble()));
+    }
+    if (!guest.detail().isEmpty()) {
+      line.append(" detail=").append(quoted(guest.detail()));
+    }
+    return line.toString();
+  }
+
+  /// Stays on its line, whatever a hypervisor said.
+  private static String quoted(String text) {
+    return '"' + text.replaceAll("\\p{Cntrl}+", " ").replace('"', '\'') + '"';
+  }
+
+  private static String sentence(PolicyRun.Result result) {
+    long moved = count(result, "committed");
+    return switch (result.outcome()) {
+      case NOTHING -> "No guest is to be moved.";
+      case REPORTED ->
+          count(result, "outdated") + " guests run an older QEMU; the policy only reports them.";
+      case POSSIBLE -> "All of them can move.";
+      case IMPOSSIBLE -> count(result, "left-alone") + " cannot move.";
+      case WAITS -> count(result, "outdated") + " guests wait for the window.";
+      case HELD ->
+          "Nothing was moved, because the last run stopped: "
+              + result.stopped()
+              + " `hyperfresh policy apply --again` tries it again.";
+      case MOVED -> moved + " were moved.";
+      case UNFINISHED -> moved + " were moved before the window closed.";
+      case FAILED ->
+          result.stopped().isEmpty()
+              ? moved + " were moved, and " + count(result, "left-alone") + " cannot move."
+              : moved + " were moved; then it stopped. " + result.stopped();
+    };
+  }
+
+  private static long count(PolicyRun.Result result, String outcome) {
+    return result.guests().stream().filter(guest -> guest.outcome().equals(outcome)).count();
+  }
+}

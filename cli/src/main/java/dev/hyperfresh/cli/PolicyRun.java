@@ -1,0 +1,359 @@
+package dev.hyperfresh.cli;
+
+import dev.hyperfresh.daemon.HostQemus;
+import dev.hyperfresh.daemon.Policy;
+import dev.hyperfresh.daemon.Policy.Step;
+import dev.hyperfresh.daemon.PolicyStop;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.InstantSource;
+import java.time.ZoneId;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
+import tools.jackson.databind.JsonNode;
+
+/// One run of the policy: looks which guests run an older QEMU, and does what the policy says now.
+/// The daemon moves them; this only asks it to, one rollout for each build that guests are to run.
+/// Not thread-safe.
+final class PolicyRun {
+  private static final Set<String> FAILED = Set.of("rolled-back", "soak-failed", "failed");
+  private static final String NOT_STARTED = "not-started";
+
+  /// A daemon that gives way to a newer one stops a rollout; so often the newer one is asked.
+  private static final int MOST_ROUNDS = 4;
+
+  /// A takeover waits up to 2.5 minutes for what is in flight.
+  private static final Duration RETURN = Duration.ofMinutes(4);
+
+  private final Policy policy;
+  private final Path state;
+  private final Supplier<Client> daemon;
+  private final Function<Client, JsonNode> look;
+  private final InstantSource clock;
+  private final ZoneId zone;
+  private final Progress progress;
+  private final Map<String, Guest> guests = new LinkedHashMap<>();
+  private int others;
+  private String stopped = "";
+
+  /// How a run ended.
+  enum Outcome {
+    /// No guest runs an older QEMU, or only exceptions do.
+    NOTHING("nothing"),
+    /// Some do, and that was all to be said.
+    REPORTED("reported"),
+    /// Each of them can move.
+    POSSIBLE("possible"),
+    /// Some cannot.
+    IMPOSSIBLE("impossible"),
+    /// They wait for the window.
+    WAITS("waits"),
+    /// They wait for somebody to look at the last failure.
+    HELD("held"),
+    /// All of them were moved.
+    MOVED("moved"),
+    /// The window closed before all were.
+    UNFINISHED("unfinished"),
+    /// One failed, or cannot move.
+    FAILED("failed");
+
+    private final String word;
+
+    Outcome(String word) {
+      this.word = word;
+    }
+
+    String word() {
+      return word;
+    }
+
+    /// The code that a command ends with.
+    int exitCode() {
+      return switch (this) {
+        case NOTHING, POSSIBLE, MOVED -> 0;
+        case REPORTED, WAITS, UNFINISHED -> OutdatedCommand.SOME_OUTDATED;
+        case IMPOSSIBLE, HELD, FAILED -> Problem.POLICY_HELD.exitCode();
+      };
+    }
+  }
+
+  /// One of the guests that run an older QEMU.
+  ///
+  /// @param from the release that it ran on
+  /// @param to what takes its place, as commands name it
+  /// @param build the same, as people call it
+  /// @param outcome as a rollout has it, or `outdated`, or `except`
+  /// @param detail why, where there is something to say
+  /// @param answer of its replacement, if there was one
+  record Guest(
+      String name,
+      String from,
+      String to,
+      String build,
+      String outcome,
+      String detail,
+      JsonNode answer) {
+    private Guest as(String other, String why) {
+      return new Guest(name, from, to, build, other, why, answer);
+    }
+
+    private Guest came(String where, String how, String why, JsonNode record) {
+      return new Guest(name, from, where, build, how, why.strip(), record);
+    }
+  }
+
+  /// What came of it.
+  ///
+  /// @param opens when the window opens, if it is waited for
+  /// @param stopped why not all was done, or empty
+  /// @param others how many outdated QEMUs are none of the daemon's guests
+  record Result(
+      Outcome outcome, Optional<Instant> opens, String stopped, List<Guest> guests, int others) {}
+
+  /// @param look what `hyperfresh outdated` says, with what a daemon says of its own
+  PolicyRun(
+      Policy policy,
+      Path state,
+      Supplier<Client> daemon,
+      Function<Client, JsonNode> look,
+      InstantSource clock,
+      ZoneId zone,
+      Progress progress) {
+    this.policy = policy;
+    this.state = state;
+    this.daemon = daemon;
+    this.look = look;
+    this.clock = clock;
+    this.zone = zone;
+    this.progress = progress;
+  }
+
+  /// @param again whether an earlier failure is no hindrance
+  /// @throws HyperFreshException when the daemon cannot be asked, or refuses
+  Result run(boolean again) {
+    List<Guest> old = outdated(daemon.get());
+    Optional<String> failure = again ? Optional.empty() : failure(old);
+    Step step = policy.step(!old.isEmpty(), failure, clock.instant(), zone);
+    return switch (step) {
+      case Step.Nothing _ -> result(Outcome.NOTHING);
+      case Step.Report _ -> result(Outcome.REPORTED);
+      case Step.DryRun _ -> plan(old);
+      case Step.Waits waits ->
+          new Result(Outcome.WAITS, Optional.of(waits.opens()), "", all(), others);
+      case Step.Held held -> {
+        stopped = held.why();
+        yield result(Outcome.HELD);
+      }
+      case Step.Replace replace -> replace(old, replace.within());
+    };
+  }
+
+  /// Those that are no exceptions; all are remembered. Only the daemon's own word counts, since a
+  /// command line says whatever it likes.
+  private List<Guest> outdated(Client client) {
+    JsonNode answer = look.apply(client);
+    List<Guest> old =
+        answer
+            .path("qemus")
+            .valueStream()
+            .filter(qemu -> qemu.path("role").asString("").equals(HostQemus.GUEST))
+            .filter(qemu -> !qemu.path("to").asString("").isEmpty())
+            .map(PolicyRun::guest)
+            .map(guest -> policy.except().contains(guest.name()) ? guest.as("except", "") : guest)
+            .toList();
+    others = answer.path("outdated").asInt() - old.size();
+    old.forEach(guest -> guests.put(guest.name(), guest));
+    return old.stream().filter(guest -> guest.outcome().equals("outdated")).toList();
+  }
+
+  private static Guest guest(JsonNode qemu) {
+    return new Guest(
+        qemu.path("name").asString(),
+        qemu.path("release").asString(""),
+        qemu.path("to").asString(),
+        qemu.path("installed").path("label").asString(""),
+        "outdated",
+        "",
+        Output.JSON.missingNode());
+  }
+
+  private Optional<String> failure(List<Guest> old) {
+    Set<String> builds = old.stream().map(Guest::build).collect(Collectors.toSet());
+    return PolicyStop.read(state)
+        .filter(stop -> stop.builds().stream().anyMatch(builds::contains))
+        .map(stop -> stop.why() + " (" + stop.at() + ")");
+  }
+
+  private List<Guest> all() {
+    return List.copyOf(guests.values());
+  }
+
+  private Result result(Outcome outcome) {
+    return new Result(outcome, Optional.empty(), stopped, all(), others);
+  }
+
+  private static Map<String, List<Guest>> byTarget(List<Guest> old) {
+    return old.stream()
+        .collect(Collectors.groupingBy(Guest::to, LinkedHashMap::new, Collectors.toList()));
+  }
+
+  private Result plan(List<Guest> old) {
+    byTarget(old)
+        .forEach((to, some) ->
+            take(daemon.get().post("/v1/rollouts/plan", order(to, some, Optional.empty())), some));
+    return result(
+        guests.values().stream().allMatch(guest -> !guest.outcome().equals("left-alone"))
+            ? Outcome.POSSIBLE
+            : Outcome.IMPOSSIBLE);
+  }
+
+  private Map<String, Object> order(String to, List<Guest> some, Optional<Duration> within) {
+    Map<String, Object> order = new LinkedHashMap<>();
+    order.put("to", to);
+    order.put("guests", some.stream().map(Guest::name).toList());
+    order.put("parallel", policy.pace().parallel());
+    order.put("canary", policy.pace().canary());
+    order.put("soak_ms", policy.pace().canary() == 0 ? 0 : policy.pace().soak().toMillis());
+    order.put("max_blackout_ms", policy.blackout().toMillis());
+    within.ifPresent(time -> order.put("within_ms", time.toMillis()));
+    return order;
+  }
+
+  private Result replace(List<Guest> first, Optional<Duration> within) {
+    Instant begun = clock.instant();
+    Optional<Instant> end = within.map(begun::plus);
+    List<Guest> old = first;
+    for (int round = 1; ; round++) {
+      Optional<HyperFreshException> lost = moveAll(old, end);
+      boolean isLeft = lost.isPresent() || has(Set.of(NOT_STARTED));
+      boolean isOver = end.filter(it -> !clock.instant().isBefore(it)).isPresent();
+      if (lost.isPresent() || (isLeft && !isOver && !has(FAILED))) {
+        if (round == MOST_ROUNDS) {
+          throw lost.orElseGet(() -> Problem.DAEMON_UPGRADING.because(stopped));
+        }
+        old = lookAgain(old, lost, begun);
+      }
+      if (has(FAILED)) {
+        return failed(first);
+      }
+      if (!isLeft || isOver) {
+        return isLeft ? result(Outcome.UNFINISHED) : finished();
+      }
+    }
+  }
+
+  /// What is left when the daemon answers again. A daemon that ended has not said how it went with
+  /// the guest that it was moving; the history does.
+  private List<Guest> lookAgain(
+      List<Guest> asked, Optional<HyperFreshException> lost, Instant begun) {
+    Client client = returned(lost);
+    stopped = "";
+    List<Guest> old = outdated(client);
+    for (Guest guest : asked) {
+      client
+          .get("/v1/history", Map.of("guest", guest.name(), "limit", "1"))
+          .path("replacements")
+          .valueStream()
+          .filter(record -> !Instant.parse(record.path("started_at").asString()).isBefore(begun))
+          .forEach(record -> note(guest, record));
+    }
+    return old;
+  }
+
+  private void note(Guest guest, JsonNode record) {
+    String outcome = record.path("outcome").asString("");
+    String why = record.path("problem").asString("") + " " + record.path("detail").asString("");
+    guests.put(guest.name(), guest.came(record.path("to").asString(""), outcome, why, record));
+    if (FAILED.contains(outcome)) {
+      stopped = "Guest " + guest.name() + ": " + outcome + ".";
+    }
+  }
+
+  private Result failed(List<Guest> first) {
+    new PolicyStop(clock.instant(), first.stream().map(Guest::build).distinct().toList(), stopped)
+        .keep(state);
+    return result(Outcome.FAILED);
+  }
+
+  private Result finished() {
+    PolicyStop.forget(state);
+    return result(has(Set.of("left-alone")) ? Outcome.FAILED : Outcome.MOVED);
+  }
+
+  private boolean has(Set<String> outcomes) {
+    return guests.values().stream().anyMatch(guest -> outcomes.contains(guest.outcome()));
+  }
+
+  /// @return that the daemon has ended meanwhile, if it has
+  private Optional<HyperFreshException> moveAll(List<Guest> old, Optional<Instant> end) {
+    for (Map.Entry<String, List<Guest>> some : byTarget(old).entrySet()) {
+      Optional<Duration> left = end.map(it -> Duration.between(clock.instant(), it));
+      if (!stopped.isEmpty() || left.filter(it -> it.toMillis() < 1).isPresent()) {
+        some.getValue().forEach(guest -> guests.put(guest.name(), guest.as(NOT_STARTED, stopped)));
+        continue;
+      }
+      try {
+        take(
+            daemon
+                .get()
+                .work("/v1/rollouts", order(some.getKey(), some.getValue(), left), progress),
+            some.getValue());
+      } catch (HyperFreshException e) {
+        if (e.problem() != Problem.DAEMON_ABSENT && e.problem() != Problem.DAEMON_UPGRADING) {
+          throw e;
+        }
+        return Optional.of(e);
+      }
+    }
+    return Optional.empty();
+  }
+
+  /// Notes what a rollout, or the plan of one, says of each guest.
+  private void take(JsonNode result, List<Guest> some) {
+    Map<String, Guest> asked = some.stream().collect(Collectors.toMap(Guest::name, guest -> guest));
+    for (JsonNode entry : result.path("guests")) {
+      Guest guest = asked.get(entry.path("guest").asString(""));
+      if (guest != null) {
+        String why = entry.path("problem").asString("") + " " + entry.path("detail").asString("");
+        guests.put(
+            guest.name(),
+            guest.came(
+                result.path("to").asString(guest.to()),
+                entry.path("outcome").asString(""),
+                why,
+                entry.path("replacement")));
+      }
+    }
+    stopped = result.path("stopped").asString("");
+  }
+
+  /// The daemon, once it answers again.
+  private Client returned(Optional<HyperFreshException> lost) {
+    Instant end = clock.instant().plus(RETURN);
+    HyperFreshException last = lost.orElseGet(() -> Problem.DAEMON_ABSENT.because("It gives way."));
+    while (clock.instant().isBefore(end)) {
+      try {
+        Thread.sleep(Duration.ofSeconds(1));
+        Client client = daemon.get();
+        var _ = client.get("/v1/guests");
+        return client;
+      } catch (HyperFreshException absent) {
+        last = absent;
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        throw last;
+      }
+    }
+    throw last;
+  }
+}

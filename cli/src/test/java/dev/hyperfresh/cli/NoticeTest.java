@@ -1,0 +1,81 @@
+package dev.hyperfresh.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+class NoticeTest {
+  private static String guest(String name, String state, String to) {
+    return qemu("guest", name, state, to, state.equals("outdated") ? "1" : "2");
+  }
+
+  private static String qemu(String role, String name, String state, String to, String runs) {
+    return """
+    {"role":"%s","name":"%s","state":"%s","to":"%s","running":{"label":"%s"},
+    "installed":{"label":"2"}}\
+    """
+        .formatted(role, name, state, to, runs);
+  }
+
+  private static Optional<String> notice(List<String> qemus) {
+    long outdated = qemus.stream().filter(qemu -> qemu.contains("\"outdated\"")).count();
+    return Notice.of(
+        Output.JSON.readTree(
+            "{\"qemus\":[" + String.join(",", qemus) + "],\"outdated\":" + outdated + "}"));
+  }
+
+  @Test
+  void nothingIsSaidWhenNoneIsOutdated() {
+    assertThat(notice(List.of())).isEmpty();
+    assertThat(notice(List.of(guest("web1", "current", "")))).isEmpty();
+  }
+
+  @Test
+  void guestsAreCountedInOneLine() {
+    List<String> qemus = new ArrayList<>();
+    for (int i = 1; i <= 12; i++) {
+      qemus.add(guest("web" + i, "outdated", "installed"));
+    }
+    String twelve = "12 guests run an older QEMU; hyperfresh replace --all --to installed";
+    assertThat(notice(qemus)).contains(twelve);
+    qemus.add(guest("there", "current", ""));
+    assertThat(notice(qemus)).contains(twelve);
+    // It would be taken back.
+    qemus.add(qemu("guest", "ahead", "current", "", "3"));
+    assertThat(notice(qemus)).contains("12 guests run an older QEMU; hyperfresh outdated");
+  }
+
+  @Test
+  void fewAreNamedWhereAllWouldBeTooMany() {
+    assertThat(
+            notice(
+                List.of(
+                    guest("web1", "outdated", "installed"),
+                    qemu("guest", "ahead", "current", "", "3"))))
+        .contains("1 guest runs an older QEMU; hyperfresh replace web1 --to installed");
+  }
+
+  @Test
+  void othersAreCountedToo() {
+    assertThat(
+            notice(
+                List.of(
+                    guest("web1", "outdated", "installed"),
+                    qemu("", "db1", "outdated", "", "1"),
+                    qemu("machine", "m1", "outdated", "", "1"))))
+        .contains(
+            "1 guest runs an older QEMU; so do 2 others; hyperfresh replace --all --to installed");
+    assertThat(notice(List.of(qemu("", "db1", "outdated", "", "1"))))
+        .contains("1 QEMU runs an older build; hyperfresh outdated");
+  }
+
+  /// A name of a command line is no part of a command.
+  @Test
+  void aNameThatIsNoGuestsIsNotPrinted() {
+    assertThat(notice(List.of(guest("a;reboot", "outdated", "installed"))).orElseThrow())
+        .doesNotContain("reboot");
+  }
+}

@@ -1,0 +1,265 @@
+package dev.hyperfresh.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.time.InstantSource;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+import tools.jackson.databind.JsonNode;
+
+/// What `hyperfresh policy` asks of a daemon on a host whose QEMU was upgraded.
+@Timeout(60)
+class PolicyCommandTest {
+  private static final String ROLLOUT = "POST /v1/rollouts";
+  private static final Instant SATURDAY = Instant.parse("2026-11-07T03:00:00Z");
+  private static final String WINDOW = "window: Sat 02:00-05:00\n";
+
+  @TempDir Path root;
+  @TempDir Path state;
+  private QemuHost host;
+  private FakeDaemon daemon;
+  private Path file;
+  private Instant now = SATURDAY;
+
+  @BeforeEach
+  void upgrade() throws IOException {
+    host = new QemuHost(root, state);
+    host.program("7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)");
+    Path copy = root.resolve("copy/qemu-system-x86_64");
+    QemuHost.copy(QemuHost.OLD, copy);
+    host.release("7.2.21", copy, List.of(), "Debian package qemu-system-x86 1:7.2+dfsg-7+deb12u17");
+    for (int pid = 1; pid <= 3; pid++) {
+      host.process(pid, copy, "-name", "guest=any");
+    }
+    file = root.resolve("policy.yaml");
+    daemon = new FakeDaemon(state);
+    daemon.answering("GET /v1/guests", guests("web1", "web2", "db1"));
+    daemon.answering("GET /v1/machines", "{\"machines\":[]}");
+    daemon.answering("GET /v1/os", "{\"os\":[]}");
+  }
+
+  @AfterEach
+  void close() {
+    daemon.close();
+  }
+
+  private static String guests(String... names) {
+    List<String> guests = new ArrayList<>();
+    for (String name : names) {
+      guests.add(
+          "{\"name\":\"%s\",\"pid\":%d,\"state\":\"running\",\"kind\":\"process\",\"release\":\"qemu-7.2.21\"}"
+              .formatted(name, guests.size() + 1));
+    }
+    return "{\"guests\":[" + String.join(",", guests) + "]}";
+  }
+
+  private static String rollout(String stopped, String... outcomes) {
+    List<String> entries = new ArrayList<>();
+    for (String outcome : outcomes) {
+      String[] words = outcome.split(" ", 2);
+      entries.add(
+          """
+          {"guest":"%s","from":"qemu-7.2.21","outcome":"%s","problem":"","detail":"",
+          "replacement":{"blackout_ms":12.5}}\
+          """
+              .formatted(words[0], words[1])
+              .replace("\n", ""));
+    }
+    return "{\"to\":\"qemu-7.2.22+deb12u18\",\"stopped\":\"%s\",\"misses\":[],\"guests\":[%s]}"
+        .formatted(stopped, String.join(",", entries));
+  }
+
+  private static String result(String rollout) {
+    return "{\"result\":" + rollout + "}\n";
+  }
+
+  private Said apply(String policy, String... arguments) throws IOException {
+    Files.writeString(file, policy);
+    List<String> all = new ArrayList<>(List.of(file.toString(), "--state", state.toString()));
+    all.addAll(List.of(arguments));
+    CommandLine line =
+        new CommandLine(new PolicyCommand.Apply(root, InstantSource.fixed(now), ZoneOffset.UTC));
+    line.setExecutionExceptionHandler(Main::report);
+    return Said.of(() -> line.execute(all.toArray(String[]::new)));
+  }
+
+  /// What was asked of that route, in order.
+  private List<JsonNode> asked(String route) {
+    return daemon.requests.stream()
+        .filter(request -> request.startsWith(route + "\n"))
+        .map(request -> Output.JSON.readTree(request.substring(route.length() + 1)))
+        .toList();
+  }
+
+  @Test
+  void aReportNamesEachAndMovesNone() throws Exception {
+    Said said = apply("except: [db1]\n");
+
+    assertThat(said.exit()).as(said.err()).isEqualTo(8);
+    assertThat(said.out().lines())
+        .containsExactly(
+            "guest=web1 action=report outcome=outdated from=qemu-7.2.21 to=installed",
+            "guest=web2 action=report outcome=outdated from=qemu-7.2.21 to=installed",
+            "guest=db1 action=report outcome=except from=qemu-7.2.21 to=installed",
+            "2 guests run an older QEMU; the policy only reports them.");
+    assertThat(asked(ROLLOUT)).isEmpty();
+  }
+
+  @Test
+  void nothingIsToBeDoneWhenAllRunWhatIsInstalled() throws Exception {
+    host.program("7.2.21 (Debian 1:7.2+dfsg-7+deb12u17)");
+
+    assertThat(apply("action: replace\n"))
+        .isEqualTo(new Said(0, "No guest is to be moved." + System.lineSeparator(), ""));
+  }
+
+  @Test
+  void aDryRunOnlyPlans() throws Exception {
+    daemon.answering(
+        "POST /v1/rollouts/plan", rollout("", "web1 movable", "web2 left-alone", "db1 movable"));
+
+    Said said = apply("action: replace\n", "--dry-run");
+
+    assertThat(said.exit()).isEqualTo(5);
+    assertThat(said.out()).contains("guest=web2 action=dry-run outcome=left-alone", "1 cannot");
+    assertThat(asked(ROLLOUT)).isEmpty();
+    daemon.answering(
+        "POST /v1/rollouts/plan", rollout("", "web1 movable", "web2 movable", "db1 movable"));
+    assertThat(apply("action: dry-run\n").exit()).isZero();
+  }
+
+  @Test
+  void guestsMoveAsThePolicySays() throws Exception {
+    daemon.answering(ROLLOUT, result(rollout("", "web1 committed", "web2 committed")));
+
+    Said said =
+        apply(
+            "action: replace\ncanary: 1\nsoak: 2m\nparallel: 3\nblackout: 300ms\nexcept: [db1]\n"
+                + WINDOW);
+
+    assertThat(said.exit()).as(said.err()).isZero();
+    assertThat(said.out())
+        .contains(
+            "guest=web1 action=replace outcome=committed from=qemu-7.2.21 to=qemu-7.2.22+deb12u18"
+                + " stood_ms=12.50",
+            "2 were moved.");
+    assertThat(asked(ROLLOUT))
+        .containsExactly(
+            Output.JSON.readTree(
+                """
+                {"to":"installed","guests":["web1","web2"],"parallel":3,"canary":1,
+                "soak_ms":120000,"max_blackout_ms":300,"within_ms":7200000}
+                """));
+  }
+
+  @Test
+  void outsideTheWindowTheyWaitAndTheTimeIsWrittenDown() throws Exception {
+    now = Instant.parse("2026-11-02T10:00:00Z");
+    Path next = root.resolve("next");
+
+    Said said = apply("action: replace\n" + WINDOW, "--next", next.toString());
+
+    assertThat(said.exit()).isEqualTo(8);
+    assertThat(said.out())
+        .contains("3 guests wait for the window.", "opens Sat 2026-11-07 02:00 Z");
+    assertThat(asked(ROLLOUT)).isEmpty();
+    assertThat(Files.readString(next).strip())
+        .isEqualTo(Long.toString(Instant.parse("2026-11-07T02:00:00Z").getEpochSecond()));
+    daemon.answering(
+        ROLLOUT, result(rollout("", "web1 committed", "web2 committed", "db1 committed")));
+    assertThat(apply("action: replace\n" + WINDOW, "--now").exit()).isZero();
+    assertThat(asked(ROLLOUT).getFirst().has("within_ms")).isFalse();
+  }
+
+  @Test
+  void afterAFailureNoLaterRunMovesAGuestToThatBuild() throws Exception {
+    daemon.answering(
+        ROLLOUT,
+        result(rollout("Guest web1: rolled-back.", "web1 rolled-back", "web2 not-started")));
+    String policy = "action: replace\nexcept: [db1]\n";
+
+    Said failed = apply(policy);
+    assertThat(failed.exit()).isEqualTo(5);
+    assertThat(failed.out())
+        .contains("outcome=rolled-back", "outcome=not-started", "Guest web1: rolled-back.");
+    Said held = apply(policy, "--json");
+    assertThat(held.exit()).isEqualTo(Problem.POLICY_HELD.exitCode());
+    JsonNode json = Output.JSON.readTree(held.out());
+    assertThat(json.path("outcome").asString()).isEqualTo("held");
+    assertThat(json.propertyNames()).containsExactlyElementsOf(JsonPageTest.APPLIED_FIELDS);
+    assertThat(asked(ROLLOUT)).hasSize(1);
+
+    // Another build is another matter.
+    host.program("7.2.23 (Debian 1:7.2+dfsg-7+deb12u19)");
+    daemon.answering(ROLLOUT, result(rollout("", "web1 committed", "web2 committed")));
+    assertThat(apply(policy).exit()).isZero();
+    assertThat(apply(policy, "--again").exit()).isZero();
+  }
+
+  @Test
+  void whoeverLooksMayTryAgain() throws Exception {
+    daemon.answering(ROLLOUT, result(rollout("Guest web1: failed.", "web1 failed")));
+    assertThat(apply("action: replace\n").exit()).isEqualTo(5);
+    assertThat(apply("action: replace\n").out()).contains("--again");
+
+    daemon.answering(ROLLOUT, result(rollout("", "web1 committed", "web2 committed")));
+    assertThat(apply("action: replace\n", "--again").exit()).isZero();
+    assertThat(apply("action: replace\n").exit()).isZero();
+  }
+
+  @Test
+  void aFaultyPolicyIsBadInputAndIsNotTriedAgainSoon() throws Exception {
+    Path next = root.resolve("next");
+
+    Said said = apply("actoin: replace\n", "--next", next.toString());
+
+    assertThat(said.exit()).isEqualTo(2);
+    assertThat(said.err()).contains("HF-POLICY-001", "'actoin'");
+    assertThat(Long.parseLong(Files.readString(next).strip()))
+        .isEqualTo(now.getEpochSecond() + 86_400);
+    assertThat(daemon.requests).isEmpty();
+  }
+
+  /// What processes say of themselves is no reason to move anything.
+  @Test
+  void withoutADaemonNothingIsDone() throws Exception {
+    daemon.close();
+    Files.deleteIfExists(DaemonConfig.socket(state));
+
+    assertThat(apply("action: replace\n").exit()).isEqualTo(7);
+    daemon = new FakeDaemon(state).answering("GET /v1/guests", guests());
+    daemon.answering("GET /v1/machines", "{\"machines\":[]}");
+    daemon.answering("GET /v1/os", "{\"os\":[]}");
+    assertThat(apply("action: replace\n").out()).contains("No guest is to be moved.");
+  }
+
+  @Test
+  void theFileIsCheckedAndShown() throws Exception {
+    Files.writeString(file, "action: replace\n" + WINDOW);
+    String[] where = {file.toString(), "--state", state.toString()};
+
+    assertThat(Said.by("policy", "check", where[0]).out()).contains("is valid.");
+    Said shown = Said.by("policy", "show", where[0], where[1], where[2]);
+    assertThat(shown.out())
+        .contains("action", "replace", "Sat 02:00-05:00", "Guests may begin to move from Sat ");
+    JsonNode json =
+        Output.JSON.readTree(
+            Said.by("policy", "show", where[0], where[1], where[2], "--json").out());
+    assertThat(json.path("settings").path("soak").asString()).isEqualTo("5m");
+    Files.writeString(file, "canary: x\n");
+    assertThat(Said.by("policy", "check", where[0]).exit()).isEqualTo(2);
+  }
+}
