@@ -279,6 +279,10 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     if (there.filter(from::equals).isPresent()) {
       throw Problem.API_REQUEST.because(about.one() + " cannot be replaced by itself.");
     }
+    if (stock.definitions().isStopped(to)) {
+      // Says that it is stopped, or being started.
+      var _ = stock.get(to);
+    }
     V target = there.orElseGet(() -> successor(from.settings(), to, progress));
     Rollout.Result<T> result;
     try {
