@@ -13,6 +13,9 @@ import picocli.CommandLine.Mixin;
       MachineCommand.Create.class,
       MachineCommand.ListAll.class,
       MachineCommand.Show.class,
+      MachineCommand.Start.class,
+      MachineCommand.Stop.class,
+      MachineCommand.Autostart.class,
       MachineCommand.Delete.class,
       TuneCommand.class
     },
@@ -39,6 +42,7 @@ final class MachineCommand {
           List.of(
               "name",
               "state",
+              "autostart",
               "release",
               "kernel",
               "qemu",
@@ -88,6 +92,55 @@ final class MachineCommand {
   @Command(name = "show", description = "Show a machine.")
   static final class Show extends VmCommand.Show {
     Show() {
+      super(KIND);
+    }
+  }
+
+  @Command(
+      name = "start",
+      description = "Boot a machine that is stopped or has ended by itself.",
+      footer = {
+        "",
+        "It is made as it was: with its release, memory and processors.",
+        "",
+        "Example:",
+        "  hyperfresh machine start m1"
+      })
+  static final class Start extends VmCommand.Start {
+    Start() {
+      super(KIND);
+    }
+  }
+
+  @Command(
+      name = "stop",
+      description = "End a machine in which no guest runs, and keep it for a later start.",
+      footer = {
+        "",
+        "After a boot of the host it is started nevertheless, unless its autostart is off.",
+        "",
+        "Example:",
+        "  hyperfresh machine stop m1"
+      })
+  static final class Stop extends VmCommand.Stop {
+    Stop() {
+      super(KIND);
+    }
+  }
+
+  @Command(
+      name = "autostart",
+      description = "Decide whether a machine is started when the host has booted.",
+      footer = {
+        "",
+        "It is on for a new one. The first daemon after a boot starts machines first, then",
+        "operating systems, then guests, some at a time: `hyperfresh daemon --starts N`.",
+        "",
+        "Example:",
+        "  hyperfresh machine autostart m1 off"
+      })
+  static final class Autostart extends VmCommand.Autostart {
+    Autostart() {
       super(KIND);
     }
   }

@@ -20,6 +20,9 @@ import tools.jackson.databind.JsonNode;
       OsCommand.ListAll.class,
       OsCommand.Show.class,
       OsCommand.Replace.class,
+      OsCommand.Start.class,
+      OsCommand.Stop.class,
+      OsCommand.Autostart.class,
       OsCommand.Delete.class
     },
     footer = {
@@ -42,6 +45,7 @@ final class OsCommand {
           List.of(
               "name",
               "state",
+              "autostart",
               "release",
               "kernel",
               "criu",
@@ -223,6 +227,55 @@ final class OsCommand {
       return complete
           ? 0
           : (retired ? Problem.RELOCATE_LOST : Problem.RELOCATE_ROLLED_BACK).exitCode();
+    }
+  }
+
+  @Command(
+      name = "start",
+      description = "Boot an OS that is stopped or has ended by itself.",
+      footer = {
+        "",
+        "It is made as it was: with its release, memory and processors.",
+        "",
+        "Example:",
+        "  hyperfresh os start os1"
+      })
+  static final class Start extends VmCommand.Start {
+    Start() {
+      super(KIND);
+    }
+  }
+
+  @Command(
+      name = "stop",
+      description = "End an OS in which no container runs, and keep it for a later start.",
+      footer = {
+        "",
+        "After a boot of the host it is started nevertheless, unless its autostart is off.",
+        "",
+        "Example:",
+        "  hyperfresh os stop os1"
+      })
+  static final class Stop extends VmCommand.Stop {
+    Stop() {
+      super(KIND);
+    }
+  }
+
+  @Command(
+      name = "autostart",
+      description = "Decide whether an OS is started when the host has booted.",
+      footer = {
+        "",
+        "It is on for a new one. The first daemon after a boot starts machines first, then",
+        "operating systems, then guests, some at a time: `hyperfresh daemon --starts N`.",
+        "",
+        "Example:",
+        "  hyperfresh os autostart os1 off"
+      })
+  static final class Autostart extends VmCommand.Autostart {
+    Autostart() {
+      super(KIND);
     }
   }
 

@@ -39,6 +39,12 @@ final class VmCommand {
       return new Listing(route, called.toLowerCase(Locale.ROOT), columns);
     }
 
+    private void show(Options options, JsonNode vm) {
+      if (!options.printed(vm)) {
+        print(vm);
+      }
+    }
+
     private void print(JsonNode vm) {
       fields.forEach(field -> line(field.replace('_', ' '), Output.text(vm, field)));
       line(tenants, names(vm.path(tenants)));
@@ -101,9 +107,7 @@ final class VmCommand {
       body.put("memory_mib", Size.mebibytes(memory, spec));
       body.put("vcpus", vcpus);
       JsonNode vm = options.client().work("/v1/" + kind.route(), body, Output::progress);
-      if (!options.printed(vm)) {
-        kind.print(vm);
-      }
+      kind.show(options, vm);
     }
   }
 
@@ -140,9 +144,70 @@ final class VmCommand {
     @Override
     public void run() {
       JsonNode vm = options.client().get(kind.path(name));
-      if (!options.printed(vm)) {
-        kind.print(vm);
-      }
+      kind.show(options, vm);
+    }
+  }
+
+  /// Boots one that is stopped.
+  abstract static class Start implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    private final Kind kind;
+
+    Start(Kind kind) {
+      this.kind = kind;
+    }
+
+    @Override
+    public void run() {
+      kind.show(
+          options, options.client().work(kind.path(name) + "/start", Map.of(), Output::progress));
+    }
+  }
+
+  /// Ends one that can be started again.
+  abstract static class Stop implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(paramLabel = "NAME")
+    private String name = "";
+
+    private final Kind kind;
+
+    Stop(Kind kind) {
+      this.kind = kind;
+    }
+
+    @Override
+    public void run() {
+      kind.show(options, options.client().post(kind.path(name) + "/stop", Map.of()));
+    }
+  }
+
+  /// Decides whether one is started when the host has booted.
+  abstract static class Autostart implements Runnable {
+    @Mixin private Options options = new Options();
+
+    @Parameters(index = "0", paramLabel = "NAME")
+    private String name = "";
+
+    @Parameters(index = "1", paramLabel = "on|off")
+    private GuestStartCommands.Switch wish = GuestStartCommands.Switch.on;
+
+    private final Kind kind;
+
+    Autostart(Kind kind) {
+      this.kind = kind;
+    }
+
+    @Override
+    public void run() {
+      Map<String, ?> body = Map.of("on", wish == GuestStartCommands.Switch.on);
+      kind.show(
+          options, options.client().work(kind.path(name) + "/autostart", body, Output::progress));
     }
   }
 

@@ -89,11 +89,17 @@ class JsonPageTest {
     add("machine create", "post /v1/machines");
     add("machine list", "get /v1/machines");
     add("machine show", "get /v1/machines/{name}");
+    add("machine start", "post /v1/machines/{name}/start");
+    add("machine stop", "post /v1/machines/{name}/stop");
+    add("machine autostart", "post /v1/machines/{name}/autostart");
     add("machine delete", "delete /v1/machines/{name}");
     add("os create", "post /v1/os");
     add("os list", "get /v1/os");
     add("os show", "get /v1/os/{name}");
     add("os replace", "post /v1/os/{name}/replacements");
+    add("os start", "post /v1/os/{name}/start");
+    add("os stop", "post /v1/os/{name}/stop");
+    add("os autostart", "post /v1/os/{name}/autostart");
     add("os delete", "delete /v1/os/{name}");
     add("container run", "post /v1/containers");
     add("container list", "get /v1/containers");

@@ -136,7 +136,7 @@ public final class Daemon implements AutoCloseable {
         new GuestRoom(
             hyperplexor,
             new GuestRoom.Processes(releases::list, releases::ofProcess),
-            new Destinations(machines::list, releaseKinds),
+            new Destinations(machines::list, machines::isComing, releaseKinds),
             events());
     observers.count(hyperplexor, machines, systems);
     this.api = new Api(this);
@@ -249,8 +249,7 @@ public final class Daemon implements AutoCloseable {
         daemon.hyperplexor.letOthersPass();
       }
       daemon.api.serve(config.socket(), config.state().resolve("run").resolve("api"), roles);
-      daemon.hyperplexor.startThemselves(
-          Pace.of(config.startsAtOnce()), daemon.guests::startWanted);
+      daemon.startThemselves(Pace.of(config.startsAtOnce()));
       daemon.logs = Optional.of(LogTrimmer.start(config.state(), daemon::guestsThatLog));
       daemon.upgrades = Optional.of(UpgradeServer.start(config.upgradeSocket(), daemon.new Gift()));
       observers.service().ready();
@@ -260,6 +259,13 @@ public final class Daemon implements AutoCloseable {
       lock.close();
       throw e;
     }
+  }
+
+  /// What others live in comes first.
+  private void startThemselves(Pace pace) {
+    machines.startThemselves(pace);
+    systems.startThemselves(pace);
+    hyperplexor.startThemselves(pace, guests::startWanted);
   }
 
   private void recover(Map<String, Holdings> held) {

@@ -6,19 +6,29 @@ import dev.hyperfresh.hypervisor.Release;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 
 /// Where guests can run, found by name: in a machine that is there, or on an installed release of a
 /// kind on which guests run. Nothing is concluded from how a name looks. Thread-safe.
 ///
 /// @param machines those that are there now
+/// @param coming whether a machine of a name is being started, since the host has booted
 /// @param kinds the installed releases
-record Destinations(Supplier<? extends List<? extends Release>> machines, ReleaseKinds kinds) {
+record Destinations(
+    Supplier<? extends List<? extends Release>> machines,
+    Predicate<String> coming,
+    ReleaseKinds kinds) {
   /// What `name` means where a guest is to run.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN], also for a release on which no guest
-  ///   runs; it says what was found instead
+  ///   runs; it says what was found instead. [Problem#MACHINE_COMING] for a machine that is not up
+  ///   yet
   Release named(String name) {
+    if (coming.test(name)) {
+      throw Problem.MACHINE_COMING.because(
+          "Machine " + name + " is being started, since the host has booted.");
+    }
     List<? extends Release> here = machines.get();
     Optional<Release> machine =
         here.stream().filter(one -> one.name().equals(name)).map(Release.class::cast).findFirst();
@@ -29,7 +39,7 @@ record Destinations(Supplier<? extends List<? extends Release>> machines, Releas
 
   /// What a file of the daemon calls by its full name, and nothing else that is called alike.
   ///
-  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
+  /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN], [Problem#MACHINE_COMING]
   Release recorded(String full) {
     Release found = named(full);
     if (!found.name().equals(full)) {

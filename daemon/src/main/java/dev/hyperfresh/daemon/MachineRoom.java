@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Pace;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
@@ -24,7 +25,7 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 
 /// The machines of a daemon, and the guests in them: made, replaced and ended here. Thread-safe.
-public final class MachineRoom {
+public final class MachineRoom implements VmLife {
   private final Machines machines;
   private final QemuReleases processes;
   private final Hyperplexor hyperplexor;
@@ -110,17 +111,51 @@ public final class MachineRoom {
   /// @throws HyperFreshException [Problem#MACHINE_UNKNOWN]; [Problem#MACHINE_IN_USE] also when a
   ///   guest is on its way in or out
   public void delete(String name) {
+    end(name, machines::delete);
+  }
+
+  @Override
+  public void stop(String name) {
+    end(name, machines::stop);
+  }
+
+  private void end(String name, Consumer<String> how) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
-      Machine machine = machines.get(name);
-      List<String> inside = guests(name);
-      if (!isFree(machine)) {
-        throw Problem.MACHINE_IN_USE.because(
-            inside.isEmpty()
-                ? "A guest is moving into or out of " + name + "."
-                : name + " runs " + String.join(", ", inside) + ".");
-      }
-      machines.delete(name);
+      machines.find(name).ifPresent(this::requireFree);
+      how.accept(name);
     }
+  }
+
+  private void requireFree(Machine machine) {
+    String name = machine.name();
+    List<String> inside = guests(name);
+    if (!isFree(machine)) {
+      throw Problem.MACHINE_IN_USE.because(
+          inside.isEmpty()
+              ? "A guest is moving into or out of " + name + "."
+              : name + " runs " + String.join(", ", inside) + ".");
+    }
+  }
+
+  @Override
+  public void start(String name, Progress progress) {
+    room.start(name, progress);
+  }
+
+  @Override
+  public void autostart(String name, boolean on) {
+    room.autostart(name, on);
+  }
+
+  /// From now on machines are started that are to be, since the host has booted.
+  void startThemselves(Pace pace) {
+    room.startThemselves(pace);
+  }
+
+  /// Whether the machine called `name` is to be started, since the host has booted, and is not up
+  /// yet.
+  boolean isComing(String name) {
+    return machines.definitions().isDue(name);
   }
 
   /// Whether its end would be the end of no guest. A guest that comes is not listed here before it
@@ -195,11 +230,18 @@ public final class MachineRoom {
         : order.apply(what);
   }
 
-  /// A machine as the API shows it.
-  Map<String, Object> view(Machine machine) {
-    return Views.machine(
-        VmView.of(machine, machine.ended(), acceleratorReason(), guests(machine.name())),
-        machine.files());
+  /// All machines as the API shows them, by name.
+  List<Map<String, Object>> views() {
+    return room.views().stream().map(this::view).toList();
+  }
+
+  @Override
+  public Map<String, Object> view(String name) {
+    return view(room.view(name));
+  }
+
+  private Map<String, Object> view(VmView<MachineRelease> machine) {
+    return Views.machine(machine, machines.files(machine.name()));
   }
 
   /// Takes back the machines of an earlier daemon that run. One that does not answer within

@@ -7,6 +7,7 @@ import static io.helidon.http.Method.GET;
 import static io.helidon.http.Method.POST;
 
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.vm.VmSettings;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -18,6 +19,10 @@ import java.util.Map;
 /// @param replies how requests are answered
 record MachineRoutes(Daemon daemon, Replies replies) {
   List<Route> routes() {
+    return new VmLifeRoutes("/v1/machines", "a machine", daemon.machines(), replies).with(own());
+  }
+
+  private List<Route> own() {
     return List.of(
         reading(
             GET,
@@ -32,8 +37,7 @@ record MachineRoutes(Daemon daemon, Replies replies) {
             "/v1/machines/{name}",
             Role.VIEWER,
             "Show a machine.",
-            replies.sending(
-                request -> daemon.machines().view(daemon.machines().get(Replies.name(request))))),
+            replies.sending(request -> daemon.machines().view(Replies.name(request)))),
         changing(
             DELETE,
             "/v1/machines/{name}",
@@ -60,8 +64,7 @@ record MachineRoutes(Daemon daemon, Replies replies) {
   }
 
   private Object machines() {
-    return Map.of(
-        "machines", daemon.machines().list().stream().map(daemon.machines()::view).toList());
+    return Map.of("machines", daemon.machines().views());
   }
 
   /// The bytes of memory that a job for a virtual machine asks for.
@@ -72,17 +75,16 @@ record MachineRoutes(Daemon daemon, Replies replies) {
   }
 
   private Object create(Job job) {
-    return daemon
-        .machines()
-        .view(
-            daemon
-                .machines()
-                .create(
-                    job.text("name"),
-                    job.text("release"),
-                    job.number("vcpus", 1, 0, 1024),
-                    memoryBytes(job),
-                    job.progress()));
+    Machine made =
+        daemon
+            .machines()
+            .create(
+                job.text("name"),
+                job.text("release"),
+                job.number("vcpus", 1, 0, 1024),
+                memoryBytes(job),
+                job.progress());
+    return daemon.machines().view(made.name());
   }
 
   private Object replace(Job job) {

@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Pace;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
@@ -19,12 +20,13 @@ import dev.hyperfresh.relocation.Transport;
 import dev.hyperfresh.vm.VmReleases;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 
 /// The operating systems of a daemon, and the containers in them: made, replaced and ended here.
 /// Thread-safe.
-public final class OsRoom {
+public final class OsRoom implements VmLife {
   private final Systems systems;
   private final QemuReleases processes;
   private final Hyperplexor hyperplexor;
@@ -69,11 +71,6 @@ public final class OsRoom {
     return systems;
   }
 
-  /// Why operating systems are executed as they are, for people.
-  public String acceleratorReason() {
-    return room.accelerator().reason();
-  }
-
   /// Takes back what an earlier daemon left; see [Systems#recover].
   void recover(Duration patience, Consumer<String> told) {
     systems.recover(releases()::builtByAny, processes::recorded, patience, told);
@@ -85,6 +82,38 @@ public final class OsRoom {
   ///   [Problem#RELEASE_UNKNOWN], [Problem#SPEC_INVALID], [Problem#SPEC_MEMORY]
   public OsVm create(String name, String release, int vcpus, long memoryBytes, Progress progress) {
     return room.create(name, release, vcpus, memoryBytes, progress);
+  }
+
+  /// All operating systems as the API shows them, by name.
+  List<Map<String, Object>> views() {
+    return room.views().stream().map(Views::os).toList();
+  }
+
+  @Override
+  public Map<String, Object> view(String name) {
+    return Views.os(room.view(name));
+  }
+
+  /// From now on operating systems are started that are to be, since the host has booted.
+  void startThemselves(Pace pace) {
+    room.startThemselves(pace);
+  }
+
+  @Override
+  public void start(String name, Progress progress) {
+    room.start(name, progress);
+  }
+
+  @Override
+  public void stop(String name) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      systems.stop(name);
+    }
+  }
+
+  @Override
+  public void autostart(String name, boolean on) {
+    room.autostart(name, on);
   }
 
   /// Ends an OS without containers.
@@ -110,7 +139,7 @@ public final class OsRoom {
     }
   }
 
-  /// Starts a container that has ended; see [Systems#start].
+  /// Starts a container that has ended; see [Systems#start(String, Optional, Progress)].
   public ContainerView start(String name, Optional<String> os, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       return systems.view(systems.start(name, os, progress).name());
@@ -132,7 +161,7 @@ public final class OsRoom {
     }
   }
 
-  /// Ends a container; see [Systems#stop].
+  /// Ends a container; see [Systems#stop(String, Duration)].
   public void stop(String name, Duration patience) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       systems.stop(name, patience);

@@ -6,10 +6,8 @@ import static io.helidon.http.Method.DELETE;
 import static io.helidon.http.Method.GET;
 import static io.helidon.http.Method.POST;
 
-import dev.hyperfresh.relocation.Container;
 import dev.hyperfresh.relocation.OsVm;
 import dev.hyperfresh.relocation.RelocationRecord;
-import dev.hyperfresh.relocation.Systems;
 import io.helidon.webserver.http.ServerRequest;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,13 +20,17 @@ import java.util.Optional;
 /// @param replies how requests are answered
 record OsRoutes(OsRoom room, Replies replies) {
   List<Route> routes() {
+    return new VmLifeRoutes("/v1/os", "an OS", room, replies).with(own());
+  }
+
+  private List<Route> own() {
     return List.of(
         reading(
             GET,
             "/v1/os",
             Role.VIEWER,
             "List all operating systems.",
-            replies.sending(_ -> Map.of("os", systems().list().stream().map(this::view).toList()))),
+            replies.sending(_ -> Map.of("os", room.views()))),
         changing(POST, "/v1/os", Role.ADMIN, "Boot an OS.", replies.working(this::create))
             .taking("name", "release", "vcpus", "memory_mib"),
         reading(
@@ -36,7 +38,7 @@ record OsRoutes(OsRoom room, Replies replies) {
             "/v1/os/{name}",
             Role.VIEWER,
             "Show an OS.",
-            replies.sending(request -> view(systems().get(Replies.name(request))))),
+            replies.sending(request -> room.view(Replies.name(request)))),
         changing(
             DELETE,
             "/v1/os/{name}",
@@ -52,27 +54,15 @@ record OsRoutes(OsRoom room, Replies replies) {
             .taking("to", "parallel", "canary", "soak_ms", "dry_run"));
   }
 
-  private Systems systems() {
-    return room.systems();
-  }
-
-  private Object view(OsVm os) {
-    List<String> inside =
-        systems().containers().stream()
-            .filter(container -> container.os().equals(os) && !container.state().hasEnded())
-            .map(Container::name)
-            .toList();
-    return Views.os(VmView.of(os, os.ended(), room.acceleratorReason(), inside));
-  }
-
   private Object create(Job job) {
-    return view(
+    OsVm made =
         room.create(
             job.text("name"),
             job.text("release"),
             job.number("vcpus", 1, 0, 1024),
             MachineRoutes.memoryBytes(job),
-            job.progress()));
+            job.progress());
+    return room.view(made.name());
   }
 
   private Object delete(ServerRequest request) {

@@ -20,7 +20,7 @@ import dev.hyperfresh.relocation.RelocationRecord;
 import dev.hyperfresh.relocation.VolumeMount;
 import dev.hyperfresh.relocation.VolumeView;
 import dev.hyperfresh.vm.VmKind;
-import dev.hyperfresh.vm.VmSettings;
+import dev.hyperfresh.vm.VmRelease;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -268,21 +268,9 @@ public final class Views {
   ///
   /// @param files the folder with its logs
   static Map<String, Object> machine(VmView<MachineRelease> machine, Path files) {
-    VmSettings<MachineRelease> settings = machine.settings();
-    Map<String, Object> json = new LinkedHashMap<>();
-    json.put("name", settings.name());
-    json.put("state", machine.ended() ? "ended" : "running");
-    json.put("release", settings.release().name());
-    json.put("kernel", settings.release().kernelVersion());
-    json.put("qemu", settings.release().qemuVersion());
-    json.put("hardware", settings.hardware().name());
-    json.put("accelerator", settings.accelerator().label());
-    json.put("accelerator_reason", machine.acceleratorReason());
-    json.put("vcpus", settings.vcpus());
-    json.put("memory_mib", settings.memoryBytes() >> 20);
+    Map<String, Object> json = life(machine);
+    json.put("qemu", machine.installed().map(MachineRelease::qemuVersion).orElse(""));
     json.put("memory_free_at_boot_mib", machine.memoryFreeKib() >> 10);
-    json.put("boot_ms", rounded(machine.bootMs()));
-    json.put("pid", machine.pid());
     json.put("files", files.toString());
     json.put("guests", machine.tenants());
     return json;
@@ -307,21 +295,27 @@ public final class Views {
 
   /// An OS.
   static Map<String, Object> os(VmView<OsRelease> os) {
-    VmSettings<OsRelease> settings = os.settings();
-    Map<String, Object> json = new LinkedHashMap<>();
-    json.put("name", settings.name());
-    json.put("state", os.ended() ? "ended" : "running");
-    json.put("release", settings.release().name());
-    json.put("kernel", settings.release().kernelVersion());
-    json.put("criu", settings.release().criuVersion());
-    json.put("hardware", settings.hardware().name());
-    json.put("accelerator", settings.accelerator().label());
-    json.put("accelerator_reason", os.acceleratorReason());
-    json.put("vcpus", settings.vcpus());
-    json.put("memory_mib", settings.memoryBytes() >> 20);
-    json.put("boot_ms", rounded(os.bootMs()));
-    json.put("pid", os.pid());
+    Map<String, Object> json = life(os);
+    json.put("criu", os.installed().map(OsRelease::criuVersion).orElse(""));
     json.put("containers", os.tenants());
+    return json;
+  }
+
+  /// What machines and operating systems have in common.
+  private static Map<String, Object> life(VmView<?> vm) {
+    Map<String, Object> json = new LinkedHashMap<>();
+    json.put("name", vm.name());
+    json.put("state", vm.state());
+    json.put("autostart", vm.autostart());
+    json.put("release", vm.release());
+    json.put("kernel", vm.installed().map(VmRelease::kernelVersion).orElse(""));
+    json.put("hardware", vm.hardware());
+    json.put("accelerator", vm.accelerator());
+    json.put("accelerator_reason", vm.acceleratorReason());
+    json.put("vcpus", vm.vcpus());
+    json.put("memory_mib", vm.memoryBytes() >> 20);
+    json.put("boot_ms", rounded(vm.bootMs()));
+    json.put("pid", vm.pid());
     return json;
   }
 

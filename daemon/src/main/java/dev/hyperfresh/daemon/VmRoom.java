@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.Pace;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hypervisor.Accelerator;
@@ -9,17 +10,22 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
+import dev.hyperfresh.vm.VmDefinition;
+import dev.hyperfresh.vm.VmDefinitions;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmRelease;
 import dev.hyperfresh.vm.VmReleases;
 import dev.hyperfresh.vm.VmSettings;
 import dev.hyperfresh.vm.VmStock;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /// The virtual machines of one kind in a daemon: made, replaced and ended here. Thread-safe.
 ///
@@ -84,6 +90,70 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     }
   }
 
+  /// See [VmLife#start].
+  void start(String name, Progress progress) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      Optional<VmDefinition> known = stock.definitions().find(name);
+      if (known.isEmpty() || stock.find(name).filter(vm -> !vm.ended()).isPresent()) {
+        var _ = stock.get(name);
+        return;
+      }
+      VmDefinition made = known.get();
+      boot(
+          name,
+          () -> releases.builtByAny(made.release()),
+          made.vcpus(),
+          made.memoryBytes(),
+          stock::start,
+          progress);
+    }
+  }
+
+  /// See [VmLife#autostart].
+  void autostart(String name, boolean on) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      var _ = view(name);
+      stock.definitions().autostart(name, on);
+    }
+  }
+
+  /// From now on those are started that are to be, since the host has booted.
+  void startThemselves(Pace pace) {
+    new VmStarts(about.title(), stock.definitions(), name -> start(name, Progress.NONE), pace)
+        .begin();
+  }
+
+  /// All of them, also those that are stopped, by name.
+  List<VmView<R>> views() {
+    Stream<VmView<R>> here = stock.list().stream().map(this::view);
+    Stream<VmView<R>> stopped =
+        stock.definitions().stopped().stream().flatMap(name -> stopped(name).stream());
+    return Stream.concat(here, stopped).sorted(Comparator.comparing(VmView::name)).toList();
+  }
+
+  /// The one called `name`, also when it is stopped.
+  VmView<R> view(String name) {
+    Optional<VmView<R>> here = stock.find(name).map(this::view);
+    return here.or(() -> stopped(name)).orElseGet(() -> view(stock.get(name)));
+  }
+
+  private VmView<R> view(V vm) {
+    boolean autostart =
+        stock.definitions().find(vm.settings().name()).filter(VmDefinition::autostart).isPresent();
+    return VmView.of(vm, autostart, accelerator.reason(), tenants.in().apply(vm));
+  }
+
+  private Optional<VmView<R>> stopped(String name) {
+    VmDefinitions all = stock.definitions();
+    return all.find(name)
+        .map(made ->
+            VmView.stopped(name, made, all.isDue(name), installed(made.release()), accelerator));
+  }
+
+  private Optional<R> installed(String release) {
+    return releases.list().stream().filter(one -> one.name().equals(release)).findFirst();
+  }
+
   private V boot(String name, String release, int vcpus, long memoryBytes, Progress progress) {
     if (NAMES_OF_RELEASES.contains(name)
         || name.startsWith("qemu-")
@@ -95,9 +165,19 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
               + "' is or starts like the name of a release, which is allowed in the same places");
     }
     requireKind(release);
+    return boot(name, () -> releases.get(release), vcpus, memoryBytes, stock::create, progress);
+  }
+
+  private V boot(
+      String name,
+      Supplier<R> release,
+      int vcpus,
+      long memoryBytes,
+      Function<VmSettings<R>, V> how,
+      Progress progress) {
     try (ReleaseLeases.Lease<QemuRelease> hardware =
             leases.hold(this::hardware, QemuRelease::name);
-        ReleaseLeases.Lease<R> inside = leases.hold(() -> releases.get(release), VmRelease::name)) {
+        ReleaseLeases.Lease<R> inside = leases.hold(release, VmRelease::name)) {
       return boot(
           new VmSettings<>(
               name,
@@ -106,6 +186,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
               accelerator.accelerator(),
               vcpus,
               memoryBytes),
+          how,
           progress);
     }
   }
@@ -125,7 +206,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     }
   }
 
-  private V boot(VmSettings<R> settings, Progress progress) {
+  private V boot(VmSettings<R> settings, Function<VmSettings<R>, V> how, Progress progress) {
     progress.step(
         "create",
         "booting "
@@ -137,7 +218,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
             + ": "
             + accelerator.reason()
             + ")");
-    V vm = stock.create(settings);
+    V vm = how.apply(settings);
     progress.step(
         "create",
         String.format(
@@ -179,7 +260,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     String full = releases.get(name).name();
     List<String> users = stock.on(full);
     if (!users.isEmpty()) {
-      throw Problem.RELEASE_IN_USE.because(full + " runs in " + String.join(", ", users) + ".");
+      throw Problem.RELEASE_IN_USE.because(full + " is used by " + String.join(", ", users) + ".");
     }
     releases.remove(full);
   }
@@ -197,6 +278,10 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     Optional<V> there = stock.find(to);
     if (there.filter(from::equals).isPresent()) {
       throw Problem.API_REQUEST.because(about.one() + " cannot be replaced by itself.");
+    }
+    if (stock.definitions().isStopped(to)) {
+      // Says that it is stopped, or being started.
+      var _ = stock.get(to);
     }
     V target = there.orElseGet(() -> successor(from.settings(), to, progress));
     Rollout.Result<T> result;
@@ -217,9 +302,16 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
   }
 
   private V successor(VmSettings<R> old, String release, Progress progress) {
-    String name = Successor.of(old.name(), taken -> stock.find(taken).isPresent());
+    VmDefinitions all = stock.definitions();
+    String name =
+        Successor.of(
+            old.name(), taken -> stock.find(taken).isPresent() || all.find(taken).isPresent());
     progress.step("create", name + " is to replace " + old.name());
-    return boot(name, release, old.vcpus(), old.memoryBytes(), progress);
+    V made = boot(name, release, old.vcpus(), old.memoryBytes(), progress);
+    if (all.find(old.name()).filter(known -> !known.autostart()).isPresent()) {
+      all.autostart(name, false);
+    }
+    return made;
   }
 
   /// Whether it could be ended: somebody may be in it, or have come meanwhile.

@@ -27,6 +27,7 @@ import dev.hyperfresh.relocation.RestartPolicy;
 import dev.hyperfresh.relocation.VolumeMount;
 import dev.hyperfresh.relocation.VolumeView;
 import dev.hyperfresh.vm.Agent;
+import dev.hyperfresh.vm.VmDefinition;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmRelease;
 import dev.hyperfresh.vm.VmSettings;
@@ -225,7 +226,8 @@ class ContractTest {
   }
 
   /// A virtual machine of plain values.
-  private record Plain<R extends VmRelease>(VmSettings<R> settings) implements VmKind.Member<R> {
+  private record Plain<R extends VmRelease>(VmSettings<R> settings, boolean ended)
+      implements VmKind.Member<R> {
     @Override
     public int pid() {
       return 4711;
@@ -251,9 +253,10 @@ class ContractTest {
     public void close() {}
   }
 
-  private static <R extends VmRelease> Plain<R> vm(String name, R release) {
+  private static <R extends VmRelease> Plain<R> vm(String name, R release, boolean ended) {
     return new Plain<>(
-        new VmSettings<>(name, release, Installed.qemu("10.0.2"), Accelerator.KVM, 2, 1L << 30));
+        new VmSettings<>(name, release, Installed.qemu("10.0.2"), Accelerator.KVM, 2, 1L << 30),
+        ended);
   }
 
   @ParameterizedTest
@@ -261,7 +264,8 @@ class ContractTest {
   void aMachineFits(boolean ended) {
     Object machine =
         Views.machine(
-            VmView.of(vm("m1", MACHINE), ended, "KVM", List.of("web1", "web2")), Path.of("/f"));
+            VmView.of(vm("m1", MACHINE, ended), true, "KVM", List.of("web1", "web2")),
+            Path.of("/f"));
 
     Contract.requireFits("Machine", json(machine));
     Contract.requireFits("Machines", json(Map.of("machines", List.of(machine))));
@@ -273,12 +277,28 @@ class ContractTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void anOsFits(boolean ended) {
-    Object os = Views.os(VmView.of(vm("os1", OS), ended, "KVM", List.of("c1")));
+    Object os = Views.os(VmView.of(vm("os1", OS, ended), true, "KVM", List.of("c1")));
 
     Contract.requireFits("Os", json(os));
     Contract.requireFits("Systems", json(Map.of("os", List.of(os))));
     assertThat(json(os).path("state").asString()).isEqualTo(ended ? "ended" : "running");
     assertThat(json(os).path("containers")).hasSize(1);
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void thoseThatAreStoppedFit(boolean due) {
+    VmDefinition made = new VmDefinition(OS.name(), 2, 1L << 30, due, "a boot");
+    AcceleratorChoice kvm = new AcceleratorChoice(Accelerator.KVM, "KVM");
+    Object machine =
+        Views.machine(VmView.stopped("m1", made, due, Optional.of(MACHINE), kvm), Path.of("/f"));
+    Object os = Views.os(VmView.stopped("os1", made, due, Optional.<OsRelease>empty(), kvm));
+
+    Contract.requireFits("Machine", json(machine));
+    Contract.requireFits("Os", json(os));
+    assertThat(json(os).path("state").asString()).isEqualTo(due ? "starting" : "stopped");
+    assertThat(json(os).path("autostart").asBoolean()).isEqualTo(due);
+    assertThat(json(os).path("release").asString()).isEqualTo(OS.name());
   }
 
   static Stream<Map<String, Object>> releases() {
@@ -330,10 +350,10 @@ class ContractTest {
         new Event.ContainerChanged(container(new ContainerState.Running())),
         new Event.ContainerRemoved("c1"),
         new Event.ContainerMoved(move("committed")),
-        new Event.VmChanged("machine", vm("m1", MACHINE), true),
-        new Event.VmChanged("machine", vm("m1", MACHINE), false),
-        new Event.VmChanged("os", vm("os1", OS), true),
-        new Event.VmChanged("os", vm("os1", OS), false),
+        new Event.VmChanged("machine", vm("m1", MACHINE, false), true),
+        new Event.VmChanged("machine", vm("m1", MACHINE, true), false),
+        new Event.VmChanged("os", vm("os1", OS, false), true),
+        new Event.VmChanged("os", vm("os1", OS, true), false),
         new Event.ReleaseChanged("qemu-10.0.2", true));
   }
 

@@ -55,12 +55,21 @@ class DestinationsTest {
 
   private Destinations with(String... machines) {
     List<Named> here = List.of(machines).stream().map(Named::new).toList();
-    return new Destinations(() -> here, daemon.releaseKinds());
+    return new Destinations(() -> here, "coming"::equals, daemon.releaseKinds());
   }
 
   @AfterEach
   void close() {
     daemon.close();
+  }
+
+  @Test
+  void aMachineThatIsNotUpYetIsNoUnknownOne() {
+    assertThatThrownBy(() -> destinations.recorded("coming"))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> assertThat(e.problem()).isEqualTo(Problem.MACHINE_COMING))
+        .hasMessageContaining("Machine coming is being started");
   }
 
   @Test

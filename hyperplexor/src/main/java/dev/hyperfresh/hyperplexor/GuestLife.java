@@ -22,7 +22,8 @@ final class GuestLife implements AutoCloseable {
   /// A guest that has run for so long counts as having started well.
   static final Duration WELL = Duration.ofMinutes(1);
 
-  /// How soon a daemon is asked again that takes no work for a moment.
+  /// How soon is asked again when a daemon takes no work for a moment, or what the guest runs in is
+  /// not up yet.
   private static final Duration AGAIN = Duration.ofSeconds(1);
 
   private static final Duration FIRST = Duration.ofSeconds(1);
@@ -196,7 +197,7 @@ final class GuestLife implements AutoCloseable {
       }
     } catch (HyperFreshException e) {
       switch (e.problem()) {
-        case DAEMON_UPGRADING -> {
+        case DAEMON_UPGRADING, MACHINE_COMING -> {
           Object next = planned(name);
           with.pace().after(AGAIN, () -> start(guest, next, with));
         }

@@ -321,6 +321,33 @@ class GuestLifeTest extends LifeScene {
   }
 
   @Test
+  void aMachineThatIsNotUpYetIsWaitedForWithoutUsingUpStarts() {
+    create("g");
+    hyperplexor.autostart("g", true);
+    hyperplexor.letGo();
+    inEarlierBoot();
+    takesBack();
+    pace = new VirtualPace();
+    AtomicInteger asked = new AtomicInteger();
+    hyperplexor.startThemselves(
+        pace,
+        (name, why) -> {
+          if (asked.incrementAndGet() <= 100) {
+            throw Problem.MACHINE_COMING.because("Machine m1 is being started.");
+          }
+          hyperplexor.start(name, Stage.OLD, why, NONE);
+        });
+    pace.pass(Duration.ofSeconds(60));
+    assertState("g", GuestView.State.STOPPED);
+    assertThat(hyperplexor.show("g").starts().inARow()).isZero();
+
+    pace.pass(Duration.ofSeconds(60));
+
+    assertState("g", GuestView.State.RUNNING);
+    assertThat(hyperplexor.show("g").starts().inARow()).isEqualTo(1);
+  }
+
+  @Test
   void onlySoManyAreStartedAtOnce() throws Exception {
     List<String> names = List.of("a", "b", "c", "d", "e", "f");
     for (String name : names) {

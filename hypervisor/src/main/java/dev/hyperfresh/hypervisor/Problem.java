@@ -438,8 +438,15 @@ public enum Problem {
       3,
       409,
       "The machine ended by itself, and its guests ended with it.",
-      "Its logs are in `machines/NAME` of the state directory until `hyperfresh machine delete"
-          + " NAME`; delete its guests and create them again."),
+      "Its logs are in `machines/NAME` of the state directory. Start it with `hyperfresh machine"
+          + " start NAME`, then its guests with `hyperfresh guest start`."),
+  /// The host has booted, and the machine is not up yet.
+  MACHINE_COMING(
+      "HF-MACHINE-006",
+      3,
+      409,
+      "The machine is being started.",
+      "Try again when `hyperfresh machine show NAME` says that it is running."),
   /// The virtual machine of an OS did not start, or its agent did not answer.
   OS_START(
       "HF-OS-001",

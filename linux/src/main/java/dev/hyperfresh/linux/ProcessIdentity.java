@@ -14,6 +14,11 @@ public record ProcessIdentity(int pid, long start, String boot) {
     return new ProcessIdentity(pid, Host.processStart(pid).orElse(0), Host.bootId());
   }
 
+  /// Whether the host has booted since, and nothing is left of it.
+  public boolean endedWithHost() {
+    return !boot.isEmpty() && !boot.equals(Host.bootId());
+  }
+
   /// Whether this very process still runs.
   public boolean lives() {
     if (pid <= 0 || !boot.equals(Host.bootId()) || Host.processStart(pid).orElse(-1) != start) {

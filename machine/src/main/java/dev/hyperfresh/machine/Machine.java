@@ -128,7 +128,7 @@ public final class Machine implements Release, VmKind.Member<MachineRelease> {
     vm.onEnd(told);
   }
 
-  /// Whether it is gone.
+  @Override
   public boolean ended() {
     return vm.ended();
   }

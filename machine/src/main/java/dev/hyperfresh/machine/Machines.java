@@ -3,6 +3,7 @@ package dev.hyperfresh.machine;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.vm.TakingBack;
+import dev.hyperfresh.vm.VmDefinitions;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmRegistry;
 import dev.hyperfresh.vm.VmSettings;
@@ -49,6 +50,16 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
   }
 
   @Override
+  public Machine start(VmSettings<MachineRelease> settings) {
+    return registry.start(settings);
+  }
+
+  @Override
+  public VmDefinitions definitions() {
+    return registry.definitions();
+  }
+
+  @Override
   public List<Machine> list() {
     return registry.list();
   }
@@ -66,6 +77,11 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
   @Override
   public List<String> on(String release) {
     return registry.on(release);
+  }
+
+  /// The folder with the logs of a machine, which may be gone.
+  public Path files(String name) {
+    return registry.files(name);
   }
 
   /// The machine whose hardware is process `pid` of this host.
@@ -95,7 +111,7 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
   }
 
   /// Takes back the machines that an earlier process on this directory left, all at once. Comes
-  /// before guests are taken back. One whose hardware is gone is forgotten; its logs stay. One that
+  /// before guests are taken back. One whose hardware is gone is stopped; its logs stay. One that
   /// does not answer within `patience` is left as it is, and taken back when it answers. One of
   /// which the record is damaged is left alone. No machine is ended that can have a guest.
   ///
@@ -117,6 +133,12 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
   /// directory takes them back. Guests have been let go of before.
   public void letGo() {
     registry.letGo();
+  }
+
+  /// Whoever calls has made sure that no guest is in it.
+  @Override
+  public void stop(String name) {
+    registry.stop(name);
   }
 
   /// Whoever calls has made sure that no guest is in it.

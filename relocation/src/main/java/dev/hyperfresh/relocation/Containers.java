@@ -137,6 +137,13 @@ final class Containers implements AutoCloseable {
         .forEach(known -> restarts.consider(known.name()));
   }
 
+  /// An OS is there again: those that have ended with it need not wait any longer.
+  void came(String os) {
+    all.lives().list().stream()
+        .filter(known -> known.end().isPresent() && known.os().equals(os))
+        .forEach(known -> restarts.consider(known.name()));
+  }
+
   // Their lives.
 
   /// One that runs is this daemon's from now on.

@@ -18,6 +18,9 @@ interface Hosts {
   /// @param what such as `OS web` or `Container web`
   String waiting(String what);
 
+  /// Whether an OS is to be started, since the host has booted, and does not run yet.
+  boolean isComing(String os);
+
   /// Whether a container of an earlier daemon is being taken back: nobody else may do anything with
   /// it until then.
   boolean isTakingBack(String container);

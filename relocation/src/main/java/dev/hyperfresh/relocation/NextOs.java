@@ -40,6 +40,9 @@ record NextOs(Hosts hosts) {
     if (!why.isEmpty()) {
       throw Problem.OS_UNKNOWN.because("OS " + ended.os() + " is not reattached: " + why);
     }
+    if (hosts.isComing(ended.os())) {
+      throw Problem.OS_UNKNOWN.because("OS " + ended.os() + " is being started.");
+    }
     return hosts.list().stream()
         .filter(os -> !os.ended())
         .map(Room::of)

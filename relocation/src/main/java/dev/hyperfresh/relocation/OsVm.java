@@ -152,7 +152,7 @@ public final class OsVm implements VmKind.Member<OsRelease> {
     vm.onEnd(told);
   }
 
-  /// Whether it is gone.
+  @Override
   public boolean ended() {
     return vm.ended();
   }

@@ -20,6 +20,9 @@ import java.util.function.Consumer;
 final class Recovery implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Recovery.class.getName());
 
+  /// How a container ended whose OS ended because the host has booted.
+  private static final String WITH_HOST = "the host was shut down or rebooted";
+
   private final Path containers;
   private final Path folder;
   private final VmRegistry<OsVm, OsRelease> systems;
@@ -358,9 +361,12 @@ final class Recovery implements AutoCloseable {
     }
   }
 
-  private static ContainerState how(Placement at, Optional<OsVm> os) {
+  private ContainerState how(Placement at, Optional<OsVm> os) {
     if (at.ended().isPresent()) {
       return at.ended().get();
+    }
+    if (os.isEmpty() && systems.endedWithHost(at.os())) {
+      return ContainerState.Ended.unknown(Instant.now(), WITH_HOST);
     }
     if (os.isEmpty()) {
       return new ContainerState.Lost(at.os(), Instant.now());

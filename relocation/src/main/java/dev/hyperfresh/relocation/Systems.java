@@ -7,10 +7,12 @@ import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.vm.TakingBack;
 import dev.hyperfresh.vm.TroubleException;
+import dev.hyperfresh.vm.VmDefinitions;
 import dev.hyperfresh.vm.VmKind;
 import dev.hyperfresh.vm.VmRegistry;
 import dev.hyperfresh.vm.VmSettings;
 import dev.hyperfresh.vm.VmStock;
+import dev.hyperfresh.vm.VmWatch;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -52,13 +54,27 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   public Systems(Path state, Path sockets, SystemsWatch watch) {
     this.watch = watch;
     this.moves = new Moves(watch::moved);
-    this.systems = new VmRegistry<>(new OsBoot(), state.resolve("os"), sockets, watch);
+    this.systems = new VmRegistry<>(new OsBoot(), state.resolve("os"), sockets, new Coming());
     this.containersFolder = state.resolve("containers");
     this.placements = state.resolve("placements");
     this.images = state.resolve("images");
     this.containers = new Containers(state, new Known(), occupancy, watch);
     this.insight = new Insight(containers);
     this.orders = new MoveOrders(moves, containers.health(), occupancy, this::inside);
+  }
+
+  /// Containers that have ended with an OS are looked after when it is there again.
+  private final class Coming implements VmWatch<OsVm> {
+    @Override
+    public void came(OsVm os) {
+      watch.came(os);
+      containers.came(os.name());
+    }
+
+    @Override
+    public void went(OsVm os) {
+      watch.went(os);
+    }
   }
 
   /// The operating systems, as containers know them.
@@ -84,6 +100,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     }
 
     @Override
+    public boolean isComing(String os) {
+      return systems.definitions().isDue(os);
+    }
+
+    @Override
     public boolean isTakingBack(String container) {
       return recovery.filter(begun -> begun.isTakingBack(container)).isPresent();
     }
@@ -95,7 +116,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   }
 
   /// Takes back what an earlier process on this directory left, all at once: each OS, then the
-  /// containers in it. An OS whose hardware is gone is forgotten with its containers; its logs and
+  /// containers in it. An OS whose hardware is gone is stopped, and its containers have ended;
   /// their files stay. One that does not answer within `patience` is left as it is, and taken back
   /// when it answers. One of which what is written cannot be read is left alone. Where containers
   /// were being moved, the moves are finished or undone. In the network namespace of their ports.
@@ -162,6 +183,16 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   }
 
   @Override
+  public OsVm start(VmSettings<OsRelease> settings) {
+    return systems.start(settings);
+  }
+
+  @Override
+  public VmDefinitions definitions() {
+    return systems.definitions();
+  }
+
+  @Override
   public List<OsVm> list() {
     return systems.list();
   }
@@ -181,13 +212,27 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     return systems.get(name);
   }
 
-  /// Ends an OS without containers.
+  /// Ends an OS without containers, which can be started again.
+  ///
+  /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_IN_USE]
+  @Override
+  public void stop(String name) {
+    end(name, systems::stop);
+  }
+
+  /// Ends an OS without containers, unless it is stopped, and forgets it.
   ///
   /// @throws HyperFreshException [Problem#OS_UNKNOWN], [Problem#OS_IN_USE]
   @Override
   public void delete(String name) {
-    var _ = get(name);
-    occupancy.end(name, () -> inside(name), () -> systems.delete(name));
+    end(name, systems::delete);
+  }
+
+  private void end(String name, Consumer<String> how) {
+    if (!systems.definitions().isStopped(name)) {
+      var _ = get(name);
+    }
+    occupancy.end(name, () -> inside(name), () -> how.accept(name));
   }
 
   /// Ends an OS with everything in it, also one that does not answer. Containers that it has are

@@ -51,6 +51,11 @@ class ContainerRegistryTest {
     }
 
     @Override
+    public boolean isComing(String os) {
+      return false;
+    }
+
+    @Override
     public boolean isTakingBack(String container) {
       return !waiting.isEmpty();
     }

@@ -15,6 +15,9 @@ public interface VmKind<V extends VmKind.Member<R>, R extends VmRelease> {
     /// What it is made of.
     VmSettings<R> settings();
 
+    /// Whether it is gone.
+    boolean ended();
+
     /// The process on this host that is its hardware.
     int pid();
 

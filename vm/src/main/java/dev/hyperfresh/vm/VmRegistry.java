@@ -11,19 +11,15 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /// The virtual machines of one kind in a state directory. Thread-safe.
@@ -35,11 +31,6 @@ import java.util.stream.Stream;
 /// @param <R> what it boots
 public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     implements VmStock<V, R>, AutoCloseable {
-  private static final System.Logger LOG = System.getLogger(VmRegistry.class.getName());
-
-  /// How long it may take until it is seen that one has been killed.
-  private static final Duration FORGETTING = Duration.ofSeconds(30);
-
   private final VmKind<V, R> kind;
   private final Path directory;
   private final Path sockets;
@@ -49,13 +40,12 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   /// Names in use, from before one boots until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
 
-  /// Names of those that are being ended.
-  private final Set<String> ending = ConcurrentHashMap.newKeySet();
+  /// Names of those that are being started again or ended.
+  private final Set<String> busy = ConcurrentHashMap.newKeySet();
 
-  /// Each of which something is written: empty when it is gone.
-  private final Map<String, CompletableFuture<Optional<V>>> answers = new ConcurrentHashMap<>();
+  private final VmDefinitions definitions;
 
-  private volatile Optional<TakingBack> recovery = Optional.empty();
+  private volatile Optional<VmSurvivors<V, R>> recovery = Optional.empty();
   private volatile boolean closed;
 
   /// @param directory where each has a folder with its logs
@@ -66,6 +56,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     this.directory = directory;
     this.sockets = sockets;
     this.watch = watch;
+    this.definitions = new VmDefinitions(directory, here::containsKey);
   }
 
   /// What finds the parts of a virtual machine by their names.
@@ -82,6 +73,11 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   }
 
   @Override
+  public VmDefinitions definitions() {
+    return definitions;
+  }
+
+  @Override
   public V create(VmSettings<R> settings) {
     settings.check(kind.about().leastMemoryBytes());
     String name = settings.name();
@@ -90,28 +86,59 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     }
     boolean made = false;
     try {
-      Path folder = StateFile.folder(files(name));
-      VmFile.read(folder)
-          .filter(left -> left.process().lives())
-          .ifPresent(left -> {
-            throw kind.about()
-                .exists()
-                .because(
-                    called(name)
-                        + " of an earlier daemon still runs, process "
-                        + left.process().pid()
-                        + ".");
-          });
-      V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
-      keep(name, vm);
+      V vm = boot(settings, VmDefinition.of(settings));
       made = true;
-      tellOf(vm);
       return vm;
     } finally {
       if (!made) {
         names.remove(name);
       }
     }
+  }
+
+  @Override
+  public V start(VmSettings<R> settings) {
+    String name = settings.name();
+    return claimed(
+        name,
+        () -> {
+          requireHere(name);
+          Optional<V> runs = find(name).filter(vm -> !vm.ended());
+          if (runs.isPresent()) {
+            return runs.get();
+          }
+          settings.check(kind.about().leastMemoryBytes());
+          VmDefinition definition =
+              definitions.find(name).orElseGet(() -> VmDefinition.of(settings));
+          close(name);
+          return boot(settings, definition);
+        });
+  }
+
+  private V boot(VmSettings<R> settings, VmDefinition definition) {
+    String name = settings.name();
+    Path folder = StateFile.folder(files(name));
+    VmFile.read(folder)
+        .filter(left -> left.process().lives())
+        .ifPresent(left -> {
+          throw kind.about()
+              .exists()
+              .because(
+                  called(name)
+                      + " of an earlier daemon still runs, process "
+                      + left.process().pid()
+                      + ".");
+        });
+    V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
+    keep(name, vm);
+    try {
+      definitions.runs(name, definition);
+    } catch (HyperFreshException e) {
+      close(name);
+      throw e;
+    }
+    tellOf(vm);
+    return vm;
   }
 
   private void tellOf(V vm) {
@@ -154,22 +181,49 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     return find(name)
         .orElseThrow(() -> {
           String why = why(name);
-          return kind.about()
-              .unknown()
-              .because(
-                  why.isEmpty()
-                      ? "'"
-                          + name
-                          + "' is not one of: "
-                          + (here.isEmpty() ? "none" : String.join(", ", sortedNames()))
-                          + "."
-                      : called(name) + " is not reattached: " + why);
+          if (!why.isEmpty()) {
+            return kind.about().unknown().because(called(name) + " is not reattached: " + why);
+          }
+          return kind.about().unknown().because(absence(name));
         });
+  }
+
+  private String absence(String name) {
+    if (definitions.isStopped(name)) {
+      return called(name)
+          + (definitions.isDue(name) || busy.contains(name)
+              ? " is being started."
+              : " is stopped.");
+    }
+    return "'"
+        + name
+        + "' is not one of: "
+        + (here.isEmpty() ? "none" : String.join(", ", sortedNames()))
+        + ".";
+  }
+
+  /// @throws HyperFreshException [VmKind.About#unknown] when there is none, not even a stopped one
+  private void requireHere(String name) {
+    if (!definitions.isStopped(name)) {
+      var _ = get(name);
+    }
+  }
+
+  /// Does something to one that nobody else does anything to meanwhile.
+  private <T> T claimed(String name, Supplier<T> work) {
+    if (!busy.add(name)) {
+      throw kind.about().unknown().because(called(name) + " is being started or ended.");
+    }
+    try {
+      return work.get();
+    } finally {
+      busy.remove(name);
+    }
   }
 
   /// Why the one called `name` is not taken back yet; empty when it is, or there is none.
   public String why(String name) {
-    return recovery.map(begun -> begun.why(called(name))).orElse("");
+    return recovery.map(begun -> begun.why(name)).orElse("");
   }
 
   /// What is written of those that are not taken back yet and whose hardware runs, by their names.
@@ -209,6 +263,9 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   private boolean mayUse(Path folder, String release) {
     try {
       Optional<VmFile> file = VmFile.read(folder);
+      if (definitions.mayBoot(String.valueOf(folder.getFileName()), release)) {
+        return true;
+      }
       if (file.isPresent()) {
         VmFile vm = file.get();
         return (vm.release().equals(release) || vm.hardware().equals(release))
@@ -233,112 +290,48 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   }
 
   /// Begins to take back those that an earlier process on this directory left, all at once. One
-  /// whose hardware is gone is forgotten, and one that had never come up is ended; their logs stay.
+  /// whose hardware is gone is stopped, and one that had never come up is ended; their logs stay.
   /// One that does not answer is left as it is, and taken back when it answers. One of which what
   /// is written is damaged is left alone.
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE] when the directory cannot be read
   public void recover(Parts<R> parts, TakingBack begun) {
-    recovery = Optional.of(begun);
-    for (Path folder : folders()) {
-      String name = String.valueOf(folder.getFileName());
-      try {
-        if (VmFile.read(folder).isPresent()) {
-          names.add(name);
-          answers.put(name, new CompletableFuture<>());
-          begun.begin(
-              called(name), "hf-recover-" + name, () -> attempt(name, folder, parts, begun));
-        } else {
-          recoverEarlier(name, folder.resolve(kind.about().earlierFile()), begun);
-        }
-      } catch (HyperFreshException e) {
-        leave(name, e.detail(), begun);
-      }
-    }
+    VmSurvivors<V, R> survivors =
+        new VmSurvivors<>(kind, directory, sockets, parts, definitions, new Taking(), begun);
+    recovery = Optional.of(survivors);
+    folders().forEach(survivors::begin);
   }
 
-  private void recoverEarlier(String name, Path file, TakingBack begun) {
-    if (!Files.exists(file)) {
-      return;
+  /// What is found becomes this object's, unless that has been closed.
+  private final class Taking implements VmSurvivors.Taker<V> {
+    @Override
+    public void claim(String name) {
+      names.add(name);
     }
-    if (EarlierFile.read(file).mayLive()) {
-      leave(
-          name,
-          "an earlier version of HyperFresh started it, and only that version can reattach it; "
-              + file
-              + " says which process it is.",
-          begun);
-      return;
-    }
-    try {
-      EarlierFile.remove(file);
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(file + " cannot be removed: " + e.getMessage(), e);
-    }
-    begun.say(called(name) + " ended while no daemon ran; its logs are in " + files(name) + ".");
-  }
 
-  private void leave(String name, String why, TakingBack begun) {
-    names.add(name);
-    answers.put(name, new CompletableFuture<>());
-    begun.leave(called(name), why);
-  }
-
-  private void attempt(String name, Path folder, Parts<R> parts, TakingBack begun) {
-    Optional<VmFile> file = VmFile.read(folder);
-    if (file.filter(found -> survived(name, found, folder, begun)).isEmpty()) {
+    @Override
+    public void free(String name) {
       names.remove(name);
-      answer(name, Optional.empty());
-      return;
     }
-    V vm = kind.again(settings(name, file.get(), parts), file.get(), folder, sockets);
-    take(name, vm);
-    tellOf(vm);
-    begun.taken(called(name));
-    begun.say(called(name) + " was reattached.");
-    answer(name, Optional.of(vm));
+
+    @Override
+    public void take(V vm) {
+      VmRegistry.this.take(vm);
+      tellOf(vm);
+    }
   }
 
-  /// Whether there is something to take back. One that never came up has nobody.
-  private boolean survived(String name, VmFile file, Path folder, TakingBack begun) {
-    boolean lives = file.process().lives();
-    if (lives && file.booted()) {
-      return true;
-    }
-    if (lives) {
-      try (HostProcess left = HostProcess.survivor(file.process().pid())) {
-        left.kill();
-      }
-    }
-    kind.forget(name, folder, sockets);
-    begun.say(
-        called(name)
-            + (lives
-                ? " had not started yet and was ended."
-                : " ended while no daemon ran; its logs are in " + folder + "."));
-    return false;
-  }
-
-  private VmSettings<R> settings(String name, VmFile file, Parts<R> parts) {
-    return new VmSettings<>(
-        name,
-        parts.releases().apply(file.release()),
-        parts.hardware().apply(file.hardware()),
-        file.accelerator(),
-        file.vcpus(),
-        file.memoryBytes());
-  }
-
-  private synchronized void take(String name, V vm) {
+  private synchronized void take(V vm) {
     if (closed) {
       vm.letGo();
       throw new CancellationException("the daemon ends");
     }
-    here.put(name, vm);
+    here.put(vm.settings().name(), vm);
   }
 
-  private void answer(String name, Optional<V> vm) {
-    var _ = answers.computeIfAbsent(name, _ -> new CompletableFuture<>()).complete(vm);
+  /// Whether the one called `name` of an earlier daemon ended because the host has booted.
+  public boolean endedWithHost(String name) {
+    return recovery.filter(begun -> begun.endedWithHost(name)).isPresent();
   }
 
   /// Waits until the one called `name` has been taken back or is known to be gone.
@@ -346,29 +339,49 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   /// @return nothing when it is gone, or never was
   /// @throws CancellationException when this registry is let go of meanwhile
   public Optional<V> awaitAnswer(String name) {
-    CompletableFuture<Optional<V>> answer = answers.get(name);
-    return answer == null ? Optional.empty() : answer.join();
+    return recovery.flatMap(begun -> begun.awaitAnswer(name));
+  }
+
+  @Override
+  public void stop(String name) {
+    end(
+        name,
+        () -> {
+          definitions.stop(name);
+          close(name);
+        });
   }
 
   @Override
   public void delete(String name) {
-    end(name);
-    deleteFolder(files(name));
-    names.remove(name);
+    end(
+        name,
+        () -> {
+          close(name);
+          definitions.remove(name);
+          deleteFolder(files(name));
+          names.remove(name);
+        });
   }
 
-  /// Ends one. Only one caller does; its name stays in use.
-  private void end(String name) {
-    V vm = get(name);
-    if (!ending.add(name)) {
-      throw kind.about().unknown().because(called(name) + " is being ended.");
-    }
-    try {
-      vm.close();
-      here.remove(name, vm);
-    } finally {
-      ending.remove(name);
-    }
+  /// Only one caller ends one; its name stays in use meanwhile.
+  private void end(String name, Runnable work) {
+    requireHere(name);
+    var _ =
+        claimed(
+            name,
+            () -> {
+              work.run();
+              return name;
+            });
+  }
+
+  private void close(String name) {
+    find(name)
+        .ifPresent(vm -> {
+          vm.close();
+          here.remove(name, vm);
+        });
   }
 
   /// As [#delete], of one in which somebody may be, and that may not answer: also one that is not
@@ -376,9 +389,14 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   ///
   /// @throws HyperFreshException [VmKind.About#unknown], [Problem#INTERNAL]
   public void kill(String name) {
-    if (here.containsKey(name)) {
-      end(name);
-      names.remove(name);
+    if (here.containsKey(name) || definitions.isStopped(name)) {
+      end(
+          name,
+          () -> {
+            close(name);
+            definitions.remove(name);
+            names.remove(name);
+          });
       return;
     }
     ProcessIdentity process =
@@ -386,6 +404,8 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
             .map(VmFile::process)
             .filter(ProcessIdentity::lives)
             .orElseThrow(() -> kind.about().unknown().because(called(name) + " does not run."));
+    // Whoever takes it back is not to keep it as one that is stopped.
+    definitions.remove(name);
     try (HostProcess left = HostProcess.survivor(process.pid())) {
       left.kill();
     } catch (LinuxException | QemuProcess.TroubleException e) {
@@ -393,21 +413,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
         throw Problem.INTERNAL.because(called(name) + " does not end: " + e.getMessage(), e);
       }
     }
-    awaitForgotten(name);
-  }
-
-  /// Whoever takes it back sees that it is gone.
-  private void awaitForgotten(String name) {
-    CompletableFuture<Optional<V>> answer = answers.get(name);
-    try {
-      if (answer != null) {
-        var _ = answer.get(FORGETTING.toSeconds(), TimeUnit.SECONDS);
-      }
-    } catch (TimeoutException | ExecutionException | CancellationException e) {
-      LOG.log(System.Logger.Level.DEBUG, called(name) + " is not forgotten yet", e);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+    recovery.ifPresent(begun -> begun.awaitForgotten(name));
   }
 
   private static void deleteFolder(Path folder) {
@@ -424,7 +430,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   /// directory takes them back.
   public synchronized void letGo() {
     closed = true;
-    stopTakingBack();
+    recovery.ifPresent(VmSurvivors::close);
     here.values().forEach(VmKind.Member::letGo);
     here.clear();
     names.clear();
@@ -434,14 +440,9 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   @Override
   public synchronized void close() {
     closed = true;
-    stopTakingBack();
+    recovery.ifPresent(VmSurvivors::close);
     here.values().forEach(VmKind.Member::close);
     here.clear();
     names.clear();
-  }
-
-  private void stopTakingBack() {
-    recovery.ifPresent(TakingBack::close);
-    answers.values().forEach(answer -> answer.cancel(false));
   }
 }

@@ -1,0 +1,414 @@
+package dev.hyperfresh.vm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.ProcessIdentity;
+import dev.hyperfresh.qemu.QemuRelease;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/// What becomes of virtual machines when they end, when the daemon does, and when the host boots.
+/// Their hardware is a process that does nothing.
+@Timeout(60)
+class VmRegistryTest {
+  private static final Duration PATIENCE = Duration.ofSeconds(20);
+  private static final VmKind.About ABOUT =
+      new VmKind.About(
+          "OS",
+          "An OS",
+          "os",
+          "earlier",
+          1 << 20,
+          1,
+          Problem.OS_EXISTS,
+          Problem.OS_UNKNOWN,
+          Problem.OS_START);
+
+  private static final QemuRelease QEMU =
+      new QemuRelease(
+          "qemu-10.0.2",
+          "10.0.2",
+          Path.of("/none"),
+          List.of(),
+          List.of(),
+          "",
+          Set.of(),
+          Set.of(),
+          Set.of(),
+          "a test");
+
+  @TempDir Path folder;
+
+  private final List<Process> processes = new ArrayList<>();
+  private final List<String> booted = new CopyOnWriteArrayList<>();
+  private final List<String> starting = new CopyOnWriteArrayList<>();
+  private final List<String> told = new CopyOnWriteArrayList<>();
+  private Optional<Problem> failure = Optional.empty();
+  private VmRegistry<Idle, Plain> registry = registry(Path.of(""));
+
+  /// A release of plain values.
+  private record Plain(String name) implements VmRelease {
+    @Override
+    public String kernelVersion() {
+      return "6.12.95";
+    }
+
+    @Override
+    public String kernelRelease() {
+      return "6.12.95";
+    }
+
+    @Override
+    public Path kernel() {
+      return Path.of("/none");
+    }
+
+    @Override
+    public Path initrd() {
+      return Path.of("/none");
+    }
+
+    @Override
+    public String kernelSha256() {
+      return "";
+    }
+
+    @Override
+    public String sha256() {
+      return "";
+    }
+
+    @Override
+    public String sourcesSha256() {
+      return "";
+    }
+
+    @Override
+    public boolean meets(String wanted) {
+      return name.equals(wanted);
+    }
+  }
+
+  /// One whose hardware is a process that does nothing.
+  private record Idle(VmSettings<Plain> settings, ProcessHandle process, Path folder)
+      implements VmKind.Member<Plain> {
+    @Override
+    public boolean ended() {
+      return !process.isAlive();
+    }
+
+    @Override
+    public int pid() {
+      return (int) process.pid();
+    }
+
+    @Override
+    public double bootMs() {
+      return 1;
+    }
+
+    @Override
+    public Agent.Hello hello() {
+      return new Agent.Hello("1", "6.12.95", Duration.ofSeconds(1), 1, 2);
+    }
+
+    @Override
+    public void onEnd(Runnable told) {}
+
+    @Override
+    public void letGo() {}
+
+    @Override
+    public void close() {
+      process.destroyForcibly();
+      var _ = process.onExit().join();
+      VmFile.remove(folder);
+    }
+  }
+
+  /// Boots and reattaches them.
+  private final class IdleKind implements VmKind<Idle, Plain> {
+    @Override
+    public About about() {
+      return ABOUT;
+    }
+
+    @Override
+    public Idle boot(VmSettings<Plain> settings, Path files, Path sockets) {
+      booted.add(settings.name());
+      failure.ifPresent(problem -> {
+        throw problem.because("It says no.");
+      });
+      try {
+        Process process = new ProcessBuilder("sleep", "600").start();
+        processes.add(process);
+        VmFile.of(settings).on(ProcessIdentity.of((int) process.pid())).asBooted(1).write(files);
+        return new Idle(settings, process.toHandle(), files);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    @Override
+    public Idle again(VmSettings<Plain> settings, VmFile file, Path files, Path sockets) {
+      return new Idle(settings, ProcessHandle.of(file.process().pid()).orElseThrow(), files);
+    }
+
+    @Override
+    public void forget(String name, Path files, Path sockets) {
+      VmFile.remove(files);
+    }
+  }
+
+  @BeforeEach
+  void open() {
+    registry = registry(folder);
+  }
+
+  @AfterEach
+  void end() throws Exception {
+    registry.letGo();
+    for (Process process : processes) {
+      process.destroyForcibly().waitFor();
+    }
+  }
+
+  private VmRegistry<Idle, Plain> registry(Path directory) {
+    return new VmRegistry<>(new IdleKind(), directory, directory, VmWatch.none());
+  }
+
+  private static VmSettings<Plain> settings(String name) {
+    return new VmSettings<>(name, new Plain("os-6.12"), QEMU, Accelerator.TCG, 1, 1 << 20);
+  }
+
+  private Idle create(String name) {
+    return registry.create(settings(name));
+  }
+
+  /// The daemon ends, and the next one takes back what there is.
+  private void nextDaemon() {
+    registry.letGo();
+    comesBack();
+  }
+
+  private void comesBack() {
+    registry = registry(folder);
+    TakingBack begun = new TakingBack(told::add);
+    registry.recover(new VmRegistry.Parts<>(Plain::new, _ -> QEMU), begun);
+    begun.await(PATIENCE);
+    registry.definitions().begin(starting::add);
+  }
+
+  /// All that runs ends with the host, and whatever is written down is of an earlier boot.
+  private void reboot() throws Exception {
+    registry.letGo();
+    for (Process process : processes) {
+      process.destroyForcibly().waitFor();
+    }
+    try (var folders = Files.list(folder)) {
+      folders.forEach(VmRegistryTest::ofEarlierBoot);
+    }
+    comesBack();
+  }
+
+  private static void ofEarlierBoot(Path files) {
+    VmFile.read(files)
+        .ifPresent(file ->
+            file.on(
+                    new ProcessIdentity(
+                        file.process().pid(), file.process().start(), "an-earlier-one"))
+                .write(files));
+    VmDefinition.read(files)
+        .ifPresent(made ->
+            new VmDefinition(
+                    made.release(),
+                    made.vcpus(),
+                    made.memoryBytes(),
+                    made.autostart(),
+                    "an-earlier-one")
+                .write(files));
+  }
+
+  private static void assertProblem(Problem problem, Runnable action, String words) {
+    assertThatThrownBy(action::run)
+        .isInstanceOfSatisfying(
+            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem))
+        .hasMessageContaining(words);
+  }
+
+  @Test
+  void aBootOfTheHostEndsThemAndTheyAreToBeStarted() throws Exception {
+    create("b");
+    create("a");
+    create("c");
+    registry.definitions().autostart("b", false);
+
+    reboot();
+
+    assertThat(registry.list()).isEmpty();
+    assertThat(registry.definitions().stopped()).containsExactly("a", "b", "c");
+    assertThat(starting).containsExactly("a", "c");
+    assertThat(registry.endedWithHost("b")).isTrue();
+    assertThat(told).contains("OS a is to be started, since the host has booted.");
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.get("a"), "is being started");
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.get("b"), "is stopped");
+  }
+
+  @Test
+  void oneThatWasStartedIsNotStartedAgainInThatBoot() throws Exception {
+    create("a");
+    reboot();
+
+    Idle first = registry.start(settings("a"));
+
+    assertThat(registry.start(settings("a"))).isSameAs(first);
+    assertThat(registry.definitions().isDue("a")).isFalse();
+    assertThat(booted).containsExactly("a", "a");
+    starting.clear();
+    nextDaemon();
+    assertThat(starting).isEmpty();
+    assertThat(registry.get("a").pid()).isEqualTo(first.pid());
+  }
+
+  /// The daemon that starts it dies before it is up.
+  @Test
+  void oneThatDidNotComeUpIsStillToBeStarted() throws Exception {
+    create("a");
+    reboot();
+    failure = Optional.of(Problem.OS_START);
+    assertProblem(Problem.OS_START, () -> registry.start(settings("a")), "It says no");
+    starting.clear();
+
+    nextDaemon();
+
+    assertThat(starting).containsExactly("a");
+    registry.definitions().giveUp("a");
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.get("a"), "is stopped");
+  }
+
+  /// Though what is written down of it says that the host has booted since.
+  @Test
+  void oneThatRunsIsTakenBackAndNeverDoubled() {
+    Idle running = create("a");
+    Path files = registry.files("a");
+    VmDefinition made = VmDefinition.read(files).orElseThrow();
+    new VmDefinition(made.release(), 1, 1 << 20, true, "an-earlier-one").write(files);
+
+    nextDaemon();
+
+    assertThat(starting).isEmpty();
+    assertThat(registry.start(settings("a")).pid()).isEqualTo(running.pid());
+    assertThat(booted).containsExactly("a");
+    assertThat(VmDefinition.read(files)).contains(made);
+  }
+
+  @Test
+  void oneThatWasMadeByAnEarlierVersionComesBackToo() throws Exception {
+    create("a");
+    VmDefinition.remove(registry.files("a"));
+
+    reboot();
+
+    assertThat(starting).containsExactly("a");
+    assertThat(registry.definitions().find("a").orElseThrow().release()).isEqualTo("os-6.12");
+  }
+
+  @Test
+  void oneThatIsStoppedStaysSoUntilItIsStartedOrTheHostBoots() throws Exception {
+    create("a");
+
+    registry.stop("a");
+    registry.stop("a");
+    nextDaemon();
+
+    assertThat(registry.definitions().stopped()).containsExactly("a");
+    assertThat(starting).isEmpty();
+    assertThat(registry.on("os-6.12")).containsExactly("a");
+    assertProblem(Problem.OS_EXISTS, () -> create("a"), "exists already");
+    assertThat(registry.start(settings("a")).ended()).isFalse();
+    registry.stop("a");
+    reboot();
+    assertThat(starting).containsExactly("a");
+  }
+
+  @Test
+  void oneThatIsStoppedWhileItWasToBeStartedIsNot() throws Exception {
+    create("a");
+    create("b");
+    reboot();
+
+    registry.stop("a");
+    registry.definitions().autostart("b", false);
+    starting.clear();
+    nextDaemon();
+
+    assertThat(starting).isEmpty();
+    registry.definitions().autostart("b", true);
+    nextDaemon();
+    assertThat(starting).as("in the boot in which it was said").isEmpty();
+    reboot();
+    assertThat(starting).containsExactly("a", "b");
+  }
+
+  @Test
+  void oneThatEndedByItselfIsStartedAgain() throws Exception {
+    Idle first = create("a");
+    processes.getFirst().destroyForcibly().waitFor();
+    assertThat(first.ended()).isTrue();
+
+    Idle next = registry.start(settings("a"));
+
+    assertThat(next.ended()).isFalse();
+    assertThat(registry.list()).containsExactly(next);
+  }
+
+  @Test
+  void whatIsDeletedIsForgotten() throws Exception {
+    create("a");
+    create("b");
+    registry.stop("a");
+
+    registry.delete("a");
+    registry.kill("b");
+    reboot();
+
+    assertThat(starting).isEmpty();
+    assertThat(registry.definitions().stopped()).isEmpty();
+    assertThat(registry.files("a")).doesNotExist();
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.delete("a"), "is not one of");
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.start(settings("a")), "is not one of");
+    assertThat(create("b").ended()).isFalse();
+  }
+
+  @Test
+  void oneOfWhichWhatIsWrittenIsDamagedKeepsItsName() throws Exception {
+    create("a");
+    registry.stop("a");
+    Path file = registry.files("a").resolve(VmDefinition.NAME);
+    Files.writeString(file, Files.readString(file).replace("true", "false"));
+
+    nextDaemon();
+
+    assertThat(starting).isEmpty();
+    assertThat(told).singleElement().asString().contains("its checksum is wrong");
+    assertProblem(Problem.OS_EXISTS, () -> create("a"), "exists already");
+    assertThat(registry.on("os-6.12")).containsExactly("a");
+  }
+}
