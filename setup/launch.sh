@@ -41,13 +41,26 @@ make_aot() {
   [[ -e $2 ]]
 }
 
+# A daemon idles most of its life, so it begins with a small heap and gives back what it no longer
+# uses: the heap at a collection, what the C library holds every ten seconds. By itself the JVM would begin
+# with a part of the host's memory. A daemon without memory ends at once, with status 3: half of it would
+# go on in an unknown state, and the next daemon loses nothing.
+DAEMON_OPTIONS=(
+  -Xms16m
+  -Xmx512m
+  -XX:MinHeapFreeRatio=20
+  -XX:MaxHeapFreeRatio=40
+  -XX:-ShrinkHeapInSteps
+  -XX:TrimNativeHeapInterval=10000
+  -XX:+ExitOnOutOfMemoryError
+)
+
 # start JAVA CACHE OPTION... -- ARGUMENT...: becomes the JVM. CACHE, an ahead-of-time cache, may be
 # missing or empty.
 #
 # What runs for long is worth the optimizing compiler; a short command is over before it pays. No
-# guest is to wait for a command; what starts guests itself or measures is not put behind them. A
-# daemon without memory ends at once, with status 3: half of it would go on in an unknown state, and
-# the next daemon loses nothing.
+# guest is to wait for a command; what starts guests itself or measures is not put behind them. The C
+# library would give each processor's threads a pool of their own; hypervisors do not inherit the variable.
 start() {
   local java=$1 cache=$2 argument
   local -a options=() brief=(-XX:TieredStopAtLevel=1 -Xmx256m) behind=(nice -n 10)
@@ -60,7 +73,7 @@ start() {
   shift
   for argument in "$@"; do
     case $argument in
-      daemon) brief=(-Xmx512m -XX:+ExitOnOutOfMemoryError) behind=() ;;
+      daemon) brief=("${DAEMON_OPTIONS[@]}") behind=(env MALLOC_ARENA_MAX=2) ;;
       demo | bench) brief=(-Xmx512m) behind=() ;;
       doctor | soak | tune) behind=() ;;
     esac

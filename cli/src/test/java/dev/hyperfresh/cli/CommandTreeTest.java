@@ -3,7 +3,9 @@ package dev.hyperfresh.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -13,11 +15,15 @@ import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 
 class CommandTreeTest {
+  private static final CommandLine TREE = new CommandLine(Main.class);
+
+  /// What each command says to `--help`; more than one test reads it.
+  private static final Map<List<String>, Said> HELP = new HashMap<>();
 
   /// The arguments that lead to every command of this module.
   static Stream<List<String>> commands() {
     List<List<String>> paths = new ArrayList<>();
-    collect(new CommandLine(Main.class), List.of(), paths);
+    collect(TREE, List.of(), paths);
     return paths.stream();
   }
 
@@ -36,7 +42,7 @@ class CommandTreeTest {
   @ParameterizedTest
   @MethodSource("commands")
   void everyCommandExplainsItself(List<String> path) {
-    Said help = run(path, "--help");
+    Said help = help(path);
 
     assertThat(help.exit()).isZero();
     assertThat(help.err()).isEmpty();
@@ -84,7 +90,7 @@ class CommandTreeTest {
     if (path.contains("generate-completion")) {
       return;
     }
-    List<String> lines = run(path, "--help").out().lines().toList();
+    List<String> lines = help(path).out().lines().toList();
 
     assertThat(lines).allMatch(line -> line.length() <= 80);
     for (int i = 0; i + 1 < lines.size(); i++) {
@@ -215,6 +221,10 @@ class CommandTreeTest {
     assertThat(said.err().lines()).hasSize(2).first().asString().startsWith("hyperfresh: ");
   }
 
+  private static Said help(List<String> path) {
+    return HELP.computeIfAbsent(path, command -> run(command, "--help"));
+  }
+
   private static Said run(List<String> path, String option) {
     List<String> arguments = new ArrayList<>(path);
     arguments.add(option);
@@ -226,7 +236,7 @@ class CommandTreeTest {
   }
 
   static CommandLine find(List<String> path) {
-    CommandLine line = new CommandLine(Main.class);
+    CommandLine line = TREE;
     for (String name : path) {
       line = Objects.requireNonNull(line.getSubcommands().get(name), name);
     }

@@ -7,7 +7,7 @@ import dev.hyperfresh.hyperplexor.SimulatedWorld.Defect;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.LongStream;
@@ -57,15 +57,17 @@ class SimulationTest {
     }
     long first = Long.getLong("hyperfresh.simulation.first", System.nanoTime() & 0xffff_ffffL);
     System.out.println("  seeds from " + first);
-    Map<String, Long> outcomes = new TreeMap<>();
-    Map<String, Long> points = new TreeMap<>();
+    Map<String, Long> outcomes = new ConcurrentSkipListMap<>();
+    Map<String, Long> points = new ConcurrentSkipListMap<>();
     long begin = System.nanoTime();
-    for (long seed = first; seed < first + RUNS; seed++) {
-      SimulatedWorld world = new SimulatedWorld(seed, Defect.NONE, false);
-      for (String outcome : run(world).split(", ")) {
-        outcomes.merge(outcome, 1L, Long::sum);
-      }
-      world.faults.happened().forEach(point -> points.merge(point, 1L, Long::sum));
+    Optional<AssertionError> broken =
+        LongStream.range(first, first + RUNS)
+            .parallel()
+            .mapToObj(seed -> run(seed, outcomes, points))
+            .flatMap(Optional::stream)
+            .findAny();
+    if (broken.isPresent()) {
+      throw broken.get();
     }
     long millis = (System.nanoTime() - begin) / 1_000_000;
     System.out.println("  " + RUNS + " runs in " + millis + " ms: " + outcomes);
@@ -89,12 +91,26 @@ class SimulationTest {
   }
 
   /// A seed that breaks an invariant is run again with a trace, which is the failure's message.
-  private static String run(SimulatedWorld world) {
+  private static Optional<AssertionError> run(
+      long seed, Map<String, Long> outcomes, Map<String, Long> points) {
     try {
-      return world.run();
+      SimulatedWorld world = new SimulatedWorld(seed, Defect.NONE, false);
+      for (String outcome : world.run().split(", ")) {
+        outcomes.merge(outcome, 1L, Long::sum);
+      }
+      world.faults.happened().forEach(point -> points.merge(point, 1L, Long::sum));
+      return Optional.empty();
     } catch (AssertionError e) {
-      new SimulatedWorld(world.seed, Defect.NONE, true).run();
-      throw new AssertionError("seed " + world.seed + " does not replay", e);
+      return Optional.of(traced(seed, e));
+    }
+  }
+
+  private static AssertionError traced(long seed, AssertionError first) {
+    try {
+      new SimulatedWorld(seed, Defect.NONE, true).run();
+      return new AssertionError("seed " + seed + " does not replay", first);
+    } catch (AssertionError again) {
+      return again;
     }
   }
 

@@ -14,7 +14,10 @@ import dev.hyperfresh.qemu.QmpMessage.Success;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
 import java.util.Random;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -22,6 +25,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class QmpMessageTest {
   private static final int MUTATIONS = 250_000;
+
+  /// That many are made apart, each with a seed of its own, for all processors.
+  private static final int STREAMS = 25;
 
   private static final int TREE_LIMIT = 16 << 20;
 
@@ -252,22 +258,42 @@ class QmpMessageTest {
   void mutatedMessagesAreDecodedOrRefusedAndNothingElse() {
     long seed = Long.getLong("fuzz.seed", System.nanoTime());
     System.out.println("fuzz.seed=" + seed);
-    Random random = new Random(seed);
-    int decoded = 0;
-    int refused = 0;
-    for (int i = 0; i < MUTATIONS; i++) {
-      byte[] line = mutate(random);
-      try {
-        decoded += QmpMessage.decode(line, 0, line.length) == null ? 0 : 1;
-      } catch (MalformedException expected) {
-        refused += String.valueOf(expected.getMessage()).isEmpty() ? 0 : 1;
-      } catch (RuntimeException | StackOverflowError other) {
-        throw new AssertionError(
-            "fuzz.seed=" + seed + ", message " + i + ": " + new String(line, ISO_8859_1), other);
+    List<Outcome> outcomes =
+        LongStream.range(seed, seed + STREAMS).parallel().mapToObj(Outcome::ofStream).toList();
+    for (Outcome outcome : outcomes) {
+      if (outcome.neither().isPresent()) {
+        throw new AssertionError("fuzz.seed=" + seed, outcome.neither().get());
       }
     }
-    assertThat(decoded + refused).isEqualTo(MUTATIONS);
+    int decoded = outcomes.stream().mapToInt(Outcome::decoded).sum();
     assertThat(decoded).as("both outcomes are tried").isBetween(1000, MUTATIONS - 1000);
+  }
+
+  /// @param neither the message that was neither decoded nor refused, and what came instead
+  private record Outcome(int decoded, Optional<AssertionError> neither) {
+    /// Of the messages that one seed makes.
+    static Outcome ofStream(long seed) {
+      Random random = new Random(seed);
+      int decoded = 0;
+      for (int i = 0; i < MUTATIONS / STREAMS; i++) {
+        byte[] line = mutate(random);
+        try {
+          Objects.requireNonNull(QmpMessage.decode(line, 0, line.length));
+          decoded++;
+        } catch (MalformedException refused) {
+          if (String.valueOf(refused.getMessage()).isEmpty()) {
+            return new Outcome(decoded, broken(line, refused));
+          }
+        } catch (RuntimeException | StackOverflowError other) {
+          return new Outcome(decoded, broken(line, other));
+        }
+      }
+      return new Outcome(decoded, Optional.empty());
+    }
+
+    private static Optional<AssertionError> broken(byte[] line, Throwable instead) {
+      return Optional.of(new AssertionError(new String(line, ISO_8859_1), instead));
+    }
   }
 
   private static byte[] mutate(Random random) {

@@ -24,6 +24,13 @@ import tools.jackson.databind.JsonNode;
 class CommandLineTest {
   private static final Duration START = Duration.ofSeconds(60);
 
+  /// What a daemon that has nothing to do may hold of the host's memory, and when it must have
+  /// given the rest back: the launcher has it do so every ten seconds.
+  private static final long IDLE_BYTES = 120_000_000;
+
+  private static final Duration IDLE = Duration.ofSeconds(60);
+  private static final int COMMANDS = 20;
+
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
   private final List<Process> daemons = new ArrayList<>();
@@ -263,6 +270,7 @@ class CommandLineTest {
     Process first = startDaemon();
     run(List.of("daemon")).fails(Problem.DAEMON_RUNNING, "is locked");
     run(List.of("guest", "list")).succeeds();
+    assertSmallWhenIdle(first);
 
     first.destroy();
     assertThat(first.waitFor(20, TimeUnit.SECONDS)).as("ends after SIGTERM").isTrue();
@@ -278,6 +286,26 @@ class CommandLineTest {
     run(List.of("guest", "list")).succeeds();
   }
 
+  /// After it has answered some commands.
+  private void assertSmallWhenIdle(Process daemon) throws IOException {
+    for (int i = 0; i < COMMANDS; i++) {
+      CommandRun.here("guest", "list", "--state", workspace.state().toString()).succeeds();
+    }
+    System.out.println(
+        "  a daemon after " + COMMANDS + " commands: " + resident(daemon) + " bytes");
+    Workshop.await(
+        "a daemon of at most " + IDLE_BYTES + " bytes", IDLE, () -> resident(daemon) <= IDLE_BYTES);
+  }
+
+  private static long resident(Process process) {
+    return read(Path.of("/proc/" + process.pid() + "/status"))
+        .lines()
+        .filter(line -> line.startsWith("VmRSS:"))
+        .mapToLong(line -> 1024 * Long.parseLong(line.replaceAll("\\D", "")))
+        .findFirst()
+        .orElseThrow();
+  }
+
   private JsonNode guest() throws Exception {
     return run(List.of("guest", "show", "web1", "--json")).succeeds().json();
   }
@@ -285,7 +313,7 @@ class CommandLineTest {
   private Process startDaemon() throws IOException {
     Path log = workspace.state().resolve("daemon-" + daemons.size() + ".log");
     Process daemon =
-        new ProcessBuilder(CommandRun.command("daemon", "--state", workspace.state().toString()))
+        new ProcessBuilder(CommandRun.launched("daemon", "--state", workspace.state().toString()))
             .redirectInput(Path.of("/dev/null").toFile())
             .redirectErrorStream(true)
             .redirectOutput(log.toFile())

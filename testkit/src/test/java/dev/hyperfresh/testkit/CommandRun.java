@@ -42,6 +42,22 @@ record CommandRun(List<String> arguments, int code, String out, String err) {
     return command;
   }
 
+  /// The program as the launcher starts it, with its options for the JVM and with the classes of
+  /// this test.
+  static List<String> launched(String... arguments) {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                "bash",
+                "-euc",
+                ". \"$0\"; JARS=$1; shift; start \"$1\" '' -- \"${@:2}\"",
+                Path.of("../setup/launch.sh").toAbsolutePath().toString(),
+                System.getProperty("java.class.path"),
+                Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+    command.addAll(List.of(arguments));
+    return command;
+  }
+
   /// Runs a command to its end, in a process of its own as a user starts it.
   static CommandRun of(String... arguments) throws IOException, InterruptedException {
     Path out = Files.createTempFile("hf-out", ".txt");
