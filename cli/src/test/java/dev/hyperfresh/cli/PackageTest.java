@@ -288,9 +288,26 @@ class PackageTest {
             "\nKillMode=process\n",
             "\nRestart=on-failure\n",
             "\nRuntimeDirectoryPreserve=yes\n",
-            "\nWatchdogSec=60\n");
+            "\nWatchdogSec=180\n");
     assertThat(Files.readString(PARTS.resolve("hyperfresh-guests.service")))
         .contains("\nDelegate=memory pids\n", "\nSlice=hyperfresh.slice\n");
+  }
+
+  /// A reload that systemd ends would not say why, and leave the new daemon.
+  @Test
+  void aReloadGivesUpBeforeSystemdDoes() throws Exception {
+    int longest = number("reload", "LONGEST");
+
+    assertThat(longest)
+        .isGreaterThan(300)
+        .isLessThan(number("hyperfresh.service", "TimeoutStartSec"));
+  }
+
+  private static int number(String part, String key) throws IOException {
+    return Files.readAllLines(PARTS.resolve(part)).stream()
+        .filter(line -> line.startsWith(key + "="))
+        .mapToInt(line -> Integer.parseInt(line.substring(key.length() + 1)))
+        .sum();
   }
 
   /// With programs that are there in the place of those that only the package brings.
