@@ -15,6 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /// What `./package` puts into a package, as far as it can be tried without installing one.
@@ -61,18 +62,34 @@ class PackageTest {
     return copy;
   }
 
-  @Test
-  void itExplainsItself() throws Exception {
-    Ran help = run(ROOT.resolve("package").toString(), "--help");
+  @ParameterizedTest
+  @ValueSource(strings = {"package", "try-package"})
+  void itExplainsItself(String command) throws Exception {
+    Ran help = run(ROOT.resolve(command).toString(), "--help");
 
     assertThat(help.status()).isZero();
-    assertThat(help.said()).startsWith("Usage: ./package");
+    assertThat(help.said()).startsWith("Usage: ./" + command);
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"--frob", "--version"})
-  void aWrongOptionIsBadInput(String option) throws Exception {
-    assertThat(run(ROOT.resolve("package").toString(), option).status()).isEqualTo(2);
+  @CsvSource({
+    "package,--frob",
+    "package,--version",
+    "try-package,--frob",
+    "try-package,--suite",
+    "try-package,--deb",
+    "try-package,--suite=bookworm"
+  })
+  void aWrongOptionIsBadInput(String command, String option) throws Exception {
+    assertThat(run(ROOT.resolve(command).toString(), option).status()).isEqualTo(2);
+  }
+
+  @Test
+  void aSuiteThatIsNotTriedIsBadInput() throws Exception {
+    Ran refused = run(ROOT.resolve("try-package").toString(), "--suite", "sid");
+
+    assertThat(refused.status()).isEqualTo(2);
+    assertThat(refused.said()).contains("'sid' is neither bookworm nor trixie");
   }
 
   @ParameterizedTest
@@ -94,10 +111,10 @@ class PackageTest {
   }
 
   private static List<Path> scripts() throws IOException {
-    List<Path> scripts = new ArrayList<>(List.of(ROOT.resolve("package")));
-    try (Stream<Path> parts = Files.list(PARTS);
-        Stream<Path> shared = Files.list(ROOT.resolve("setup"))) {
-      Stream.concat(parts, shared)
+    List<Path> scripts =
+        new ArrayList<>(List.of(ROOT.resolve("package"), ROOT.resolve("try-package")));
+    try (Stream<Path> parts = Files.walk(ROOT.resolve("setup"))) {
+      parts
           .filter(Files::isRegularFile)
           .filter(part -> !part.toString().matches(".*\\.(service|slice|path|timer|conf|java)"))
           .sorted()
@@ -137,14 +154,26 @@ class PackageTest {
     }
   }
 
+  /// The search for guests, which does not see those of other daemons of this host.
+  private Path tenants(Path config, Path state) throws IOException {
+    return adapted(
+        "tenants.sh",
+        Map.of(
+            "/etc/hyperfresh/hyperfresh.yaml",
+            config,
+            "/run/hyperfresh/state",
+            state,
+            "/run/hyperfresh/users",
+            folder.resolve("users"),
+            "[:/]hyperfresh/[A-Za-z]",
+            Path.of("[:/]nowhere/[A-Za-z]")));
+  }
+
   @Test
   void guestsThatRunAreFoundByTheStateDirectoryAmongTheirArguments() throws Exception {
     Path config = folder.resolve("hyperfresh.yaml");
     Path written = folder.resolve("state");
-    Path snippet =
-        adapted(
-            "tenants.sh",
-            Map.of("/etc/hyperfresh/hyperfresh.yaml", config, "/run/hyperfresh/state", written));
+    Path snippet = tenants(config, written);
     String ask = ". " + snippet + "; state_directory; echo; tenants";
 
     assertThat(run("sh", "-ec", ask).said()).startsWith("/var/lib/hyperfresh\n");
@@ -168,7 +197,7 @@ class PackageTest {
   void guestsThatRunAreFoundByTheirRecords() throws Exception {
     Path config =
         Files.writeString(folder.resolve("hyperfresh.yaml"), "state : '" + folder + "/hf/'\n");
-    Path snippet = adapted("tenants.sh", Map.of("/etc/hyperfresh/hyperfresh.yaml", config));
+    Path snippet = tenants(config, folder.resolve("state"));
     String ask = ". " + snippet + "; tenants";
     Path record =
         Files.createDirectories(folder.resolve("hf/guests/web1")).resolve("guest.properties");
@@ -183,6 +212,38 @@ class PackageTest {
     } finally {
       guest.destroyForcibly().waitFor();
     }
+  }
+
+  /// Guests may have outlived the removal, and with them the unit that keeps their control groups.
+  @Test
+  void aPurgeEndsTheUnitThatKeptControlGroupsAndTheSlice() throws Exception {
+    Path manager = Files.createDirectories(folder.resolve("systemd"));
+    Path told = folder.resolve("told");
+    Path systemctl =
+        Files.writeString(folder.resolve("systemctl"), "#!/bin/sh\necho \"$@\" >>" + told + "\n");
+    assertThat(systemctl.toFile().setExecutable(true)).isTrue();
+    Path state = Files.createDirectories(folder.resolve("lib/hyperfresh"));
+    Path postrm = postrm(manager, state);
+    Map<String, String> path = Map.of("PATH", folder + ":" + System.getenv("PATH"));
+
+    assertThat(run(path, List.of("sh", postrm.toString(), "purge"))).isEqualTo(new Ran(0, ""));
+
+    assertThat(told).content().contains("stop hyperfresh-guests.service hyperfresh.slice");
+    assertThat(state).doesNotExist();
+  }
+
+  /// One that knows no path of this host and sees none of its guests.
+  private Path postrm(Path manager, Path state) throws IOException {
+    String text =
+        Files.readString(PARTS.resolve("postrm"))
+            .replace("# TENANTS\n", "tenants() { :; }\nstate_directory() { echo " + state + "; }\n")
+            .replace("/run/systemd/system", manager.toString())
+            .replace("/var/lib/hyperfresh", state.toString())
+            .replace("/usr/bin/deb-systemd-helper", folder.resolve("no-helper").toString());
+    for (String place : List.of("/var/cache/hyperfresh", "/run/hyperfresh", "/etc/hyperfresh")) {
+      text = text.replace(place, folder + place);
+    }
+    return Files.writeString(folder.resolve("postrm"), text);
   }
 
   @Test
@@ -233,7 +294,7 @@ class PackageTest {
             "\nKillMode=process\n",
             "\nRestart=on-failure\n",
             "\nRuntimeDirectoryPreserve=yes\n",
-            "\nWatchdogSec=60\n");
+            "\nWatchdogSec=180\n");
     assertThat(Files.readString(PARTS.resolve("hyperfresh-guests.service")))
         .contains("\nDelegate=memory pids\n", "\nSlice=hyperfresh.slice\n");
   }
@@ -278,6 +339,23 @@ class PackageTest {
             "etc/apt/apt.conf.d/90hyperfresh 644",
             "etc/needrestart/conf.d/hyperfresh.conf 644",
             "etc/needrestart/restart.d/hyperfresh.service 755");
+  }
+
+  /// A reload that systemd ends would not say why, and leave the new daemon.
+  @Test
+  void aReloadGivesUpBeforeSystemdDoes() throws Exception {
+    int longest = number("reload", "LONGEST");
+
+    assertThat(longest)
+        .isGreaterThan(300)
+        .isLessThan(number("hyperfresh.service", "TimeoutStartSec"));
+  }
+
+  private static int number(String part, String key) throws IOException {
+    return Files.readAllLines(PARTS.resolve(part)).stream()
+        .filter(line -> line.startsWith(key + "="))
+        .mapToInt(line -> Integer.parseInt(line.substring(key.length() + 1)))
+        .sum();
   }
 
   /// With programs that are there in the place of those that only the package brings.

@@ -21,11 +21,11 @@ import org.slf4j.LoggerFactory;
 /// is told anything. One thread, `hf-watchdog`, says at [#PERIOD] that the daemon answers, as long
 /// as it does. Thread-safe.
 final class ServiceNotices implements AutoCloseable {
-  /// How often the daemon asks itself whether it answers; the unit allows six times as long.
+  /// How often the daemon asks itself whether it answers; the unit allows 18 times as long.
   static final Duration PERIOD = Duration.ofSeconds(10);
 
   private static final Logger LOG = LoggerFactory.getLogger(ServiceNotices.class);
-  private static final Duration ANSWER = Duration.ofSeconds(5);
+  private static final Duration ANSWER = Duration.ofSeconds(15);
   private static final byte[] QUESTION =
       "GET /v1/guests HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
           .getBytes(StandardCharsets.US_ASCII);
