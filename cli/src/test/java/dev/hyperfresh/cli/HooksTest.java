@@ -170,6 +170,7 @@ class HooksTest {
             "apt/cache/archives/partial",
             "apt/etc/apt.conf.d",
             "apt/etc/preferences.d",
+            "apt/log",
             "root/var/lib/dpkg/updates",
             "root/var/lib/dpkg/info",
             "deb/DEBIAN",
