@@ -200,22 +200,37 @@ final class PolicyCommand {
 
     @Override
     public Integer call() {
+      Policy policy = valid();
+      PolicyRun.Result result = run(policy);
+      if (!options.printed(PolicyReport.json(wanted(policy), result))) {
+        PolicyReport.lines(wanted(policy), result).forEach(System.out::println);
+        result
+            .opens()
+            .ifPresent(opens -> System.out.println("The window opens " + when(opens, zone) + "."));
+      }
+      return result.outcome().exitCode();
+    }
+
+    /// A file that is faulty does not become valid by itself.
+    private Policy valid() {
       try {
-        Policy policy = file.policy();
-        PolicyRun.Result result = run(wanted(policy));
-        write(policy.window().map(this::nextOpening));
-        if (!options.printed(PolicyReport.json(policy, result))) {
-          PolicyReport.lines(policy, result).forEach(System.out::println);
-          result
-              .opens()
-              .ifPresent(
-                  opens -> System.out.println("The window opens " + when(opens, zone) + "."));
-        }
-        return result.outcome().exitCode();
+        return file.policy();
       } catch (HyperFreshException e) {
-        // It does not become valid by itself.
-        if (e.problem() == Problem.POLICY_INVALID) {
-          write(Optional.empty());
+        write(Optional.empty());
+        throw e;
+      }
+    }
+
+    private PolicyRun.Result run(Policy policy) {
+      Optional<Instant> opens = policy.window().map(this::nextOpening);
+      try {
+        PolicyRun.Result result = asked(wanted(policy));
+        write(opens);
+        return result;
+      } catch (HyperFreshException e) {
+        // Anything else may have passed in a moment.
+        if (e.problem() == Problem.POLICY_HELD) {
+          write(opens);
         }
         throw e;
       }
@@ -226,7 +241,7 @@ final class PolicyCommand {
       return dryRun ? timed.withAction(Policy.Action.DRY_RUN) : timed;
     }
 
-    private PolicyRun.Result run(Policy policy) {
+    private PolicyRun.Result asked(Policy policy) {
       Settings settings = options.settings();
       HostQemus qemus = HostQemus.under(root, settings.config());
       Progress progress = Terminal.isThere() ? Output::progress : Progress.NONE;

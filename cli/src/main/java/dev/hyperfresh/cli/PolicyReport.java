@@ -42,8 +42,9 @@ final class PolicyReport {
     lines.add(sentence(result));
     if (result.others() > 0) {
       lines.add(
-          result.others()
-              + " outdated QEMUs are no guests of this daemon; `hyperfresh outdated` shows them.");
+          "Outdated QEMUs that are no guests of this daemon: "
+              + result.others()
+              + "; `hyperfresh outdated` shows them.");
     }
     return lines;
   }
@@ -69,24 +70,21 @@ final class PolicyReport {
   }
 
   private static String sentence(PolicyRun.Result result) {
-    long moved = count(result, "committed");
+    String moved = "Guests moved: " + count(result, "committed") + ".";
+    String stays = " Guests that cannot move: " + count(result, "left-alone") + ".";
     return switch (result.outcome()) {
       case NOTHING -> "No guest is to be moved.";
       case REPORTED ->
-          count(result, "outdated") + " guests run an older QEMU; the policy only reports them.";
-      case POSSIBLE -> "All of them can move.";
-      case IMPOSSIBLE -> count(result, "left-alone") + " cannot move.";
-      case WAITS -> count(result, "outdated") + " guests wait for the window.";
-      case HELD ->
-          "Nothing was moved, because the last run stopped: "
-              + result.stopped()
-              + " `hyperfresh policy apply --again` tries it again.";
-      case MOVED -> moved + " were moved.";
-      case UNFINISHED -> moved + " were moved before the window closed.";
+          "Guests that run an older QEMU: "
+              + count(result, "outdated")
+              + ". The policy only reports them.";
+      case POSSIBLE -> "Each of them can move.";
+      case IMPOSSIBLE -> stays.strip();
+      case WAITS -> "Guests that wait for the window: " + count(result, "outdated") + ".";
+      case MOVED -> moved;
+      case UNFINISHED -> moved + " The window closed before the others.";
       case FAILED ->
-          result.stopped().isEmpty()
-              ? moved + " were moved, and " + count(result, "left-alone") + " cannot move."
-              : moved + " were moved; then it stopped. " + result.stopped();
+          result.stopped().isEmpty() ? moved + stays : moved + " It stopped: " + result.stopped();
     };
   }
 

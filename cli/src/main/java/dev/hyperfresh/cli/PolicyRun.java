@@ -58,8 +58,6 @@ final class PolicyRun {
     IMPOSSIBLE("impossible"),
     /// They wait for the window.
     WAITS("waits"),
-    /// They wait for somebody to look at the last failure.
-    HELD("held"),
     /// All of them were moved.
     MOVED("moved"),
     /// The window closed before all were.
@@ -82,7 +80,7 @@ final class PolicyRun {
       return switch (this) {
         case NOTHING, POSSIBLE, MOVED -> 0;
         case REPORTED, WAITS, UNFINISHED -> OutdatedCommand.SOME_OUTDATED;
-        case IMPOSSIBLE, HELD, FAILED -> Problem.POLICY_HELD.exitCode();
+        case IMPOSSIBLE, FAILED -> Problem.REPLACE_OBSTACLES.exitCode();
       };
     }
   }
@@ -139,7 +137,8 @@ final class PolicyRun {
   }
 
   /// @param again whether an earlier failure is no hindrance
-  /// @throws HyperFreshException when the daemon cannot be asked, or refuses
+  /// @throws HyperFreshException [Problem#POLICY_HELD]; and when the daemon cannot be asked, or
+  ///   refuses
   Result run(boolean again) {
     List<Guest> old = outdated(daemon.get());
     Optional<String> failure = again ? Optional.empty() : failure(old);
@@ -150,10 +149,7 @@ final class PolicyRun {
       case Step.DryRun _ -> plan(old);
       case Step.Waits waits ->
           new Result(Outcome.WAITS, Optional.of(waits.opens()), "", all(), others);
-      case Step.Held held -> {
-        stopped = held.why();
-        yield result(Outcome.HELD);
-      }
+      case Step.Held held -> throw Problem.POLICY_HELD.because(held.why());
       case Step.Replace replace -> replace(old, replace.within());
     };
   }
@@ -253,17 +249,20 @@ final class PolicyRun {
   }
 
   /// What is left when the daemon answers again. A daemon that ended has not said how it went with
-  /// the guest that it was moving; the history does.
+  /// the guest that it was moving; the history does. One that is not outdated any more and was not
+  /// moved has ended.
   private List<Guest> lookAgain(
       List<Guest> asked, Optional<HyperFreshException> lost, Instant begun) {
     Client client = returned(lost);
     stopped = "";
+    asked.forEach(guest -> guests.put(guest.name(), guest.as("gone", "")));
     List<Guest> old = outdated(client);
     for (Guest guest : asked) {
       client
-          .get("/v1/history", Map.of("guest", guest.name(), "limit", "1"))
+          .get("/v1/history", Map.of("guest", guest.name()))
           .path("replacements")
           .valueStream()
+          .limit(1)
           .filter(record -> !Instant.parse(record.path("started_at").asString()).isBefore(begun))
           .forEach(record -> note(guest, record));
     }

@@ -141,11 +141,12 @@ class HooksTest {
     install();
     Ran removed = apt(config, "remove", "thing");
     assertThat(removed.said()).contains("Removing thing", LINE + "\n");
-    assertThat(removed.status()).isZero();
+    assertThat(removed.status()).as(removed.said()).isZero();
 
     install();
     script("after-packages", "#!/bin/sh\nexit 3\n");
-    assertThat(apt(config, "remove", "thing").status()).isZero();
+    Ran failing = apt(config, "remove", "thing");
+    assertThat(failing.status()).as(failing.said()).isZero();
 
     // The snippet is a configuration file, which outlives the package.
     install();
@@ -169,6 +170,7 @@ class HooksTest {
             "apt/cache/archives/partial",
             "apt/etc/apt.conf.d",
             "apt/etc/preferences.d",
+            "apt/log",
             "root/var/lib/dpkg/updates",
             "root/var/lib/dpkg/info",
             "deb/DEBIAN",

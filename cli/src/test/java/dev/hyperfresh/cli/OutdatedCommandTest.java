@@ -148,7 +148,7 @@ class OutdatedCommandTest {
     host.file("proc/4711/cgroup", "0::/hyperfresh/a.60000\n");
 
     assertThat(only(run("--json")).path("verdict").asString())
-        .isEqualTo("`hyperfresh replace NAME --to RELEASE` replaces it.");
+        .isEqualTo("`hyperfresh replace NAME --to installed` replaces it.");
   }
 
   @Test

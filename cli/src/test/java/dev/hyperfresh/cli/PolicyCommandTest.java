@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.hyperfresh.daemon.DaemonConfig;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -12,6 +13,7 @@ import java.time.InstantSource;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -86,14 +88,22 @@ class PolicyCommandTest {
     return "{\"result\":" + rollout + "}\n";
   }
 
-  private Said apply(String policy, String... arguments) throws IOException {
-    Files.writeString(file, policy);
+  private Said apply(String policy, String... arguments) {
+    write(policy);
     List<String> all = new ArrayList<>(List.of(file.toString(), "--state", state.toString()));
     all.addAll(List.of(arguments));
     CommandLine line =
         new CommandLine(new PolicyCommand.Apply(root, InstantSource.fixed(now), ZoneOffset.UTC));
     line.setExecutionExceptionHandler(Main::report);
     return Said.of(() -> line.execute(all.toArray(String[]::new)));
+  }
+
+  private void write(String policy) {
+    try {
+      Files.writeString(file, policy);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /// What was asked of that route, in order.
@@ -114,7 +124,7 @@ class PolicyCommandTest {
             "guest=web1 action=report outcome=outdated from=qemu-7.2.21 to=installed",
             "guest=web2 action=report outcome=outdated from=qemu-7.2.21 to=installed",
             "guest=db1 action=report outcome=except from=qemu-7.2.21 to=installed",
-            "2 guests run an older QEMU; the policy only reports them.");
+            "Guests that run an older QEMU: 2. The policy only reports them.");
     assertThat(asked(ROLLOUT)).isEmpty();
   }
 
@@ -134,7 +144,8 @@ class PolicyCommandTest {
     Said said = apply("action: replace\n", "--dry-run");
 
     assertThat(said.exit()).isEqualTo(5);
-    assertThat(said.out()).contains("guest=web2 action=dry-run outcome=left-alone", "1 cannot");
+    assertThat(said.out())
+        .contains("guest=web2 action=dry-run outcome=left-alone", "cannot move: 1.");
     assertThat(asked(ROLLOUT)).isEmpty();
     daemon.answering(
         "POST /v1/rollouts/plan", rollout("", "web1 movable", "web2 movable", "db1 movable"));
@@ -155,7 +166,7 @@ class PolicyCommandTest {
         .contains(
             "guest=web1 action=replace outcome=committed from=qemu-7.2.21 to=qemu-7.2.22+deb12u18"
                 + " stood_ms=12.50",
-            "2 were moved.");
+            "Guests moved: 2.");
     assertThat(asked(ROLLOUT))
         .containsExactly(
             Output.JSON.readTree(
@@ -174,7 +185,7 @@ class PolicyCommandTest {
 
     assertThat(said.exit()).isEqualTo(8);
     assertThat(said.out())
-        .contains("3 guests wait for the window.", "opens Sat 2026-11-07 02:00 Z");
+        .contains("Guests that wait for the window: 3.", "opens Sat 2026-11-07 02:00 Z");
     assertThat(asked(ROLLOUT)).isEmpty();
     assertThat(Files.readString(next).strip())
         .isEqualTo(Long.toString(Instant.parse("2026-11-07T02:00:00Z").getEpochSecond()));
@@ -195,11 +206,12 @@ class PolicyCommandTest {
     assertThat(failed.exit()).isEqualTo(5);
     assertThat(failed.out())
         .contains("outcome=rolled-back", "outcome=not-started", "Guest web1: rolled-back.");
-    Said held = apply(policy, "--json");
-    assertThat(held.exit()).isEqualTo(Problem.POLICY_HELD.exitCode());
-    JsonNode json = Output.JSON.readTree(held.out());
-    assertThat(json.path("outcome").asString()).isEqualTo("held");
-    assertThat(json.propertyNames()).containsExactlyElementsOf(JsonPageTest.APPLIED_FIELDS);
+    Path next = root.resolve("next");
+    Said held = apply(policy, "--next", next.toString());
+    assertThat(held.exit()).isEqualTo(5);
+    assertThat(held.err())
+        .contains(Problem.POLICY_HELD.code(), "Guest web1: rolled-back.", "--again");
+    assertThat(next).exists();
     assertThat(asked(ROLLOUT)).hasSize(1);
 
     // Another build is another matter.
@@ -213,11 +225,48 @@ class PolicyCommandTest {
   void whoeverLooksMayTryAgain() throws Exception {
     daemon.answering(ROLLOUT, result(rollout("Guest web1: failed.", "web1 failed")));
     assertThat(apply("action: replace\n").exit()).isEqualTo(5);
-    assertThat(apply("action: replace\n").out()).contains("--again");
+    assertThat(apply("action: replace\n").err()).contains("HF-POLICY-002");
 
     daemon.answering(ROLLOUT, result(rollout("", "web1 committed", "web2 committed")));
     assertThat(apply("action: replace\n", "--again").exit()).isZero();
     assertThat(apply("action: replace\n").exit()).isZero();
+  }
+
+  /// The daemon that takes over is asked for what is left, and the history for what was under way.
+  @Test
+  void anUpgradeOfTheDaemonMeanwhileIsFollowed() throws Exception {
+    now = Instant.now();
+    daemon.answering(
+        ROLLOUT,
+        result(rollout("A newer daemon takes over.", "web1 committed", "web2 not-started")));
+    for (String name : List.of("web1", "web2")) {
+      daemon.answering("GET /v1/history?guest=" + name, "{\"replacements\":[]}");
+    }
+    CompletableFuture<Said> run =
+        CompletableFuture.supplyAsync(() -> apply("action: replace\nexcept: [db1]\n", "--json"));
+    while (asked(ROLLOUT).isEmpty()) {
+      Thread.sleep(10);
+    }
+    daemon.answering("GET /v1/guests", guests("web2"));
+    daemon.answering(
+        "GET /v1/history?guest=web1",
+        "{\"replacements\":[{\"started_at\":\"%s\",\"outcome\":\"committed\",\"to\":\"b\"}]}"
+            .formatted(now.plusSeconds(1)));
+    daemon.answering(ROLLOUT, result(rollout("", "web2 committed")));
+
+    Said said = run.get();
+    assertThat(said.exit()).as(said.err()).isZero();
+    JsonNode json = Output.JSON.readTree(said.out());
+    assertThat(json.path("outcome").asString()).isEqualTo("moved");
+    assertThat(json.propertyNames()).containsExactlyElementsOf(JsonPageTest.APPLIED_FIELDS);
+    assertThat(
+            json.path("guests")
+                .valueStream()
+                .map(guest ->
+                    guest.path("guest").asString() + " " + guest.path("outcome").asString()))
+        .contains("web1 committed", "web2 committed");
+    assertThat(asked(ROLLOUT).getLast().path("guests").valueStream().map(JsonNode::asString))
+        .containsExactly("web2");
   }
 
   @Test

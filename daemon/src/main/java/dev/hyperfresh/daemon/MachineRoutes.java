@@ -58,6 +58,7 @@ record MachineRoutes(Daemon daemon, Replies replies) {
                 "parallel",
                 "canary",
                 "soak_ms",
+                "within_ms",
                 "max_blackout_ms",
                 "rehearse",
                 "step_clock"));

@@ -40,7 +40,7 @@ final class RolloutOrder {
         target.guests(),
         target.machine(),
         Optional.empty(),
-        pace(fields),
+        within(pace(fields), body, fields),
         millis(fields, "max_blackout_ms", 1000),
         fields.flag("rehearse", true),
         fields.flag("step_clock", false));

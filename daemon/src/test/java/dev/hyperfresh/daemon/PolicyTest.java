@@ -18,7 +18,7 @@ import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class PolicyTest {
   private static final Path FILE = Path.of("/etc/hyperfresh/policy.yaml");
@@ -69,35 +69,35 @@ class PolicyTest {
   }
 
   @ParameterizedTest
-  @CsvSource(
-      delimiter = '|',
-      value = {
-        "action: move            | action: 'move' is not one of report, dry-run, replace",
-        "action: dry_run         | action: 'dry_run' is not one of report, dry-run, replace",
-        "actoin: replace         | 'actoin' is not a field",
-        "canary: -1              | canary is below 0",
-        "canary: one             | canary: is not a number",
-        "canary: 1.5             | canary: is not a number",
-        "soak: 30                | soak: is not a string; put it in quotes",
-        "soak: '30'              | soak: '30' is not a time such as 500ms, 30s, 10m or 2h",
-        "soak: soon              | soak: 'soon' is not a time such as 500ms, 30s, 10m or 2h",
-        "soak: 25h               | soak is not between 0 and 24 hours",
-        "parallel: 0             | parallel is not between 1 and 64",
-        "parallel: 65            | parallel is not between 1 and 64",
-        "window: Sat             | window: 'Sat' is not of the form 'Sat..Sun 02:00-05:00'",
-        "window: So 02:00-05:00  | window: 'So 02:00-05:00' has 'so', which is no day of the week",
-        "blackout: 0s            | blackout: is not between 1ms and 60s",
-        "blackout: 61s           | blackout: is not between 1ms and 60s",
-        "except: db1             | except: is not a list of names, such as [db1, db2]",
-        "except: ['db 1']        | except: \"db 1\" is not the name of a guest",
-        "except: [1]             | except: 1 is not the name of a guest",
-        "except: [db1, db1]      | except: \"db1\" is there twice",
-        "'{window: 02:00-03:00, soak: 1h}' | soak: 1h is not shorter than the window, so that only"
+  @ValueSource(
+      strings = {
+        "action: move => action: 'move' is not one of report, dry-run, replace",
+        "action: dry_run => action: 'dry_run' is not one of report, dry-run, replace",
+        "actoin: replace => 'actoin' is not a field",
+        "canary: -1 => canary is below 0",
+        "canary: one => canary: is not a number",
+        "canary: 1.5 => canary: is not a number",
+        "soak: 30 => soak: is not a string; put it in quotes",
+        "soak: '30' => soak: '30' is not a time such as 500ms, 30s, 10m or 2h",
+        "soak: soon => soak: 'soon' is not a time such as 500ms, 30s, 10m or 2h",
+        "soak: 25h => soak is not between 0 and 24 hours",
+        "parallel: 0 => parallel is not between 1 and 64",
+        "parallel: 65 => parallel is not between 1 and 64",
+        "window: Sat => window: 'Sat' is not of the form 'Sat..Sun 02:00-05:00'",
+        "window: So 02:00-05:00 => window: 'So 02:00-05:00' has 'so', which is no day of the week",
+        "blackout: 0s => blackout: is not between 1ms and 60s",
+        "blackout: 61s => blackout: is not between 1ms and 60s",
+        "except: db1 => except: is not a list of names, such as [db1, db2]",
+        "except: ['db 1'] => except: \"db 1\" is not the name of a guest",
+        "except: [1] => except: 1 is not the name of a guest",
+        "except: [db1, db1] => except: \"db1\" is there twice",
+        "{window: 02:00-03:00, soak: 1h} => soak: 1h is not shorter than the window, so that only"
             + " canaries would move",
-        "just words              | It is not a mapping of settings to values",
+        "just words => It is not a mapping of settings to values"
       })
-  void aFaultIsNamed(String text, String fault) {
-    HyperFreshException refused = refused(text);
+  void aFaultIsNamed(String both) {
+    HyperFreshException refused = refused(both.substring(0, both.indexOf(" => ")));
+    String fault = both.substring(both.indexOf(" => ") + 4);
 
     assertThat(refused.problem()).isEqualTo(Problem.POLICY_INVALID);
     assertThat(refused.detail()).isEqualTo(FILE + ": " + fault + ".");
