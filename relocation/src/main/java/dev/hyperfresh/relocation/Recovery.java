@@ -21,7 +21,7 @@ final class Recovery implements AutoCloseable {
   private static final System.Logger LOG = System.getLogger(Recovery.class.getName());
 
   /// How a container ended whose OS ended because the host has booted.
-  private static final String WITH_HOST = "the host was shut down or rebooted";
+  private static final String WITH_HOST = "the host has booted since";
 
   private final Path containers;
   private final Path folder;

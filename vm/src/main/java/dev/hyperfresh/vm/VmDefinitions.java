@@ -83,9 +83,10 @@ public final class VmDefinitions implements VmDue {
 
   /// It is made, or runs again.
   ///
+  /// @param definition unless there is one, which somebody may have changed while it came up
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   void runs(String name, VmDefinition definition) {
-    all.put(name, written(name, definition.here()));
+    all.compute(name, (_, known) -> written(name, (known == null ? definition : known).here()));
     due.remove(name);
   }
 

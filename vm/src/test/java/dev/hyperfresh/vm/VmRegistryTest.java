@@ -61,6 +61,7 @@ class VmRegistryTest {
   private final List<String> starting = new CopyOnWriteArrayList<>();
   private final List<String> told = new CopyOnWriteArrayList<>();
   private Optional<Problem> failure = Optional.empty();
+  private Runnable meanwhile = () -> {};
   private VmRegistry<Idle, Plain> registry = registry(Path.of(""));
 
   /// A release of plain values.
@@ -153,6 +154,7 @@ class VmRegistryTest {
     @Override
     public Idle boot(VmSettings<Plain> settings, Path files, Path sockets) {
       booted.add(settings.name());
+      meanwhile.run();
       failure.ifPresent(problem -> {
         throw problem.because("It says no.");
       });
@@ -365,6 +367,25 @@ class VmRegistryTest {
     assertThat(starting).as("in the boot in which it was said").isEmpty();
     reboot();
     assertThat(starting).containsExactly("a", "b");
+  }
+
+  @Test
+  void whatIsSaidWhileItComesUpCounts() {
+    create("a");
+    registry.stop("a");
+    meanwhile = () -> registry.definitions().autostart("a", false);
+
+    var _ = registry.start(settings("a"));
+
+    assertThat(registry.definitions().find("a").orElseThrow().autostart()).isFalse();
+    assertProblem(
+        Problem.OS_UNKNOWN,
+        () -> {
+          registry.stop("a");
+          meanwhile = () -> registry.delete("a");
+          var _ = registry.start(settings("a"));
+        },
+        "is being started or ended");
   }
 
   @Test
