@@ -85,11 +85,14 @@ class PackageTest {
   }
 
   @Test
-  void aSuiteThatIsNotTriedIsBadInput() throws Exception {
+  void whatCannotBeTriedIsBadInput() throws Exception {
     Ran refused = run(ROOT.resolve("try-package").toString(), "--suite", "sid");
 
     assertThat(refused.status()).isEqualTo(2);
     assertThat(refused.said()).contains("'sid' is neither bookworm nor trixie");
+    Ran nothing = run(ROOT.resolve("try-package").toString(), "--deb", folder + "/none.deb");
+    assertThat(nothing.status()).isEqualTo(2);
+    assertThat(nothing.said()).contains("none.deb' cannot be read");
   }
 
   @ParameterizedTest
