@@ -168,7 +168,7 @@ final class ReleaseCommand {
         names = "--kernel",
         required = true,
         paramLabel = "SERIES",
-        description = "Such as 6.1, 6.12 or 7.3.")
+        description = "Such as 6.1 or 6.12.")
     private String kernel = "";
 
     @Option(
