@@ -1,7 +1,6 @@
 package dev.hyperfresh.vm;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
