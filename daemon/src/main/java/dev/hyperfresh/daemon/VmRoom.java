@@ -92,6 +92,10 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
 
   /// See [VmLife#start].
   void start(String name, Progress progress) {
+    start(name, stock::start, progress);
+  }
+
+  private void start(String name, Function<VmSettings<R>, V> how, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       Optional<VmDefinition> known = stock.definitions().find(name);
       if (known.isEmpty() || stock.find(name).filter(vm -> !vm.ended()).isPresent()) {
@@ -104,7 +108,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
           () -> releases.builtByAny(made.release()),
           made.vcpus(),
           made.memoryBytes(),
-          stock::start,
+          how,
           progress);
     }
   }
@@ -119,7 +123,11 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
 
   /// From now on those are started that are to be, since the host has booted.
   void startThemselves(Pace pace) {
-    new VmStarts(about.title(), stock.definitions(), name -> start(name, Progress.NONE), pace)
+    new VmStarts(
+            about.title(),
+            stock.definitions(),
+            name -> start(name, stock::startDue, Progress.NONE),
+            pace)
         .begin();
   }
 

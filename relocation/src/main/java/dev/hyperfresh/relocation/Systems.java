@@ -188,6 +188,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   }
 
   @Override
+  public OsVm startDue(VmSettings<OsRelease> settings) {
+    return systems.startDue(settings);
+  }
+
+  @Override
   public VmDefinitions definitions() {
     return systems.definitions();
   }

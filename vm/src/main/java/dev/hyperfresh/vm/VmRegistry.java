@@ -18,7 +18,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 
@@ -98,6 +100,16 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   @Override
   public V start(VmSettings<R> settings) {
+    return start(settings, _ -> true);
+  }
+
+  @Override
+  public V startDue(VmSettings<R> settings) {
+    return start(settings, definitions::isDue);
+  }
+
+  /// @param wanted whether one of a name is still to be started
+  private V start(VmSettings<R> settings, Predicate<String> wanted) {
     String name = settings.name();
     return claimed(
         name,
@@ -106,6 +118,9 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
           Optional<V> runs = find(name).filter(vm -> !vm.ended());
           if (runs.isPresent()) {
             return runs.get();
+          }
+          if (!wanted.test(name)) {
+            throw kind.about().unknown().because(called(name) + " is stopped.");
           }
           settings.check(kind.about().leastMemoryBytes());
           VmDefinition definition =
@@ -118,17 +133,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   private V boot(VmSettings<R> settings, VmDefinition definition) {
     String name = settings.name();
     Path folder = StateFile.folder(files(name));
-    VmFile.read(folder)
-        .filter(left -> left.process().lives())
-        .ifPresent(left -> {
-          throw kind.about()
-              .exists()
-              .because(
-                  called(name)
-                      + " of an earlier daemon still runs, process "
-                      + left.process().pid()
-                      + ".");
-        });
+    requireGone(name, kind.about().exists());
     V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
     keep(name, vm);
     try {
@@ -139,6 +144,21 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     }
     tellOf(vm);
     return vm;
+  }
+
+  /// Whatever is known of one that is not here, a process of it that lives counts.
+  ///
+  /// @throws HyperFreshException `problem`; [Problem#DAEMON_STATE] when that cannot be told
+  private void requireGone(String name, Problem problem) {
+    VmFile.read(files(name))
+        .filter(left -> left.process().lives())
+        .ifPresent(left -> {
+          throw problem.because(
+              called(name)
+                  + " of an earlier daemon still runs, process "
+                  + left.process().pid()
+                  + ".");
+        });
   }
 
   private void tellOf(V vm) {
@@ -315,8 +335,20 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     }
 
     @Override
-    public void take(V vm) {
-      VmRegistry.this.take(vm);
+    public void take(V vm, Runnable noted) {
+      try {
+        var _ =
+            claimed(
+                vm.settings().name(),
+                () -> {
+                  VmRegistry.this.take(vm);
+                  noted.run();
+                  return vm;
+                });
+      } catch (HyperFreshException busy) {
+        vm.letGo();
+        throw busy;
+      }
       tellOf(vm);
     }
   }
@@ -344,8 +376,16 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   @Override
   public void stop(String name) {
+    stop(name, _ -> {});
+  }
+
+  /// As the other one.
+  ///
+  /// @param free throws when somebody is in it, which is asked when nobody else can begin to end it
+  public void stop(String name, Consumer<V> free) {
     end(
         name,
+        free,
         () -> {
           definitions.stop(name);
           close(name);
@@ -354,8 +394,16 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   @Override
   public void delete(String name) {
+    delete(name, _ -> {});
+  }
+
+  /// As the other one.
+  ///
+  /// @param free see [#stop(String, Consumer)]
+  public void delete(String name, Consumer<V> free) {
     end(
         name,
+        free,
         () -> {
           close(name);
           definitions.remove(name);
@@ -365,12 +413,13 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   }
 
   /// Only one caller ends one; its name stays in use meanwhile.
-  private void end(String name, Runnable work) {
+  private void end(String name, Consumer<V> free, Runnable work) {
     requireHere(name);
     var _ =
         claimed(
             name,
             () -> {
+              find(name).ifPresentOrElse(free, () -> requireGone(name, kind.about().unknown()));
               work.run();
               return name;
             });
@@ -392,6 +441,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     if (here.containsKey(name) || definitions.isStopped(name)) {
       end(
           name,
+          _ -> {},
           () -> {
             close(name);
             definitions.remove(name);

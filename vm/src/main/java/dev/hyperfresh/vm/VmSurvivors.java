@@ -52,10 +52,11 @@ final class VmSurvivors<V extends VmKind.Member<R>, R extends VmRelease> impleme
     /// Nothing is known any more of the one of that name.
     void free(String name);
 
-    /// One has been taken back.
+    /// One has been taken back. Nobody can end it before it is noted.
     ///
+    /// @param noted notes what it is made of, when it is here
     /// @throws CancellationException when the daemon ends
-    void take(V vm);
+    void take(V vm, Runnable noted);
   }
 
   VmSurvivors(
@@ -136,8 +137,7 @@ final class VmSurvivors<V extends VmKind.Member<R>, R extends VmRelease> impleme
       return;
     }
     V vm = kind.again(settings(name, file.get()), file.get(), folder, sockets);
-    definitions.taken(name, file.get(), takingBack::say);
-    taker.take(vm);
+    taker.take(vm, () -> definitions.taken(name, file.get(), takingBack::say));
     takingBack.taken(called(name));
     takingBack.say(called(name) + " was reattached.");
     answer(name, Optional.of(vm));

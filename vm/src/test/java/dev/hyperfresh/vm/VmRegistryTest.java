@@ -62,6 +62,7 @@ class VmRegistryTest {
   private final List<String> told = new CopyOnWriteArrayList<>();
   private Optional<Problem> failure = Optional.empty();
   private Runnable meanwhile = () -> {};
+  private Runnable whenAsked = () -> {};
   private VmRegistry<Idle, Plain> registry = registry(Path.of(""));
 
   /// A release of plain values.
@@ -108,8 +109,17 @@ class VmRegistryTest {
   }
 
   /// One whose hardware is a process that does nothing.
-  private record Idle(VmSettings<Plain> settings, ProcessHandle process, Path folder)
+  ///
+  /// @param asked is told when somebody asks what it is made of
+  private record Idle(
+      VmSettings<Plain> settings, ProcessHandle process, Path folder, Runnable asked)
       implements VmKind.Member<Plain> {
+    @Override
+    public VmSettings<Plain> settings() {
+      asked.run();
+      return settings;
+    }
+
     @Override
     public boolean ended() {
       return !process.isAlive();
@@ -162,7 +172,7 @@ class VmRegistryTest {
         Process process = new ProcessBuilder("sleep", "600").start();
         processes.add(process);
         VmFile.of(settings).on(ProcessIdentity.of((int) process.pid())).asBooted(1).write(files);
-        return new Idle(settings, process.toHandle(), files);
+        return new Idle(settings, process.toHandle(), files, () -> {});
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }
@@ -170,7 +180,8 @@ class VmRegistryTest {
 
     @Override
     public Idle again(VmSettings<Plain> settings, VmFile file, Path files, Path sockets) {
-      return new Idle(settings, ProcessHandle.of(file.process().pid()).orElseThrow(), files);
+      return new Idle(
+          settings, ProcessHandle.of(file.process().pid()).orElseThrow(), files, whenAsked);
     }
 
     @Override
@@ -319,6 +330,77 @@ class VmRegistryTest {
     assertThat(registry.start(settings("a")).pid()).isEqualTo(running.pid());
     assertThat(booted).containsExactly("a");
     assertThat(VmDefinition.read(files)).contains(made);
+  }
+
+  /// It would be deleted while its hardware runs, or started twice.
+  @Test
+  void oneThatIsBeingTakenBackIsNeverOneThatIsStopped() {
+    Idle running = create("a");
+    List<Boolean> stopped = new CopyOnWriteArrayList<>();
+    whenAsked = () -> stopped.add(registry.definitions().isStopped("a"));
+
+    nextDaemon();
+
+    assertThat(stopped).isNotEmpty().doesNotContain(true);
+    assertThat(registry.get("a").pid()).isEqualTo(running.pid());
+  }
+
+  @Test
+  void oneWhoseHardwareRunsIsNotEndedAsOneThatIsStopped() throws Exception {
+    VmFile file = lives("a");
+
+    String words = "still runs, process " + file.process().pid();
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.delete("a"), words);
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.stop("a"), words);
+
+    assertThat(VmFile.read(registry.files("a"))).contains(file);
+    assertThat(registry.definitions().find("a")).isPresent();
+  }
+
+  /// One that is stopped, though its hardware runs.
+  private VmFile lives(String name) {
+    Idle first = create(name);
+    registry.stop(name);
+    Idle other = create("other-" + name);
+    VmFile file = VmFile.of(first.settings()).on(ProcessIdentity.of(other.pid())).asBooted(1);
+    file.write(registry.files(name));
+    return file;
+  }
+
+  @Test
+  void whoIsInOneIsAskedWhenNobodyElseCanEndIt() {
+    Idle running = create("a");
+
+    assertProblem(
+        Problem.OS_UNKNOWN,
+        () -> registry.delete("a", _ -> registry.stop("a")),
+        "is being started or ended");
+    assertProblem(
+        Problem.OS_IN_USE,
+        () ->
+            registry.stop(
+                "a",
+                _ -> {
+                  throw Problem.OS_IN_USE.because("a has b.");
+                }),
+        "a has b");
+
+    assertThat(registry.get("a")).isSameAs(running);
+    assertThat(running.ended()).isFalse();
+  }
+
+  @Test
+  void oneThatIsNotToBeStartedAnyMoreDoesNotStartByItself() throws Exception {
+    create("a");
+    create("b");
+    reboot();
+    registry.stop("a");
+
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.startDue(settings("a")), "is stopped");
+
+    assertThat(registry.startDue(settings("b")).ended()).isFalse();
+    assertThat(registry.startDue(settings("b"))).isSameAs(registry.get("b"));
+    assertThat(booted).containsExactly("a", "b", "b");
   }
 
   @Test
