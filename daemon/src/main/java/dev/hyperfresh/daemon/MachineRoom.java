@@ -149,6 +149,11 @@ public final class MachineRoom implements VmLife {
     room.startThemselves(pace);
   }
 
+  /// Whether the machine called `name` is stopped, or was given up.
+  boolean isStopped(String name) {
+    return machines.definitions().isStopped(name);
+  }
+
   /// Whether the machine called `name` is to be started, since the host has booted, and is not up
   /// yet.
   boolean isComing(String name) {
