@@ -106,6 +106,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
       boot(
           name,
           () -> releases.builtByAny(made.release()),
+          made.hardware(),
           made.vcpus(),
           made.memoryBytes(),
           how,
@@ -173,18 +174,26 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
               + "' is or starts like the name of a release, which is allowed in the same places");
     }
     requireKind(release);
-    return boot(name, () -> releases.get(release), vcpus, memoryBytes, stock::create, progress);
+    return boot(
+        name,
+        () -> releases.get(release),
+        Optional.empty(),
+        vcpus,
+        memoryBytes,
+        stock::create,
+        progress);
   }
 
   private V boot(
       String name,
       Supplier<R> release,
+      Optional<String> last,
       int vcpus,
       long memoryBytes,
       Function<VmSettings<R>, V> how,
       Progress progress) {
     try (ReleaseLeases.Lease<QemuRelease> hardware =
-            leases.hold(this::hardware, QemuRelease::name);
+            leases.hold(() -> hardware(processes.list(), last, about), QemuRelease::name);
         ReleaseLeases.Lease<R> inside = leases.hold(release, VmRelease::name)) {
       return boot(
           new VmSettings<>(
@@ -247,11 +256,20 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     return vm;
   }
 
-  private QemuRelease hardware() {
-    return processes.list().reversed().stream()
-        .filter(
-            release -> Integer.parseInt(release.version().split("\\.", 2)[0]) >= OLDEST_HARDWARE)
-        .findFirst()
+  /// The one that it ran on last while that is installed: nobody has chosen another one for it.
+  ///
+  /// @param installed oldest first
+  /// @param last the full name of that; empty for one that is new
+  static QemuRelease hardware(
+      List<QemuRelease> installed, Optional<String> last, VmKind.About about) {
+    List<QemuRelease> able =
+        installed.reversed().stream()
+            .filter(release ->
+                Integer.parseInt(release.version().split("\\.", 2)[0]) >= OLDEST_HARDWARE)
+            .toList();
+    return last.flatMap(
+            name -> able.stream().filter(release -> release.name().equals(name)).findFirst())
+        .or(() -> able.stream().findFirst())
         .orElseThrow(() ->
             about
                 .start()

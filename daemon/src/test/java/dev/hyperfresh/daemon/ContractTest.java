@@ -288,7 +288,7 @@ class ContractTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void thoseThatAreStoppedFit(boolean due) {
-    VmDefinition made = new VmDefinition(OS.name(), 2, 1L << 30, due, "a boot");
+    VmDefinition made = new VmDefinition(OS.name(), 2, 1L << 30, due, "a boot", Optional.empty());
     AcceleratorChoice kvm = new AcceleratorChoice(Accelerator.KVM, "KVM");
     Object machine =
         Views.machine(VmView.stopped("m1", made, due, Optional.of(MACHINE), kvm), Path.of("/f"));

@@ -83,17 +83,27 @@ public final class VmDefinitions implements VmDue {
 
   /// It is made, or runs again.
   ///
-  /// @param definition unless there is one, which somebody may have changed while it came up
+  /// @param definition what it runs on; the rest of it unless there is one, which somebody may have
+  ///   changed while it came up
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   void runs(String name, VmDefinition definition) {
-    all.compute(name, (_, known) -> written(name, (known == null ? definition : known).here()));
+    all.compute(
+        name,
+        (_, known) ->
+            written(
+                name,
+                definition
+                    .hardware()
+                    .map(Optional.ofNullable(known).orElse(definition)::on)
+                    .orElse(definition)
+                    .here()));
     due.remove(name);
   }
 
   /// It was taken back, whether that can be written down or not.
   void taken(String name, VmFile file, Consumer<String> told) {
     VmDefinition known = read(name, told).orElseGet(() -> VmDefinition.of(file));
-    all.put(name, noted(name, known.here()));
+    all.put(name, noted(name, known.here().on(file.hardware())));
   }
 
   /// It is gone.

@@ -88,7 +88,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     }
     boolean made = false;
     try {
-      V vm = boot(settings, VmDefinition.of(settings));
+      V vm = boot(settings);
       made = true;
       return vm;
     } finally {
@@ -123,21 +123,19 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
             throw kind.about().unknown().because(called(name) + " is stopped.");
           }
           settings.check(kind.about().leastMemoryBytes());
-          VmDefinition definition =
-              definitions.find(name).orElseGet(() -> VmDefinition.of(settings));
           close(name);
-          return boot(settings, definition);
+          return boot(settings);
         });
   }
 
-  private V boot(VmSettings<R> settings, VmDefinition definition) {
+  private V boot(VmSettings<R> settings) {
     String name = settings.name();
     Path folder = StateFile.folder(files(name));
     requireGone(name, kind.about().exists());
     V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
     keep(name, vm);
     try {
-      definitions.runs(name, definition);
+      definitions.runs(name, VmDefinition.of(settings));
     } catch (HyperFreshException e) {
       close(name);
       throw e;

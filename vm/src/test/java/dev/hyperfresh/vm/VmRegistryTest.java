@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -41,18 +42,21 @@ class VmRegistryTest {
           Problem.OS_UNKNOWN,
           Problem.OS_START);
 
-  private static final QemuRelease QEMU =
-      new QemuRelease(
-          "qemu-10.0.2",
-          "10.0.2",
-          Path.of("/none"),
-          List.of(),
-          List.of(),
-          "",
-          Set.of(),
-          Set.of(),
-          Set.of(),
-          "a test");
+  private static final QemuRelease QEMU = qemu("qemu-10.0.2");
+
+  private static QemuRelease qemu(String name) {
+    return new QemuRelease(
+        name,
+        name.substring("qemu-".length()),
+        Path.of("/none"),
+        List.of(),
+        List.of(),
+        "",
+        Set.of(),
+        Set.of(),
+        Set.of(),
+        "a test");
+  }
 
   @TempDir Path folder;
 
@@ -255,7 +259,8 @@ class VmRegistryTest {
                     made.vcpus(),
                     made.memoryBytes(),
                     made.autostart(),
-                    "an-earlier-one")
+                    "an-earlier-one",
+                    made.hardware())
                 .write(files));
   }
 
@@ -322,7 +327,8 @@ class VmRegistryTest {
     Idle running = create("a");
     Path files = registry.files("a");
     VmDefinition made = VmDefinition.read(files).orElseThrow();
-    new VmDefinition(made.release(), 1, 1 << 20, true, "an-earlier-one").write(files);
+    new VmDefinition(made.release(), 1, 1 << 20, true, "an-earlier-one", made.hardware())
+        .write(files);
 
     nextDaemon();
 
@@ -401,6 +407,54 @@ class VmRegistryTest {
     assertThat(registry.startDue(settings("b")).ended()).isFalse();
     assertThat(registry.startDue(settings("b"))).isSameAs(registry.get("b"));
     assertThat(booted).containsExactly("a", "b", "b");
+  }
+
+  @Test
+  void whatItRunsOnIsKnownWhenItIsStartedAgain() throws Exception {
+    create("a");
+    assertThat(hardware()).contains("qemu-10.0.2");
+    var _ = registry.start(settings("a"));
+
+    registry.stop("a");
+    reboot();
+    assertThat(hardware()).contains("qemu-10.0.2");
+    var _ =
+        registry.start(
+            new VmSettings<>(
+                "a", new Plain("os-6.12"), qemu("qemu-10.0.9"), Accelerator.TCG, 1, 1 << 20));
+    assertThat(hardware()).contains("qemu-10.0.9");
+  }
+
+  private Optional<String> hardware() {
+    return registry.definitions().find("a").flatMap(VmDefinition::hardware);
+  }
+
+  /// An earlier version did not write down what it runs on.
+  @Test
+  void whatAnEarlierVersionHasWrittenIsUnderstood() throws Exception {
+    create("a");
+    registry.stop("a");
+    Path file = registry.files("a").resolve(VmDefinition.NAME);
+    StateFile.write(
+        file,
+        Map.of(
+            "release",
+            "os-6.12",
+            "vcpus",
+            1,
+            "memoryBytes",
+            1 << 20,
+            "autostart",
+            true,
+            "boot",
+            "an-earlier-one"));
+
+    nextDaemon();
+
+    assertThat(starting).containsExactly("a");
+    assertThat(hardware()).isEmpty();
+    var _ = registry.start(settings("a"));
+    assertThat(hardware()).contains("qemu-10.0.2");
   }
 
   @Test
