@@ -354,6 +354,8 @@ class ContractTest {
         new Event.VmChanged("machine", vm("m1", MACHINE, true), false),
         new Event.VmChanged("os", vm("os1", OS, false), true),
         new Event.VmChanged("os", vm("os1", OS, true), false),
+        new Event.VmAltered("machine", "m1"),
+        new Event.VmAltered("os", "os1"),
         new Event.ReleaseChanged("qemu-10.0.2", true));
   }
 

@@ -75,6 +75,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     public void went(OsVm os) {
       watch.went(os);
     }
+
+    @Override
+    public void altered(String os) {
+      watch.altered(os);
+    }
   }
 
   /// The operating systems, as containers know them.
