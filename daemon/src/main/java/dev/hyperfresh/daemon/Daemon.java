@@ -136,7 +136,7 @@ public final class Daemon implements AutoCloseable {
         new GuestRoom(
             hyperplexor,
             new GuestRoom.Processes(releases::list, releases::ofProcess),
-            new Destinations(machines::list, machines::isComing, releaseKinds),
+            new Destinations(machines::list, machines::isStopped, machines::isComing, releaseKinds),
             events());
     observers.count(hyperplexor, machines, systems);
     this.api = new Api(this);

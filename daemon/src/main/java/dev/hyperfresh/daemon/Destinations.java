@@ -13,21 +13,27 @@ import java.util.function.Supplier;
 /// kind on which guests run. Nothing is concluded from how a name looks. Thread-safe.
 ///
 /// @param machines those that are there now
+/// @param stopped whether a machine of a name is stopped
 /// @param coming whether a machine of a name is being started, since the host has booted
 /// @param kinds the installed releases
 record Destinations(
     Supplier<? extends List<? extends Release>> machines,
+    Predicate<String> stopped,
     Predicate<String> coming,
     ReleaseKinds kinds) {
   /// What `name` means where a guest is to run.
   ///
   /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN], also for a release on which no guest
-  ///   runs; it says what was found instead. [Problem#MACHINE_COMING] for a machine that is not up
-  ///   yet
+  ///   runs, and for a machine that is stopped; it says what was found instead.
+  ///   [Problem#MACHINE_COMING] for a machine that is not up yet
   Release named(String name) {
     if (coming.test(name)) {
       throw Problem.MACHINE_COMING.because(
           "Machine " + name + " is being started, since the host has booted.");
+    }
+    if (stopped.test(name)) {
+      throw Problem.RELEASE_UNKNOWN.because(
+          "Machine " + name + " is stopped; `hyperfresh machine start " + name + "` starts it.");
     }
     List<? extends Release> here = machines.get();
     Optional<Release> machine =

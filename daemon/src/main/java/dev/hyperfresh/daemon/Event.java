@@ -150,6 +150,21 @@ sealed interface Event {
     }
   }
 
+  /// A machine or an OS is stopped or gone, or is to be started or not, unlike before.
+  ///
+  /// @param kind `machine` or `os`
+  record VmAltered(String kind, String subject) implements Event {
+    @Override
+    public String type() {
+      return kind + ".changed";
+    }
+
+    @Override
+    public Map<String, ? extends @Nullable Object> data() {
+      return Map.of();
+    }
+  }
+
   /// A release was installed or removed.
   record ReleaseChanged(String subject, boolean here) implements Event {
     @Override

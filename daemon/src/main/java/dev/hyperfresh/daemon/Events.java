@@ -120,6 +120,11 @@ final class Events {
       public void went(Machine machine) {
         publish(new Event.VmChanged("machine", machine, false));
       }
+
+      @Override
+      public void altered(String machine) {
+        publish(new Event.VmAltered("machine", machine));
+      }
     };
   }
 
@@ -134,6 +139,11 @@ final class Events {
       @Override
       public void went(OsVm os) {
         publish(new Event.VmChanged("os", os, false));
+      }
+
+      @Override
+      public void altered(String os) {
+        publish(new Event.VmAltered("os", os));
       }
 
       @Override

@@ -111,18 +111,15 @@ public final class MachineRoom implements VmLife {
   /// @throws HyperFreshException [Problem#MACHINE_UNKNOWN]; [Problem#MACHINE_IN_USE] also when a
   ///   guest is on its way in or out
   public void delete(String name) {
-    end(name, machines::delete);
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      machines.delete(name, this::requireFree);
+    }
   }
 
   @Override
   public void stop(String name) {
-    end(name, machines::stop);
-  }
-
-  private void end(String name, Consumer<String> how) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
-      machines.find(name).ifPresent(this::requireFree);
-      how.accept(name);
+      machines.stop(name, this::requireFree);
     }
   }
 
@@ -150,6 +147,11 @@ public final class MachineRoom implements VmLife {
   /// From now on machines are started that are to be, since the host has booted.
   void startThemselves(Pace pace) {
     room.startThemselves(pace);
+  }
+
+  /// Whether the machine called `name` is stopped, or was given up.
+  boolean isStopped(String name) {
+    return machines.definitions().isStopped(name);
   }
 
   /// Whether the machine called `name` is to be started, since the host has booted, and is not up

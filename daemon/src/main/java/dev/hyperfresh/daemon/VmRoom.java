@@ -92,6 +92,10 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
 
   /// See [VmLife#start].
   void start(String name, Progress progress) {
+    start(name, stock::start, progress);
+  }
+
+  private void start(String name, Function<VmSettings<R>, V> how, Progress progress) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {
       Optional<VmDefinition> known = stock.definitions().find(name);
       if (known.isEmpty() || stock.find(name).filter(vm -> !vm.ended()).isPresent()) {
@@ -102,9 +106,10 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
       boot(
           name,
           () -> releases.builtByAny(made.release()),
+          made.hardware(),
           made.vcpus(),
           made.memoryBytes(),
-          stock::start,
+          how,
           progress);
     }
   }
@@ -119,7 +124,11 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
 
   /// From now on those are started that are to be, since the host has booted.
   void startThemselves(Pace pace) {
-    new VmStarts(about.title(), stock.definitions(), name -> start(name, Progress.NONE), pace)
+    new VmStarts(
+            about.title(),
+            stock.definitions(),
+            name -> start(name, stock::startDue, Progress.NONE),
+            pace)
         .begin();
   }
 
@@ -165,18 +174,26 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
               + "' is or starts like the name of a release, which is allowed in the same places");
     }
     requireKind(release);
-    return boot(name, () -> releases.get(release), vcpus, memoryBytes, stock::create, progress);
+    return boot(
+        name,
+        () -> releases.get(release),
+        Optional.empty(),
+        vcpus,
+        memoryBytes,
+        stock::create,
+        progress);
   }
 
   private V boot(
       String name,
       Supplier<R> release,
+      Optional<String> last,
       int vcpus,
       long memoryBytes,
       Function<VmSettings<R>, V> how,
       Progress progress) {
     try (ReleaseLeases.Lease<QemuRelease> hardware =
-            leases.hold(this::hardware, QemuRelease::name);
+            leases.hold(() -> hardware(processes.list(), last, about), QemuRelease::name);
         ReleaseLeases.Lease<R> inside = leases.hold(release, VmRelease::name)) {
       return boot(
           new VmSettings<>(
@@ -239,11 +256,20 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
     return vm;
   }
 
-  private QemuRelease hardware() {
-    return processes.list().reversed().stream()
-        .filter(
-            release -> Integer.parseInt(release.version().split("\\.", 2)[0]) >= OLDEST_HARDWARE)
-        .findFirst()
+  /// The one that it ran on last while that is installed: nobody has chosen another one for it.
+  ///
+  /// @param installed oldest first
+  /// @param last the full name of that; empty for one that is new
+  static QemuRelease hardware(
+      List<QemuRelease> installed, Optional<String> last, VmKind.About about) {
+    List<QemuRelease> able =
+        installed.reversed().stream()
+            .filter(release ->
+                Integer.parseInt(release.version().split("\\.", 2)[0]) >= OLDEST_HARDWARE)
+            .toList();
+    return last.flatMap(
+            name -> able.stream().filter(release -> release.name().equals(name)).findFirst())
+        .or(() -> able.stream().findFirst())
         .orElseThrow(() ->
             about
                 .start()

@@ -43,18 +43,27 @@ record VmStarts(String title, VmDue due, Consumer<String> starter, Pace pace) {
       starter.accept(name);
       LOG.info("{} {} was started, since the host has booted", title, name);
     } catch (HyperFreshException e) {
-      failed(name, attempt, e);
+      if (e.problem() == Problem.DAEMON_UPGRADING) {
+        later(name, attempt, AGAIN);
+      } else {
+        failed(name, attempt, e.detail());
+      }
+    } catch (RuntimeException e) {
+      LOG.debug("{} {} did not start", title, name, e);
+      failed(name, attempt, e.toString());
     }
   }
 
-  private void failed(String name, int attempt, HyperFreshException e) {
-    if (e.problem() == Problem.DAEMON_UPGRADING) {
-      later(name, attempt, AGAIN);
-    } else if (attempt < MOST) {
-      LOG.warn("{} {} did not start: {}", title, name, e.detail());
+  private void failed(String name, int attempt, String why) {
+    // Somebody has stopped or deleted it just before.
+    if (!due.isDue(name)) {
+      return;
+    }
+    if (attempt < MOST) {
+      LOG.warn("{} {} did not start: {}", title, name, why);
       later(name, attempt + 1, AGAIN.multipliedBy(1L << attempt));
     } else {
-      LOG.error("{} {} is not started, after {} attempts: {}", title, name, MOST, e.detail());
+      LOG.error("{} {} is not started, after {} attempts: {}", title, name, MOST, why);
       due.giveUp(name);
     }
   }

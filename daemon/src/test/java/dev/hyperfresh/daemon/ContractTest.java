@@ -288,7 +288,7 @@ class ContractTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void thoseThatAreStoppedFit(boolean due) {
-    VmDefinition made = new VmDefinition(OS.name(), 2, 1L << 30, due, "a boot");
+    VmDefinition made = new VmDefinition(OS.name(), 2, 1L << 30, due, "a boot", Optional.empty());
     AcceleratorChoice kvm = new AcceleratorChoice(Accelerator.KVM, "KVM");
     Object machine =
         Views.machine(VmView.stopped("m1", made, due, Optional.of(MACHINE), kvm), Path.of("/f"));
@@ -354,6 +354,8 @@ class ContractTest {
         new Event.VmChanged("machine", vm("m1", MACHINE, true), false),
         new Event.VmChanged("os", vm("os1", OS, false), true),
         new Event.VmChanged("os", vm("os1", OS, true), false),
+        new Event.VmAltered("machine", "m1"),
+        new Event.VmAltered("os", "os1"),
         new Event.ReleaseChanged("qemu-10.0.2", true));
   }
 

@@ -55,7 +55,7 @@ class DestinationsTest {
 
   private Destinations with(String... machines) {
     List<Named> here = List.of(machines).stream().map(Named::new).toList();
-    return new Destinations(() -> here, "coming"::equals, daemon.releaseKinds());
+    return new Destinations(() -> here, "stopped"::equals, "coming"::equals, daemon.releaseKinds());
   }
 
   @AfterEach
@@ -70,6 +70,16 @@ class DestinationsTest {
             HyperFreshException.class,
             e -> assertThat(e.problem()).isEqualTo(Problem.MACHINE_COMING))
         .hasMessageContaining("Machine coming is being started");
+  }
+
+  @Test
+  void aMachineThatIsStoppedIsNoUnknownOne() {
+    for (Destinations all : List.of(destinations, with())) {
+      assertThatThrownBy(() -> all.named("stopped"))
+          .isInstanceOf(HyperFreshException.class)
+          .hasMessageContaining("`hyperfresh machine start stopped` starts it");
+      assertThatThrownBy(() -> all.all("stopped")).hasMessageContaining("is stopped");
+    }
   }
 
   @Test

@@ -81,7 +81,7 @@ class GuestRoomTest {
         new GuestRoom(
             daemon.hyperplexor(),
             new GuestRoom.Processes(List::of, (_, _) -> installed()),
-            new Destinations(List::of, _ -> false, daemon.releaseKinds()),
+            new Destinations(List::of, _ -> false, _ -> false, daemon.releaseKinds()),
             daemon.events());
     daemon.events().add(event -> told.add(event.type() + " " + event.subject()));
   }

@@ -4,7 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hyperplexor.Pace;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.QemuProcess;
 import dev.hyperfresh.vm.VmDue;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -20,7 +23,7 @@ import org.junit.jupiter.api.Test;
 class VmStartsTest {
   private final Virtual pace = new Virtual();
   private final List<String> started = new ArrayList<>();
-  private final List<Problem> failures = new ArrayList<>();
+  private final List<RuntimeException> failures = new ArrayList<>();
   private final Due due = new Due();
 
   /// Those that are to be started.
@@ -95,7 +98,7 @@ class VmStartsTest {
   private void start(String name) {
     started.add(name + " " + pace.now().getEpochSecond());
     if (!failures.isEmpty()) {
-      throw failures.removeFirst().because("It says no.");
+      throw failures.removeFirst();
     }
     due.giveUp(name);
   }
@@ -115,7 +118,7 @@ class VmStartsTest {
   void oneThatDoesNotStartIsTriedAgainSomeTimes() {
     due.add("a");
     for (int i = 0; i < VmStarts.MOST; i++) {
-      failures.add(Problem.SPEC_MEMORY);
+      failures.add(Problem.SPEC_MEMORY.because("It says no."));
     }
     begin();
     pace.pass(Duration.ofSeconds(29));
@@ -127,11 +130,32 @@ class VmStartsTest {
     assertThat(due.isDue("a")).isFalse();
   }
 
+  /// Its hardware ends at once, what is written of it is nonsense: whatever it is.
+  @Test
+  void oneThatDoesNotStartForAnyReasonIsTriedAgainSomeTimes() {
+    due.add("a");
+    failures.add(new QemuProcess.TroubleException("QEMU has ended"));
+    failures.add(new UncheckedIOException(new IOException("no space left")));
+    failures.add(new NumberFormatException("of a release"));
+    begin();
+    pace.pass(Duration.ofDays(1));
+    assertThat(started).containsExactly("a 0", "a 2", "a 6", "a 14");
+
+    due.add("b");
+    for (int i = 0; i < VmStarts.MOST; i++) {
+      failures.add(new IllegalStateException("a defect"));
+    }
+    pace.pass(Duration.ofDays(1));
+
+    assertThat(due.isDue("b")).isFalse();
+    assertThat(started).hasSize(4 + VmStarts.MOST);
+  }
+
   @Test
   void aDaemonThatTakesNoWorkIsAskedAgainAndAgain() {
     due.add("a");
     for (int i = 0; i < 20; i++) {
-      failures.add(Problem.DAEMON_UPGRADING);
+      failures.add(Problem.DAEMON_UPGRADING.because("It says no."));
     }
     begin();
 
@@ -143,7 +167,7 @@ class VmStartsTest {
   @Test
   void oneThatIsNotToBeStartedAnyMoreIsNot() {
     due.add("a");
-    failures.add(Problem.OS_START);
+    failures.add(Problem.OS_START.because("It says no."));
     begin();
     pace.pass(Duration.ZERO);
     due.giveUp("a");

@@ -42,7 +42,8 @@ final class MachineBoot implements VmKind<Machine, MachineRelease> {
           TRANSLATED_VCPUS,
           Problem.MACHINE_EXISTS,
           Problem.MACHINE_UNKNOWN,
-          Problem.MACHINE_START);
+          Problem.MACHINE_START,
+          "machine delete NAME");
 
   /// Translated on a busy host it takes tens of seconds.
   private static final Duration BOOT_LIMIT = Duration.ofMinutes(4);

@@ -55,6 +55,11 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
   }
 
   @Override
+  public Machine startDue(VmSettings<MachineRelease> settings) {
+    return registry.startDue(settings);
+  }
+
+  @Override
   public VmDefinitions definitions() {
     return registry.definitions();
   }
@@ -141,10 +146,24 @@ public final class Machines implements VmStock<Machine, MachineRelease>, AutoClo
     registry.stop(name);
   }
 
+  /// As the other one.
+  ///
+  /// @param free throws when a guest is in it, which is asked when nobody else can begin to end it
+  public void stop(String name, Consumer<Machine> free) {
+    registry.stop(name, free);
+  }
+
   /// Whoever calls has made sure that no guest is in it.
   @Override
   public void delete(String name) {
     registry.delete(name);
+  }
+
+  /// As the other one.
+  ///
+  /// @param free see [#stop(String, Consumer)]
+  public void delete(String name, Consumer<Machine> free) {
+    registry.delete(name, free);
   }
 
   /// Ends all machines, except those that have not been taken back.

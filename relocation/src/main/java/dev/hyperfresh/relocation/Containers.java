@@ -32,6 +32,12 @@ final class Containers implements AutoCloseable {
 
   private volatile Consumer<String> told = line -> LOG.log(System.Logger.Level.INFO, line);
 
+  /// So many are started by themselves in one OS at once: one that has just booted has much to do,
+  /// and what it does too late counts as a start that failed.
+  private static final int STARTS_AT_ONCE = 2;
+
+  private final Turns turns = new Turns(STARTS_AT_ONCE, life::apart);
+
   /// @param state the state directory
   /// @param watch told of containers that change
   Containers(Path state, Hosts hosts, Occupancy occupancy, SystemsWatch watch) {
@@ -199,9 +205,17 @@ final class Containers implements AutoCloseable {
     return starts.start(name, os, progress);
   }
 
-  /// By its policy, on a thread of its own.
+  /// By its policy, on a thread of its own, when it is its turn.
   private void startLater(String name, Restarts.Done done) {
-    life.apart(name, () -> done.accept(failureOf(name)));
+    String os = all.lives().find(name).map(Life::os).orElse("");
+    turns.take(os, name, () -> startNow(name, done));
+  }
+
+  private void startNow(String name, Restarts.Done done) {
+    // Somebody has stopped, started or removed it while it waited.
+    if (restarts.next(name).isPresent()) {
+      done.accept(failureOf(name));
+    }
   }
 
   private Optional<HyperFreshException> failureOf(String name) {

@@ -112,14 +112,14 @@ final class Lives {
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(folder + ": " + e.getMessage(), e);
     }
-    StateFile.write(file(life.name()), life);
+    StateFile.keep(file(life.name()), life);
   }
 
   /// Nothing is known of a container any more.
   ///
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   void forget(String name) {
-    StateFile.remove(file(name));
+    StateFile.forget(file(name));
     all.remove(name);
   }
 }

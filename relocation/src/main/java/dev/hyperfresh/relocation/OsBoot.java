@@ -40,7 +40,8 @@ final class OsBoot implements VmKind<OsVm, OsRelease> {
           VmSettings.MOST_VCPUS,
           Problem.OS_EXISTS,
           Problem.OS_UNKNOWN,
-          Problem.OS_START);
+          Problem.OS_START,
+          "os delete NAME --force");
 
   /// Translated on a busy host it takes tens of seconds.
   private static final Duration BOOT_LIMIT = Duration.ofMinutes(4);

@@ -75,6 +75,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     public void went(OsVm os) {
       watch.went(os);
     }
+
+    @Override
+    public void altered(String os) {
+      watch.altered(os);
+    }
   }
 
   /// The operating systems, as containers know them.
@@ -185,6 +190,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   @Override
   public OsVm start(VmSettings<OsRelease> settings) {
     return systems.start(settings);
+  }
+
+  @Override
+  public OsVm startDue(VmSettings<OsRelease> settings) {
+    return systems.startDue(settings);
   }
 
   @Override

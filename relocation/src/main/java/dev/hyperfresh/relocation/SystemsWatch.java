@@ -24,6 +24,9 @@ public interface SystemsWatch extends VmWatch<OsVm> {
         public void went(OsVm os) {}
 
         @Override
+        public void altered(String os) {}
+
+        @Override
         public void moved(RelocationRecord record) {}
 
         @Override

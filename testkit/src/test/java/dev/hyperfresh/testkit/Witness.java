@@ -23,6 +23,9 @@ final class Witness implements SystemsWatch {
   }
 
   @Override
+  public void altered(String os) {}
+
+  @Override
   public void moved(RelocationRecord record) {
     lines.add(record.container() + " moved to " + record.to() + ": " + record.outcome());
   }

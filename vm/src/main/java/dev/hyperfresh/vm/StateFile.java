@@ -14,6 +14,7 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -88,6 +89,39 @@ public final class StateFile {
       Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  /// As [#write], and the file is there also when the host loses its power at once. That waits for
+  /// the disk once more.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
+  public static void keep(Path file, Object content) {
+    write(file, content);
+    forceNames(file);
+  }
+
+  /// As [#remove], and the file is gone also when the host loses its power at once.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE]
+  public static void forget(Path file) {
+    if (Files.exists(file)) {
+      remove(file);
+      forceNames(file);
+    }
+  }
+
+  /// Has the name of a file written to disk, and that of its folder, which may be new.
+  private static void forceNames(Path file) {
+    Path folder = Objects.requireNonNull(file.toAbsolutePath().getParent());
+    Path above = Objects.requireNonNullElse(folder.getParent(), folder);
+    for (Path names : List.of(folder, above)) {
+      try (FileChannel in = FileChannel.open(names, StandardOpenOption.READ)) {
+        in.force(true);
+      } catch (IOException e) {
+        throw Problem.DAEMON_STATE.because(
+            names + " cannot be written to disk: " + e.getMessage(), e);
+      }
     }
   }
 

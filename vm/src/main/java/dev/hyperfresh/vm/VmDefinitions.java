@@ -17,6 +17,7 @@ public final class VmDefinitions implements VmDue {
 
   private final Path directory;
   private final Predicate<String> here;
+  private final Consumer<String> altered;
   private final Map<String, VmDefinition> all = new ConcurrentHashMap<>();
 
   private final Set<String> due = ConcurrentHashMap.newKeySet();
@@ -25,9 +26,11 @@ public final class VmDefinitions implements VmDue {
 
   /// @param directory where each has a folder
   /// @param here whether there is one of a name, also one that has ended
-  VmDefinitions(Path directory, Predicate<String> here) {
+  /// @param altered told of each that is to be started or not, unlike before
+  VmDefinitions(Path directory, Predicate<String> here, Consumer<String> altered) {
     this.directory = directory;
     this.here = here;
+    this.altered = altered;
   }
 
   private Path folder(String name) {
@@ -54,10 +57,11 @@ public final class VmDefinitions implements VmDue {
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public void autostart(String name, boolean on) {
     if (!on) {
-      giveUp(name);
+      due.remove(name);
     }
     all.computeIfPresent(
         name, (_, known) -> written(name, (isDue(name) ? known : known.here()).autostart(on)));
+    altered.accept(name);
   }
 
   // What is to come after a boot of the host.
@@ -75,32 +79,46 @@ public final class VmDefinitions implements VmDue {
 
   @Override
   public void giveUp(String name) {
-    due.remove(name);
+    if (due.remove(name)) {
+      altered.accept(name);
+    }
   }
 
   // What becomes of each.
 
   /// It is made, or runs again.
   ///
-  /// @param definition unless there is one, which somebody may have changed while it came up
+  /// @param definition what it runs on; the rest of it unless there is one, which somebody may have
+  ///   changed while it came up
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   void runs(String name, VmDefinition definition) {
-    all.compute(name, (_, known) -> written(name, (known == null ? definition : known).here()));
+    all.compute(
+        name,
+        (_, known) ->
+            written(
+                name,
+                definition
+                    .hardware()
+                    .map(Optional.ofNullable(known).orElse(definition)::on)
+                    .orElse(definition)
+                    .here()));
     due.remove(name);
   }
 
   /// It was taken back, whether that can be written down or not.
   void taken(String name, VmFile file, Consumer<String> told) {
-    VmDefinition known = read(name, told).orElseGet(() -> VmDefinition.of(file));
-    all.put(name, noted(name, known.here()));
+    VmDefinition known = read(name, file, told).orElseGet(() -> VmDefinition.of(file));
+    all.put(name, noted(name, known.here().on(file.hardware())));
   }
 
   /// It is gone.
   ///
   /// @param file what was written down of it when it ran
   /// @return whether it is known on
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when all that is written is damaged
   boolean gone(String name, Optional<VmFile> file, Consumer<String> told) {
-    Optional<VmDefinition> known = read(name, told);
+    Optional<VmDefinition> known =
+        file.isPresent() ? read(name, file.get(), told) : VmDefinition.read(folder(name));
     Optional<VmDefinition> kept =
         known.isPresent()
             ? known
@@ -144,12 +162,14 @@ public final class VmDefinitions implements VmDue {
     }
   }
 
-  private Optional<VmDefinition> read(String name, Consumer<String> told) {
+  /// One that is damaged is made anew from what is written of its hardware. Nobody knows whether it
+  /// had autostart, so it has none.
+  private Optional<VmDefinition> read(String name, VmFile file, Consumer<String> told) {
     try {
       return VmDefinition.read(folder(name));
     } catch (HyperFreshException damaged) {
-      told.accept(damaged.detail());
-      return Optional.empty();
+      told.accept(damaged.detail() + " It is written anew, with autostart off.");
+      return Optional.of(noted(name, VmDefinition.of(file).autostart(false)));
     }
   }
 

@@ -51,6 +51,8 @@ public interface VmKind<V extends VmKind.Member<R>, R extends VmRelease> {
   /// @param exists when there is one of that name already
   /// @param unknown when there is none
   /// @param start when one does not come up
+  /// @param delete the command that removes one of which what is written is damaged, as for one
+  ///   called `NAME`
   record About(
       String title,
       String one,
@@ -60,7 +62,8 @@ public interface VmKind<V extends VmKind.Member<R>, R extends VmRelease> {
       int mostTranslatedVcpus,
       Problem exists,
       Problem unknown,
-      Problem start) {}
+      Problem start,
+      String delete) {}
 
   /// What is said of it.
   About about();

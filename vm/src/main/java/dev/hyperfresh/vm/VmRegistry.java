@@ -7,9 +7,6 @@ import dev.hyperfresh.linux.ProcessIdentity;
 import dev.hyperfresh.qemu.HostProcess;
 import dev.hyperfresh.qemu.QemuProcess;
 import dev.hyperfresh.qemu.QemuRelease;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
@@ -18,9 +15,10 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
-import java.util.stream.Stream;
 
 /// The virtual machines of one kind in a state directory. Thread-safe.
 ///
@@ -32,7 +30,7 @@ import java.util.stream.Stream;
 public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     implements VmStock<V, R>, AutoCloseable {
   private final VmKind<V, R> kind;
-  private final Path directory;
+  private final VmDirectory directory;
   private final Path sockets;
   private final VmWatch<V> watch;
   private final Map<String, V> here = new ConcurrentHashMap<>();
@@ -53,10 +51,10 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   /// @param watch told of each that comes and goes
   public VmRegistry(VmKind<V, R> kind, Path directory, Path sockets, VmWatch<V> watch) {
     this.kind = kind;
-    this.directory = directory;
     this.sockets = sockets;
     this.watch = watch;
-    this.definitions = new VmDefinitions(directory, here::containsKey);
+    this.definitions = new VmDefinitions(directory, here::containsKey, watch::altered);
+    this.directory = new VmDirectory(directory, kind.about().earlierFile(), definitions);
   }
 
   /// What finds the parts of a virtual machine by their names.
@@ -86,7 +84,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     }
     boolean made = false;
     try {
-      V vm = boot(settings, VmDefinition.of(settings));
+      V vm = boot(settings);
       made = true;
       return vm;
     } finally {
@@ -98,6 +96,16 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   @Override
   public V start(VmSettings<R> settings) {
+    return start(settings, _ -> true);
+  }
+
+  @Override
+  public V startDue(VmSettings<R> settings) {
+    return start(settings, definitions::isDue);
+  }
+
+  /// @param wanted whether one of a name is still to be started
+  private V start(VmSettings<R> settings, Predicate<String> wanted) {
     String name = settings.name();
     return claimed(
         name,
@@ -107,38 +115,41 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
           if (runs.isPresent()) {
             return runs.get();
           }
+          if (!wanted.test(name)) {
+            throw kind.about().unknown().because(called(name) + " is stopped.");
+          }
           settings.check(kind.about().leastMemoryBytes());
-          VmDefinition definition =
-              definitions.find(name).orElseGet(() -> VmDefinition.of(settings));
           close(name);
-          return boot(settings, definition);
+          return boot(settings);
         });
   }
 
-  private V boot(VmSettings<R> settings, VmDefinition definition) {
+  private V boot(VmSettings<R> settings) {
     String name = settings.name();
     Path folder = StateFile.folder(files(name));
-    VmFile.read(folder)
-        .filter(left -> left.process().lives())
-        .ifPresent(left -> {
-          throw kind.about()
-              .exists()
-              .because(
-                  called(name)
-                      + " of an earlier daemon still runs, process "
-                      + left.process().pid()
-                      + ".");
-        });
+    requireGone(name, kind.about().exists());
     V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
     keep(name, vm);
     try {
-      definitions.runs(name, definition);
+      definitions.runs(name, VmDefinition.of(settings));
     } catch (HyperFreshException e) {
       close(name);
       throw e;
     }
     tellOf(vm);
     return vm;
+  }
+
+  /// Whatever is known of one that is not here, a process of it that lives counts.
+  ///
+  /// @throws HyperFreshException `problem`; [Problem#DAEMON_STATE] when that cannot be told
+  private void requireGone(String name, Problem problem) {
+    directory
+        .living(name)
+        .ifPresent(process -> {
+          throw problem.because(
+              called(name) + " of an earlier daemon still runs, process " + process.pid() + ".");
+        });
   }
 
   private void tellOf(V vm) {
@@ -157,7 +168,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   /// The folder with the logs of one, which may be gone.
   public Path files(String name) {
-    return directory.resolve(name);
+    return directory.files(name);
   }
 
   @Override
@@ -232,10 +243,10 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   /// @throws HyperFreshException [Problem#DAEMON_STATE] when the directory cannot be read
   public Map<String, VmFile> waiting() {
     Map<String, VmFile> waiting = new ConcurrentHashMap<>();
-    for (Path folder : folders()) {
+    for (Path folder : directory.folders()) {
       String name = String.valueOf(folder.getFileName());
       if (!here.containsKey(name) && !why(name).isEmpty()) {
-        legible(folder)
+        VmDirectory.legible(folder)
             .filter(file -> file.process().lives())
             .ifPresent(file -> waiting.put(name, file));
       }
@@ -243,50 +254,9 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     return waiting;
   }
 
-  private static Optional<VmFile> legible(Path folder) {
-    try {
-      return VmFile.read(folder);
-    } catch (HyperFreshException damaged) {
-      return Optional.empty();
-    }
-  }
-
   @Override
   public List<String> on(String release) {
-    return folders().stream()
-        .filter(folder -> mayUse(folder, release))
-        .map(folder -> String.valueOf(folder.getFileName()))
-        .toList();
-  }
-
-  /// What cannot be read counts: its release must not be removed under it.
-  private boolean mayUse(Path folder, String release) {
-    try {
-      Optional<VmFile> file = VmFile.read(folder);
-      if (definitions.mayBoot(String.valueOf(folder.getFileName()), release)) {
-        return true;
-      }
-      if (file.isPresent()) {
-        VmFile vm = file.get();
-        return (vm.release().equals(release) || vm.hardware().equals(release))
-            && vm.process().lives();
-      }
-      Path earlier = folder.resolve(kind.about().earlierFile());
-      return Files.exists(earlier) && EarlierFile.read(earlier).mayUse(release);
-    } catch (HyperFreshException damaged) {
-      return true;
-    }
-  }
-
-  private List<Path> folders() {
-    if (!Files.isDirectory(directory)) {
-      return List.of();
-    }
-    try (Stream<Path> folders = Files.list(directory)) {
-      return folders.filter(Files::isDirectory).sorted().toList();
-    } catch (IOException e) {
-      throw Problem.DAEMON_STATE.because(directory + " cannot be read: " + e.getMessage(), e);
-    }
+    return directory.on(release);
   }
 
   /// Begins to take back those that an earlier process on this directory left, all at once. One
@@ -297,9 +267,9 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   /// @throws HyperFreshException [Problem#DAEMON_STATE] when the directory cannot be read
   public void recover(Parts<R> parts, TakingBack begun) {
     VmSurvivors<V, R> survivors =
-        new VmSurvivors<>(kind, directory, sockets, parts, definitions, new Taking(), begun);
+        new VmSurvivors<>(kind, directory.path(), sockets, parts, definitions, new Taking(), begun);
     recovery = Optional.of(survivors);
-    folders().forEach(survivors::begin);
+    directory.folders().forEach(survivors::begin);
   }
 
   /// What is found becomes this object's, unless that has been closed.
@@ -315,8 +285,20 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     }
 
     @Override
-    public void take(V vm) {
-      VmRegistry.this.take(vm);
+    public void take(V vm, Runnable noted) {
+      try {
+        var _ =
+            claimed(
+                vm.settings().name(),
+                () -> {
+                  VmRegistry.this.take(vm);
+                  noted.run();
+                  return vm;
+                });
+      } catch (HyperFreshException busy) {
+        vm.letGo();
+        throw busy;
+      }
       tellOf(vm);
     }
   }
@@ -344,8 +326,17 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   @Override
   public void stop(String name) {
+    stop(name, _ -> {});
+  }
+
+  /// As the other one.
+  ///
+  /// @param free throws when somebody is in it, which is asked when nobody else can begin to end it
+  public void stop(String name, Consumer<V> free) {
+    requireHere(name);
     end(
         name,
+        free,
         () -> {
           definitions.stop(name);
           close(name);
@@ -354,26 +345,47 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
 
   @Override
   public void delete(String name) {
+    delete(name, _ -> {});
+  }
+
+  /// As the other one. Also one of which what is written is damaged, when it does not run.
+  ///
+  /// @param free see [#stop(String, Consumer)]
+  public void delete(String name, Consumer<V> free) {
+    if (!isDamaged(name)) {
+      requireHere(name);
+    }
     end(
         name,
+        free,
         () -> {
-          close(name);
-          definitions.remove(name);
-          deleteFolder(files(name));
-          names.remove(name);
+          forget(name);
+          directory.delete(name);
         });
   }
 
+  private boolean isDamaged(String name) {
+    return recovery.filter(begun -> begun.isDamaged(name)).isPresent();
+  }
+
   /// Only one caller ends one; its name stays in use meanwhile.
-  private void end(String name, Runnable work) {
-    requireHere(name);
+  private void end(String name, Consumer<V> free, Runnable work) {
     var _ =
         claimed(
             name,
             () -> {
+              find(name).ifPresentOrElse(free, () -> requireGone(name, kind.about().unknown()));
               work.run();
               return name;
             });
+    watch.altered(name);
+  }
+
+  private void forget(String name) {
+    close(name);
+    definitions.remove(name);
+    recovery.ifPresent(begun -> begun.forget(name));
+    names.remove(name);
   }
 
   private void close(String name) {
@@ -387,23 +399,21 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
   /// As [#delete], of one in which somebody may be, and that may not answer: also one that is not
   /// taken back. Its logs stay.
   ///
-  /// @throws HyperFreshException [VmKind.About#unknown], [Problem#INTERNAL]
+  /// @throws HyperFreshException [VmKind.About#unknown], [Problem#INTERNAL]; [Problem#DAEMON_STATE]
+  ///   when it cannot be told whether it runs
   public void kill(String name) {
-    if (here.containsKey(name) || definitions.isStopped(name)) {
-      end(
-          name,
-          () -> {
-            close(name);
-            definitions.remove(name);
-            names.remove(name);
-          });
-      return;
+    Optional<ProcessIdentity> left =
+        here.containsKey(name) ? Optional.empty() : directory.living(name);
+    if (left.isPresent()) {
+      kill(name, left.get());
+    } else if (here.containsKey(name) || definitions.isStopped(name) || isDamaged(name)) {
+      end(name, _ -> {}, () -> forget(name));
+    } else {
+      throw kind.about().unknown().because(called(name) + " does not run.");
     }
-    ProcessIdentity process =
-        legible(files(name))
-            .map(VmFile::process)
-            .filter(ProcessIdentity::lives)
-            .orElseThrow(() -> kind.about().unknown().because(called(name) + " does not run."));
+  }
+
+  private void kill(String name, ProcessIdentity process) {
     // Whoever takes it back is not to keep it as one that is stopped.
     definitions.remove(name);
     try (HostProcess left = HostProcess.survivor(process.pid())) {
@@ -414,16 +424,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
       }
     }
     recovery.ifPresent(begun -> begun.awaitForgotten(name));
-  }
-
-  private static void deleteFolder(Path folder) {
-    try (Stream<Path> files = Files.walk(folder)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.deleteIfExists(file);
-      }
-    } catch (IOException | UncheckedIOException e) {
-      throw Problem.DAEMON_STATE.because(folder + " cannot be removed: " + e.getMessage(), e);
-    }
+    watch.altered(name);
   }
 
   /// Lets go of all of them, which go on with all that runs in them; the next process on this

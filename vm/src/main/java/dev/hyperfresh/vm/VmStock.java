@@ -23,6 +23,11 @@ public interface VmStock<V extends VmKind.Member<R>, R extends VmRelease> {
   ///   taken back yet; and as [#create]
   V start(VmSettings<R> settings);
 
+  /// As [#start], because the host has booted.
+  ///
+  /// @throws HyperFreshException [VmKind.About#unknown] also when it is not to be started any more
+  V startDue(VmSettings<R> settings);
+
   /// What they are made of, and which are stopped.
   VmDefinitions definitions();
 

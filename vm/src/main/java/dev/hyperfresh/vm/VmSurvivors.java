@@ -42,6 +42,9 @@ final class VmSurvivors<V extends VmKind.Member<R>, R extends VmRelease> impleme
   /// Those that ended because the host has booted, whether they have been started since or not.
   private final Set<String> endedWithHost = ConcurrentHashMap.newKeySet();
 
+  /// Those that do not run and of which what is written is damaged.
+  private final Set<String> damaged = ConcurrentHashMap.newKeySet();
+
   /// Whose all this becomes.
   ///
   /// @param <V> a virtual machine of the kind
@@ -52,10 +55,11 @@ final class VmSurvivors<V extends VmKind.Member<R>, R extends VmRelease> impleme
     /// Nothing is known any more of the one of that name.
     void free(String name);
 
-    /// One has been taken back.
+    /// One has been taken back. Nobody can end it before it is noted.
     ///
+    /// @param noted notes what it is made of, when it is here
     /// @throws CancellationException when the daemon ends
-    void take(V vm);
+    void take(V vm, Runnable noted);
   }
 
   VmSurvivors(
@@ -87,14 +91,39 @@ final class VmSurvivors<V extends VmKind.Member<R>, R extends VmRelease> impleme
         taker.claim(name);
         answers.put(name, new CompletableFuture<>());
         takingBack.begin(called(name), "hf-recover-" + name, () -> attempt(name, folder));
-      } else if (VmDefinition.read(folder).isPresent()) {
+      } else if (isDefined(name, folder)) {
         taker.claim(name);
         gone(name, Optional.empty());
-      } else {
+      } else if (!isDamaged(name)) {
         beginEarlier(name, folder.resolve(kind.about().earlierFile()));
       }
     } catch (HyperFreshException e) {
       leave(name, e.detail());
+    }
+  }
+
+  /// Of one that does not run.
+  private boolean isDefined(String name, Path folder) {
+    try {
+      return VmDefinition.read(folder).isPresent();
+    } catch (HyperFreshException e) {
+      damaged.add(name);
+      String command = kind.about().delete().replace("NAME", name);
+      leave(name, e.detail() + " `hyperfresh " + command + "` removes it.");
+      return false;
+    }
+  }
+
+  /// Whether the one called `name` does not run, and nothing else is known of it.
+  boolean isDamaged(String name) {
+    return damaged.contains(name);
+  }
+
+  /// There is none of that name any more.
+  void forget(String name) {
+    if (damaged.remove(name)) {
+      takingBack.taken(called(name));
+      answer(name, Optional.empty());
     }
   }
 
@@ -136,8 +165,7 @@ final class VmSurvivors<V extends VmKind.Member<R>, R extends VmRelease> impleme
       return;
     }
     V vm = kind.again(settings(name, file.get()), file.get(), folder, sockets);
-    definitions.taken(name, file.get(), takingBack::say);
-    taker.take(vm);
+    taker.take(vm, () -> definitions.taken(name, file.get(), takingBack::say));
     takingBack.taken(called(name));
     takingBack.say(called(name) + " was reattached.");
     answer(name, Optional.of(vm));

@@ -10,6 +10,9 @@ public interface VmWatch<V> {
   /// One has ended, by itself or because it was to.
   void went(V vm);
 
+  /// One is stopped or gone, or is to be started or not, unlike before.
+  void altered(String name);
+
   /// Is told nothing.
   static <V> VmWatch<V> none() {
     return new VmWatch<>() {
@@ -18,6 +21,9 @@ public interface VmWatch<V> {
 
       @Override
       public void went(V vm) {}
+
+      @Override
+      public void altered(String name) {}
     };
   }
 }

@@ -73,6 +73,19 @@ class StateFileTest {
     }
   }
 
+  @Test
+  void whatIsKeptIsReadAndForgottenOnce() throws IOException {
+    Path kept = Files.createDirectories(folder.resolve("new")).resolve("kept.json");
+
+    StateFile.keep(kept, CONTENT);
+
+    assertThat(StateFile.readWithSum(kept, Content.class)).contains(CONTENT);
+    StateFile.forget(kept);
+    StateFile.forget(kept);
+    StateFile.forget(folder.resolve("none").resolve("kept.json"));
+    assertThat(StateFile.read(kept, Content.class)).isEmpty();
+  }
+
   private void assertRefused(byte[] content) throws IOException {
     Files.write(file, content);
     assertThatThrownBy(() -> StateFile.read(file, Content.class))

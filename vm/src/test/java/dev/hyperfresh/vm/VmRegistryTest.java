@@ -1,260 +1,19 @@
 package dev.hyperfresh.vm;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.Accelerator;
-import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.ProcessIdentity;
-import dev.hyperfresh.qemu.QemuRelease;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 /// What becomes of virtual machines when they end, when the daemon does, and when the host boots.
-/// Their hardware is a process that does nothing.
-@Timeout(60)
-class VmRegistryTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(20);
-  private static final VmKind.About ABOUT =
-      new VmKind.About(
-          "OS",
-          "An OS",
-          "os",
-          "earlier",
-          1 << 20,
-          1,
-          Problem.OS_EXISTS,
-          Problem.OS_UNKNOWN,
-          Problem.OS_START);
-
-  private static final QemuRelease QEMU =
-      new QemuRelease(
-          "qemu-10.0.2",
-          "10.0.2",
-          Path.of("/none"),
-          List.of(),
-          List.of(),
-          "",
-          Set.of(),
-          Set.of(),
-          Set.of(),
-          "a test");
-
-  @TempDir Path folder;
-
-  private final List<Process> processes = new ArrayList<>();
-  private final List<String> booted = new CopyOnWriteArrayList<>();
-  private final List<String> starting = new CopyOnWriteArrayList<>();
-  private final List<String> told = new CopyOnWriteArrayList<>();
-  private Optional<Problem> failure = Optional.empty();
-  private Runnable meanwhile = () -> {};
-  private VmRegistry<Idle, Plain> registry = registry(Path.of(""));
-
-  /// A release of plain values.
-  private record Plain(String name) implements VmRelease {
-    @Override
-    public String kernelVersion() {
-      return "6.12.95";
-    }
-
-    @Override
-    public String kernelRelease() {
-      return "6.12.95";
-    }
-
-    @Override
-    public Path kernel() {
-      return Path.of("/none");
-    }
-
-    @Override
-    public Path initrd() {
-      return Path.of("/none");
-    }
-
-    @Override
-    public String kernelSha256() {
-      return "";
-    }
-
-    @Override
-    public String sha256() {
-      return "";
-    }
-
-    @Override
-    public String sourcesSha256() {
-      return "";
-    }
-
-    @Override
-    public boolean meets(String wanted) {
-      return name.equals(wanted);
-    }
-  }
-
-  /// One whose hardware is a process that does nothing.
-  private record Idle(VmSettings<Plain> settings, ProcessHandle process, Path folder)
-      implements VmKind.Member<Plain> {
-    @Override
-    public boolean ended() {
-      return !process.isAlive();
-    }
-
-    @Override
-    public int pid() {
-      return (int) process.pid();
-    }
-
-    @Override
-    public double bootMs() {
-      return 1;
-    }
-
-    @Override
-    public Agent.Hello hello() {
-      return new Agent.Hello("1", "6.12.95", Duration.ofSeconds(1), 1, 2);
-    }
-
-    @Override
-    public void onEnd(Runnable told) {}
-
-    @Override
-    public void letGo() {}
-
-    @Override
-    public void close() {
-      process.destroyForcibly();
-      var _ = process.onExit().join();
-      VmFile.remove(folder);
-    }
-  }
-
-  /// Boots and reattaches them.
-  private final class IdleKind implements VmKind<Idle, Plain> {
-    @Override
-    public About about() {
-      return ABOUT;
-    }
-
-    @Override
-    public Idle boot(VmSettings<Plain> settings, Path files, Path sockets) {
-      booted.add(settings.name());
-      meanwhile.run();
-      failure.ifPresent(problem -> {
-        throw problem.because("It says no.");
-      });
-      try {
-        Process process = new ProcessBuilder("sleep", "600").start();
-        processes.add(process);
-        VmFile.of(settings).on(ProcessIdentity.of((int) process.pid())).asBooted(1).write(files);
-        return new Idle(settings, process.toHandle(), files);
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    }
-
-    @Override
-    public Idle again(VmSettings<Plain> settings, VmFile file, Path files, Path sockets) {
-      return new Idle(settings, ProcessHandle.of(file.process().pid()).orElseThrow(), files);
-    }
-
-    @Override
-    public void forget(String name, Path files, Path sockets) {
-      VmFile.remove(files);
-    }
-  }
-
-  @BeforeEach
-  void open() {
-    registry = registry(folder);
-  }
-
-  @AfterEach
-  void end() throws Exception {
-    registry.letGo();
-    for (Process process : processes) {
-      process.destroyForcibly().waitFor();
-    }
-  }
-
-  private VmRegistry<Idle, Plain> registry(Path directory) {
-    return new VmRegistry<>(new IdleKind(), directory, directory, VmWatch.none());
-  }
-
-  private static VmSettings<Plain> settings(String name) {
-    return new VmSettings<>(name, new Plain("os-6.12"), QEMU, Accelerator.TCG, 1, 1 << 20);
-  }
-
-  private Idle create(String name) {
-    return registry.create(settings(name));
-  }
-
-  /// The daemon ends, and the next one takes back what there is.
-  private void nextDaemon() {
-    registry.letGo();
-    comesBack();
-  }
-
-  private void comesBack() {
-    registry = registry(folder);
-    TakingBack begun = new TakingBack(told::add);
-    registry.recover(new VmRegistry.Parts<>(Plain::new, _ -> QEMU), begun);
-    begun.await(PATIENCE);
-    registry.definitions().begin(starting::add);
-  }
-
-  /// All that runs ends with the host, and whatever is written down is of an earlier boot.
-  private void reboot() throws Exception {
-    registry.letGo();
-    for (Process process : processes) {
-      process.destroyForcibly().waitFor();
-    }
-    try (var folders = Files.list(folder)) {
-      folders.forEach(VmRegistryTest::ofEarlierBoot);
-    }
-    comesBack();
-  }
-
-  private static void ofEarlierBoot(Path files) {
-    VmFile.read(files)
-        .ifPresent(file ->
-            file.on(
-                    new ProcessIdentity(
-                        file.process().pid(), file.process().start(), "an-earlier-one"))
-                .write(files));
-    VmDefinition.read(files)
-        .ifPresent(made ->
-            new VmDefinition(
-                    made.release(),
-                    made.vcpus(),
-                    made.memoryBytes(),
-                    made.autostart(),
-                    "an-earlier-one")
-                .write(files));
-  }
-
-  private static void assertProblem(Problem problem, Runnable action, String words) {
-    assertThatThrownBy(action::run)
-        .isInstanceOfSatisfying(
-            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem))
-        .hasMessageContaining(words);
-  }
-
+class VmRegistryTest extends IdleHost {
   @Test
   void aBootOfTheHostEndsThemAndTheyAreToBeStarted() throws Exception {
     create("b");
@@ -311,7 +70,8 @@ class VmRegistryTest {
     Idle running = create("a");
     Path files = registry.files("a");
     VmDefinition made = VmDefinition.read(files).orElseThrow();
-    new VmDefinition(made.release(), 1, 1 << 20, true, "an-earlier-one").write(files);
+    new VmDefinition(made.release(), 1, 1 << 20, true, "an-earlier-one", made.hardware())
+        .write(files);
 
     nextDaemon();
 
@@ -319,6 +79,125 @@ class VmRegistryTest {
     assertThat(registry.start(settings("a")).pid()).isEqualTo(running.pid());
     assertThat(booted).containsExactly("a");
     assertThat(VmDefinition.read(files)).contains(made);
+  }
+
+  /// It would be deleted while its hardware runs, or started twice.
+  @Test
+  void oneThatIsBeingTakenBackIsNeverOneThatIsStopped() {
+    Idle running = create("a");
+    List<Boolean> stopped = new CopyOnWriteArrayList<>();
+    whenAsked = () -> stopped.add(registry.definitions().isStopped("a"));
+
+    nextDaemon();
+
+    assertThat(stopped).isNotEmpty().doesNotContain(true);
+    assertThat(registry.get("a").pid()).isEqualTo(running.pid());
+  }
+
+  @Test
+  void oneWhoseHardwareRunsIsNotEndedAsOneThatIsStopped() throws Exception {
+    VmFile file = lives("a");
+
+    String words = "still runs, process " + file.process().pid();
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.delete("a"), words);
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.stop("a"), words);
+
+    assertThat(VmFile.read(registry.files("a"))).contains(file);
+    assertThat(registry.definitions().find("a")).isPresent();
+  }
+
+  /// One that is stopped, though its hardware runs.
+  private VmFile lives(String name) {
+    Idle first = create(name);
+    registry.stop(name);
+    Idle other = create("other-" + name);
+    VmFile file = VmFile.of(first.settings()).on(ProcessIdentity.of(other.pid())).asBooted(1);
+    file.write(registry.files(name));
+    return file;
+  }
+
+  @Test
+  void whoIsInOneIsAskedWhenNobodyElseCanEndIt() {
+    Idle running = create("a");
+
+    assertProblem(
+        Problem.OS_UNKNOWN,
+        () -> registry.delete("a", _ -> registry.stop("a")),
+        "is being started or ended");
+    assertProblem(
+        Problem.OS_IN_USE,
+        () ->
+            registry.stop(
+                "a",
+                _ -> {
+                  throw Problem.OS_IN_USE.because("a has b.");
+                }),
+        "a has b");
+
+    assertThat(registry.get("a")).isSameAs(running);
+    assertThat(running.ended()).isFalse();
+  }
+
+  @Test
+  void oneThatIsNotToBeStartedAnyMoreDoesNotStartByItself() throws Exception {
+    create("a");
+    create("b");
+    reboot();
+    registry.stop("a");
+
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.startDue(settings("a")), "is stopped");
+
+    assertThat(registry.startDue(settings("b")).ended()).isFalse();
+    assertThat(registry.startDue(settings("b"))).isSameAs(registry.get("b"));
+    assertThat(booted).containsExactly("a", "b", "b");
+  }
+
+  @Test
+  void whatItRunsOnIsKnownWhenItIsStartedAgain() throws Exception {
+    create("a");
+    assertThat(hardware()).contains("qemu-10.0.2");
+    var _ = registry.start(settings("a"));
+
+    registry.stop("a");
+    reboot();
+    assertThat(hardware()).contains("qemu-10.0.2");
+    var _ =
+        registry.start(
+            new VmSettings<>(
+                "a", new Plain("os-6.12"), qemu("qemu-10.0.9"), Accelerator.TCG, 1, 1 << 20));
+    assertThat(hardware()).contains("qemu-10.0.9");
+  }
+
+  private Optional<String> hardware() {
+    return registry.definitions().find("a").flatMap(VmDefinition::hardware);
+  }
+
+  /// An earlier version did not write down what it runs on.
+  @Test
+  void whatAnEarlierVersionHasWrittenIsUnderstood() throws Exception {
+    create("a");
+    registry.stop("a");
+    Path file = registry.files("a").resolve(VmDefinition.NAME);
+    StateFile.write(
+        file,
+        Map.of(
+            "release",
+            "os-6.12",
+            "vcpus",
+            1,
+            "memoryBytes",
+            1 << 20,
+            "autostart",
+            true,
+            "boot",
+            "an-earlier-one"));
+
+    nextDaemon();
+
+    assertThat(starting).containsExactly("a");
+    assertThat(hardware()).isEmpty();
+    var _ = registry.start(settings("a"));
+    assertThat(hardware()).contains("qemu-10.0.2");
   }
 
   @Test
@@ -419,17 +298,21 @@ class VmRegistryTest {
   }
 
   @Test
-  void oneOfWhichWhatIsWrittenIsDamagedKeepsItsName() throws Exception {
+  void whoFollowsIsToldWhenOneIsStoppedGivenUpOrGone() throws Exception {
     create("a");
+    create("b");
+    reboot();
+    registry.definitions().giveUp("a");
+    registry.definitions().giveUp("a");
+    registry.definitions().autostart("b", false);
+    assertThat(altered).containsExactly("a gone", "b gone");
+    var _ = registry.start(settings("a"));
+    altered.clear();
+
     registry.stop("a");
-    Path file = registry.files("a").resolve(VmDefinition.NAME);
-    Files.writeString(file, Files.readString(file).replace("true", "false"));
+    registry.delete("b");
+    registry.kill("a");
 
-    nextDaemon();
-
-    assertThat(starting).isEmpty();
-    assertThat(told).singleElement().asString().contains("its checksum is wrong");
-    assertProblem(Problem.OS_EXISTS, () -> create("a"), "exists already");
-    assertThat(registry.on("os-6.12")).containsExactly("a");
+    assertThat(altered).containsExactly("a gone", "b gone", "a gone");
   }
 }
