@@ -1,7 +1,6 @@
 package dev.hyperfresh.vm;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -52,7 +51,7 @@ public final class VmDefinitions implements VmDue {
 
   /// Decides whether one is started when the host has booted. Does nothing when there is none.
   ///
-  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
   public void autostart(String name, boolean on) {
     if (!on) {
       giveUp(name);
@@ -84,7 +83,7 @@ public final class VmDefinitions implements VmDue {
   /// It is made, or runs again.
   ///
   /// @param definition unless there is one, which somebody may have changed while it came up
-  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
   void runs(String name, VmDefinition definition) {
     all.compute(name, (_, known) -> written(name, (known == null ? definition : known).here()));
     due.remove(name);
@@ -127,7 +126,7 @@ public final class VmDefinitions implements VmDue {
 
   /// There is none of that name any more.
   ///
-  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
   void remove(String name) {
     VmDefinition.remove(folder(name));
     due.remove(name);
