@@ -74,7 +74,7 @@ class HooksTest {
                     "/usr/libexec/qemu-kvm", folder + "/none",
                     "/usr/bin/qemu-kvm", folder + "/none",
                     "/proc/[0-9]*", folder + "/proc/[0-9]*",
-                    "LONGEST=20", "LONGEST=1")));
+                    "LONGEST=120", "LONGEST=1")));
     script("hyperfresh", "#!/bin/sh\necho \"$*\" >>" + folder + "/asked\necho '" + LINE + "'\n");
     Files.createDirectories(folder.resolve("proc/17"));
     Files.writeString(folder.resolve("proc/17/cmdline"), "/opt/qemu-system-x86_64\0-m\0001G\0");

@@ -13,7 +13,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Predicate;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /// Finds the processes of this host that run certain programs, whoever started them, and compares
@@ -30,7 +29,6 @@ public final class RunningPrograms {
   private static final String DELETED = " (deleted)";
   private static final int GROUP_CHARACTERS = 4096;
   private static final int MAPS_BYTES = 64 << 10;
-  private static final Pattern LOADER = Pattern.compile("ld(-[\\w.+-]+)?\\.so(\\.[0-9]+)?");
 
   private final ProcFs proc;
   private final Predicate<String> names;
@@ -63,7 +61,7 @@ public final class RunningPrograms {
     try {
       Path exe = proc.of(pid, "exe");
       Path target = Files.readSymbolicLink(exe);
-      if (LOADER.matcher(name(target)).matches()) {
+      if (ProcFs.isLoader(target)) {
         return mapped(pid, boot);
       }
       return names.test(name(target)) ? Optional.of(compared(pid, boot, exe)) : Optional.empty();
@@ -188,7 +186,7 @@ public final class RunningPrograms {
 
   private record Arguments(List<String> words, boolean whole) {
     boolean areOfLoader() {
-      return !words.isEmpty() && LOADER.matcher(name(path(words.getFirst()))).matches();
+      return !words.isEmpty() && ProcFs.isLoader(path(words.getFirst()));
     }
 
     /// Without those of a loader, which come before the program that it runs.

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /// The files in which the kernel describes processes, proc(5). What is read is bounded. A process
@@ -29,6 +30,17 @@ public record ProcFs(Path root) {
   private static final int FILE_BYTES = 4 << 20;
 
   private static final String BOOT = "btime ";
+
+  // A file that is gone has the last words in the link.
+  private static final Pattern LOADER =
+      Pattern.compile("ld(-[\\w.+-]+)?\\.so(\\.[0-9]+)?( \\(deleted\\))?");
+
+  /// Whether a program is a dynamic loader, ld.so(8), which runs the program that it was given.
+  ///
+  /// @param program its file, also as the link `exe` of a process names it
+  public static boolean isLoader(Path program) {
+    return LOADER.matcher(String.valueOf(program.getFileName())).matches();
+  }
 
   /// One of the files of a process, such as `exe`.
   public Path of(int pid, String entry) {

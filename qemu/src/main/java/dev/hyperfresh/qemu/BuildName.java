@@ -21,6 +21,8 @@ final class BuildName {
   private static final Pattern ASKED_FOR =
       Pattern.compile("qemu-[0-9]+\\.[0-9]+(\\.[0-9]+)?(\\+[0-9A-Za-z.+~_-]+)?");
 
+  private static final Pattern WITH_VERSION = Pattern.compile("qemu-[0-9]+\\.[0-9]+\\.[0-9].*");
+
   /// Of a SHA-256, in a short name.
   private static final int DIGITS = 8;
 
@@ -63,6 +65,11 @@ final class BuildName {
   /// Whether there can be a build of that name or series in an archive of packages.
   static boolean isAskedFor(String wanted) {
     return ASKED_FOR.matcher(wanted).matches();
+  }
+
+  /// Whether a name that [#isAskedFor] takes says the whole version, and not a series of versions.
+  static boolean hasVersion(String wanted) {
+    return WITH_VERSION.matcher(wanted).matches();
   }
 
   /// Whether a package can hold what is wanted: `1:7.2+dfsg-7+deb12u18` is 7.2.22, which only the

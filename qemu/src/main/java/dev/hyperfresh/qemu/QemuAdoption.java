@@ -17,6 +17,7 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.ProcFs;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
@@ -69,6 +70,7 @@ final class QemuAdoption {
       throw unfit("There is no process " + request.pid() + ".");
     }
     try (PidFd pidFd = PidFd.open(request.pid())) {
+      checkProgram();
       LiveMachine live = ask();
       Adoption adoption = examine(pidFd, live);
       if (!Host.processStart(request.pid()).equals(start)) {
@@ -174,6 +176,17 @@ final class QemuAdoption {
         // A copy of its program would look for them elsewhere.
         firmware.folders().stream().flatMap(folder -> Stream.of("-L", folder.toString())).toList(),
         remarks);
+  }
+
+  /// What runs as a loader's program is not told from the process, nor how to start it again.
+  private void checkProgram() throws IOException {
+    Path program = Files.readSymbolicLink(process.program());
+    if (ProcFs.isLoader(program)) {
+      throw Problem.ADOPT_REFUSED.because(
+          "It was started through the dynamic loader "
+              + program
+              + ", which would be started later in its place; start the QEMU itself.");
+    }
   }
 
   /// A new process of another user would have other rights than the guest's owner meant.

@@ -116,11 +116,8 @@ public final class QemuReleases {
     }
     List<String> names = list().stream().map(QemuRelease::name).toList();
     return Problem.RELEASE_UNKNOWN.because(
-        "'"
-            + name
-            + "' is not installed; installed: "
-            + (names.isEmpty() ? "none" : String.join(", ", names))
-            + ".");
+        "'%s' is not installed; installed: %s."
+            .formatted(name, names.isEmpty() ? "none" : String.join(", ", names)));
   }
 
   private String noHost() {
@@ -182,8 +179,7 @@ public final class QemuReleases {
   ///   [Problem#RELEASE_FETCH], [Problem#RELEASE_UNKNOWN] when the host has no QEMU of its own
   public Fetched fetchNewest(String name, Consumer<String> progress) {
     if (name.equals(INSTALLED)) {
-      Optional<QemuRelease> there = ofHost(list());
-      return there
+      return ofHost(list())
           .map(release -> new Fetched(release, News.NEWEST))
           .orElseGet(() -> new Fetched(ofHost(), News.FETCHED));
     }
@@ -225,7 +221,8 @@ public final class QemuReleases {
   }
 
   /// What this host's own suites have of `name` comes first. Other suites are asked when those have
-  /// nothing, or when a build that is here is newer than all that they have.
+  /// nothing, or when a build that is here is newer than all that they have. What a series means
+  /// depends on all of the host's own suites, so then each of them must have answered.
   ///
   /// @param present the newest that is here; what is not newer is not brought
   /// @param seen gets what is offered and is not `name`
@@ -239,6 +236,9 @@ public final class QemuReleases {
     if (isUpToDate(own, name, present)) {
       own.requireAll();
       return brought;
+    }
+    if (!BuildName.hasVersion(name)) {
+      own.requireAll();
     }
     Offers others = Offers.ofOthers(archive.suites(), ask(progress), progress);
     brought = bring(others, name, present, seen, progress);
@@ -256,10 +256,10 @@ public final class QemuReleases {
   private static boolean isUpToDate(Offers own, String name, Optional<QemuRelease> present) {
     return present
         .flatMap(QemuRelease::packaged)
-        .map(here ->
+        .filter(here ->
             own.newestFirst(version -> BuildName.mayBe(name, version)).stream()
                 .anyMatch(offer -> offer.version().compareTo(here) >= 0))
-        .orElse(false);
+        .isPresent();
   }
 
   private Optional<QemuRelease> bring(
@@ -299,9 +299,8 @@ public final class QemuReleases {
       progress.accept("asking QEMU " + BuildName.upstream(packaged) + " what it supports");
       StagedQemu staged = StagedQemu.unpacked(staging, packaged);
       boolean isNewest =
-          present
-              .map(here -> QemuRelease.BY_VERSION.compare(staged.release(), here) > 0)
-              .orElse(true);
+          present.stream()
+              .allMatch(here -> QemuRelease.BY_VERSION.compare(staged.release(), here) > 0);
       if (isNewest && staged.names().stream().anyMatch(one -> BuildName.meets(one, name))) {
         return Optional.of(installedOrThere(staged));
       }
@@ -374,9 +373,10 @@ public final class QemuReleases {
   public QemuRelease ofProcess(int pid, List<String> arguments) {
     Path image = Path.of("/proc", Integer.toString(pid), "exe");
     String sha256 = sha256(image);
-    Optional<QemuRelease> present =
-        list().stream().filter(release -> release.sha256().equals(sha256)).findFirst();
-    return present.orElseGet(() -> register(pid, image, sha256, arguments));
+    return list().stream()
+        .filter(release -> release.sha256().equals(sha256))
+        .findFirst()
+        .orElseGet(() -> register(pid, image, sha256, arguments));
   }
 
   private QemuRelease register(int pid, Path image, String sha256, List<String> arguments) {

@@ -410,12 +410,32 @@ class QemuBuildsTest {
     archive.offers.put(Suite.TRIXIE, "1:11.1.3+ds-1");
     archive.closed.add(Suite.BACKPORTS);
 
-    assertThat(fetch("qemu-11.1")).isEqualTo("fetched qemu-11.1.3+1");
+    assertThat(fetch("qemu-11.1.3")).isEqualTo("fetched qemu-11.1.3+1");
     assertThat(told).contains("no mirror answers");
     assertThat(fetch("qemu-11.1")).as("it may have a newer one").isEqualTo("unasked qemu-11.1.3+1");
     assertRefused(() -> fetch("qemu-9.2"), Problem.RELEASE_FETCH)
         .as("it may have that one")
         .hasMessageContaining("no mirror answers");
+  }
+
+  /// The suite that cannot be asked may have another version of the series.
+  @Test
+  void aSeriesIsNotFetchedFromOthersBeforeAllOfTheHostsOwnSuitesHaveAnswered() throws Exception {
+    archive.offer("1:7.2+dfsg-7+deb12u18", "10.0.13");
+    archive.offers.put(Suite.TRIXIE, "1:10.0.13+ds-0+deb13u1");
+    archive.closed.add(Suite.BACKPORTS);
+
+    assertRefused(() -> fetch("qemu-10.0"), Problem.RELEASE_FETCH)
+        .hasMessageContaining("no mirror answers");
+    assertRefused(() -> releases.fetch("qemu-10.0", told::add), Problem.RELEASE_FETCH);
+    assertThat(names()).isEmpty();
+    var _ = old("10.0.2", "Debian package qemu-system-x86 1:10.0.2+ds-2+deb13u1~bpo12+1");
+    assertThat(fetch("qemu-10.0")).isEqualTo("unasked qemu-10.0.2");
+    assertThat(releases.get("qemu-10.0").name()).isEqualTo("qemu-10.0.2");
+
+    assertThat(fetch("qemu-10.0.13"))
+        .as("a version is the same everywhere")
+        .isEqualTo("fetched qemu-10.0.13+deb13u1");
   }
 
   @Test

@@ -5,7 +5,9 @@ import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -56,6 +58,21 @@ final class Workshop {
 
   static QemuRelease release(String name) {
     return RELEASES.fetch(name, Workshop::say);
+  }
+
+  /// A release that is no longer to be had once its suite has a newer series; says so when it is
+  /// not.
+  static Optional<QemuRelease> releaseIfOffered(String name) {
+    try {
+      return Optional.of(release(name));
+    } catch (HyperFreshException e) {
+      // One with a cause says that the archives could not be asked.
+      if (e.problem() != Problem.RELEASE_FETCH || e.getCause() != null) {
+        throw e;
+      }
+      System.out.println("skipped: " + e.getMessage());
+      return Optional.empty();
+    }
   }
 
   static GuestImages images() {

@@ -54,7 +54,7 @@ public final class VmDefinitions implements VmDue {
 
   /// Decides whether one is started when the host has booted. Does nothing when there is none.
   ///
-  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
   public void autostart(String name, boolean on) {
     if (!on) {
       due.remove(name);
@@ -88,9 +88,14 @@ public final class VmDefinitions implements VmDue {
 
   /// It is made, or runs again.
   ///
+<<<<<<< HEAD
   /// @param definition what it runs on; the rest of it unless there is one, which somebody may have
   ///   changed while it came up
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
+=======
+  /// @param definition unless there is one, which somebody may have changed while it came up
+  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
+>>>>>>> h-misc2
   void runs(String name, VmDefinition definition) {
     all.compute(
         name,
@@ -144,7 +149,7 @@ public final class VmDefinitions implements VmDue {
 
   /// There is none of that name any more.
   ///
-  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
   void remove(String name) {
     VmDefinition.remove(folder(name));
     due.remove(name);
