@@ -88,14 +88,9 @@ public final class VmDefinitions implements VmDue {
 
   /// It is made, or runs again.
   ///
-<<<<<<< HEAD
   /// @param definition what it runs on; the rest of it unless there is one, which somebody may have
   ///   changed while it came up
-  /// @throws HyperFreshException [Problem#DAEMON_STATE]
-=======
-  /// @param definition unless there is one, which somebody may have changed while it came up
   /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
->>>>>>> h-misc2
   void runs(String name, VmDefinition definition) {
     all.compute(
         name,
