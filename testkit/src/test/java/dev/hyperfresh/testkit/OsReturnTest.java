@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.vm.StateFile;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -85,14 +84,7 @@ class OsReturnTest {
   private long runs() {
     JsonNode volumes = run("volume", "list", "--json").succeeds().json().path("volumes");
     Path file = Path.of(volumes.path(0).path("path").asString()).resolve("runs");
-    if (!Files.exists(file)) {
-      return 0;
-    }
-    try (var lines = Files.lines(file)) {
-      return lines.count();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+    return Workshop.wholeLines(file).size();
   }
 
   /// As when the host is switched off: what runs is gone, and what is written down is of an earlier

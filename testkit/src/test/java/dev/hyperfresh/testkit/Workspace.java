@@ -113,11 +113,14 @@ final class Workspace
 
   /// The processes that write into this directory's guests and have `word` in their command line.
   List<ProcessHandle> processes(String word) {
+    return processes(state.resolve("guests"), word);
+  }
+
+  private static List<ProcessHandle> processes(Path folder, String word) {
     return ProcessHandle.allProcesses()
         .filter(process -> process.pid() != ProcessHandle.current().pid())
         .filter(process ->
-            writesInto(process.pid(), state.resolve("guests"))
-                && commandLine(process.pid()).contains(word))
+            writesInto(process.pid(), folder) && commandLine(process.pid()).contains(word))
         .sorted(Comparator.comparingLong(ProcessHandle::pid))
         .toList();
   }
@@ -193,6 +196,10 @@ final class Workspace
     List<ProcessHandle> left = hypervisors();
     List<String> lines = left.stream().map(process -> commandLine(process.pid())).toList();
     left.forEach(ProcessHandle::destroyForcibly);
+    // Hardware of machines and operating systems, when a test has failed.
+    if (failed) {
+      processes(state, "qemu-system").forEach(ProcessHandle::destroyForcibly);
+    }
     delete(state);
     if (!failed && !lines.isEmpty()) {
       throw new AssertionError("hypervisors were left behind: " + lines);
