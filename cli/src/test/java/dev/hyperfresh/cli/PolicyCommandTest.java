@@ -338,7 +338,9 @@ class PolicyCommandTest {
   @Test
   void aRunThatIsCutOffHoldsTheNextOne() throws Exception {
     daemon.holding(ROLLOUT);
-    Thread cutOff = Thread.ofPlatform().daemon().start(() -> apply("action: replace\n"));
+    write("action: replace\n");
+    String[] arguments = {file.toString(), "--state", state.toString()};
+    Thread cutOff = Thread.ofPlatform().daemon().start(() -> line().execute(arguments));
     while (asked(ROLLOUT).isEmpty()) {
       Thread.sleep(10);
     }
