@@ -33,9 +33,10 @@ class_path() {
   [[ -n $JARS ]]
 }
 
-# make_aot JAVA FILE LOG: has the JVM write an ahead-of-time cache; fails if it cannot.
+# make_aot JAVA FILE LOG: has the JVM write an ahead-of-time cache; fails if it cannot. The heap is as small as
+# when the cache is used: with that of a host with much memory, pointers are longer, and no other JVM takes it.
 make_aot() {
-  "$1" "${JVM_OPTIONS[@]}" "-XX:AOTCacheOutput=$2" -cp "$JARS" "$MAIN" --version --help \
+  "$1" "${JVM_OPTIONS[@]}" -Xmx256m "-XX:AOTCacheOutput=$2" -cp "$JARS" "$MAIN" --version --help \
     >"$3" 2>&1 </dev/null || rm -f -- "$2"
   rm -f -- "$2".config
   [[ -e $2 ]]

@@ -18,9 +18,17 @@ final class Notice {
   private Notice() {}
 
   /// @param answer of `hyperfresh outdated`
+  /// @param own the processes that the daemon itself calls its own. A command line says whatever
+  ///   its user likes, and root is to paste what this prints.
   /// @return empty when none is outdated
-  static Optional<String> of(JsonNode answer) {
-    List<JsonNode> guests = answer.path("qemus").valueStream().filter(Notice::isGuest).toList();
+  static Optional<String> of(JsonNode answer, Set<Integer> own) {
+    List<JsonNode> guests =
+        answer
+            .path("qemus")
+            .valueStream()
+            .filter(qemu -> own.contains(qemu.path("pid").asInt()))
+            .filter(Notice::isGuest)
+            .toList();
     List<JsonNode> old = guests.stream().filter(Notice::isOutdated).toList();
     int others = answer.path("outdated").asInt() - old.size();
     if (old.isEmpty()) {
@@ -62,7 +70,6 @@ final class Notice {
     return guest.path("running").path("label").equals(installed);
   }
 
-  /// A name that is no guest's comes from a command line and may hold anything.
   private static boolean isGuest(JsonNode qemu) {
     return qemu.path("role").asString("").equals(HostQemus.GUEST)
         && GuestSpec.isName(qemu.path("name").asString(""));

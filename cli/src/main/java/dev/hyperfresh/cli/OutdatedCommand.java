@@ -77,10 +77,11 @@ final class OutdatedCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    Map<String, Object> found = HostQemus.under(root, options.settings().config()).look(owned());
+    Map<Integer, HostQemus.Owned> owned = owned();
+    Map<String, Object> found = HostQemus.under(root, options.settings().config()).look(owned);
     JsonNode answer = Output.JSON.valueToTree(found);
     if (brief) {
-      Notice.of(answer).ifPresent(System.out::println);
+      Notice.of(answer, owned.keySet()).ifPresent(System.out::println);
     } else if (!quiet && !options.printed(answer)) {
       show(answer);
     }

@@ -12,6 +12,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
@@ -24,6 +25,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -58,6 +60,10 @@ final class PolicyCommand {
 
     Policy policy() {
       return file == null ? Policy.ordinary() : Policy.read(file.toAbsolutePath());
+    }
+
+    Path path() {
+      return file == null ? Policy.ordinaryFile() : file.toAbsolutePath();
     }
   }
 
@@ -152,7 +158,8 @@ final class PolicyCommand {
         "`hyperfresh history`. One line is printed for each guest.",
         "",
         "Exit codes: 0 nothing is left to do, 8 guests run an older QEMU and that was all to be",
-        "  said, or they wait for the window, 5 one failed or cannot move, or the policy is held.",
+        "  said, or they wait for the window, 5 one failed or cannot move, or the policy is held,",
+        "  3 of some it cannot be read what they run, or another run is under way.",
         "",
         "Examples:",
         "  hyperfresh policy apply --dry-run",
@@ -161,6 +168,9 @@ final class PolicyCommand {
       })
   static final class Apply implements Callable<Integer> {
     private static final Duration DAY = Duration.ofDays(1);
+
+    /// The hook of apt writes it, beside the file that says when to look next.
+    private static final String CHANGED = "qemu.changed";
 
     private final Path root;
     private final InstantSource clock;
@@ -187,6 +197,9 @@ final class PolicyCommand {
             "Write to this file when to apply it next, in seconds since 1970. The service does.")
     private @Nullable Path next;
 
+    /// When each of [#causes] was written, as this began.
+    private List<FileTime> before = List.of();
+
     Apply() {
       this(Path.of("/"), InstantSource.system(), ZoneId.systemDefault());
     }
@@ -200,6 +213,7 @@ final class PolicyCommand {
 
     @Override
     public Integer call() {
+      before = causes();
       Policy policy = valid();
       PolicyRun.Result result = run(policy);
       if (!options.printed(PolicyReport.json(wanted(policy), result))) {
@@ -208,7 +222,7 @@ final class PolicyCommand {
             .opens()
             .ifPresent(opens -> System.out.println("The window opens " + when(opens, zone) + "."));
       }
-      return result.outcome().exitCode();
+      return result.exitCode();
     }
 
     /// A file that is faulty does not become valid by itself.
@@ -249,7 +263,7 @@ final class PolicyCommand {
               policy,
               settings.stateDirectory(),
               options::client,
-              daemon -> Output.JSON.<JsonNode>valueToTree(qemus.look(OwnQemus.of(daemon))),
+              owned -> Output.JSON.<JsonNode>valueToTree(qemus.look(owned)),
               clock,
               zone,
               progress)
@@ -264,6 +278,21 @@ final class PolicyCommand {
           : opening.opens();
     }
 
+    /// When what a run is started for was written: the policy, and what the hook of apt writes.
+    private List<FileTime> causes() {
+      return next == null
+          ? List.of()
+          : Stream.of(file.path(), next.resolveSibling(CHANGED)).map(Apply::written).toList();
+    }
+
+    private static FileTime written(Path file) {
+      try {
+        return Files.getLastModifiedTime(file);
+      } catch (IOException absent) {
+        return FileTime.fromMillis(0);
+      }
+    }
+
     private void write(Optional<Instant> opens) {
       if (next == null) {
         return;
@@ -271,6 +300,10 @@ final class PolicyCommand {
       long seconds = opens.orElseGet(() -> clock.instant().plus(DAY)).getEpochSecond();
       try {
         Files.writeString(next, seconds + "\n");
+        if (!causes().equals(before)) {
+          // What came meanwhile has started nothing, as this was running.
+          Files.delete(next);
+        }
       } catch (IOException e) {
         throw Problem.DAEMON_STATE.because(next + " cannot be written: " + e.getMessage(), e);
       }

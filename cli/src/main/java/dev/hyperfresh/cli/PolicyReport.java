@@ -40,6 +40,12 @@ final class PolicyReport {
         new ArrayList<>(
             result.guests().stream().map(guest -> line(policy.action(), guest)).toList());
     lines.add(sentence(result));
+    if (result.unknown() > 0) {
+      lines.add(
+          "Guests of which it cannot be read what they run: "
+              + result.unknown()
+              + "; the policy leaves them as they are.");
+    }
     if (result.others() > 0) {
       lines.add(
           "Outdated QEMUs that are no guests of this daemon: "

@@ -4,6 +4,7 @@ import dev.hyperfresh.daemon.HostQemus;
 import dev.hyperfresh.daemon.Policy;
 import dev.hyperfresh.daemon.Policy.Step;
 import dev.hyperfresh.daemon.PolicyStop;
+import dev.hyperfresh.daemon.StateLock;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
@@ -29,6 +30,14 @@ final class PolicyRun {
   private static final Set<String> FAILED = Set.of("rolled-back", "soak-failed", "failed");
   private static final String NOT_STARTED = "not-started";
 
+  private static final String GONE = "gone";
+
+  /// Of a guest whose process does not show what it runs.
+  static final String UNKNOWN = "unknown";
+
+  private static final String NOT_ENDED =
+      "A run of the policy has not ended, so nobody knows how its last move went.";
+
   /// A daemon that gives way to a newer one stops a rollout; so often the newer one is asked.
   private static final int MOST_ROUNDS = 4;
 
@@ -38,13 +47,16 @@ final class PolicyRun {
   private final Policy policy;
   private final Path state;
   private final Supplier<Client> daemon;
-  private final Function<Client, JsonNode> look;
+  private final Function<Map<Integer, HostQemus.Owned>, JsonNode> look;
   private final InstantSource clock;
   private final ZoneId zone;
   private final Progress progress;
   private final Map<String, Guest> guests = new LinkedHashMap<>();
   private int others;
   private String stopped = "";
+
+  /// Whether the daemon refused a rollout before it changed anything.
+  private boolean refused;
 
   /// How a run ended.
   enum Outcome {
@@ -90,7 +102,7 @@ final class PolicyRun {
   /// @param from the release that it ran on
   /// @param to what takes its place, as commands name it
   /// @param build the same, as people call it
-  /// @param outcome as a rollout has it, or `outdated`, or `except`
+  /// @param outcome as a rollout has it, or `outdated`, `unknown` or `except`
   /// @param detail why, where there is something to say
   /// @param answer of its replacement, if there was one
   record Guest(
@@ -116,14 +128,26 @@ final class PolicyRun {
   /// @param stopped why not all was done, or empty
   /// @param others how many outdated QEMUs are none of the daemon's guests
   record Result(
-      Outcome outcome, Optional<Instant> opens, String stopped, List<Guest> guests, int others) {}
+      Outcome outcome, Optional<Instant> opens, String stopped, List<Guest> guests, int others) {
+    /// How many guests do not show what they run.
+    long unknown() {
+      return guests.stream().filter(guest -> guest.outcome().equals(UNKNOWN)).count();
+    }
+
+    /// The code that a command ends with: unknown is not no.
+    int exitCode() {
+      return outcome.exitCode() == 0 && unknown() > 0
+          ? OutdatedCommand.SOME_UNKNOWN
+          : outcome.exitCode();
+    }
+  }
 
   /// @param look what `hyperfresh outdated` says, with what a daemon says of its own
   PolicyRun(
       Policy policy,
       Path state,
       Supplier<Client> daemon,
-      Function<Client, JsonNode> look,
+      Function<Map<Integer, HostQemus.Owned>, JsonNode> look,
       InstantSource clock,
       ZoneId zone,
       Progress progress) {
@@ -137,9 +161,18 @@ final class PolicyRun {
   }
 
   /// @param again whether an earlier failure is no hindrance
-  /// @throws HyperFreshException [Problem#POLICY_HELD]; and when the daemon cannot be asked, or
-  ///   refuses
+  /// @throws HyperFreshException [Problem#POLICY_HELD], [Problem#POLICY_RUNNING]; and when the
+  ///   daemon cannot be asked, or refuses
   Result run(boolean again) {
+    if (policy.action() != Policy.Action.REPLACE) {
+      return step(again);
+    }
+    try (StateLock _ = StateLock.takePolicy(state)) {
+      return step(again);
+    }
+  }
+
+  private Result step(boolean again) {
     List<Guest> old = outdated(daemon.get());
     Optional<String> failure = again ? Optional.empty() : failure(old);
     Step step = policy.step(!old.isEmpty(), failure, clock.instant(), zone);
@@ -157,28 +190,50 @@ final class PolicyRun {
   /// Those that are no exceptions; all are remembered. Only the daemon's own word counts, since a
   /// command line says whatever it likes.
   private List<Guest> outdated(Client client) {
-    JsonNode answer = look.apply(client);
-    List<Guest> old =
+    Map<Integer, HostQemus.Owned> owned = OwnQemus.of(client);
+    JsonNode answer = look.apply(owned);
+    Map<Integer, JsonNode> qemus =
         answer
             .path("qemus")
             .valueStream()
-            .filter(qemu -> qemu.path("role").asString("").equals(HostQemus.GUEST))
-            .filter(qemu -> !qemu.path("to").asString("").isEmpty())
-            .map(PolicyRun::guest)
-            .map(guest -> policy.except().contains(guest.name()) ? guest.as("except", "") : guest)
+            .collect(Collectors.toMap(qemu -> qemu.path("pid").asInt(), qemu -> qemu));
+    List<Guest> own =
+        owned.entrySet().stream()
+            .filter(entry -> entry.getValue().role().equals(HostQemus.GUEST))
+            .sorted(Map.Entry.comparingByKey())
+            .map(entry ->
+                guest(
+                    entry.getValue(),
+                    qemus.getOrDefault(entry.getKey(), Output.JSON.missingNode())))
+            .filter(guest -> !guest.outcome().equals("there"))
             .toList();
-    others = answer.path("outdated").asInt() - old.size();
-    old.forEach(guest -> guests.put(guest.name(), guest));
-    return old.stream().filter(guest -> guest.outcome().equals("outdated")).toList();
+    others =
+        answer.path("outdated").asInt()
+            - (int) own.stream().filter(guest -> !guest.to().isEmpty()).count();
+    own.stream()
+        .map(guest -> policy.except().contains(guest.name()) ? guest.as("except", "") : guest)
+        .forEach(guest -> guests.merge(guest.name(), guest, PolicyRun::later));
+    return own.stream()
+        .filter(guest -> guest.outcome().equals("outdated"))
+        .filter(guest -> !policy.except().contains(guest.name()))
+        .toList();
   }
 
-  private static Guest guest(JsonNode qemu) {
+  /// What is known of a guest is not lost because a later look does not show it.
+  private static Guest later(Guest was, Guest is) {
+    return is.outcome().equals(UNKNOWN) && !was.outcome().equals(GONE) ? was : is;
+  }
+
+  /// @param qemu what its process shows, which may be nothing
+  private static Guest guest(HostQemus.Owned own, JsonNode qemu) {
+    String to = qemu.path("to").asString("");
+    String known = qemu.path("state").asString("unknown").equals("unknown") ? UNKNOWN : "there";
     return new Guest(
-        qemu.path("name").asString(),
-        qemu.path("release").asString(""),
-        qemu.path("to").asString(),
+        own.name(),
+        own.release(),
+        to,
         qemu.path("installed").path("label").asString(""),
-        "outdated",
+        to.isEmpty() ? known : "outdated",
         "",
         Output.JSON.missingNode());
   }
@@ -226,24 +281,50 @@ final class PolicyRun {
   }
 
   private Result replace(List<Guest> first, Optional<Duration> within) {
+    Optional<PolicyStop> before = PolicyStop.read(state);
+    // This process may be ended at any time, and the daemon goes on.
+    hold(first, NOT_ENDED);
+    try {
+      boolean isLeft = isLeft(first, within);
+      if (has(FAILED)) {
+        hold(first, stopped);
+        return result(Outcome.FAILED);
+      }
+      PolicyStop.forget(state);
+      return isLeft ? result(Outcome.UNFINISHED) : finished();
+    } catch (HyperFreshException e) {
+      if (refused) {
+        before.ifPresentOrElse(stop -> stop.keep(state), () -> PolicyStop.forget(state));
+      }
+      throw e;
+    }
+  }
+
+  private void hold(List<Guest> first, String why) {
+    new PolicyStop(clock.instant(), first.stream().map(Guest::build).distinct().toList(), why)
+        .keep(state);
+  }
+
+  /// Moves guests until all are moved, one has failed or the time is over.
+  ///
+  /// @return whether some are left
+  private boolean isLeft(List<Guest> first, Optional<Duration> within) {
     Instant begun = clock.instant();
     Optional<Instant> end = within.map(begun::plus);
     List<Guest> old = first;
     for (int round = 1; ; round++) {
       Optional<HyperFreshException> lost = moveAll(old, end);
-      boolean isLeft = lost.isPresent() || has(Set.of(NOT_STARTED));
       boolean isOver = end.filter(it -> !clock.instant().isBefore(it)).isPresent();
-      if (lost.isPresent() || (isLeft && !isOver && !has(FAILED))) {
-        if (round == MOST_ROUNDS) {
-          throw lost.orElseGet(() -> Problem.DAEMON_UPGRADING.because(stopped));
-        }
-        old = lookAgain(old, lost, begun);
+      if (lost.isEmpty() && (isOver || has(FAILED) || !has(Set.of(NOT_STARTED)))) {
+        return has(Set.of(NOT_STARTED));
       }
-      if (has(FAILED)) {
-        return failed(first);
+      HyperFreshException why = lost.orElseGet(() -> Problem.DAEMON_UPGRADING.because(stopped));
+      old = lookAgain(old, why, begun);
+      if (isOver || has(FAILED) || old.isEmpty()) {
+        return !old.isEmpty();
       }
-      if (!isLeft || isOver) {
-        return isLeft ? result(Outcome.UNFINISHED) : finished();
+      if (round == MOST_ROUNDS) {
+        throw why;
       }
     }
   }
@@ -251,11 +332,10 @@ final class PolicyRun {
   /// What is left when the daemon answers again. A daemon that ended has not said how it went with
   /// the guest that it was moving; the history does. One that is not outdated any more and was not
   /// moved has ended.
-  private List<Guest> lookAgain(
-      List<Guest> asked, Optional<HyperFreshException> lost, Instant begun) {
-    Client client = returned(lost);
+  private List<Guest> lookAgain(List<Guest> asked, HyperFreshException why, Instant begun) {
+    Client client = returned(why);
     stopped = "";
-    asked.forEach(guest -> guests.put(guest.name(), guest.as("gone", "")));
+    asked.forEach(guest -> guests.put(guest.name(), guest.as(GONE, "")));
     List<Guest> old = outdated(client);
     for (Guest guest : asked) {
       client
@@ -278,14 +358,7 @@ final class PolicyRun {
     }
   }
 
-  private Result failed(List<Guest> first) {
-    new PolicyStop(clock.instant(), first.stream().map(Guest::build).distinct().toList(), stopped)
-        .keep(state);
-    return result(Outcome.FAILED);
-  }
-
   private Result finished() {
-    PolicyStop.forget(state);
     return result(has(Set.of("left-alone")) ? Outcome.FAILED : Outcome.MOVED);
   }
 
@@ -309,6 +382,7 @@ final class PolicyRun {
             some.getValue());
       } catch (HyperFreshException e) {
         if (e.problem() != Problem.DAEMON_ABSENT && e.problem() != Problem.DAEMON_UPGRADING) {
+          refused = e.problem().httpStatus() / 100 == 4;
           throw e;
         }
         return Optional.of(e);
@@ -337,10 +411,10 @@ final class PolicyRun {
   }
 
   /// The daemon, once it answers again.
-  private Client returned(Optional<HyperFreshException> lost) {
-    Instant end = clock.instant().plus(RETURN);
-    HyperFreshException last = lost.orElseGet(() -> Problem.DAEMON_ABSENT.because("It gives way."));
-    while (clock.instant().isBefore(end)) {
+  private Client returned(HyperFreshException why) {
+    long begun = System.nanoTime();
+    HyperFreshException last = why;
+    while (System.nanoTime() - begun < RETURN.toNanos()) {
       try {
         Thread.sleep(Duration.ofSeconds(1));
         Client client = daemon.get();

@@ -73,8 +73,7 @@ class HooksTest {
                     "/usr/bin/qemu-system-x86_64", folder + "/qemu",
                     "/usr/libexec/qemu-kvm", folder + "/none",
                     "/usr/bin/qemu-kvm", folder + "/none",
-                    "/proc/[0-9]*", folder + "/proc/[0-9]*",
-                    "LONGEST=120", "LONGEST=1")));
+                    "find /proc ", "find " + folder + "/proc ")));
     script("hyperfresh", "#!/bin/sh\necho \"$*\" >>" + folder + "/asked\necho '" + LINE + "'\n");
     Files.createDirectories(folder.resolve("proc/17"));
     Files.writeString(folder.resolve("proc/17/cmdline"), "/opt/qemu-system-x86_64\0-m\0001G\0");
@@ -115,11 +114,25 @@ class HooksTest {
     script("hyperfresh", "#!/bin/sh\necho loud >&2\nexit 70\n");
     assertThat(run(hook)).isEqualTo(new Ran(0, ""));
 
-    Files.delete(folder.resolve("run/qemu.seen"));
+    assertThat(folder.resolve("run/qemu.seen")).as("nobody was told").doesNotExist();
+    script(
+        "after-packages", Files.readString(hook).replaceFirst("(?m)^LONGEST=[0-9]+$", "LONGEST=1"));
     script("hyperfresh", "#!/bin/sh\nexec sleep 50\n");
     long begun = System.nanoTime();
     assertThat(run(hook)).isEqualTo(new Ran(0, ""));
     assertThat(Duration.ofNanos(System.nanoTime() - begun)).isLessThan(Duration.ofSeconds(40));
+    assertThat(folder.resolve("run/qemu.seen")).doesNotExist();
+
+    // Nor does a process whose arguments cannot be read.
+    script("hyperfresh", "#!/bin/sh\necho '" + LINE + "'\n");
+    assertThat(run(List.of("mkfifo", folder + "/pipe")).status()).isZero();
+    Files.createDirectories(folder.resolve("proc/18"));
+    script("grep", "#!/bin/sh\nexec cat " + folder + "/pipe\n");
+    assertThat(run(hook)).isEqualTo(new Ran(0, ""));
+    Files.delete(folder.resolve("grep"));
+    script(
+        "after-packages",
+        Files.readString(hook).replaceFirst("(?m)^LONGEST=[0-9]+$", "LONGEST=50"));
 
     // Nothing can be written where a file is in the place of the folder.
     Files.move(folder.resolve("run"), folder.resolve("away"));
@@ -259,13 +272,64 @@ class HooksTest {
     Files.setLastModifiedTime(policy, FileTime.from(now.plusSeconds(100)));
     assertThat(run(due)).as("the policy was changed").isEqualTo(new Ran(0, ""));
 
-    Files.writeString(
-        locks,
-        "1: POSIX  ADVISORY  WRITE 17 08:01:" + Files.getAttribute(lock, "unix:ino") + " 0 EOF\n");
+    script("findmnt", "#!/bin/sh\necho 259:1\n");
+    Object inode = Files.getAttribute(lock, "unix:ino");
+    Files.writeString(locks, "1: POSIX  ADVISORY  WRITE 17 103:02:" + inode + " 0 EOF\n");
+    assertThat(run(due)).as("it is a file elsewhere").isEqualTo(new Ran(0, ""));
+    Files.writeString(locks, "1: POSIX  ADVISORY  WRITE 17 103:01:" + inode + " 0 EOF\n");
     assertThat(run(due)).as("packages are being changed").isEqualTo(new Ran(1, ""));
+    script("findmnt", "#!/bin/sh\nexit 1\n");
+    assertThat(run(due)).as("where it is is not known").isEqualTo(new Ran(1, ""));
     Files.writeString(locks, "");
     script("systemctl", "#!/bin/sh\nexit 3\n");
     assertThat(run(due)).as("there is no daemon").isEqualTo(new Ran(1, ""));
+  }
+
+  /// Before an upgrade or a removal prerm deletes the cache, and stops the units.
+  @Test
+  void whatFailedToGoIsStartedAgain() throws Exception {
+    Path postinst =
+        script(
+            "postinst",
+            adapted(
+                "postinst",
+                Map.of(
+                    "/usr/lib/hyperfresh/make-cache",
+                    folder + "/make-cache",
+                    "/run/systemd/system",
+                    folder.toString())));
+    for (String tool :
+        List.of("make-cache", "systemctl", "deb-systemd-helper", "deb-systemd-invoke")) {
+      script(tool, "#!/bin/sh\necho " + tool + " \"$*\" >>" + folder + "/asked\n");
+    }
+    for (String why : List.of("abort-upgrade", "abort-remove", "abort-deconfigure")) {
+      assertThat(run(List.of(postinst.toString(), why, "1.0")).status()).isZero();
+      assertThat(asked())
+          .as(why)
+          .contains(
+              "make-cache ",
+              "deb-systemd-invoke start hyperfresh.service",
+              "deb-systemd-invoke start hyperfresh-policy.path hyperfresh-policy.timer")
+          .doesNotContain("systemctl reload hyperfresh.service");
+      Files.delete(folder.resolve("asked"));
+    }
+    assertThat(run(List.of(postinst.toString(), "configure", "1.0")).status()).isZero();
+    assertThat(asked()).contains("make-cache ", "systemctl reload hyperfresh.service");
+  }
+
+  /// A heap of another size may need other pointers, and then no command takes the cache.
+  @Test
+  void theCacheIsMadeWithTheHeapOfACommand() throws Exception {
+    Path java = script("java", "#!/bin/sh\necho \"$*\" >>" + folder + "/asked\n");
+    String launch =
+        ". " + DocumentationTest.ROOT.resolve("setup/launch.sh") + "; JARS=x; cd " + folder + "; ";
+
+    var _ = run(List.of("bash", "-c", launch + "make_aot " + java + " new log"));
+    assertThat(run(List.of("bash", "-c", launch + "start " + java + " '' -- version")).status())
+        .isZero();
+
+    assertThat(Files.readString(folder.resolve("log"))).isEmpty();
+    assertThat(asked()).hasSize(2).allMatch(line -> line.contains(" -Xmx256m "));
   }
 
   /// Guests' control groups are below that service.

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class NoticeTest {
@@ -14,17 +15,22 @@ class NoticeTest {
 
   private static String qemu(String role, String name, String state, String to, String runs) {
     return """
-    {"role":"%s","name":"%s","state":"%s","to":"%s","running":{"label":"%s"},
+    {"pid":1,"role":"%s","name":"%s","state":"%s","to":"%s","running":{"label":"%s"},
     "installed":{"label":"2"}}\
     """
         .formatted(role, name, state, to, runs);
   }
 
   private static Optional<String> notice(List<String> qemus) {
+    return notice(qemus, Set.of(1));
+  }
+
+  private static Optional<String> notice(List<String> qemus, Set<Integer> own) {
     long outdated = qemus.stream().filter(qemu -> qemu.contains("\"outdated\"")).count();
     return Notice.of(
         Output.JSON.readTree(
-            "{\"qemus\":[" + String.join(",", qemus) + "],\"outdated\":" + outdated + "}"));
+            "{\"qemus\":[" + String.join(",", qemus) + "],\"outdated\":" + outdated + "}"),
+        own);
   }
 
   @Test
@@ -69,6 +75,13 @@ class NoticeTest {
         .contains(
             "1 guest runs an older QEMU; so do 2 others; hyperfresh replace --all --to installed");
     assertThat(notice(List.of(qemu("", "db1", "outdated", "", "1"))))
+        .contains("1 QEMU runs an older build; hyperfresh outdated");
+  }
+
+  /// Any user may start a process that looks like a guest.
+  @Test
+  void whatTheDaemonDoesNotCallItsOwnIsNotNamed() {
+    assertThat(notice(List.of(guest("web1", "outdated", "installed")), Set.of(2)))
         .contains("1 QEMU runs an older build; hyperfresh outdated");
   }
 

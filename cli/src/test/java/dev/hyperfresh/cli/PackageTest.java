@@ -317,7 +317,9 @@ class PackageTest {
             "\nType=oneshot\n",
             "\nExecStart=/usr/bin/hyperfresh policy apply ",
             "\nSuccessExitStatus=" + OutdatedCommand.SOME_OUTDATED + "\n",
-            "\nNoNewPrivileges=yes\n");
+            "\nNoNewPrivileges=yes\n",
+            // Of a program that a loader started, /proc/PID/map_files needs it.
+            " CAP_CHECKPOINT_RESTORE\n");
     String watched = Files.readString(PARTS.resolve("hyperfresh-policy.path"));
     assertThat(watched).contains("\nPathChanged=/run/hyperfresh/qemu.changed\n");
     assertThat(Files.readString(PARTS.resolve("after-packages")))

@@ -3,6 +3,7 @@ package dev.hyperfresh.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.daemon.PolicyStop;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -35,6 +36,7 @@ class PolicyCommandTest {
   private FakeDaemon daemon;
   private Path file;
   private Instant now = SATURDAY;
+  private InstantSource clock = () -> now;
 
   @BeforeEach
   void upgrade() throws IOException {
@@ -92,10 +94,14 @@ class PolicyCommandTest {
     write(policy);
     List<String> all = new ArrayList<>(List.of(file.toString(), "--state", state.toString()));
     all.addAll(List.of(arguments));
-    CommandLine line =
-        new CommandLine(new PolicyCommand.Apply(root, InstantSource.fixed(now), ZoneOffset.UTC));
-    line.setExecutionExceptionHandler(Main::report);
+    CommandLine line = line();
     return Said.of(() -> line.execute(all.toArray(String[]::new)));
+  }
+
+  private CommandLine line() {
+    CommandLine line = new CommandLine(new PolicyCommand.Apply(root, clock, ZoneOffset.UTC));
+    line.setExecutionExceptionHandler(Main::report);
+    return line;
   }
 
   private void write(String policy) {
@@ -293,6 +299,143 @@ class PolicyCommandTest {
     daemon.answering("GET /v1/machines", "{\"machines\":[]}");
     daemon.answering("GET /v1/os", "{\"os\":[]}");
     assertThat(apply("action: replace\n").out()).contains("No guest is to be moved.");
+  }
+
+  /// Any user may start a process that looks like one of ours.
+  @Test
+  void aForgedProcessIsNoGuest() throws Exception {
+    String[] forged = {
+      "-sandbox",
+      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+      "-chardev",
+      "socket,id=qmp,fd=3",
+      "-mon",
+      "chardev=qmp,mode=control"
+    };
+    forged(4, "web1", forged);
+    forged(5, "none", forged);
+    daemon.answering(ROLLOUT, result(rollout("Guest web1: failed.", "web1 failed")));
+
+    Said failed = apply("action: replace\nexcept: [db1]\n");
+
+    assertThat(failed.exit()).as(failed.err()).isEqualTo(5);
+    assertThat(failed.out()).contains("Outdated QEMUs that are no guests of this daemon: 2;");
+    assertThat(names(asked(ROLLOUT).getFirst())).containsExactly("web1", "web2");
+    assertThat(apply("action: replace\n").err()).contains("HF-POLICY-002");
+  }
+
+  private void forged(int pid, String name, String... like) throws IOException {
+    List<String> arguments = new ArrayList<>(List.of("-name", "guest=" + name));
+    arguments.addAll(List.of(like));
+    host.process(pid, root.resolve("copy/qemu-system-x86_64"), arguments.toArray(String[]::new));
+  }
+
+  private static List<String> names(JsonNode order) {
+    return order.path("guests").valueStream().map(JsonNode::asString).toList();
+  }
+
+  /// A client that is ended leaves no word of how it went, and the daemon goes on.
+  @Test
+  void aRunThatIsCutOffHoldsTheNextOne() throws Exception {
+    daemon.holding(ROLLOUT);
+    write("action: replace\n");
+    String[] arguments = {file.toString(), "--state", state.toString()};
+    Thread cutOff = Thread.ofPlatform().daemon().start(() -> line().execute(arguments));
+    while (asked(ROLLOUT).isEmpty()) {
+      Thread.sleep(10);
+    }
+    assertThat(PolicyStop.read(state).orElseThrow().why()).contains("has not ended");
+
+    Said second = apply("action: replace\n");
+    assertThat(second.exit()).as(second.err()).isEqualTo(3);
+    assertThat(second.err()).contains("HF-POLICY-003");
+    assertThat(apply("action: report\n").exit()).isEqualTo(8);
+    assertThat(asked(ROLLOUT)).hasSize(1);
+    cutOff.interrupt();
+    daemon.close();
+    cutOff.join();
+  }
+
+  @Test
+  void nothingMovesWhereAFailureCannotBeWrittenDown() throws Exception {
+    Files.createDirectories(state.resolve("policy-stopped.json.new/x"));
+
+    Said said = apply("action: replace\n");
+
+    assertThat(said.err()).contains(Problem.DAEMON_STATE.code());
+    assertThat(asked(ROLLOUT)).isEmpty();
+  }
+
+  /// What the daemon refuses changed nothing, and an earlier failure is not forgotten by it.
+  @Test
+  void aRefusalHoldsNothing() throws Exception {
+    assertThat(apply("action: replace\n").err()).contains("HF-GUEST-002");
+    assertThat(PolicyStop.read(state)).isEmpty();
+    PolicyStop stop = new PolicyStop(SATURDAY, List.of("x"), "Guest web1: failed.");
+    stop.keep(state);
+    assertThat(apply("action: replace\n", "--again").err()).contains("HF-GUEST-002");
+    assertThat(PolicyStop.read(state)).contains(stop);
+  }
+
+  @Test
+  void aGuestOfWhichNothingCanBeReadIsReported() throws Exception {
+    daemon.answering("GET /v1/guests", guests("web1", "web2", "db1", "far"));
+    daemon.answering(
+        ROLLOUT, result(rollout("", "web1 committed", "web2 committed", "db1 committed")));
+
+    Said said = apply("action: replace\n");
+
+    assertThat(said.exit()).as(said.err()).isEqualTo(3);
+    assertThat(said.out())
+        .contains("guest=far action=replace outcome=unknown", "cannot be read what they run: 1;");
+    assertThat(names(asked(ROLLOUT).getFirst())).containsExactly("web1", "web2", "db1");
+    assertThat(apply("action: replace\nexcept: [far]\n").exit()).isZero();
+  }
+
+  /// The takeover is slower than the end of the guest that is left.
+  @Test
+  void aGuestThatEndsWhileTheDaemonGivesWayIsNotWaitedFor() throws Exception {
+    daemon.answering(
+        ROLLOUT,
+        "{\"problem\":{\"code\":\"%s\",\"detail\":\"A newer daemon takes over.\",\"status\":503}}\n"
+            .formatted(Problem.DAEMON_UPGRADING.code()));
+    for (String name : List.of("web1", "web2")) {
+      daemon.answering("GET /v1/history?guest=" + name, "{\"replacements\":[]}");
+    }
+    Path next = root.resolve("next");
+    String policy = "action: replace\nexcept: [db1]\n";
+    CompletableFuture<Said> run =
+        CompletableFuture.supplyAsync(() -> apply(policy, "--json", "--next", next.toString()));
+    while (asked(ROLLOUT).isEmpty()) {
+      Thread.sleep(10);
+    }
+    daemon.answering("GET /v1/guests", guests());
+    daemon.answering(ROLLOUT, result(rollout("")));
+    Files.writeString(next.resolveSibling("qemu.changed"), "");
+
+    Said said = run.get();
+    assertThat(said.exit()).as(said.err()).isZero();
+    assertThat(said.out()).contains("\"gone\"");
+    assertThat(asked(ROLLOUT)).hasSize(1);
+    assertThat(PolicyStop.read(state)).isEmpty();
+    // The hook of apt came meanwhile, and started nothing.
+    assertThat(next).doesNotExist();
+    Files.writeString(file, policy);
+    String[] again = {file.toString(), "--state", state.toString(), "--next", next.toString()};
+    assertThat(Said.of(() -> line().execute(again)).exit()).isZero();
+    assertThat(next).exists();
+  }
+
+  /// A window that closes before all have moved is no failure.
+  @Test
+  void aWindowThatClosesHoldsNothing() throws Exception {
+    daemon.answering(
+        ROLLOUT, result(rollout("The time is over.", "web1 committed", "web2 not-started")));
+    InstantSource late = InstantSource.fixed(SATURDAY.plusSeconds(7200));
+    clock = () -> asked(ROLLOUT).isEmpty() ? SATURDAY : late.instant();
+
+    assertThat(apply("action: replace\nexcept: [db1]\n" + WINDOW).exit()).isEqualTo(8);
+    assertThat(PolicyStop.read(state)).isEmpty();
   }
 
   @Test

@@ -27,6 +27,9 @@ import java.util.regex.Pattern;
 public record MaintenanceWindow(Set<DayOfWeek> days, LocalTime opens, int minutes) {
   private static final int DAY = 24 * 60;
 
+  /// In minutes. Whoever looks every few minutes finds it open.
+  private static final int SHORTEST = 15;
+
   /// Every day in it has a window that a clock change leaves, as no clock is changed so often.
   private static final int DAYS_TO_LOOK = 21;
 
@@ -68,11 +71,15 @@ public record MaintenanceWindow(Set<DayOfWeek> days, LocalTime opens, int minute
       throw new IllegalArgumentException(
           "opens and closes at the same time; a whole day is 00:00-24:00");
     }
+    int minutes = closes > opens ? closes - opens : closes + DAY - opens;
+    if (minutes < SHORTEST) {
+      throw new IllegalArgumentException("is shorter than " + SHORTEST + " minutes");
+    }
     String days = form.group(1);
     return new MaintenanceWindow(
         days == null ? EnumSet.allOf(DayOfWeek.class) : days(days.toLowerCase(Locale.ROOT)),
         LocalTime.ofSecondOfDay(opens * 60L),
-        closes > opens ? closes - opens : closes + DAY - opens);
+        minutes);
   }
 
   private static int minute(String hours, String minutes) {

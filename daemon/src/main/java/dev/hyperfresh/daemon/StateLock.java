@@ -15,9 +15,9 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// A state directory as one daemon's own: no other works there until this is closed, or its process
-/// has ended. Thread-safe.
-final class StateLock implements AutoCloseable {
+/// A state directory as one daemon's own, or its policy as one run's own: no other works there
+/// until this is closed, or its process has ended. Thread-safe.
+public final class StateLock implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(StateLock.class);
 
   private final FileChannel file;
@@ -30,16 +30,27 @@ final class StateLock implements AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#DAEMON_RUNNING], [Problem#DAEMON_STATE]
   static StateLock take(Path state) {
+    return take(state, "daemon.lock", Problem.DAEMON_RUNNING);
+  }
+
+  /// Takes the policy of a state directory, which guests are moved by.
+  ///
+  /// @throws HyperFreshException [Problem#POLICY_RUNNING], [Problem#DAEMON_STATE]
+  public static StateLock takePolicy(Path state) {
+    return take(state, "policy.lock", Problem.POLICY_RUNNING);
+  }
+
+  private static StateLock take(Path state, String name, Problem taken) {
     try {
       Files.createDirectories(
           state,
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
       FileChannel file =
-          FileChannel.open(PrivateFile.at(state.resolve("daemon.lock")), StandardOpenOption.WRITE);
+          FileChannel.open(PrivateFile.at(state.resolve(name)), StandardOpenOption.WRITE);
       FileLock lock = tryLock(file);
       if (lock == null) {
         file.close();
-        throw Problem.DAEMON_RUNNING.because(state + " is locked.");
+        throw taken.because(state + " is locked.");
       }
       return new StateLock(file);
     } catch (IOException e) {

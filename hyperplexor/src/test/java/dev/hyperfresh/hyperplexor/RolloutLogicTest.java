@@ -109,14 +109,14 @@ class RolloutLogicTest {
             List.of("a", "b"),
             Stage.NEW,
             Optional.empty(),
-            new Rollout.Pace(1, 0, Duration.ZERO, Optional.of(Duration.ofSeconds(1))),
+            new Rollout.Pace(1, 0, Duration.ZERO, Optional.of(Duration.ofSeconds(10))),
             LONG,
             true,
             false);
     audience =
         (guest, state, _) -> {
           if (guest.equals("a") && state.equals("Planned")) {
-            LockSupport.parkNanos(Duration.ofMillis(1200).toNanos());
+            LockSupport.parkNanos(Duration.ofSeconds(11).toNanos());
           }
           return true;
         };

@@ -274,9 +274,17 @@ public enum Problem {
       "HF-POLICY-002",
       5,
       409,
-      "The policy moves no guest, because its last run stopped at a failure.",
+      "The policy moves no guest, because its last run stopped at a failure or did not end.",
       "Look at `hyperfresh history`. When the cause is gone, `hyperfresh policy apply --again` tries"
           + " it again; a newer QEMU is tried without it."),
+  /// Another run of the policy moves guests, or looks which to move.
+  POLICY_RUNNING(
+      "HF-POLICY-003",
+      3,
+      409,
+      "Another run of the policy is under way.",
+      "Wait until it has ended; `hyperfresh guest list` and `systemctl status hyperfresh-policy` show"
+          + " how far it is."),
   /// What was asked for is not a setting, or not one that can be changed while the host runs.
   TUNE_REQUEST(
       "HF-TUNE-001",
