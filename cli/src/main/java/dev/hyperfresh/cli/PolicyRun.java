@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
@@ -43,6 +44,8 @@ final class PolicyRun {
 
   /// A takeover waits up to 2.5 minutes for what is in flight.
   private static final Duration RETURN = Duration.ofMinutes(4);
+
+  private static final Duration LOOK = Duration.ofSeconds(1);
 
   private final Policy policy;
   private final Path state;
@@ -414,17 +417,15 @@ final class PolicyRun {
   private Client returned(HyperFreshException why) {
     long begun = System.nanoTime();
     HyperFreshException last = why;
-    while (System.nanoTime() - begun < RETURN.toNanos()) {
+    while (System.nanoTime() - begun < RETURN.toNanos()
+        && !Thread.currentThread().isInterrupted()) {
+      LockSupport.parkNanos(LOOK.toNanos());
       try {
-        Thread.sleep(Duration.ofSeconds(1));
         Client client = daemon.get();
         var _ = client.get("/v1/guests");
         return client;
       } catch (HyperFreshException absent) {
         last = absent;
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        throw last;
       }
     }
     throw last;

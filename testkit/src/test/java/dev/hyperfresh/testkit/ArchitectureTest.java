@@ -72,6 +72,7 @@ class ArchitectureTest {
       Map.ofEntries(
           Map.entry("cli.ContainerQueries", "asks for more of a log; the API has no event for it"),
           Map.entry("cli.EventFeed", "tries to connect to the next daemon"),
+          Map.entry("cli.PolicyRun", "asks whether the next daemon answers"),
           Map.entry("daemon.Gateway", "has no descriptor for a client; others free one"),
           Map.entry("hyperplexor.Pulse", "samples a counter in a guest's memory"),
           Map.entry(
