@@ -322,7 +322,11 @@ class HooksTest {
   void theCacheIsMadeWithTheHeapOfACommand() throws Exception {
     Path java = script("java", "#!/bin/sh\necho \"$*\" >>" + folder + "/asked\n");
     String launch =
-        ". " + DocumentationTest.ROOT.resolve("setup/launch.sh") + "; JARS=x; cd " + folder + "; ";
+        ". '"
+            + DocumentationTest.ROOT.resolve("setup/launch.sh")
+            + "'; JARS=x; cd "
+            + folder
+            + "; ";
 
     var _ = run(List.of("bash", "-c", launch + "make_aot " + java + " new log"));
     assertThat(run(List.of("bash", "-c", launch + "start " + java + " '' -- version")).status())
