@@ -48,7 +48,7 @@ final class PolicyReport {
     }
     if (result.others() > 0) {
       lines.add(
-          "Outdated QEMUs that are no guests of this daemon: "
+          "Outdated QEMUs that the policy does not move: "
               + result.others()
               + "; `hyperfresh outdated` shows them.");
     }

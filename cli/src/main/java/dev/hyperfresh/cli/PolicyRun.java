@@ -14,6 +14,7 @@ import java.time.Instant;
 import java.time.InstantSource;
 import java.time.ZoneId;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -30,6 +31,9 @@ import tools.jackson.databind.JsonNode;
 final class PolicyRun {
   private static final Set<String> FAILED = Set.of("rolled-back", "soak-failed", "failed");
   private static final String NOT_STARTED = "not-started";
+
+  /// Of a guest of which a daemon does not know yet which hypervisor has it.
+  private static final Set<String> UNSETTLED = Set.of("recovering", "replacing");
 
   private static final String GONE = "gone";
 
@@ -58,8 +62,11 @@ final class PolicyRun {
   private int others;
   private String stopped = "";
 
-  /// Whether the daemon refused a rollout before it changed anything.
-  private boolean refused;
+  /// To which guests were to be moved, as people call them.
+  private final Set<String> builds = new LinkedHashSet<>();
+
+  /// Whether a daemon has ended without a word of how its moves went.
+  private boolean isLost;
 
   /// How a run ended.
   enum Outcome {
@@ -177,7 +184,8 @@ final class PolicyRun {
 
   private Result step(boolean again) {
     List<Guest> old = outdated(daemon.get());
-    Optional<String> failure = again ? Optional.empty() : failure(old);
+    Optional<PolicyStop> before = before(again);
+    Optional<String> failure = again ? Optional.empty() : failure(before, old);
     Step step = policy.step(!old.isEmpty(), failure, clock.instant(), zone);
     return switch (step) {
       case Step.Nothing _ -> result(Outcome.NOTHING);
@@ -186,7 +194,7 @@ final class PolicyRun {
       case Step.Waits waits ->
           new Result(Outcome.WAITS, Optional.of(waits.opens()), "", all(), others);
       case Step.Held held -> throw Problem.POLICY_HELD.because(held.why());
-      case Step.Replace replace -> replace(old, replace.within());
+      case Step.Replace replace -> replace(old, replace.within(), before);
     };
   }
 
@@ -241,10 +249,25 @@ final class PolicyRun {
         Output.JSON.missingNode());
   }
 
-  private Optional<String> failure(List<Guest> old) {
-    Set<String> builds = old.stream().map(Guest::build).collect(Collectors.toSet());
-    return PolicyStop.read(state)
-        .filter(stop -> stop.builds().stream().anyMatch(builds::contains))
+  /// At what an earlier run stopped. What is damaged is gone when somebody has looked.
+  private Optional<PolicyStop> before(boolean again) {
+    try {
+      return PolicyStop.read(state);
+    } catch (HyperFreshException damaged) {
+      if (again) {
+        return Optional.empty();
+      }
+      throw damaged
+          .problem()
+          .because(
+              damaged.detail() + " `hyperfresh policy apply --again` goes on without it.", damaged);
+    }
+  }
+
+  private static Optional<String> failure(Optional<PolicyStop> before, List<Guest> old) {
+    Set<String> wanted = old.stream().map(Guest::build).collect(Collectors.toSet());
+    return before
+        .filter(stop -> stop.builds().stream().anyMatch(wanted::contains))
         .map(stop -> stop.why() + " (" + stop.at() + ")");
   }
 
@@ -264,7 +287,7 @@ final class PolicyRun {
   private Result plan(List<Guest> old) {
     byTarget(old)
         .forEach((to, some) ->
-            take(daemon.get().post("/v1/rollouts/plan", order(to, some, Optional.empty())), some));
+            note(daemon.get().post("/v1/rollouts/plan", order(to, some, Optional.empty())), some));
     return result(
         guests.values().stream().allMatch(guest -> !guest.outcome().equals("left-alone"))
             ? Outcome.POSSIBLE
@@ -283,35 +306,33 @@ final class PolicyRun {
     return order;
   }
 
-  private Result replace(List<Guest> first, Optional<Duration> within) {
-    Optional<PolicyStop> before = PolicyStop.read(state);
-    // This process may be ended at any time, and the daemon goes on.
-    hold(first, NOT_ENDED);
+  private Result replace(
+      List<Guest> first, Optional<Duration> within, Optional<PolicyStop> before) {
     try {
-      boolean isLeft = isLeft(first, within);
+      boolean isLeft = moveInRounds(first, within);
       if (has(FAILED)) {
-        hold(first, stopped);
+        hold(stopped);
         return result(Outcome.FAILED);
       }
       PolicyStop.forget(state);
       return isLeft ? result(Outcome.UNFINISHED) : finished();
     } catch (HyperFreshException e) {
-      if (refused) {
+      // What the daemon refuses changes nothing.
+      if (e.problem().httpStatus() / 100 == 4 && !isLost) {
         before.ifPresentOrElse(stop -> stop.keep(state), () -> PolicyStop.forget(state));
       }
       throw e;
     }
   }
 
-  private void hold(List<Guest> first, String why) {
-    new PolicyStop(clock.instant(), first.stream().map(Guest::build).distinct().toList(), why)
-        .keep(state);
+  private void hold(String why) {
+    new PolicyStop(clock.instant(), List.copyOf(builds), why).keep(state);
   }
 
   /// Moves guests until all are moved, one has failed or the time is over.
   ///
   /// @return whether some are left
-  private boolean isLeft(List<Guest> first, Optional<Duration> within) {
+  private boolean moveInRounds(List<Guest> first, Optional<Duration> within) {
     Instant begun = clock.instant();
     Optional<Instant> end = within.map(begun::plus);
     List<Guest> old = first;
@@ -336,7 +357,7 @@ final class PolicyRun {
   /// the guest that it was moving; the history does. One that is not outdated any more and was not
   /// moved has ended.
   private List<Guest> lookAgain(List<Guest> asked, HyperFreshException why, Instant begun) {
-    Client client = returned(why);
+    Client client = returned(asked, why);
     stopped = "";
     asked.forEach(guest -> guests.put(guest.name(), guest.as(GONE, "")));
     List<Guest> old = outdated(client);
@@ -356,8 +377,13 @@ final class PolicyRun {
     String outcome = record.path("outcome").asString("");
     String why = record.path("problem").asString("") + " " + record.path("detail").asString("");
     guests.put(guest.name(), guest.came(record.path("to").asString(""), outcome, why, record));
-    if (FAILED.contains(outcome)) {
-      stopped = "Guest " + guest.name() + ": " + outcome + ".";
+    stopAt(guest.name(), outcome);
+  }
+
+  /// A failure that the daemon did not stop at is one, too: of a guest that ended later.
+  private void stopAt(String guest, String outcome) {
+    if (stopped.isEmpty() && FAILED.contains(outcome)) {
+      stopped = "Guest " + guest + ": " + outcome + ".";
     }
   }
 
@@ -371,6 +397,9 @@ final class PolicyRun {
 
   /// @return that the daemon has ended meanwhile, if it has
   private Optional<HyperFreshException> moveAll(List<Guest> old, Optional<Instant> end) {
+    old.forEach(guest -> builds.add(guest.build()));
+    // This process may be ended at any time, and the daemon goes on.
+    hold(NOT_ENDED);
     for (Map.Entry<String, List<Guest>> some : byTarget(old).entrySet()) {
       Optional<Duration> left = end.map(it -> Duration.between(clock.instant(), it));
       if (!stopped.isEmpty() || left.filter(it -> it.toMillis() < 1).isPresent()) {
@@ -378,16 +407,16 @@ final class PolicyRun {
         continue;
       }
       try {
-        take(
+        note(
             daemon
                 .get()
                 .work("/v1/rollouts", order(some.getKey(), some.getValue(), left), progress),
             some.getValue());
       } catch (HyperFreshException e) {
         if (e.problem() != Problem.DAEMON_ABSENT && e.problem() != Problem.DAEMON_UPGRADING) {
-          refused = e.problem().httpStatus() / 100 == 4;
           throw e;
         }
+        isLost = true;
         return Optional.of(e);
       }
     }
@@ -395,26 +424,24 @@ final class PolicyRun {
   }
 
   /// Notes what a rollout, or the plan of one, says of each guest.
-  private void take(JsonNode result, List<Guest> some) {
+  private void note(JsonNode result, List<Guest> some) {
     Map<String, Guest> asked = some.stream().collect(Collectors.toMap(Guest::name, guest -> guest));
+    stopped = result.path("stopped").asString("");
     for (JsonNode entry : result.path("guests")) {
       Guest guest = asked.get(entry.path("guest").asString(""));
       if (guest != null) {
+        String outcome = entry.path("outcome").asString("");
         String why = entry.path("problem").asString("") + " " + entry.path("detail").asString("");
-        guests.put(
-            guest.name(),
-            guest.came(
-                result.path("to").asString(guest.to()),
-                entry.path("outcome").asString(""),
-                why,
-                entry.path("replacement")));
+        String to = result.path("to").asString(guest.to());
+        guests.put(guest.name(), guest.came(to, outcome, why, entry.path("replacement")));
+        stopAt(guest.name(), outcome);
       }
     }
-    stopped = result.path("stopped").asString("");
   }
 
-  /// The daemon, once it answers again.
-  private Client returned(HyperFreshException why) {
+  /// The daemon, once it answers again and knows of each of these guests where it runs.
+  private Client returned(List<Guest> asked, HyperFreshException why) {
+    Set<String> names = asked.stream().map(Guest::name).collect(Collectors.toSet());
     long begun = System.nanoTime();
     HyperFreshException last = why;
     while (System.nanoTime() - begun < RETURN.toNanos()
@@ -422,8 +449,14 @@ final class PolicyRun {
       LockSupport.parkNanos(LOOK.toNanos());
       try {
         Client client = daemon.get();
-        var _ = client.get("/v1/guests");
-        return client;
+        if (client
+            .get("/v1/guests")
+            .path("guests")
+            .valueStream()
+            .filter(guest -> names.contains(guest.path("name").asString("")))
+            .noneMatch(guest -> UNSETTLED.contains(guest.path("state").asString("")))) {
+          return client;
+        }
       } catch (HyperFreshException absent) {
         last = absent;
       }

@@ -238,6 +238,59 @@ class PolicyCommandTest {
     assertThat(apply("action: replace\n").exit()).isZero();
   }
 
+  /// The daemon does not stop at a guest that ended when it had moved.
+  @Test
+  void aGuestThatIsLostAfterItsMoveIsTheFailure() throws Exception {
+    daemon.answering(ROLLOUT, result(rollout("", "web1 failed", "web2 committed")));
+
+    Said failed = apply("action: replace\n");
+
+    assertThat(failed.exit()).isEqualTo(5);
+    assertThat(failed.out()).contains("It stopped: Guest web1: failed.");
+    assertThat(apply("action: replace\n").err()).contains("HF-POLICY-002", "Guest web1: failed.");
+  }
+
+  @Test
+  void aDamagedFileHoldsUntilSomebodyHasLooked() throws Exception {
+    Files.writeString(state.resolve("policy-stopped.json"), "{");
+    daemon.answering(
+        ROLLOUT, result(rollout("", "web1 committed", "web2 committed", "db1 committed")));
+
+    Said held = apply("action: replace\n");
+    assertThat(held.err()).contains(Problem.DAEMON_STATE.code(), "--again");
+    assertThat(asked(ROLLOUT)).isEmpty();
+    assertThat(apply("action: replace\n", "--again").exit()).isZero();
+    assertThat(PolicyStop.read(state)).isEmpty();
+  }
+
+  /// The next daemon takes a while to find out which hypervisor has a guest.
+  @Test
+  void aGuestThatIsBeingTakenBackIsWaitedFor() throws Exception {
+    now = Instant.now();
+    daemon.answering(
+        ROLLOUT,
+        "{\"problem\":{\"code\":\"%s\",\"detail\":\"It gives way.\",\"status\":503}}\n"
+            .formatted(Problem.DAEMON_UPGRADING.code()));
+    CompletableFuture<Said> run =
+        CompletableFuture.supplyAsync(() -> apply("action: replace\nexcept: [web2, db1]\n"));
+    while (asked(ROLLOUT).isEmpty()) {
+      Thread.sleep(10);
+    }
+    String running = guests("web1");
+    daemon.answering("GET /v1/guests", running.replace("running", "recovering"));
+    Thread.sleep(1500);
+    daemon.answering(
+        "GET /v1/history?guest=web1",
+        "{\"replacements\":[{\"started_at\":\"%s\",\"outcome\":\"rolled-back\",\"to\":\"b\"}]}"
+            .formatted(now.plusSeconds(1)));
+    daemon.answering("GET /v1/guests", running);
+
+    Said said = run.get();
+    assertThat(said.exit()).as(said.err()).isEqualTo(5);
+    assertThat(asked(ROLLOUT)).hasSize(1);
+    assertThat(PolicyStop.read(state).orElseThrow().why()).isEqualTo("Guest web1: rolled-back.");
+  }
+
   /// The daemon that takes over is asked for what is left, and the history for what was under way.
   @Test
   void anUpgradeOfTheDaemonMeanwhileIsFollowed() throws Exception {
@@ -319,7 +372,7 @@ class PolicyCommandTest {
     Said failed = apply("action: replace\nexcept: [db1]\n");
 
     assertThat(failed.exit()).as(failed.err()).isEqualTo(5);
-    assertThat(failed.out()).contains("Outdated QEMUs that are no guests of this daemon: 2;");
+    assertThat(failed.out()).contains("Outdated QEMUs that the policy does not move: 2;");
     assertThat(names(asked(ROLLOUT).getFirst())).containsExactly("web1", "web2");
     assertThat(apply("action: replace\n").err()).contains("HF-POLICY-002");
   }

@@ -39,6 +39,11 @@ record VmStarts(String title, VmDue due, Consumer<String> starter, Pace pace) {
     if (!due.isDue(name)) {
       return;
     }
+    // Whoever works on it may take longer than all attempts.
+    if (due.isBusy(name)) {
+      later(name, attempt, AGAIN);
+      return;
+    }
     try {
       starter.accept(name);
       LOG.info("{} {} was started, since the host has booted", title, name);

@@ -29,6 +29,7 @@ class VmStartsTest {
   /// Those that are to be started.
   private static final class Due implements VmDue {
     private final Set<String> names = new TreeSet<>();
+    private boolean busy;
     private Consumer<String> starter = _ -> {};
 
     void add(String... more) {
@@ -47,6 +48,11 @@ class VmStartsTest {
     @Override
     public boolean isDue(String name) {
       return names.contains(name);
+    }
+
+    @Override
+    public boolean isBusy(String name) {
+      return busy;
     }
 
     @Override
@@ -112,6 +118,22 @@ class VmStartsTest {
     pace.pass(Duration.ofDays(1));
 
     assertThat(started).containsExactly("a 0", "b 0", "c 0", "d 0");
+  }
+
+  /// The operator starts it, which takes longer than all attempts.
+  @Test
+  void oneThatSomebodyWorksOnIsWaitedFor() {
+    due.add("a");
+    due.busy = true;
+    begin();
+    pace.pass(Duration.ofMinutes(4));
+    assertThat(started).isEmpty();
+    assertThat(due.isDue("a")).isTrue();
+    due.busy = false;
+
+    pace.pass(Duration.ofDays(1));
+
+    assertThat(started).containsExactly("a 241");
   }
 
   @Test

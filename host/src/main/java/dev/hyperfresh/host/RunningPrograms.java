@@ -28,7 +28,9 @@ public final class RunningPrograms {
 
   private static final String DELETED = " (deleted)";
   private static final int GROUP_CHARACTERS = 4096;
-  private static final int MAPS_BYTES = 64 << 10;
+
+  /// The libraries of a program come before it, and what a guest's memory and threads are made of.
+  private static final int MAPS_BYTES = 4 << 20;
 
   private final ProcFs proc;
   private final Predicate<String> names;
@@ -144,7 +146,7 @@ public final class RunningPrograms {
         return Optional.of(mapped(pid, boot, fields[0], path(fields[5])));
       }
     }
-    return Optional.empty();
+    return maps.length < MAPS_BYTES ? Optional.empty() : unreadable(pid, boot);
   }
 
   private RunningProgram mapped(int pid, Instant boot, String addresses, Path name) {

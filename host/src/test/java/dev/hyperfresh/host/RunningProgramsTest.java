@@ -143,6 +143,21 @@ class RunningProgramsTest {
   }
 
   @Test
+  void itsLibrariesDoNotHideIt() throws IOException {
+    TestElf.write(binary, "aa", OLD);
+    Path loader = Path.of("/opt/root/ld-linux-x86-64.so.2");
+    proc.process(4711, loader, loader.toString(), binary.toString());
+    String library = "7f0000001000-7f0000002000 r--p 00000000 08:01 12   /usr/lib/libc.so.6\n";
+    String program = "1000-2000 r-xp 00000000 08:01 13 " + binary + "\n";
+    proc.link(4711, "map_files/1000-2000", binary);
+    proc.file(4711, "maps", library.repeat(2_000) + program);
+    assertThat(only().standing()).isEqualTo(Standing.CURRENT);
+
+    proc.file(4711, "maps", library.repeat(80_000) + program);
+    assertThat(only().standing()).isEqualTo(Standing.UNKNOWN);
+  }
+
+  @Test
   void theWordsOfALoaderAreNoneOfTheProgramsArguments() throws IOException {
     Path loader = Path.of("/opt/root/ld-linux-x86-64.so.2");
     TestElf.write(binary, "aa", OLD);

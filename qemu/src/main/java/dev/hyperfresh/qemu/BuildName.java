@@ -76,12 +76,7 @@ final class BuildName {
   /// binary itself tells.
   static boolean mayBe(String wanted, DebianVersion packaged) {
     String version = wanted.replaceFirst("\\+.*", "") + ".";
-    String offered = KIND + upstream(packaged) + ".";
+    String offered = KIND + packaged.version() + ".";
     return offered.startsWith(version) || version.startsWith(offered);
-  }
-
-  /// The version of what is packaged, without what the packaging adds to it.
-  static String upstream(DebianVersion packaged) {
-    return packaged.upstream().replaceFirst("[^0-9.].*", "");
   }
 }

@@ -296,7 +296,7 @@ public final class QemuReleases {
     Path staging = folders.stage();
     try {
       DebianVersion packaged = archive.unpack(suite, staging.resolve("root"), progress);
-      progress.accept("asking QEMU " + BuildName.upstream(packaged) + " what it supports");
+      progress.accept("asking QEMU " + packaged.version() + " what it supports");
       StagedQemu staged = StagedQemu.unpacked(staging, packaged);
       boolean isNewest =
           present.stream()

@@ -47,6 +47,11 @@ public record DebianVersion(String text) implements Comparable<DebianVersion> {
     return part("upstream");
   }
 
+  /// As [#upstream], without what the packaging adds to it: `10.0.2` of `10.0.2+ds`.
+  public String version() {
+    return upstream().replaceFirst("[^0-9.].*", "");
+  }
+
   /// Of the package, such as `2+deb13u1`; empty when it has none.
   public String revision() {
     return part("revision");

@@ -57,7 +57,7 @@ public record KernelPackage(Path root, String release, String version, String so
             "This host's package archives offer the kernels "
                 + Stream.of(own, others)
                     .flatMap(offers -> offers.versions().stream())
-                    .map(KernelPackage::version)
+                    .map(DebianVersion::version)
                     .collect(Collectors.joining(", "))
                 + ", none of which is "
                 + series
@@ -65,20 +65,22 @@ public record KernelPackage(Path root, String release, String version, String so
       }
     }
     Path root = staging.resolve("kernel");
-    return of(packages.unpack(newest.get().suite(), List.of(PACKAGE), false, root, progress));
+    KernelPackage kernel =
+        of(packages.unpack(newest.get().suite(), List.of(PACKAGE), false, root, progress));
+    // The index may have been fetched anew meanwhile.
+    if (!isOf(series, kernel.version())) {
+      throw Problem.RELEASE_FETCH.because(
+          "The archive offers Linux " + kernel.version() + " now, which is not " + series + ".");
+    }
+    return kernel;
   }
 
   private static Optional<Offer> newest(Offers offers, String series) {
-    return offers.newestFirst(version -> isOf(series, version)).stream().findFirst();
+    return offers.newestFirst(offered -> isOf(series, offered.version())).stream().findFirst();
   }
 
-  private static boolean isOf(String series, DebianVersion offered) {
-    return (version(offered) + ".").startsWith(series + ".");
-  }
-
-  /// The kernel's own, without what the packaging adds to it.
-  private static String version(DebianVersion packaged) {
-    return packaged.upstream().replaceFirst("[^0-9.].*", "");
+  private static boolean isOf(String series, String version) {
+    return (version + ".").startsWith(series + ".");
   }
 
   private static KernelPackage of(Unpacked unpacked) {
@@ -92,7 +94,7 @@ public record KernelPackage(Path root, String release, String version, String so
     return new KernelPackage(
         unpacked.root(),
         image.substring(IMAGE_PREFIX.length()),
-        version(new DebianVersion(version)),
+        new DebianVersion(version).version(),
         image + " " + version);
   }
 }

@@ -2,6 +2,7 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -212,10 +213,11 @@ final class Containers implements AutoCloseable {
   }
 
   private void startNow(String name, Restarts.Done done) {
-    // Somebody has stopped, started or removed it while it waited.
-    if (restarts.next(name).isPresent()) {
-      done.accept(failureOf(name));
-    }
+    // While it waited somebody may have stopped, started or removed it, or looked at it again.
+    done.accept(
+        restarts.next(name).isPresent()
+            ? failureOf(name)
+            : Optional.of(Problem.CONTAINER_STATE.because(name + " was not to be started now.")));
   }
 
   private Optional<HyperFreshException> failureOf(String name) {

@@ -139,6 +139,10 @@ record Starts(
   void restart(String name) {
     Life before = endings.begin(name);
     try {
+      // From here on nobody can stop it, but somebody may have before.
+      if (before.stopped()) {
+        throw Problem.CONTAINER_STATE.because(name + " is stopped.");
+      }
       var _ = again(before, Optional.empty(), Progress.NONE);
     } finally {
       all.done(name);

@@ -6,8 +6,8 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 
-/// Has work done that an OS has to do, some of it at once and the rest in its order: one OS that
-/// has too much to do, or hangs, holds up no other. Thread-safe.
+/// Has work done that an OS has to do, some of it at once and the rest in its order, so that one OS
+/// with too much to do holds up no other. Thread-safe.
 final class Turns {
   private final int most;
   private final Apart apart;

@@ -251,7 +251,9 @@ final class Workshop {
   /// across the end of a page is seen in two pieces. None of a file that is not there.
   static List<String> wholeLines(Path file) {
     try {
-      String text = Files.exists(file) ? Files.readString(file) : "";
+      byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
+      // Also of a character there may be half.
+      String text = new String(bytes, StandardCharsets.UTF_8);
       return text.substring(0, text.lastIndexOf('\n') + 1).lines().toList();
     } catch (IOException e) {
       throw new UncheckedIOException(e);

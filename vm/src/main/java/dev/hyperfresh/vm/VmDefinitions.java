@@ -17,6 +17,7 @@ public final class VmDefinitions implements VmDue {
 
   private final Path directory;
   private final Predicate<String> here;
+  private final Predicate<String> busy;
   private final Consumer<String> altered;
   private final Map<String, VmDefinition> all = new ConcurrentHashMap<>();
 
@@ -26,10 +27,14 @@ public final class VmDefinitions implements VmDue {
 
   /// @param directory where each has a folder
   /// @param here whether there is one of a name, also one that has ended
-  /// @param altered told of each that is to be started or not, unlike before
-  VmDefinitions(Path directory, Predicate<String> here, Consumer<String> altered) {
+  /// @param busy whether somebody starts or ends the one of a name just now
+  /// @param altered told when somebody decides whether one is to be started, and when it is given
+  ///   up
+  VmDefinitions(
+      Path directory, Predicate<String> here, Predicate<String> busy, Consumer<String> altered) {
     this.directory = directory;
     this.here = here;
+    this.busy = busy;
     this.altered = altered;
   }
 
@@ -78,6 +83,11 @@ public final class VmDefinitions implements VmDue {
   }
 
   @Override
+  public boolean isBusy(String name) {
+    return busy.test(name);
+  }
+
+  @Override
   public void giveUp(String name) {
     if (due.remove(name)) {
       altered.accept(name);
@@ -88,20 +98,17 @@ public final class VmDefinitions implements VmDue {
 
   /// It is made, or runs again.
   ///
-  /// @param definition what it runs on; the rest of it unless there is one, which somebody may have
-  ///   changed while it came up
+  /// @param settings what it is made of, unless that is known: somebody may have changed it while
+  ///   it came up
   /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
-  void runs(String name, VmDefinition definition) {
+  void runs(String name, VmSettings<?> settings) {
+    VmDefinition made = VmDefinition.of(settings);
     all.compute(
         name,
         (_, known) ->
             written(
                 name,
-                definition
-                    .hardware()
-                    .map(Optional.ofNullable(known).orElse(definition)::on)
-                    .orElse(definition)
-                    .here()));
+                Optional.ofNullable(known).orElse(made).on(settings.hardware().name()).here()));
     due.remove(name);
   }
 
@@ -115,7 +122,8 @@ public final class VmDefinitions implements VmDue {
   ///
   /// @param file what was written down of it when it ran
   /// @return whether it is known on
-  /// @throws HyperFreshException [Problem#DAEMON_STATE] when all that is written is damaged
+  /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE] when all that is
+  ///   written is damaged
   boolean gone(String name, Optional<VmFile> file, Consumer<String> told) {
     Optional<VmDefinition> known =
         file.isPresent() ? read(name, file.get(), told) : VmDefinition.read(folder(name));
@@ -146,9 +154,13 @@ public final class VmDefinitions implements VmDue {
   ///
   /// @throws HyperFreshException [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
   void remove(String name) {
-    VmDefinition.remove(folder(name));
+    all.compute(
+        name,
+        (_, _) -> {
+          VmDefinition.remove(folder(name));
+          return null;
+        });
     due.remove(name);
-    all.remove(name);
   }
 
   /// Whether one that is written down boots a release. What cannot be read counts.

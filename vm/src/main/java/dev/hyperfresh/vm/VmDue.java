@@ -12,6 +12,9 @@ public interface VmDue {
   /// Whether one is to be started and does not run yet.
   boolean isDue(String name);
 
+  /// Whether somebody starts or ends it just now.
+  boolean isBusy(String name);
+
   /// It is not started by itself any more in the time of this daemon.
   void giveUp(String name);
 }

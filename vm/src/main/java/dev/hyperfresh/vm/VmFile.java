@@ -60,8 +60,10 @@ public record VmFile(
     return StateFile.readWithSum(folder.resolve(NAME), VmFile.class);
   }
 
+  /// One that was ended is not to come back because the host lost its power.
+  ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException DAEMON_STATE
   public static void remove(Path folder) {
-    StateFile.remove(folder.resolve(NAME));
+    StateFile.forget(folder.resolve(NAME));
   }
 }

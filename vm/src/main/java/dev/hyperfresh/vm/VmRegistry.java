@@ -53,7 +53,8 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     this.kind = kind;
     this.sockets = sockets;
     this.watch = watch;
-    this.definitions = new VmDefinitions(directory, here::containsKey, watch::altered);
+    this.definitions =
+        new VmDefinitions(directory, here::containsKey, busy::contains, watch::altered);
     this.directory = new VmDirectory(directory, kind.about().earlierFile(), definitions);
   }
 
@@ -120,7 +121,14 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
           }
           settings.check(kind.about().leastMemoryBytes());
           close(name);
-          return boot(settings);
+          try {
+            return boot(settings);
+          } finally {
+            // Killed meanwhile.
+            if (!here.containsKey(name) && definitions.find(name).isEmpty()) {
+              names.remove(name);
+            }
+          }
         });
   }
 
@@ -131,7 +139,7 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
     V vm = kind.boot(settings.dependable(kind.about().mostTranslatedVcpus()), folder, sockets);
     keep(name, vm);
     try {
-      definitions.runs(name, VmDefinition.of(settings));
+      definitions.runs(name, settings);
     } catch (HyperFreshException e) {
       close(name);
       throw e;
@@ -295,9 +303,9 @@ public final class VmRegistry<V extends VmKind.Member<R>, R extends VmRelease>
                   noted.run();
                   return vm;
                 });
-      } catch (HyperFreshException busy) {
+      } catch (HyperFreshException e) {
         vm.letGo();
-        throw busy;
+        throw e;
       }
       tellOf(vm);
     }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.ProcessIdentity;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -295,6 +296,35 @@ class VmRegistryTest extends IdleHost {
     assertProblem(Problem.OS_UNKNOWN, () -> registry.delete("a"), "is not one of");
     assertProblem(Problem.OS_UNKNOWN, () -> registry.start(settings("a")), "is not one of");
     assertThat(create("b").ended()).isFalse();
+  }
+
+  /// Its hardware is there already, and its name is free again.
+  @Test
+  void oneThatIsKilledWhileItComesUpIsGone() throws Exception {
+    create("a");
+    registry.stop("a");
+    meanwhile =
+        () -> {
+          try {
+            Process hardware = new ProcessBuilder("sleep", "600").start();
+            processes.add(hardware);
+            VmFile.of(settings("a"))
+                .on(ProcessIdentity.of((int) hardware.pid()))
+                .write(registry.files("a"));
+            registry.kill("a");
+            assertThat(hardware.waitFor()).isEqualTo(137);
+          } catch (IOException | InterruptedException e) {
+            throw new AssertionError(e);
+          }
+        };
+    failure = Optional.of(Problem.OS_START);
+    assertProblem(Problem.OS_START, () -> registry.start(settings("a")), "It says no");
+
+    meanwhile = () -> {};
+    failure = Optional.empty();
+    VmFile.remove(registry.files("a"));
+    assertProblem(Problem.OS_UNKNOWN, () -> registry.get("a"), "is not one of");
+    assertThat(create("a").ended()).isFalse();
   }
 
   @Test

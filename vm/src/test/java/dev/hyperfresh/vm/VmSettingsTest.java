@@ -12,48 +12,6 @@ import org.junit.jupiter.api.Test;
 class VmSettingsTest {
   private static final Path NOWHERE = Path.of("/none");
 
-  private record Release(String name) implements VmRelease {
-    @Override
-    public String kernelVersion() {
-      return "6.12.95";
-    }
-
-    @Override
-    public String kernelRelease() {
-      return kernelVersion();
-    }
-
-    @Override
-    public Path kernel() {
-      return NOWHERE;
-    }
-
-    @Override
-    public Path initrd() {
-      return NOWHERE;
-    }
-
-    @Override
-    public String kernelSha256() {
-      return "";
-    }
-
-    @Override
-    public String sha256() {
-      return "";
-    }
-
-    @Override
-    public String sourcesSha256() {
-      return "";
-    }
-
-    @Override
-    public boolean meets(String wanted) {
-      return wanted.equals(name);
-    }
-  }
-
   private static int granted(Accelerator accelerator, int asked) {
     QemuRelease qemu =
         new QemuRelease(
@@ -67,7 +25,7 @@ class VmSettingsTest {
             Set.of(),
             Set.of(),
             "a test");
-    return new VmSettings<>("m1", new Release("r1"), qemu, accelerator, asked, 1L << 30)
+    return new VmSettings<>("m1", new IdleHost.Plain("r1"), qemu, accelerator, asked, 1L << 30)
         .dependable(1)
         .vcpus();
   }
