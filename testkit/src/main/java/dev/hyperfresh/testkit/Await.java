@@ -1,6 +1,7 @@
 package dev.hyperfresh.testkit;
 
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
@@ -38,6 +39,20 @@ final class Await {
         return answer;
       }
       LockSupport.parkNanos(SELDOM_NANOS);
+    }
+  }
+
+  /// Waits until the list that `look` makes is empty.
+  ///
+  /// @return the list that was seen last: whoever looks once more may see what has begun since
+  static <T> List<T> emptyWithin(Duration patience, Supplier<List<T>> look) {
+    long deadline = System.nanoTime() + patience.toNanos();
+    while (true) {
+      List<T> seen = look.get();
+      if (seen.isEmpty() || isOver(deadline)) {
+        return seen;
+      }
+      LockSupport.parkNanos(LOOK_NANOS);
     }
   }
 

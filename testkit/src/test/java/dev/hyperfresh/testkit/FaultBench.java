@@ -364,8 +364,9 @@ final class FaultBench implements AutoCloseable {
 
   /// Fails when there is more than there was before, also after a moment.
   void requireNothingLeft(Leftovers before) {
-    Await.holdsWithin(SETTLES, () -> leftovers().since(before).isEmpty());
-    assertThat(leftovers().since(before)).as("what is left behind").isEmpty();
+    assertThat(Await.emptyWithin(SETTLES, () -> leftovers().since(before)))
+        .as("what is left behind")
+        .isEmpty();
   }
 
   /// The same after a new daemon was started, whose own descriptors and threads are others.
