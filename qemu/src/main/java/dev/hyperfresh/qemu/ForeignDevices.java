@@ -219,10 +219,11 @@ final class ForeignDevices implements ForeignSubject {
       Set<String> less = new LinkedHashSet<>(named);
       less.removeAll(live.devices());
       verdict.speaksAgainst(
+          "devices",
           "Its devices are not those of its command line"
               + (more.isEmpty() ? "" : "; plugged since: " + String.join(", ", more))
-              + (less.isEmpty() ? "" : "; unplugged since: " + String.join(", ", less))
-              + ". Undo that.");
+              + (less.isEmpty() ? "" : "; unplugged since: " + String.join(", ", less)),
+          "undo that");
     }
     return verdict;
   }

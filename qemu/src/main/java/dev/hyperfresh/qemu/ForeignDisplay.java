@@ -19,7 +19,9 @@ final class ForeignDisplay implements ForeignSubject {
     return isNone(piece)
         ? ForeignVerdict.kept(piece)
         : ForeignVerdict.refused(
-            piece, "the window or listener of a display cannot be handed over; use -display none");
+            piece,
+            "the window or listener of a display cannot be handed over",
+            "use -display none");
   }
 
   private static boolean isNone(ForeignPiece display) {
@@ -34,7 +36,9 @@ final class ForeignDisplay implements ForeignSubject {
             || pieces.of(ForeignOption.DISPLAY).anyMatch(ForeignDisplay::isNone);
     if (!none) {
       verdict.speaksAgainst(
-          "It has a display, whose window or listener cannot be handed over; use -display none.");
+          "display",
+          "It has a display, whose window or listener cannot be handed over",
+          "use -display none");
     }
     return verdict;
   }

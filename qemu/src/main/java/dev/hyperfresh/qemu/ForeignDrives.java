@@ -234,15 +234,18 @@ final class ForeignDrives implements ForeignSubject {
               || folders.path(image.file()).filter(images::contains).isPresent();
       if (!known) {
         verdict.speaksAgainst(
+            "disks",
             "It uses the image "
                 + ForeignPiece.excerpt(image.file())
-                + ", which its command line does not name.");
+                + ", which its command line does not name",
+            "");
       }
     }
     for (Path image : images) {
       if (live.files().stream()
           .noneMatch(file -> folders.path(file).filter(image::equals).isPresent())) {
-        verdict.speaksAgainst("It no longer uses " + image + ", which its command line names.");
+        verdict.speaksAgainst(
+            "disks", "It no longer uses " + image + ", which its command line names", "");
       }
     }
     return verdict;

@@ -64,9 +64,9 @@ final class ForeignMachine implements ForeignSubject {
     }
     if (!Qemu.isVersioned(live.machine())) {
       verdict.speaksAgainst(
-          "Machine type "
-              + live.machine()
-              + " has no version, so two releases disagree on it; use one such as pc-q35-7.2.");
+          "machine type",
+          "Machine type " + live.machine() + " has no version, so two releases disagree on it",
+          "use one such as pc-q35-7.2");
     }
     return verdict;
   }

@@ -85,7 +85,7 @@ final class ForeignMemory implements ForeignSubject {
     if (type.equals(PRIVATE)) {
       backends.add(id);
       return ForeignVerdict.refused(
-          piece, "its memory is private to the process; use memory-backend-file,share=on");
+          piece, "its memory is private to the process", "use memory-backend-file,share=on");
     }
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     if (!backends.add(id) || backends.size() > 1) {
@@ -98,7 +98,7 @@ final class ForeignMemory implements ForeignSubject {
   private void check(Suboptions object, boolean named, ForeignVerdict verdict) {
     verdict.refuseUnknown(object.values().keySet(), KEYS);
     if (!isShared(object)) {
-      verdict.refuse("its memory is private to the process; start the guest with share=on");
+      verdict.refuse("its memory is private to the process", "start the guest with share=on");
     }
     if (object.isOn("discard-data")) {
       verdict.refuse("the process would empty the memory when it ends (discard-data)");
@@ -108,8 +108,8 @@ final class ForeignMemory implements ForeignSubject {
     }
     if (!named && live.copiesMemFds()) {
       verdict.refuse(
-          "QEMU from 8.1 on does not leave a memfd out of a migration; start the guest with"
-              + " memory-backend-file,mem-path=/dev/shm/NAME,share=on");
+          "QEMU from 8.1 on does not leave a memfd out of a migration",
+          "start the guest with memory-backend-file,mem-path=/dev/shm/NAME,share=on");
     }
   }
 
@@ -127,7 +127,7 @@ final class ForeignMemory implements ForeignSubject {
   private static ForeignVerdict node(ForeignPiece piece) {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     return verdict.pairs(piece, "type").get("mem").isPresent()
-        ? verdict.refuse("memory given by size is private to the process; use memdev=")
+        ? verdict.refuse("memory given by size is private to the process", "use memdev=")
         : verdict.keep(piece);
   }
 
@@ -136,12 +136,14 @@ final class ForeignMemory implements ForeignSubject {
     ForeignVerdict verdict = ForeignVerdict.ofLine();
     if (backends.isEmpty()) {
       verdict.speaksAgainst(
-          NO_BACKEND
-              + "; start the guest with -object"
+          "memory",
+          NO_BACKEND,
+          "start the guest with -object"
               + " memory-backend-file,id=ram,size=SIZE,mem-path=/dev/shm/NAME,share=on and"
-              + " -machine memory-backend=ram.");
+              + " -machine memory-backend=ram");
     } else if (!users().equals(backends)) {
-      verdict.speaksAgainst("Its RAM is not, or not only, the memory backend that is given.");
+      verdict.speaksAgainst(
+          "memory", "Its RAM is not, or not only, the memory backend that is given", "");
     }
     return verdict;
   }

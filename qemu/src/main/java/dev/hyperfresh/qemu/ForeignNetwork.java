@@ -69,7 +69,8 @@ final class ForeignNetwork implements ForeignSubject {
     }
     verdict.refuseUnknown(netdev.values().keySet(), TAP_KEYS);
     if (netdev.isOn("vhost")) {
-      verdict.refuse("the kernel's vhost holds the card's queues; start the guest with vhost=off");
+      verdict.refuse(
+          "the kernel's vhost holds the card's queues", "start the guest with vhost=off");
     }
     if (!netdev.get("queues", "1").equals("1")) {
       verdict.refuse("a card with several queues cannot be taken over yet");
@@ -92,7 +93,7 @@ final class ForeignNetwork implements ForeignSubject {
             ForeignOption.NODEFAULTS, ForeignOption.NIC, ForeignOption.NET, ForeignOption.NETDEV);
     if (!given) {
       verdict.speaksAgainst(
-          "It has QEMU's default network card, which cannot move; use -nic none.");
+          "network", "It has QEMU's default network card, which cannot move", "use -nic none");
     }
     return verdict;
   }

@@ -36,10 +36,8 @@ final class ForeignProcessor implements ForeignSubject {
     return DIFFERENT_ON_EACH_RELEASE.contains(model)
         ? ForeignVerdict.refused(
             piece,
-            "the model '"
-                + model
-                + "' is another processor on each release; start the guest with a"
-                + " named one, such as qemu64 or EPYC")
+            "the model '" + model + "' is another processor on each release",
+            "start the guest with a named one, such as qemu64 or EPYC")
         : ForeignVerdict.kept(piece);
   }
 

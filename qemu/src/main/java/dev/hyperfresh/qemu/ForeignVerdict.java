@@ -11,7 +11,7 @@ import java.util.Set;
 /// Made and filled by the one reader of the piece, and only read afterwards.
 final class ForeignVerdict {
   private final String what;
-  private final List<String> reasons = new ArrayList<>();
+  private final List<ForeignReason> against = new ArrayList<>();
   private final List<String> remarks = new ArrayList<>();
   private final List<String> words = new ArrayList<>();
 
@@ -42,6 +42,10 @@ final class ForeignVerdict {
     return of(piece).refuse(why);
   }
 
+  static ForeignVerdict refused(ForeignPiece piece, String why, String action) {
+    return of(piece).refuse(why, action);
+  }
+
   /// Of an option that moves with some values only.
   static ForeignVerdict only(ForeignPiece piece, Set<String> values) {
     List<String> sorted = values.stream().sorted().toList();
@@ -54,13 +58,24 @@ final class ForeignVerdict {
   ///
   /// @param why a clause without a full stop
   ForeignVerdict refuse(String why) {
-    reasons.add(what + ": " + why + ".");
+    return refuse(why, "");
+  }
+
+  /// As [#refuse(String)], with what its owner can do about it.
+  ///
+  /// @param action likewise a clause, in the imperative
+  ForeignVerdict refuse(String why, String action) {
+    against.add(ForeignReason.ofPiece(what, why, action));
     return this;
   }
 
-  /// A reason against the line, in a whole sentence.
-  void speaksAgainst(String sentence) {
-    reasons.add(sentence);
+  /// A reason against the line.
+  ///
+  /// @param part of the machine, in a word or two
+  /// @param why a clause that begins like a sentence, without a full stop
+  /// @param action what its owner can do about it, or empty
+  void speaksAgainst(String part, String why, String action) {
+    against.add(ForeignReason.ofLine(part, why, action));
   }
 
   /// What is not as before with later instances, in a whole sentence.
@@ -108,8 +123,19 @@ final class ForeignVerdict {
     }
   }
 
+  /// The piece, or empty for the line as a whole.
+  String what() {
+    return what;
+  }
+
+  /// All that speaks against it.
+  List<ForeignReason> against() {
+    return against;
+  }
+
+  /// The same in sentences.
   List<String> reasons() {
-    return reasons;
+    return against.stream().map(ForeignReason::sentence).toList();
   }
 
   List<String> remarks() {
