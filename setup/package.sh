@@ -66,7 +66,7 @@ stage_application() {
   mkdir -p -- "$lib/lib" "$stage/usr/bin"
   cp -- "$APP"/lib/*.jar "$lib/lib"
   cp -- "$ROOT/setup/launch.sh" "$lib"
-  for file in make-cache keeper reload after-packages policy-due; do
+  for file in make-cache keeper reload shutdown after-packages policy-due; do
     install -m 755 -- "$ROOT/setup/package/$file" "$lib/$file"
   done
   install -m 755 -- "$ROOT/setup/package/hyperfresh" "$stage/usr/bin/hyperfresh"
@@ -89,7 +89,7 @@ stage_manual() {
 stage_units() {
   local units=$stage/usr/lib/systemd/system file
   mkdir -p -- "$units"
-  for file in hyperfresh.service hyperfresh-guests.service hyperfresh.slice \
+  for file in hyperfresh.service hyperfresh-guests.service hyperfresh-shutdown.service hyperfresh.slice \
     hyperfresh-policy.service hyperfresh-policy.path hyperfresh-policy.timer; do
     install -m 644 -- "$ROOT/setup/package/$file" "$units/$file"
   done

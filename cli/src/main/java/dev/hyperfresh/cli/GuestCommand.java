@@ -29,7 +29,7 @@ import tools.jackson.databind.JsonNode;
       ConsoleCommand.class,
       GuestCommand.Resume.class,
       GuestStartCommands.Start.class,
-      GuestCommand.Stop.class,
+      GuestStopCommand.class,
       GuestStartCommands.Restart.class,
       GuestStartCommands.Autostart.class,
       GuestStartCommands.Edit.class,
@@ -208,28 +208,6 @@ final class GuestCommand {
     @Override
     public void run() {
       print(options, options.client().post("/v1/guests/" + name + "/resume", Map.of()));
-    }
-  }
-
-  @Command(name = "stop", description = "Stop a guest; `guest start` starts it again.")
-  static final class Stop implements Runnable {
-    @Mixin private Options options = new Options();
-
-    @Parameters(paramLabel = "GUEST")
-    private String name = "";
-
-    @Option(
-        names = "--patience",
-        paramLabel = "SECONDS",
-        defaultValue = "30",
-        description =
-            "How long the guest may take to power itself off; 0 ends it at once (default: ${DEFAULT-VALUE}).")
-    private int patience;
-
-    @Override
-    public void run() {
-      Map<String, Integer> body = Map.of("patience_s", patience);
-      print(options, options.client().work("/v1/guests/" + name + "/stop", body, Output::progress));
     }
   }
 

@@ -171,6 +171,8 @@ class CommandTreeTest {
         "guest create",
         "guest show",
         "guest stop web1 --patience soon",
+        "guest stop",
+        "guest stop web1 --all",
         "guest show a b",
         "guest autostart web1",
         "guest autostart web1 maybe",

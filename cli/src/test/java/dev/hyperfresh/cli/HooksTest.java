@@ -309,7 +309,8 @@ class HooksTest {
           .contains(
               "make-cache ",
               "deb-systemd-invoke start hyperfresh.service",
-              "deb-systemd-invoke start hyperfresh-policy.path hyperfresh-policy.timer")
+              "deb-systemd-invoke start hyperfresh-shutdown.service hyperfresh-policy.path"
+                  + " hyperfresh-policy.timer")
           .doesNotContain("systemctl reload hyperfresh.service");
       Files.delete(folder.resolve("asked"));
     }

@@ -78,7 +78,7 @@ class JsonPageTest {
     add("guest autostart", "post /v1/guests/{name}/autostart");
     add("guest edit", "post /v1/guests/{name}/edit");
     add("guest resume", "post /v1/guests/{name}/resume");
-    add("guest stop", "post /v1/guests/{name}/stop");
+    add("guest stop", "post /v1/guests/{name}/stop", "get /v1/guests");
     add("guest delete", "delete /v1/guests/{name}");
     add(
         "replace",
@@ -248,6 +248,7 @@ class JsonPageTest {
           "; if guests wait, also when the window `opens`; each of `guests` has `guest`, `from`, `to`,"
               + " `outcome`, `detail` and, if it moved, `stood_ms`";
       case "outdated" -> "; what each of `qemus` has is in [GUESTS.md](GUESTS.md)";
+      case "guest stop" -> "; the second one of several guests, with those that were stopped";
       case "replace" -> "; which one depends on what is replaced, and on `--dry-run`";
       case "events" -> " and the field `id`, for `--after`";
       case "wait" -> "; what is waited for";

@@ -27,6 +27,7 @@ class PackageTest {
       List.of(
           "hyperfresh.service",
           "hyperfresh-guests.service",
+          "hyperfresh-shutdown.service",
           "hyperfresh-policy.service",
           "hyperfresh-policy.path",
           "hyperfresh-policy.timer",
@@ -304,10 +305,12 @@ class PackageTest {
 
   /// Each is staged, started, stopped and purged with the package.
   @Test
-  void theUnitsOfThePolicyComeAndGoWithThePackage() throws Exception {
+  void theUnitsComeAndGoWithThePackage() throws Exception {
     String staging = Files.readString(ROOT.resolve("setup/package.sh"));
     UNITS.forEach(unit -> assertThat(staging).contains(unit));
-    for (String unit : List.of("hyperfresh-policy.path", "hyperfresh-policy.timer")) {
+    for (String unit :
+        List.of(
+            "hyperfresh-shutdown.service", "hyperfresh-policy.path", "hyperfresh-policy.timer")) {
       for (String script : MAINTAINER_SCRIPTS) {
         assertThat(Files.readString(PARTS.resolve(script))).as(script).contains(unit);
       }
@@ -324,6 +327,38 @@ class PackageTest {
     assertThat(watched).contains("\nPathChanged=/run/hyperfresh/qemu.changed\n");
     assertThat(Files.readString(PARTS.resolve("after-packages")))
         .contains("RUN=/run/hyperfresh\n", "$RUN/qemu.changed");
+  }
+
+  /// A host that goes down has its guests power off; nothing else that stops the unit does.
+  @Test
+  void guestsPowerOffWithTheHostAlone() throws Exception {
+    Path asked = folder.resolve("asked");
+    Path program = folder.resolve("hyperfresh");
+    Files.writeString(program, "#!/bin/sh\necho \"$*\" >" + asked + "\n");
+    Path systemctl = folder.resolve("bin/systemctl");
+    Files.createDirectories(systemctl.resolveSibling(""));
+    String script = adapted("shutdown", Map.of("/usr/bin/hyperfresh", program)).toString();
+    Map<String, String> path = Map.of("PATH", folder.resolve("bin") + ":/usr/bin:/bin");
+    assertThat(program.toFile().setExecutable(true)).isTrue();
+    for (String state : List.of("running", "degraded", "starting")) {
+      Files.writeString(systemctl, "#!/bin/sh\necho " + state + "\n");
+      assertThat(systemctl.toFile().setExecutable(true)).isTrue();
+      assertThat(run(path, List.of("sh", script))).as(state).isEqualTo(new Ran(0, ""));
+      assertThat(asked).doesNotExist();
+    }
+    Files.writeString(systemctl, "#!/bin/sh\necho stopping\nexit 1\n");
+
+    assertThat(run(path, List.of("sh", script))).isEqualTo(new Ran(0, ""));
+
+    assertThat(asked).hasContent("guest stop --all --patience 180");
+    String unit = Files.readString(PARTS.resolve("hyperfresh-shutdown.service"));
+    assertThat(unit)
+        .contains(
+            "\nAfter=hyperfresh.service ",
+            "\nRemainAfterExit=yes\n",
+            "\nExecStop=/usr/lib/hyperfresh/shutdown\n",
+            "\nEnvironment=HYPERFRESH_SHUTDOWN_PATIENCE=180\n",
+            "\nTimeoutStopSec=240\n");
   }
 
   /// What the package has below /etc, apart from what is written from the settings.

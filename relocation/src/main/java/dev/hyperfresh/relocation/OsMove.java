@@ -271,7 +271,11 @@ final class OsMove implements MoveSteps {
 
   @Override
   public void giveUpRestore() {
-    restoring.ifPresent(Line::close);
+    // Without a word it takes the host for dead, and waits for what the old OS may yet write down.
+    restoring.ifPresent(line -> {
+      to.orElseThrow().vm().attempted(line::no);
+      line.close();
+    });
     restoring = Optional.empty();
     if (!begun) {
       inNew(there -> there.os().vm().channels().clear(there.line(Inside.RESTORE)));

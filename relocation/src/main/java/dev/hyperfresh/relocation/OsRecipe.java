@@ -5,6 +5,7 @@ import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianPackages.Unpacked;
+import dev.hyperfresh.release.DebianVersion;
 import dev.hyperfresh.release.ImageSources;
 import dev.hyperfresh.release.KernelPackage;
 import dev.hyperfresh.relocation.OsRelease.FileServer;
@@ -20,6 +21,12 @@ import java.util.function.Consumer;
 public final class OsRecipe implements VmRecipe<OsRelease> {
   /// The only userland there is: the first Debian whose CRIU restores on kernels of today.
   public static final String USERLAND = "trixie";
+
+  /// From this kernel on a socket of TCP is not asked for `SO_PASSCRED`, which a [#TOO_OLD] CRIU
+  /// does.
+  private static final DebianVersion NEW_SOCKETS = new DebianVersion("6.16");
+
+  private static final DebianVersion TOO_OLD = new DebianVersion("4.1.99");
 
   private static final List<String> PACKAGES = List.of("criu", "runc", "busybox-static", "tar");
   private static final String SUCCESSOR = "virtiofsd";
@@ -98,6 +105,26 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
     return new WithUserland(kernel, bench);
   }
 
+  /// Refuses an OS that no container could leave.
+  ///
+  /// @param kernel its version
+  /// @param criu the version of the package
+  static void requireMatch(String kernel, String criu) {
+    boolean isOld = DebianVersion.parse(criu).filter(it -> it.compareTo(TOO_OLD) < 0).isPresent();
+    boolean isNew =
+        DebianVersion.parse(kernel).filter(it -> it.compareTo(NEW_SOCKETS) >= 0).isPresent();
+    if (isOld && isNew) {
+      throw Problem.RELEASE_KIND.because(
+          "CRIU "
+              + criu
+              + " cannot freeze a container on Linux "
+              + kernel
+              + ", so none could leave such an OS; build one with a kernel before "
+              + NEW_SOCKETS
+              + ", such as os-6.12.");
+    }
+  }
+
   private static final class WithUserland implements Draft<OsRelease> {
     private final KernelPackage kernel;
     private final Bench bench;
@@ -124,6 +151,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
               .packages()
               .unpack(Suite.TRIXIE, PACKAGES, true, bench.work().resolve("userland"), progress);
       criu = String.valueOf(user.versions().get("criu"));
+      requireMatch(kernel.version(), criu);
       runc = String.valueOf(user.versions().get("runc"));
       host = bench.staging().resolve("host");
       gatherFileServer(progress);

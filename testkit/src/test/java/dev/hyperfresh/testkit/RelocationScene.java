@@ -36,6 +36,10 @@ abstract class RelocationScene {
   static final int MEBIBYTES = 64;
   static final Duration LIMIT = Duration.ofSeconds(60);
 
+  /// What a client may wait for a move that leads back: as long as the container stands, and as
+  /// long again until its kernel sends once more what was lost meanwhile.
+  private static final double MOST_WAIT_MS = 30_000;
+
   /// An OS takes its time from a clock of whole seconds.
   private static final double MOST_CLOCK_MS = 20;
 
@@ -151,11 +155,18 @@ abstract class RelocationScene {
     assertThat(move.outcome()).isEqualTo("rolled-back");
     assertThat(Views.relocation(move))
         .containsEntry("problem", Problem.RELOCATE_ROLLED_BACK.code());
-    System.out.println("  rolled back: " + move.detail());
     assertThat(systems().container("c1").os().name()).isEqualTo("older");
     assertThat(systems().container("c1").state()).isInstanceOf(ContainerState.Running.class);
     assertThat(client.verified()).startsWith("good ");
     assertThat(client.fault()).isEmpty();
+    double waited = client.takeLongestMs();
+    System.out.printf(
+        Locale.ROOT,
+        "  rolled back: client waited %.0f ms; %s; %s%n",
+        waited,
+        move.phasesMs(),
+        move.detail());
+    assertThat(waited).isLessThan(MOST_WAIT_MS);
     assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
     assertOrdinary(systems().get("older"));
   }
