@@ -38,6 +38,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       ConfigCommand.class,
       DoctorCommand.class,
       OutdatedCommand.class,
+      ExplainCommand.class,
       PolicyCommand.class,
       ReleaseCommand.class,
       GuestCommand.class,

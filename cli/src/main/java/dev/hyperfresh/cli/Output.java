@@ -143,6 +143,9 @@ public final class Output {
         "  blackout     %8.2f ms   from STOP to RESUME, by the hypervisors' clocks%n",
         r.path("blackout_ms").asDouble());
     clock(r);
+    if (r.has("detail")) {
+      System.out.println("  amiss        " + r.path("detail").asString());
+    }
     if (r.has("slowdown_percent")) {
       System.out.printf(
           Locale.ROOT,

@@ -72,9 +72,9 @@ class DocumentationTest {
             |---|---|
             | 0 | done |
             | 2 | bad input; nothing was changed |
-            | 3 | not possible now; nothing was changed |
+            | 3 | not possible now; nothing was changed. `outdated`, `explain`: not known |
             | 4 | the host lacks something |
-            | 5 | the replacement was refused or rolled back; the guest runs on the source |
+            | 5 | the replacement was refused or rolled back; the guest runs on the source. `explain`: something cannot move |
             | 6 | the guest was lost |
             | 7 | no daemon, or not this one |
             | 8 | `outdated`: a QEMU runs another build than the installed one |

@@ -19,6 +19,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.dataformat.yaml.YAMLMapper;
 
@@ -47,6 +48,7 @@ class JsonPageTest {
           Map.of(
               "config check", List.of("file", "present", "state"),
               "config show", List.of("file", "settings"),
+              "explain", List.of("pieces", "verdict", "copy_needed", "to"),
               "outdated", List.of("qemus", "outdated", "unknown"),
               "policy check", List.of("file", "present", "action"),
               "policy show", List.of("file", "present", "settings", "stopped")));
@@ -195,7 +197,8 @@ class JsonPageTest {
   }
 
   @Test
-  void whatAsksNoDaemonIsAsThePageSays() {
+  void whatAsksNoDaemonIsAsThePageSays(@TempDir Path folder) throws IOException {
+    Path line = Files.writeString(folder.resolve("line"), "-nodefaults\n");
     OWN.forEach((command, fields) -> {
       JsonNode answer =
           Output.JSON
@@ -206,7 +209,8 @@ class JsonPageTest {
           .containsExactlyElementsOf(fields.subList(1, fields.size()));
     });
     PLAIN.forEach((command, fields) -> {
-      String out = Said.by((command + " --json --state /nowhere").split(" ")).out();
+      String about = command.equals("explain") ? " " + line : "";
+      String out = Said.by((command + about + " --json --state /nowhere").split(" ")).out();
       assertThat(Output.JSON.readTree(out).propertyNames())
           .as(command)
           .containsExactlyInAnyOrderElementsOf(fields);
@@ -247,6 +251,8 @@ class JsonPageTest {
       case APPLIED ->
           "; if guests wait, also when the window `opens`; each of `guests` has `guest`, `from`, `to`,"
               + " `outcome`, `detail` and, if it moved, `stood_ms`";
+      case "explain" ->
+          "; each of `pieces` has `what`, `verdict`, `reason` and `action`, see [ADOPT.md](ADOPT.md)";
       case "outdated" -> "; what each of `qemus` has is in [GUESTS.md](GUESTS.md)";
       case "guest stop" -> "; the second one of several guests, with those that were stopped";
       case "replace" -> "; which one depends on what is replaced, and on `--dry-run`";

@@ -73,7 +73,7 @@ class OutdatedCommandTest {
   @Test
   void oneWhosePackageWasUpgradedIsOutdatedAndSaysWhatCanBeDone() throws Exception {
     host.upgraded();
-    host.process(1, host.deleted(), "-name", "guest=web1", "-vnc", ":1");
+    host.process(1, host.deleted(), "-name", "guest=web1", "-snapshot");
     host.process(2, host.deleted(), "-id", "100", "-name", "web2,debug-threads=on");
     host.process(3, host.deleted(), "-name", "guest=web3");
     host.file("proc/3/cgroup", "0::/machine.slice/machine-qemu\\x2d1\\x2dweb3.scope\n");
@@ -92,8 +92,8 @@ class OutdatedCommandTest {
     assertThat(answer.path("outdated").asInt()).isEqualTo(5);
     assertThat(answer.path("qemus").valueStream().map(q -> q.path("verdict").asString()))
         .containsExactly(
-            "It cannot be adopted as it is: Its memory is private to the process, so no other one"
-                + " can map it (and 3 more).",
+            "It cannot be adopted as it is: -snapshot: writes go to a file that has no name (and 3"
+                + " more).",
             "Proxmox VE manages it as 100, so it is replaced only when Proxmox VE stops and starts"
                 + " it.",
             "libvirt manages it, so it is replaced only when libvirt stops and starts it.",

@@ -60,8 +60,7 @@ public final class HostQemus {
   private final Optional<Path> own;
 
   private HostQemus(Path root, List<QemuRelease> releases) {
-    this.programs =
-        new RunningPrograms(new ProcFs(root.resolve("proc")), QemuBuild::isProgram, QemuBuild.MARK);
+    this.programs = programs(root);
     this.packages = new PackageDatabase(root.resolve("var/lib/dpkg"));
     this.releases = releases;
     this.own =
@@ -77,6 +76,12 @@ public final class HostQemus {
   /// @param config which releases are HyperFresh's own
   public static HostQemus under(Path root, DaemonConfig config) {
     return new HostQemus(root, releases(config));
+  }
+
+  /// The QEMUs that run below a folder that looks like a host.
+  static RunningPrograms programs(Path root) {
+    return new RunningPrograms(
+        new ProcFs(root.resolve("proc")), QemuBuild::isProgram, QemuBuild.MARK);
   }
 
   private static List<QemuRelease> releases(DaemonConfig config) {
@@ -110,7 +115,7 @@ public final class HostQemus {
   }
 
   private HostQemu look(RunningProgram program, Optional<Owned> told) {
-    ForeignGuest guest = ForeignGuest.of(program.arguments(), program.whole(), program.group());
+    ForeignGuest guest = guest(program);
     Optional<QemuRelease> release =
         releases.stream().filter(r -> r.binary().equals(program.program())).findFirst();
     Optional<Successor> newer =
@@ -129,6 +134,16 @@ public final class HostQemus {
         installed,
         isMoved ? Standing.OUTDATED : program.standing(),
         owned.map(own -> verdict(own, newer)).orElseGet(() -> verdict(program, guest)));
+  }
+
+  /// What a process tells of its guest.
+  static ForeignGuest guest(RunningProgram program) {
+    return ForeignGuest.of(program.arguments(), program.whole(), program.group(), version(program));
+  }
+
+  /// What the program that runs says of its version; empty when that is nothing.
+  static String version(RunningProgram program) {
+    return program.running().map(HostQemus::build).map(QemuBuild::version).orElse("");
   }
 
   /// What a release that stays where it is has been overtaken by: the newest release of its series,

@@ -52,6 +52,13 @@ public final class RunningPrograms {
     return proc.pids().stream().flatMap(pid -> look(pid, boot).stream()).toList();
   }
 
+  /// One of them; empty when there is no such process, or it runs something else.
+  ///
+  /// @throws IOException when the kernel does not say when the host started
+  public Optional<RunningProgram> find(int pid) throws IOException {
+    return look(pid, proc.bootedAt());
+  }
+
   private Optional<RunningProgram> look(int pid, Instant boot) {
     OptionalLong start = proc.start(pid);
     Optional<RunningProgram> found = program(pid, boot);

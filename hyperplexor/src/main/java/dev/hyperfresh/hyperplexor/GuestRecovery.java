@@ -280,7 +280,17 @@ final class GuestRecovery {
                 + " was reattached on "
                 + authority.release()
                 + (detail.isEmpty() ? "." : "; it is " + detail + "."));
+    takeAddresses(guest);
     return doubtful;
+  }
+
+  /// The daemon that ended the source may not have come so far.
+  private void takeAddresses(Guest guest) {
+    Contained.get(
+            "taking the addresses of " + name,
+            () -> guest.call(() -> guest.running().takeAddresses()),
+            Optional.<String>empty())
+        .ifPresent(amiss -> common.told().accept("Guest " + name + ": " + amiss));
   }
 
   private boolean isAdded(Guest guest) {

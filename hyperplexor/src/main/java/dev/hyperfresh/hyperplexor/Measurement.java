@@ -40,15 +40,21 @@ final class Measurement {
   /// @param ramBytesCopied as in [ReplacementRecord]
   /// @param stateBytes as in [ReplacementRecord]
   /// @param retireMs as in [Phases]
+  /// @param amiss what the target did not get of the source, in sentences, or empty
   record AfterCommit(
-      OptionalLong ramBytesCopied, long stateBytes, double retireMs, Aftermath aftermath) {
-    /// A fault came in between.
-    static final AfterCommit UNKNOWN =
-        new AfterCommit(OptionalLong.empty(), 0, 0, Aftermath.UNKNOWN);
-
+      OptionalLong ramBytesCopied,
+      long stateBytes,
+      double retireMs,
+      Aftermath aftermath,
+      String amiss) {
     /// There was no commit, and so nothing was copied.
     private static final AfterCommit NONE =
-        new AfterCommit(OptionalLong.of(0), 0, 0, Aftermath.UNKNOWN);
+        new AfterCommit(OptionalLong.of(0), 0, 0, Aftermath.UNKNOWN, "");
+
+    /// A fault came in between.
+    static AfterCommit unknown(String amiss) {
+      return new AfterCommit(OptionalLong.empty(), 0, 0, Aftermath.UNKNOWN, amiss);
+    }
   }
 
   /// The switch as both sides reported it and as the guest's memory showed it, milliseconds.
@@ -172,7 +178,7 @@ final class Measurement {
         Clocks.lost(clockLostMs),
         Outcome.COMMITTED,
         "",
-        "");
+        after.amiss());
   }
 
   /// The record of a guest that has its old hypervisor.

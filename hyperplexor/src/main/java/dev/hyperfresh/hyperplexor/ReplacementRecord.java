@@ -23,7 +23,7 @@ import java.util.OptionalLong;
 /// @param totalMs from the request to the end of the source
 /// @param outcome how it ended
 /// @param problem the catalogue's code when it was not committed, else empty
-/// @param detail what happened when it was not committed, else empty
+/// @param detail what happened when it was not committed, else what is amiss all the same, or empty
 /// @param parts what both sides are made of
 /// @param clocks what became of the guest's clocks
 public record ReplacementRecord(

@@ -55,18 +55,18 @@ final class Retirement {
     long begin = parties.world().nanos();
     OptionalLong ramBytesCopied =
         Contained.get("asking the source of " + id, source::ramBytesCopied, OptionalLong.empty());
-    endSource();
+    String amiss = endSource(now);
     double retireMs = parties.millisSince(begin);
     Aftermath aftermath = aftermath(now, resumed, faults, beats);
-    return retired(committed, new AfterCommit(ramBytesCopied, stateBytes, retireMs, aftermath));
+    return retired(
+        committed, new AfterCommit(ramBytesCopied, stateBytes, retireMs, aftermath, amiss));
   }
 
   /// What of [#retire] may not be left out, when that has failed.
   Retired retireAfterFault(Committed committed) {
     guest.adopt(committed.target());
     held.lowerPriority();
-    endSource();
-    return retired(committed, AfterCommit.UNKNOWN);
+    return retired(committed, AfterCommit.unknown(endSource(committed.target())));
   }
 
   private OptionalLong faults(Instance now) {
@@ -98,15 +98,25 @@ final class Retirement {
     }
   }
 
-  private void endSource() {
+  /// Ends the source, and gives the target what only one of them can have.
+  ///
+  /// @return what it did not get, in sentences, or empty
+  private String endSource(Instance now) {
     boolean gone =
         parties.endSource() || Contained.run("killing the source of " + parties.id(), source::kill);
     if (!gone) {
       // The ports stay as they are, since the old process still has its queues.
-      return;
+      return "";
     }
     Contained.run("closing the source of " + parties.id(), source::close);
     Contained.run("keeping the ports of " + guest.spec().name(), guest.endpoints()::keep);
+    Optional<String> amiss =
+        Contained.get(
+            "taking the addresses of " + guest.spec().name(),
+            now::takeAddresses,
+            Optional.<String>empty());
+    amiss.ifPresent(sentences -> parties.progress().step("Committed", sentences));
+    return amiss.orElse("");
   }
 
   /// How the guest does with its heartbeat, and what its hypervisor had to look up, until

@@ -190,7 +190,7 @@ class GuestStartTest extends LifeScene {
 
       assertState("g", GuestView.State.RUNNING);
       assertThat(hyperplexor.show("g").generation()).isEqualTo(2);
-      assertThat(stage.calls).endsWith("2.attach");
+      assertThat(stage.calls).endsWith("2.attach", "2.takeAddresses");
     } finally {
       stage.left = List.of();
       process.destroyForcibly();

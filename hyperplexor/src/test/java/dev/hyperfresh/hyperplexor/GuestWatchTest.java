@@ -113,6 +113,24 @@ class GuestWatchTest {
     assertThat(hyperplexor.list()).containsExactly(adopted);
   }
 
+  /// The daemon may have died between the end of a source and what its target gets of it.
+  @Test
+  void aGuestThatIsTakenBackTakesItsAddresses() {
+    hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
+    hyperplexor.letGo();
+    stage.amiss = Optional.of("It does not listen at :1.");
+    List<String> sentences = Collections.synchronizedList(new ArrayList<>());
+    hyperplexor = hyperplexor();
+
+    hyperplexor.takeBack(_ -> Stage.OLD, Map.of(), LONG, sentences::add, _ -> {});
+
+    assertThat(sentences)
+        .containsExactly(
+            "Guest g was reattached on " + Stage.OLD.name() + ".",
+            "Guest g: It does not listen at :1.");
+    assertThat(stage.calls).containsOnlyOnce("1.takeAddresses");
+  }
+
   @Test
   void aGuestThatIsTakenBackIsFoundAsItIsToldOf() {
     hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);

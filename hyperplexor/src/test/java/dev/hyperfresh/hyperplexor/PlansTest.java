@@ -138,7 +138,7 @@ class PlansTest {
   @Test
   void aReplacementDoesNotWaitForDryRunsOfItsGuestOrOfOthers() throws Exception {
     guests("web1", "web2");
-    stage.handingAllOver();
+    stage.handingOver();
     Client own = stuck("web1");
     Client other = plan("web2");
 
@@ -157,7 +157,7 @@ class PlansTest {
   @Test
   void aRolloutDoesNotWaitForADryRun() throws Exception {
     guests("web1");
-    stage.handingAllOver();
+    stage.handingOver();
     Client viewer = stuck("web1");
 
     Rollout.Result<ReplacementRecord> result =

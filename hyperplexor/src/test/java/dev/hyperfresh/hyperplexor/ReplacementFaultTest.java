@@ -83,6 +83,7 @@ class ReplacementFaultTest extends ReplacementScene {
         "1.ramBytesCopied",
         "1.end",
         "1.close",
+        "2.takeAddresses",
         "2.close"
       })
   void anErrorOfTheVirtualMachineAtAnyStepEndsTheReplacementAsATroubleDoes(String call) {

@@ -11,7 +11,9 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.RunState;
 import java.nio.file.Files;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -52,7 +54,9 @@ class ReplacementTest extends ReplacementScene {
             "1.ramBytesCopied",
             "1.end",
             "1.close",
+            "2.takeAddresses",
             "2.pageFaults");
+    assertThat(record.detail()).isEmpty();
     assertThat(states())
         .containsExactly("Planned", "Prepared", "Switching", "Committed", "Retired");
     assertThat(Journal.unfinished(folder.resolve("journal.log"))).isEmpty();
@@ -60,6 +64,35 @@ class ReplacementTest extends ReplacementScene {
     assertThat(stage.views.stream().map(GuestView::state))
         .containsExactly(
             GuestView.State.RUNNING, GuestView.State.REPLACING, GuestView.State.RUNNING);
+  }
+
+  /// The guest runs, and its owner learns what does not.
+  @Test
+  void anAddressThatTheTargetDoesNotGetIsInTheRecord() {
+    stage.handingOver().amiss = Optional.of("It does not listen at :1. Free that.");
+    List<String> steps = new ArrayList<>();
+    progress = (state, text) -> steps.add(state + ": " + text);
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
+    assertThat(record.problem()).isEmpty();
+    assertThat(record.detail()).isEqualTo("It does not listen at :1. Free that.");
+    assertThat(steps).contains("Committed: It does not listen at :1. Free that.");
+    assertRunsOn(Stage.NEW, 2);
+  }
+
+  @Test
+  void aSourceThatDoesNotEndKeepsItsAddresses() {
+    HyperFreshException undead = Problem.INTERNAL.because("It does not end.");
+    stage.handingOver().failing("1.end", undead).failing("1.kill", undead);
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
+    assertThat(stage.replacementCalls()).contains("1.kill").doesNotContain("2.takeAddresses");
+    stage.on("1.end", _ -> {}).on("1.kill", _ -> {});
+    stage.actor(1).die("ended at last");
   }
 
   @Test

@@ -42,7 +42,7 @@ class RolloutLogicTest {
 
   @BeforeEach
   void open() {
-    stage = new Stage(folder).handingAllOver();
+    stage = new Stage(folder).handingOver();
     hyperplexor = new Hyperplexor(folder.resolve("state"), new Kinds(stage), NO_KVM, _ -> {});
   }
 

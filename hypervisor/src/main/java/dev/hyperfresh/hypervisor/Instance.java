@@ -4,6 +4,7 @@ import dev.hyperfresh.linux.Fd;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
 
@@ -96,6 +97,15 @@ public interface Instance extends AutoCloseable {
   ///
   /// @return bytes that were walked, 0 where the host does not allow it
   long populate();
+
+  /// When no other instance of the guest is left: takes the addresses that one process alone can
+  /// have, such as that of the guest's screen, unless it has them. May be called again.
+  ///
+  /// @return what it could not have and what to do about it, in sentences; empty when nothing is
+  ///   amiss
+  default Optional<String> takeAddresses() {
+    return Optional.empty();
+  }
 
   /// Page faults of the process so far, those of its vCPUs among them (`minflt` and `majflt` of
   /// proc_pid_stat(5)); empty when the process is gone.

@@ -87,6 +87,14 @@ public enum Problem {
       "The process does not answer, or does not match its description.",
       "Nothing was changed. Give the process and the control socket of one running QEMU, and free"
           + " the socket: it serves one client at a time."),
+  /// There is no such process or file, or not one with a command line of a QEMU.
+  EXPLAIN_INPUT(
+      "HF-EXPLAIN-001",
+      2,
+      400,
+      "There is no command line of a QEMU to explain.",
+      "Name the process of a running QEMU, or a file with a QEMU's command line, one argument a"
+          + " line; `./123` is a file, `123` a process."),
   /// No installed release has that name.
   RELEASE_UNKNOWN(
       "HF-RELEASE-001",

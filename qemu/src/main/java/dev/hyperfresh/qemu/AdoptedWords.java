@@ -109,6 +109,7 @@ record AdoptedWords(List<String> words) {
             case NAME -> "guest=" + guest + "-rehearsal,debug-threads=on";
             case CHARDEV -> chardev(value);
             case SERIAL -> value.equals("pty") ? "null" : value;
+            case VNC -> vnc(value).silent().text();
             case BLOCKDEV -> node(value, images);
             case DRIVE -> drive(value, images);
             default -> value;
@@ -124,7 +125,7 @@ record AdoptedWords(List<String> words) {
       return "socket,id=" + id + ",fd=" + Descriptors.QMP;
     }
     return WITHOUT_OTHER_END.contains(chardev.get("backend", ""))
-        ? value
+        ? chardev.without("logfile").without("logappend").text()
         : "null,id=" + id.replace(",", ",,");
   }
 
@@ -177,6 +178,34 @@ record AdoptedWords(List<String> words) {
     return new Suboptions(seen, false).text();
   }
 
+  /// The VNC server of later instances.
+  Optional<VncServer> vnc() {
+    return values(VncServer.OPTION).stream().map(AdoptedWords::vnc).findFirst();
+  }
+
+  private static VncServer vnc(String value) {
+    try {
+      return VncServer.parse(value);
+    } catch (Suboptions.MalformedException e) {
+      throw new IllegalStateException("these words were made here", e);
+    }
+  }
+
+  /// The same words for an instance beside which another one still has the guest's addresses.
+  List<String> silent() {
+    List<String> line = new ArrayList<>(words);
+    for (int i = 0; i + 1 < line.size(); i++) {
+      ForeignOption option = ForeignOption.of(line.get(i));
+      if (option != null && option.hasValue()) {
+        i++;
+        if (option == ForeignOption.VNC) {
+          line.set(i, vnc(line.get(i)).silent().text());
+        }
+      }
+    }
+    return line;
+  }
+
   /// The same words with cards that are connected to nothing.
   static List<String> unconnected(List<String> words) {
     List<String> line = new ArrayList<>(words);
@@ -187,6 +216,11 @@ record AdoptedWords(List<String> words) {
       }
     }
     return line;
+  }
+
+  /// Whether they say all that the guest's processor has.
+  boolean pinProcessor() {
+    return values("-cpu").stream().anyMatch(cpu -> cpu.startsWith("base,"));
   }
 
   private int virtioDrives() {

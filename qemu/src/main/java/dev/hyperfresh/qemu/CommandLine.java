@@ -27,7 +27,7 @@ final class CommandLine {
       AdoptedMachine machine, QemuRelease release, boolean waiting) {
     List<String> line = new ArrayList<>(release.program());
     // They begin with the folder of the guest's own firmware, which comes before the release's.
-    line.addAll(machine.words());
+    line.addAll(waiting ? new AdoptedWords(machine.words()).silent() : machine.words());
     line.addAll(release.arguments());
     release.bootRoms().ifPresent(folder -> add(line, "-L", folder.toString()));
     line.addAll(RunStates.arguments());

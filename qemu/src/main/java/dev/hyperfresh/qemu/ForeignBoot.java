@@ -2,9 +2,7 @@ package dev.hyperfresh.qemu;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
@@ -13,18 +11,19 @@ import java.util.Set;
 /// pinned.
 final class ForeignBoot implements ForeignSubject {
   private static final String COPIED_FIRMWARE = "firmware";
+  private static final String NO_PATH = "its path cannot be understood";
 
-  private final ForeignFolders folders;
-  private final Map<Path, Path> pinned = new LinkedHashMap<>();
+  private final ForeignCopies copies;
   private final List<String> firmware = new ArrayList<>();
+  private final List<String> lookedUp = new ArrayList<>();
 
-  ForeignBoot(ForeignFolders folders) {
-    this.folders = folders;
+  ForeignBoot(ForeignCopies copies) {
+    this.copies = copies;
   }
 
-  /// Files to be copied, and where to.
-  Map<Path, Path> pinned() {
-    return pinned;
+  /// Names of files without a folder that are looked for where firmware is.
+  List<String> lookedUp() {
+    return lookedUp;
   }
 
   /// The folders of firmware that the process was given.
@@ -42,7 +41,7 @@ final class ForeignBoot implements ForeignSubject {
       case BIOS ->
           piece.value().contains("/") ? pin(piece, COPIED_FIRMWARE) : ForeignVerdict.kept(piece);
       case SMBIOS -> without(piece, "type", Set.of("file", "path"));
-      case BOOT -> without(piece, "order", Set.of("splash"));
+      case BOOT -> order(piece);
       default -> ForeignVerdict.kept(piece);
     };
   }
@@ -53,13 +52,28 @@ final class ForeignBoot implements ForeignSubject {
   }
 
   private ForeignVerdict pin(ForeignPiece piece, String to) {
-    Optional<Path> from = folders.path(piece.value());
-    if (from.isEmpty()) {
-      return ForeignVerdict.refused(piece, "its path cannot be understood");
+    return copies
+        .of(piece.value(), to)
+        .map(copy -> ForeignVerdict.of(piece).words(piece.option().word(), copy.toString()))
+        .orElseGet(() -> ForeignVerdict.refused(piece, NO_PATH));
+  }
+
+  /// The picture that the firmware shows is read at each start.
+  private ForeignVerdict order(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Suboptions order = verdict.pairs(piece, "order");
+    Optional<String> splash = order.get("splash").filter(file -> !file.isEmpty());
+    if (splash.isEmpty()) {
+      return verdict.keep(piece);
     }
-    Path copy = folders.files().resolve(to);
-    pinned.put(from.get(), copy);
-    return ForeignVerdict.of(piece).words(piece.option().word(), copy.toString());
+    if (ForeignFirmware.isName(splash.get())) {
+      lookedUp.add(splash.get());
+      return verdict.keep(piece);
+    }
+    Optional<Path> copy = copies.of(splash.get());
+    return copy.isEmpty()
+        ? verdict.refuse(NO_PATH)
+        : verdict.words("-boot", order.with("splash", copy.get().toString()).text());
   }
 
   private static ForeignVerdict without(ForeignPiece piece, String implied, Set<String> keys) {

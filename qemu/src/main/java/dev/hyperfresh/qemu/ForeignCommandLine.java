@@ -3,10 +3,13 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Stream;
 
 /// The command line of a QEMU that HyperFresh did not start, read to build the same machine again.
 ///
@@ -15,14 +18,15 @@ import java.util.Set;
 /// [ForeignSubject] that it belongs to; here their verdicts are put together. All reasons are
 /// collected. What comes out is the arguments of every later instance, which find their descriptors
 /// under the numbers of [Descriptors].
+///
+/// It may also be read without a running QEMU, to explain it: see [#unseen].
 final class ForeignCommandLine {
   static final int MAX_BYTES = 128 * 1024;
   static final int MAX_ARGUMENTS = 1000;
 
   static final String OUR_QMP = "hf-qmp";
 
-  private final List<String> reasons = new ArrayList<>();
-  private final List<String> remarks = new ArrayList<>();
+  private final List<ForeignVerdict> verdicts = new ArrayList<>();
   private final List<String> words = new ArrayList<>();
   private final ForeignPieces pieces;
   private final ForeignMachine machine;
@@ -33,33 +37,49 @@ final class ForeignCommandLine {
   private final ForeignNetwork network;
   private final ForeignConsoles consoles;
   private final ForeignDisplay display;
+  private final ForeignSound sound = new ForeignSound();
   private final ForeignBoot boot;
   private final ForeignSettings settings;
 
-  /// Reads `arguments`, the program's name not among them.
-  ///
-  /// @param folder the process's working folder: relative paths start there
-  /// @param files the guest's folder
+  private final ForeignCopies copies;
+
+  /// Reads `arguments`, the program's name not among them; those of a file that `-readconfig` names
+  /// stand among them ([ForeignConfiguration]).
   ForeignCommandLine(
-      List<String> arguments, Path folder, Path files, String name, LiveMachine live) {
+      List<String> arguments, ForeignFolders folders, String name, LiveMachine live) {
     boolean bounded = arguments.size() <= MAX_ARGUMENTS;
     this.pieces = ForeignPieces.of(bounded ? arguments : List.of());
-    ForeignFolders folders = new ForeignFolders(folder, files);
+    this.copies = new ForeignCopies(folders);
     this.machine = new ForeignMachine(live);
-    this.processor = new ForeignProcessor(live);
+    this.processor = new ForeignProcessor(pieces, live);
     this.memory = new ForeignMemory(pieces, live);
-    this.devices = new ForeignDevices(pieces, live);
+    this.devices = new ForeignDevices(pieces, copies, live);
     this.drives = new ForeignDrives(folders, live);
-    this.network = new ForeignNetwork(pieces);
+    this.network = new ForeignNetwork(pieces, live);
     this.consoles = new ForeignConsoles(pieces, folders);
-    this.display = new ForeignDisplay(pieces);
-    this.boot = new ForeignBoot(folders);
+    this.display = new ForeignDisplay(pieces, folders, live.vnc());
+    this.boot = new ForeignBoot(copies);
     this.settings = new ForeignSettings(pieces);
     if (bounded) {
       readAll(name);
     } else {
-      reasons.add("Its command line has more than " + MAX_ARGUMENTS + " arguments.");
+      ForeignVerdict verdict = ForeignVerdict.ofLine();
+      verdict.speaksAgainst(
+          "command line", "Its command line has more than " + MAX_ARGUMENTS + " arguments", "");
+      verdicts.add(verdict);
     }
+  }
+
+  /// Reads the line of a QEMU that is not asked anything. What only the running one can tell stays
+  /// open, and the arguments of later instances mean nothing.
+  ///
+  /// @param version of the QEMU; empty when it is not known
+  static ForeignCommandLine unseen(List<String> arguments, String version) {
+    List<String> head = arguments.subList(0, Math.min(arguments.size(), MAX_ARGUMENTS));
+    LiveMachine live = LiveMachine.unseen(ForeignPieces.of(head), version);
+    Path folder = Path.of("/");
+    ForeignFolders folders = new ForeignFolders(folder, folder, Map.of());
+    return new ForeignCommandLine(arguments, folders, "guest", live);
   }
 
   private void readAll(String name) {
@@ -68,47 +88,59 @@ final class ForeignCommandLine {
         List.of(
             machine, memory, display, network, settings, consoles, devices, drives, boot,
             processor);
-    pieces.faults().forEach(this::add);
-    subjects.forEach(subject -> subject.survey().forEach(this::add));
-    pieces.all().forEach(piece -> add(read(piece)));
-    subjects.forEach(subject -> addLine(subject.finish()));
+    IdentityHashMap<ForeignPiece, List<ForeignVerdict>> surveyed = new IdentityHashMap<>();
+    subjects.stream()
+        .flatMap(subject -> subject.survey().stream())
+        .forEach(verdict ->
+            verdict
+                .piece()
+                .ifPresent(
+                    piece -> surveyed.computeIfAbsent(piece, _ -> new ArrayList<>()).add(verdict)));
+    List<ForeignPiece> all = pieces.all();
+    for (int i = 0; i < all.size(); i++) {
+      addFaults(i);
+      ForeignVerdict verdict = read(all.get(i));
+      surveyed.getOrDefault(all.get(i), List.of()).forEach(verdict::absorb);
+      add(verdict);
+    }
+    addFaults(all.size());
+    subjects.forEach(subject -> add(subject.finish()));
     words.addAll(own(name));
+  }
+
+  private void addFaults(int before) {
+    pieces.faults().stream()
+        .filter(fault -> fault.before() == before)
+        .forEach(fault -> add(fault.verdict()));
+  }
+
+  private void add(ForeignVerdict verdict) {
+    verdicts.add(verdict);
+    words.addAll(verdict.words());
   }
 
   private ForeignVerdict read(ForeignPiece piece) {
     return switch (piece.option().fate()) {
       case REFUSED -> ForeignVerdict.refused(piece, piece.option().remark());
-      case DROPPED -> ForeignVerdict.of(piece);
-      case KEPT, REWRITTEN -> subject(piece).read(piece);
+      case DROPPED, KEPT, REWRITTEN -> subject(piece).read(piece);
     };
   }
 
   private ForeignSubject subject(ForeignPiece piece) {
     return switch (piece.option()) {
-      case MACHINE, M_MACHINE -> machine;
+      case MACHINE, M_MACHINE, NO_HPET, NO_ACPI -> machine;
       case CPU, ACCEL, ENABLE_KVM -> processor;
       case OBJECT -> ForeignMemory.isBackend(piece) ? memory : settings;
       case NUMA -> memory;
       case DEVICE, GLOBAL -> devices;
-      case DRIVE, BLOCKDEV, HDA, HDB, HDC, HDD, CDROM -> drives;
+      case DRIVE, BLOCKDEV, HDA, HDB, HDC, HDD, CDROM, PFLASH -> drives;
       case NETDEV, NIC, NET -> network;
       case CHARDEV, SERIAL, PARALLEL, NOGRAPHIC -> consoles;
-      case DISPLAY, VGA -> display;
+      case DISPLAY, VGA, VNC -> display;
+      case AUDIODEV -> sound;
       case L, KERNEL, INITRD, BIOS, SMBIOS, BOOT -> boot;
       default -> settings;
     };
-  }
-
-  /// A reason that stands for several pieces, or was seen twice, is said once.
-  private void add(ForeignVerdict verdict) {
-    verdict.reasons().stream().filter(reason -> !reasons.contains(reason)).forEach(reasons::add);
-    remarks.addAll(verdict.remarks());
-    words.addAll(verdict.words());
-  }
-
-  private void addLine(ForeignVerdict verdict) {
-    reasons.addAll(verdict.reasons());
-    words.addAll(verdict.words());
   }
 
   /// What every later instance gets from here, whatever the line says.
@@ -126,36 +158,39 @@ final class ForeignCommandLine {
         "chardev=" + OUR_QMP + ",mode=control");
   }
 
-  /// What speaks against a command line whatever its process says of itself: options that cannot be
-  /// taken over.
-  static List<String> options(List<String> arguments) {
-    List<String> found = new ArrayList<>();
-    for (int i = 0; i < Math.min(arguments.size(), MAX_ARGUMENTS); i++) {
-      ForeignOption option = ForeignOption.of(arguments.get(i));
-      if (option == null) {
-        continue;
-      }
-      if (option.fate() == ForeignOption.Fate.REFUSED) {
-        found.add(option.word() + ": " + option.remark() + ".");
-      }
-      i += option.hasValue() ? 1 : 0;
-    }
-    return found;
-  }
-
   /// Whether it reads the configuration files of its host.
   boolean readsConfiguration() {
     return !pieces.has(ForeignOption.NO_USER_CONFIG);
   }
 
-  /// Everything that speaks against it; empty when the machine can be built again.
+  /// One for each piece, in the order of the line, then those of the line as a whole.
+  List<ForeignVerdict> verdicts() {
+    return verdicts;
+  }
+
+  /// Everything that speaks against it, or that it leaves open; empty when the machine can be built
+  /// again. What was seen twice is said once.
   List<String> reasons() {
-    return reasons;
+    return sentences(verdict -> Stream.concat(verdict.against().stream(), verdict.open().stream()));
+  }
+
+  /// Everything that speaks against it.
+  List<String> obstacles() {
+    return sentences(verdict -> verdict.against().stream());
+  }
+
+  private List<String> sentences(Function<ForeignVerdict, Stream<ForeignReason>> which) {
+    return verdicts.stream().flatMap(which).map(ForeignReason::sentence).distinct().toList();
   }
 
   /// What its owner should know of what is not as before with later instances, one sentence each.
   List<String> remarks() {
-    return remarks;
+    return verdicts.stream().flatMap(verdict -> verdict.remarks().stream()).toList();
+  }
+
+  /// Whether the guest's memory would have to be copied once.
+  boolean needsCopy() {
+    return memory.needsCopy();
   }
 
   /// The arguments of later instances. Means nothing when there are [#reasons].
@@ -178,7 +213,12 @@ final class ForeignCommandLine {
 
   /// Files to be copied, and where to: what QEMU reads once and would read again.
   Map<Path, Path> pinned() {
-    return boot.pinned();
+    return copies.all();
+  }
+
+  /// Names of files without a folder that are looked for where firmware is.
+  List<String> lookedUp() {
+    return boot.lookedUp();
   }
 
   /// The socket of the serial console.

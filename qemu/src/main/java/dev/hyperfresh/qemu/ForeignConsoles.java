@@ -22,14 +22,16 @@ final class ForeignConsoles implements ForeignSubject {
       Set.of("isa-serial", "pci-serial", "virtconsole");
   private static final Set<String> REPLACEABLE = Set.of("socket", "stdio", "file");
   private static final String BY_NAME = "chardev:";
+  private static final String LOG = "logfile";
 
   private final ForeignPieces pieces;
   private final ForeignFolders folders;
   private final Map<String, Suboptions> chardevs = new LinkedHashMap<>();
   private final Set<String> monitors = new HashSet<>();
 
-  /// Those of TPMs, which are refused for a reason of their own.
-  private final Set<String> tpms = new HashSet<>();
+  /// Those of TPMs, of network backends and of devices that cannot move, which are refused for a
+  /// reason of their own.
+  private final Set<String> elsewhere = new HashSet<>();
 
   /// The character device of the console; empty as long as there is none.
   private String consoleId = "";
@@ -55,7 +57,9 @@ final class ForeignConsoles implements ForeignSubject {
       switch (piece.option()) {
         case CHARDEV -> collect(verdict.pairs(piece, "backend"), verdict);
         case MON -> monitors.add(verdict.pairs(piece, "chardev").get("chardev", ""));
-        case TPMDEV -> tpms.add(piece.pairs("type").get("chardev", ""));
+        case TPMDEV -> elsewhere.add(piece.pairs("type").get("chardev", ""));
+        case DEVICE -> device(piece.pairs("driver"));
+        case NETDEV -> piece.pairs("type").get("chardev").ifPresent(elsewhere::add);
         case QMP, QMP_PRETTY, MONITOR -> byName(piece).ifPresent(monitors::add);
         default -> {}
       }
@@ -70,6 +74,10 @@ final class ForeignConsoles implements ForeignSubject {
     if (id.startsWith("hf-")) {
       verdict.refuse("names that begin with hf- are HyperFresh's own");
     }
+  }
+
+  private void device(Suboptions device) {
+    device.get("chardev").filter(_ -> !ForeignDevices.isKnown(device)).ifPresent(elsewhere::add);
   }
 
   private static Optional<String> byName(ForeignPiece piece) {
@@ -124,27 +132,29 @@ final class ForeignConsoles implements ForeignSubject {
     Suboptions chardev = verdict.pairs(piece, "backend");
     String id = chardev.get("id", "");
     if (id.equals(consoleId) && !id.isEmpty()) {
-      return console(verdict, id, logOf(chardev));
+      return console(verdict, id, logOf(chardev, verdict));
     }
-    if (monitors.contains(id) || tpms.contains(id)) {
+    if (monitors.contains(id) || elsewhere.contains(id) || isOfSpice(chardev)) {
       return verdict;
     }
     return switch (chardev.get("backend", "")) {
-      case "null", "vc" -> verdict.keep(piece);
+      case "null", "vc" -> kept(piece, chardev, verdict);
       case "pty" ->
-          verdict
-              .remark(
+          kept(
+              piece,
+              chardev,
+              verdict.remark(
                   "With each replacement, its terminal "
                       + ForeignPiece.excerpt(id)
-                      + " (pty) gets another name; then open it again.")
-              .keep(piece);
+                      + " (pty) gets another name; then open it again."));
       case "ringbuf" ->
-          verdict
-              .remark(
+          kept(
+              piece,
+              chardev,
+              verdict.remark(
                   "With each replacement, its ring buffer "
                       + ForeignPiece.excerpt(id)
-                      + " (ringbuf) starts empty.")
-              .keep(piece);
+                      + " (ringbuf) starts empty."));
       case "file" -> file(chardev, verdict);
       default ->
           verdict.refuse(
@@ -153,21 +163,61 @@ final class ForeignConsoles implements ForeignSubject {
     };
   }
 
-  private ForeignVerdict file(Suboptions chardev, ForeignVerdict verdict) {
-    Optional<Path> path = chardev.get("path").flatMap(folders::path);
-    if (path.isEmpty()) {
-      return verdict.refuse("its path cannot be understood");
-    }
-    // Opened anew it would be emptied.
-    Suboptions ours =
-        chardev.without("backend").with("path", path.get().toString()).with("append", "on");
-    return verdict.words("-chardev", "file," + ours.text());
+  /// Whether the reason against `-spice` stands for it, too.
+  private boolean isOfSpice(Suboptions chardev) {
+    return chardev.get("backend", "").startsWith("spice") && pieces.has(ForeignOption.SPICE);
   }
 
-  private Path logOf(Suboptions chardev) {
+  private ForeignVerdict kept(ForeignPiece piece, Suboptions chardev, ForeignVerdict verdict) {
+    Suboptions ours = logged(chardev, verdict);
+    return ours.equals(chardev) ? verdict.keep(piece) : verdict.words("-chardev", ours.text());
+  }
+
+  /// With a log that goes on where it would be begun anew.
+  private Suboptions logged(Suboptions chardev, ForeignVerdict verdict) {
+    Optional<String> log = chardev.get(LOG);
+    if (log.isEmpty()) {
+      return chardev;
+    }
+    Optional<Path> path = folders.log(log.get());
+    if (path.isPresent()) {
+      return chardev.with(LOG, path.get().toString()).with("logappend", "on");
+    }
+    logEnds(chardev, verdict);
+    return chardev.without(LOG).without("logappend");
+  }
+
+  private static void logEnds(Suboptions chardev, ForeignVerdict verdict) {
+    verdict.remark(
+        "With its first replacement, the log of "
+            + ForeignPiece.excerpt(chardev.get("id", ""))
+            + " ends: it is a descriptor of the process behind which no file is found that could be"
+            + " appended to.");
+  }
+
+  private ForeignVerdict file(Suboptions chardev, ForeignVerdict verdict) {
+    String file = chardev.get("path", "");
+    Optional<Path> path = folders.log(file);
+    if (path.isEmpty() && !ForeignFolders.isSet(file)) {
+      return verdict.refuse("its path cannot be understood");
+    }
+    if (path.isEmpty()) {
+      logEnds(chardev, verdict);
+      return verdict.words("-chardev", "null,id=" + chardev.get("id", "").replace(",", ",,"));
+    }
+    // Opened anew it would be emptied.
+    Suboptions ours = chardev.with("path", path.get().toString()).with("append", "on");
+    return verdict.words("-chardev", "file," + logged(ours, verdict).without("backend").text());
+  }
+
+  private Path logOf(Suboptions chardev, ForeignVerdict verdict) {
     Optional<String> log =
-        chardev.get("backend", "").equals("file") ? chardev.get("path") : chardev.get("logfile");
-    return log.flatMap(folders::path).orElse(folders.consoleLog());
+        chardev.get("backend", "").equals("file") ? chardev.get("path") : chardev.get(LOG);
+    Optional<Path> path = log.flatMap(folders::log);
+    if (path.isEmpty() && log.filter(ForeignFolders::isSet).isPresent()) {
+      logEnds(chardev, verdict);
+    }
+    return path.orElse(folders.consoleLog());
   }
 
   private static ForeignVerdict console(ForeignVerdict verdict, String id, Path log) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.IdentityHashMap;
@@ -34,11 +35,18 @@ final class ForeignDevices implements ForeignSubject {
           "scsi-cd",
           "ide-hd",
           "ide-cd",
-          "ahci",
           "ich9-ahci",
           "megasas",
-          "lsi",
+          "lsi53c895a",
+          "lsi53c810",
+          "mptsas1068",
+          "pvscsi",
           "e1000",
+          "e1000-82544gc",
+          "e1000-82545em",
+          "pcnet",
+          "ne2k_pci",
+          "vmxnet3",
           "e1000e",
           "rtl8139",
           "isa-serial",
@@ -64,6 +72,23 @@ final class ForeignDevices implements ForeignSubject {
           "usb-kbd",
           "usb-mouse",
           "usb-hub",
+          "usb-storage",
+          "usb-bot",
+          "usb-ccid",
+          "pci-ohci",
+          "ich9-usb-ehci2",
+          "ich9-usb-uhci4",
+          "ich9-usb-uhci5",
+          "ich9-usb-uhci6",
+          "intel-hda",
+          "ich9-intel-hda",
+          "hda-duplex",
+          "hda-micro",
+          "hda-output",
+          "AC97",
+          "ES1370",
+          "intel-iommu",
+          "vmware-svga",
           "VGA",
           "secondary-vga",
           "cirrus-vga",
@@ -72,10 +97,13 @@ final class ForeignDevices implements ForeignSubject {
           "pvpanic-pci",
           "vmgenid",
           "i6300esb",
+          "ib700",
+          "isa-debugcon",
           "isa-debug-exit",
           "vmcoreinfo");
 
   private final ForeignPieces pieces;
+  private final ForeignCopies copies;
   private final LiveMachine live;
   private final Set<String> named = new HashSet<>();
   private int nameless;
@@ -85,9 +113,15 @@ final class ForeignDevices implements ForeignSubject {
   private final IdentityHashMap<ForeignPiece, Optional<MachineIdentity.Device>> made =
       new IdentityHashMap<>();
 
-  ForeignDevices(ForeignPieces pieces, LiveMachine live) {
+  ForeignDevices(ForeignPieces pieces, ForeignCopies copies, LiveMachine live) {
     this.pieces = pieces;
+    this.copies = copies;
     this.live = live;
+  }
+
+  /// Whether a device is one that is known to move.
+  static boolean isKnown(Suboptions device) {
+    return DEVICES.contains(MachineIdentity.plain(device.get("driver", "")));
   }
 
   /// The addresses of the network cards in lower case, by the network backend that they name.
@@ -134,54 +168,66 @@ final class ForeignDevices implements ForeignSubject {
     String driver = MachineIdentity.plain(device.get("driver", ""));
     // Also one that is refused is no other device than the line has.
     device.get("id").ifPresentOrElse(named::add, () -> nameless++);
-    if (!DEVICES.contains(driver)) {
-      return isOfTpm(device)
+    if (!isKnown(device)) {
+      return isOfRefused(device)
           ? verdict
           : verdict.refuse("this device is not one that is known to move");
     }
     if (device.get("failover").isPresent() || device.get("failover_pair_id").isPresent()) {
       verdict.refuse("a card with a standby card cannot be taken over");
     }
-    device
-        .get("romfile")
-        .filter(rom -> !rom.isEmpty())
-        .ifPresent(_ -> verdict.refuse("the file of its boot ROM may have changed"));
-    verdict.words("-device", identified(piece, device, driver, verdict));
+    Suboptions ours = withRom("romfile", identified(piece, device, driver, verdict), verdict);
+    verdict.words("-device", ours.equals(device) ? piece.value() : ours.like(piece.value()));
     device
         .get("netdev")
         .ifPresent(netdev -> macs.put(netdev, mac(piece, device).toLowerCase(Locale.ROOT)));
     return verdict;
   }
 
-  /// Whether the reason against its `-tpmdev` stands for it, too.
-  private boolean isOfTpm(Suboptions device) {
-    return device.get("tpmdev").isPresent() && pieces.has(ForeignOption.TPMDEV);
+  /// Whether the reason against its `-tpmdev` or `-fsdev` stands for it, too.
+  private boolean isOfRefused(Suboptions device) {
+    return (device.get("tpmdev").isPresent() && pieces.has(ForeignOption.TPMDEV))
+        || (device.get("fsdev").isPresent() && pieces.has(ForeignOption.FSDEV));
   }
 
   /// The value of `-device` with what QEMU made up for it when it started: another process would
   /// make up something else.
-  private String identified(
+  private Suboptions identified(
       ForeignPiece piece, Suboptions device, String driver, ForeignVerdict verdict) {
     String key = MachineIdentity.MADE_UP.get(driver);
     if (key == null) {
-      return piece.value();
+      return device;
     }
     Optional<String> is = property(piece, key);
     String given = device.get(key, "");
     if (is.isPresent()) {
-      return is.get().equalsIgnoreCase(given)
-          ? piece.value()
-          : device.with(key, is.get()).like(piece.value());
+      return is.get().equalsIgnoreCase(given) ? device : device.with(key, is.get());
     }
     boolean unplugged =
         device.get("id").filter(id -> !live.identity().named().containsKey(id)).isPresent();
-    if (!unplugged && (given.isEmpty() || given.equals("auto"))) {
+    if (live.isSeen() && !unplugged && (given.isEmpty() || given.equals("auto"))) {
       verdict.refuse(
           "QEMU chose its "
               + key
               + " when it started and does not report it, so the guest would get another one");
     }
-    return piece.value();
+    return device;
+  }
+
+  /// With a copy of the boot ROM that it names by a path. One that is named without a folder is
+  /// looked for where all firmware is, and copied with that.
+  private Suboptions withRom(String key, Suboptions options, ForeignVerdict verdict) {
+    Optional<String> rom =
+        options.get(key).filter(file -> !file.isEmpty() && !ForeignFirmware.isName(file));
+    if (rom.isEmpty()) {
+      return options;
+    }
+    Optional<Path> copy = copies.of(rom.get());
+    if (copy.isEmpty()) {
+      verdict.refuse("the path of its boot ROM cannot be understood");
+      return options;
+    }
+    return options.with(key, copy.get().toString());
   }
 
   private String mac(ForeignPiece piece, Suboptions device) {
@@ -197,23 +243,27 @@ final class ForeignDevices implements ForeignSubject {
   }
 
   /// `DRIVER.PROPERTY=VALUE`, or each with its name.
-  private static ForeignVerdict global(ForeignPiece piece) {
+  private ForeignVerdict global(ForeignPiece piece) {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     Suboptions global = verdict.pairs(piece, "driver");
-    boolean rom =
-        global.get("property", "").equals("romfile")
-            || global.values().keySet().stream().anyMatch(key -> key.endsWith(".romfile"));
-    boolean none = global.values().values().stream().anyMatch(String::isEmpty);
-    return rom && !none
-        ? verdict.refuse("the file of a boot ROM may have changed")
-        : verdict.keep(piece);
+    Suboptions ours = global;
+    if (global.get("property", "").equals("romfile")) {
+      ours = withRom("value", global, verdict);
+    }
+    for (String key : global.values().keySet()) {
+      if (key.endsWith(".romfile")) {
+        ours = withRom(key, ours, verdict);
+      }
+    }
+    return ours.equals(global) ? verdict.keep(piece) : verdict.words("-global", ours.text());
   }
 
   /// What was plugged or unplugged since the start stands on no command line.
   @Override
   public ForeignVerdict finish() {
     ForeignVerdict verdict = ForeignVerdict.ofLine();
-    if (!named.equals(live.devices()) || nameless != live.namelessDevices()) {
+    boolean same = named.equals(live.devices()) && nameless == live.namelessDevices();
+    if (live.isSeen() && !same) {
       Set<String> more = new LinkedHashSet<>(live.devices());
       more.removeAll(named);
       Set<String> less = new LinkedHashSet<>(named);

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /// The drives and block nodes of a foreign command line: local images, by absolute paths and with
 /// the formats that were guessed.
@@ -86,13 +87,14 @@ final class ForeignDrives implements ForeignSubject {
           "offset",
           "size",
           "discard-no-unref",
+          "throttle-group",
           "pass-discard-request",
           "pass-discard-snapshot",
           "pass-discard-other",
           "overlap-check");
 
   private static final Set<String> NODE_DRIVERS =
-      Set.of("file", "host_device", "raw", "qcow2", "null-co", "null-aio");
+      Set.of("file", "host_device", "raw", "qcow2", "throttle", "null-co", "null-aio");
 
   private final ForeignFolders folders;
   private final LiveMachine live;
@@ -123,6 +125,7 @@ final class ForeignDrives implements ForeignSubject {
       case HDA, HDB, HDC, HDD ->
           image(piece, verdict, "index=" + (piece.option().word().charAt(3) - 'a') + ",media=disk");
       case CDROM -> image(piece, verdict, "index=2,media=cdrom");
+      case PFLASH -> image(piece, verdict, "if=pflash");
       default -> drive(verdict.pairs(piece, "file"), verdict);
     }
     return verdict;
@@ -134,8 +137,12 @@ final class ForeignDrives implements ForeignSubject {
   }
 
   private void drive(Suboptions drive, ForeignVerdict verdict) {
-    verdict.refuseUnknown(drive.values().keySet(), DRIVE_KEYS);
-    if (!drive.get("snapshot", "off").equals("off")) {
+    verdict.refuseUnknown(
+        drive.values().keySet().stream()
+            .filter(key -> !key.startsWith("throttling."))
+            .collect(Collectors.toCollection(LinkedHashSet::new)),
+        DRIVE_KEYS);
+    if (drive.isOn("snapshot")) {
       verdict.refuse("writes go to a file that has no name (snapshot)");
     }
     if (!drive.get("file.driver", "file").equals("file")) {
@@ -157,6 +164,11 @@ final class ForeignDrives implements ForeignSubject {
             .get("format")
             .or(() -> drive.get("driver"))
             .or(() -> live.format(Path.of(file.get())));
+    if (format.isEmpty() && !live.isSeen()) {
+      verdict.unknown(
+          "only the running QEMU can tell which format it guessed", "name the format with format=");
+      return;
+    }
     Suboptions ours = drive.with(key, path.get().toString());
     if (drive.get("driver").isEmpty()) {
       ours = ours.with("format", format.orElse("raw"));
@@ -214,7 +226,7 @@ final class ForeignDrives implements ForeignSubject {
 
   /// A local file's path; a reason when it is something else.
   private Optional<Path> imagePath(String file, ForeignVerdict verdict) {
-    if (PROTOCOL.matcher(file).matches() || file.startsWith("/dev/fdset/")) {
+    if (PROTOCOL.matcher(file).matches() || ForeignFolders.isSet(file)) {
       verdict.refuse("only local files can be taken over");
       return Optional.empty();
     }
@@ -228,6 +240,9 @@ final class ForeignDrives implements ForeignSubject {
   @Override
   public ForeignVerdict finish() {
     ForeignVerdict verdict = ForeignVerdict.ofLine();
+    if (!live.isSeen()) {
+      return verdict;
+    }
     for (LiveMachine.Image image : live.images()) {
       boolean known =
           image.file().startsWith("null-")

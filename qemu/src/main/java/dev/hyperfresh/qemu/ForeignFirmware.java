@@ -1,9 +1,6 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.linux.ChildProcess;
-import dev.hyperfresh.linux.LinuxException;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -48,6 +45,11 @@ record ForeignFirmware(Path working, List<Path> folders) {
     }
   }
 
+  /// Whether a file is named without a folder, so that it is looked for where firmware is.
+  static boolean isName(String file) {
+    return ROM_FILE.matcher(file).matches();
+  }
+
   /// Asks a running QEMU what it has loaded.
   static List<Rom> loaded(MachineIdentity.Respondent qemu) {
     Map<String, Rom> roms = new LinkedHashMap<>();
@@ -62,7 +64,7 @@ record ForeignFirmware(Path working, List<Path> folders) {
       for (MachineIdentity.Child child : MachineIdentity.children(qemu, folder)) {
         String device = folder + "/" + child.name();
         MachineIdentity.property(qemu, device, "romfile")
-            .filter(name -> ROM_FILE.matcher(name).matches())
+            .filter(ForeignFirmware::isName)
             .ifPresent(name -> roms.putIfAbsent(name, new Rom(name, size(qemu, device), true)));
       }
     }
@@ -97,29 +99,14 @@ record ForeignFirmware(Path working, List<Path> folders) {
     String path = String.join(":", libraries.stream().map(Path::toString).toList());
     Map<String, String> environment =
         path.isEmpty() ? Map.of("LC_ALL", "C") : Map.of("LC_ALL", "C", "LD_LIBRARY_PATH", path);
-    try (ChildProcess child =
-        ChildProcess.spawn(new ChildProcess.Request(command, environment, Map.of(), log, true))) {
-      HostProcess process = HostProcess.of(child);
-      if (!process.awaitEnd(LIMIT)) {
-        process.kill();
-        throw new IOException("its program does not say where its firmware is");
-      }
-      byte[] bytes;
-      try (var in = Files.newInputStream(log)) {
-        bytes = in.readNBytes(MAX_ANSWER);
-      }
-      return new String(bytes, StandardCharsets.UTF_8)
-          .lines()
-          .filter(line -> line.startsWith("/"))
-          .map(line -> Path.of(line).normalize())
-          .filter(Files::isDirectory)
-          .distinct()
-          .toList();
-    } catch (LinuxException e) {
-      throw new IOException("its program does not run again: " + e.getMessage(), e);
-    } finally {
-      Qemu.removeSockets(log);
-    }
+    return new QemuHelp(command, environment)
+        .text(log, LIMIT, MAX_ANSWER)
+        .lines()
+        .filter(line -> line.startsWith("/"))
+        .map(line -> Path.of(line).normalize())
+        .filter(Files::isDirectory)
+        .distinct()
+        .toList();
   }
 
   /// The file that QEMU reads as firmware `name`.

@@ -1,13 +1,11 @@
 package dev.hyperfresh.qemu;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /// What the command line and the control groups of a running QEMU tell of its guest, without an
 /// answer of the QEMU: its name, who manages it, and what keeps it from being adopted. A command
@@ -63,7 +61,9 @@ public record ForeignGuest(
   /// @param command its command line, the program's name first
   /// @param whole whether that is all of it
   /// @param groups its control groups as `cgroup` of proc(5) has them
-  public static ForeignGuest of(List<String> command, boolean whole, String groups) {
+  /// @param version of its program; empty when it is not known
+  public static ForeignGuest of(
+      List<String> command, boolean whole, String groups, String version) {
     List<String> arguments = command.subList(Math.min(1, command.size()), command.size());
     boolean bounded = whole && arguments.size() <= ForeignCommandLine.MAX_ARGUMENTS;
     ForeignPieces pieces =
@@ -75,7 +75,7 @@ public record ForeignGuest(
         manager(arguments, groups, number),
         number,
         ports(pieces),
-        bounded ? obstacles(arguments, pieces) : List.of(CUT));
+        bounded ? ForeignCommandLine.unseen(arguments, version).obstacles() : List.of(CUT));
   }
 
   private static String name(ForeignPieces pieces) {
@@ -140,23 +140,6 @@ public record ForeignGuest(
 
   private static boolean has(List<String> arguments, String word) {
     return arguments.stream().anyMatch(argument -> argument.contains(word));
-  }
-
-  private static List<String> obstacles(List<String> arguments, ForeignPieces pieces) {
-    ForeignNetwork network = new ForeignNetwork(pieces);
-    Stream<ForeignVerdict> cards =
-        pieces.of(ForeignOption.NETDEV, ForeignOption.NIC, ForeignOption.NET).map(network::read);
-    List<String> found = new ArrayList<>();
-    ForeignMemory.missing(pieces).ifPresent(found::add);
-    found.addAll(ForeignCommandLine.options(arguments));
-    Stream.of(
-            cards.toList().stream(),
-            Stream.of(network.finish(), new ForeignDisplay(pieces).finish()),
-            pieces.faults().stream())
-        .flatMap(verdicts -> verdicts)
-        .flatMap(verdict -> verdict.reasons().stream())
-        .forEach(found::add);
-    return found.stream().distinct().toList();
   }
 
   /// The first obstacle and how many more there are, as one sentence; empty when there is none.

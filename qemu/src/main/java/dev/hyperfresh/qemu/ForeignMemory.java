@@ -5,6 +5,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /// The guest's memory on a foreign command line: its backend, who uses it, and what is placed on
 /// which node. The backend of later instances is the memory that was taken over.
@@ -12,6 +13,9 @@ final class ForeignMemory implements ForeignSubject {
   private static final String MEMFD = "memory-backend-memfd";
   private static final String FILE = "memory-backend-file";
   private static final String PRIVATE = "memory-backend-ram";
+
+  private static final String MEMFD_COPIED =
+      "QEMU from 8.1 on does not leave a memfd out of a migration";
 
   private static final String NO_BACKEND =
       "Its memory is private to the process, so no other one can map it";
@@ -45,25 +49,34 @@ final class ForeignMemory implements ForeignSubject {
   private final LiveMachine live;
   private final Set<String> backends = new LinkedHashSet<>();
 
+  /// Those behind devices that cannot move, which are refused for a reason of their own.
+  private final Set<String> elsewhere;
+
+  private boolean needsCopy;
+
+  /// Whether a node has memory without a backend, which is refused by name.
+  private boolean bySize;
+
   ForeignMemory(ForeignPieces pieces, LiveMachine live) {
     this.pieces = pieces;
     this.live = live;
+    this.elsewhere =
+        pieces
+            .of(ForeignOption.DEVICE)
+            .map(piece -> piece.pairs("driver"))
+            .filter(device -> !ForeignDevices.isKnown(device))
+            .flatMap(device -> device.get("memdev").stream())
+            .collect(Collectors.toSet());
+  }
+
+  /// Whether another process can have the memory only if it is copied.
+  boolean needsCopy() {
+    return needsCopy;
   }
 
   /// Whether an object is memory.
   static boolean isBackend(ForeignPiece object) {
     return Set.of(MEMFD, FILE, PRIVATE).contains(object.pairs("qom-type").get("qom-type", ""));
-  }
-
-  /// What can be said against the memory of a line at a glance: that no other process can map it.
-  static Optional<String> missing(ForeignPieces pieces) {
-    boolean shared =
-        pieces
-            .of(ForeignOption.OBJECT)
-            .filter(ForeignMemory::isBackend)
-            .map(piece -> piece.pairs("qom-type"))
-            .anyMatch(ForeignMemory::isShared);
-    return shared ? Optional.empty() : Optional.of(NO_BACKEND + ".");
   }
 
   private static boolean isShared(Suboptions object) {
@@ -82,8 +95,12 @@ final class ForeignMemory implements ForeignSubject {
     Suboptions object = piece.pairs("qom-type");
     String id = object.get("id", "");
     String type = object.get("qom-type", "");
+    if (elsewhere.contains(id)) {
+      return ForeignVerdict.of(piece);
+    }
     if (type.equals(PRIVATE)) {
       backends.add(id);
+      needsCopy = true;
       return ForeignVerdict.refused(
           piece, "its memory is private to the process", "use memory-backend-file,share=on");
     }
@@ -96,8 +113,14 @@ final class ForeignMemory implements ForeignSubject {
   }
 
   private void check(Suboptions object, boolean named, ForeignVerdict verdict) {
-    verdict.refuseUnknown(object.values().keySet(), KEYS);
+    // A list, in JSON or with its places counted.
+    verdict.refuseUnknown(
+        object.values().keySet().stream()
+            .map(key -> key.replaceFirst("^host-nodes\\.[0-9]{1,3}$", "host-nodes"))
+            .collect(Collectors.toCollection(LinkedHashSet::new)),
+        KEYS);
     if (!isShared(object)) {
+      needsCopy = true;
       verdict.refuse("its memory is private to the process", "start the guest with share=on");
     }
     if (object.isOn("discard-data")) {
@@ -106,10 +129,25 @@ final class ForeignMemory implements ForeignSubject {
     if (object.isOn("hugetlb") || object.isOn("pmem") || object.isOn("readonly")) {
       verdict.refuse("memory of this kind cannot be taken over yet");
     }
-    if (!named && live.copiesMemFds()) {
+    if (!named && isShared(object)) {
+      checkMemFd(verdict);
+    }
+    if (!live.isSeen() && object.get("mem-path", "").contains("hugepages")) {
+      verdict.unknown(
+          "whether its memory has huge pages, which cannot be taken over yet, only its process can"
+              + " tell",
+          "");
+    }
+  }
+
+  private void checkMemFd(ForeignVerdict verdict) {
+    Optional<Boolean> copied = live.copiesMemFds();
+    if (copied.isEmpty()) {
+      verdict.unknown(MEMFD_COPIED + ", and which one this is, only its process can tell", "");
+    } else if (copied.get()) {
+      needsCopy = true;
       verdict.refuse(
-          "QEMU from 8.1 on does not leave a memfd out of a migration",
-          "start the guest with memory-backend-file,mem-path=/dev/shm/NAME,share=on");
+          MEMFD_COPIED, "start the guest with memory-backend-file,mem-path=/dev/shm/NAME,share=on");
     }
   }
 
@@ -124,17 +162,27 @@ final class ForeignMemory implements ForeignSubject {
     return ours.toString();
   }
 
-  private static ForeignVerdict node(ForeignPiece piece) {
+  private ForeignVerdict node(ForeignPiece piece) {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
-    return verdict.pairs(piece, "type").get("mem").isPresent()
-        ? verdict.refuse("memory given by size is private to the process", "use memdev=")
-        : verdict.keep(piece);
+    if (verdict.pairs(piece, "type").get("mem").isEmpty()) {
+      return verdict.keep(piece);
+    }
+    bySize = true;
+    needsCopy = true;
+    return verdict.refuse("memory given by size is private to the process", "use memdev=");
   }
 
   @Override
   public ForeignVerdict finish() {
     ForeignVerdict verdict = ForeignVerdict.ofLine();
-    if (backends.isEmpty()) {
+    if (backends.isEmpty() && pieces.has(ForeignOption.READCONFIG)) {
+      // It may be in the file, which is not read.
+      return verdict;
+    }
+    if (backends.isEmpty() && (bySize || pieces.has(ForeignOption.MEM_PATH))) {
+      needsCopy = true;
+    } else if (backends.isEmpty()) {
+      needsCopy = true;
       verdict.speaksAgainst(
           "memory",
           NO_BACKEND,

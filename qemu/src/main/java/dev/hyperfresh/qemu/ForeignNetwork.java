@@ -33,10 +33,12 @@ final class ForeignNetwork implements ForeignSubject {
   record Card(String id, Optional<Integer> descriptor, Optional<String> tap, String mac) {}
 
   private final ForeignPieces pieces;
+  private final LiveMachine live;
   private final Map<String, Suboptions> taps = new LinkedHashMap<>();
 
-  ForeignNetwork(ForeignPieces pieces) {
+  ForeignNetwork(ForeignPieces pieces, LiveMachine live) {
     this.pieces = pieces;
+    this.live = live;
   }
 
   /// In the order in which later instances find their ports.
@@ -77,6 +79,11 @@ final class ForeignNetwork implements ForeignSubject {
     }
     if (netdev.get("fd").filter(fd -> !NUMBER.matcher(fd).matches()).isPresent()) {
       return verdict.refuse("its descriptor is not a number");
+    }
+    if (!live.isSeen()) {
+      verdict.remark(
+          "If its tap has one queue, another tap in the same bridge takes its place; one without a"
+              + " bridge cannot be taken over.");
     }
     String id = netdev.get("id", "");
     verdict.words(

@@ -1,12 +1,14 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.ProcFs;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.time.Instant;
@@ -22,6 +24,9 @@ import java.util.stream.Stream;
 record ForeignProcess(int pid) {
   /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
   private static final int MAX_ENVIRONMENT = 6 << 20;
+
+  /// `flags` in the description of a descriptor: octal, as open(2) takes them.
+  private static final String FLAGS = "flags:";
 
   private static final String LIBRARY_PATH = "LD_LIBRARY_PATH=";
 
@@ -177,6 +182,63 @@ record ForeignProcess(int pid) {
           .map(line -> line.substring("iff:".length()).strip())
           .findFirst();
     }
+  }
+
+  /// The files that it was passed open to append to, as `/dev/fdset/` and by the path under which
+  /// this process has the same file.
+  ///
+  /// @param sets the descriptors of each set, by its number
+  Map<String, Path> logs(Map<String, List<Integer>> sets) {
+    Map<String, Path> logs = new HashMap<>();
+    sets.forEach((set, descriptors) ->
+        descriptors.stream()
+            .flatMap(descriptor -> appended(descriptor).stream())
+            .findFirst()
+            .ifPresent(path -> logs.put(ForeignFolders.set(set), path)));
+    return logs;
+  }
+
+  private Optional<Path> appended(int descriptor) {
+    String number = Integer.toString(descriptor);
+    Path link = proc("fd").resolve(number);
+    try {
+      Path file = Files.readSymbolicLink(link);
+      try (Stream<String> lines = Files.lines(proc("fdinfo").resolve(number))) {
+        boolean appends =
+            lines
+                .filter(line -> line.startsWith(FLAGS))
+                .map(line -> Integer.parseInt(line.substring(FLAGS.length()).strip(), 8))
+                .anyMatch(flags -> (flags & OpenFlags.APPEND) != 0);
+        return appends && Files.isRegularFile(link) && Files.isSameFile(link, file)
+            ? Optional.of(file)
+            : Optional.empty();
+      }
+    } catch (IOException e) {
+      // Closed, deleted, or in another mount namespace: there is no such path here.
+      return Optional.empty();
+    }
+  }
+
+  /// The text of a configuration file that it was started with.
+  ///
+  /// @param name as its command line has it
+  /// @throws IOException when it cannot be read, or was changed since
+  String configuration(String name) throws IOException {
+    Path file;
+    try {
+      file = folder().resolve(name).normalize();
+    } catch (InvalidPathException e) {
+      throw new IOException("its path cannot be understood", e);
+    }
+    if (!Files.isRegularFile(file) || !sees(file)) {
+      throw new IOException("it is missing, or is a different file for this daemon");
+    }
+    byte[] text = BoundedFile.read(file, ForeignConfiguration.MAX_BYTES);
+    // Looked at last: a change while it was read is seen, too.
+    if (startedBefore(file)) {
+      throw new IOException("it was changed since it was read; restore the old one");
+    }
+    return new String(text, StandardCharsets.UTF_8);
   }
 
   /// Whether it holds the socket that listens at `path`, which somebody else may have made.

@@ -7,14 +7,23 @@ package dev.hyperfresh.qemu;
 /// @param action what its owner can do about it, likewise; empty when that is nothing
 /// @param sentence all of it for people
 record ForeignReason(String what, String why, String action, String sentence) {
+  private static final int LONGEST = 1000;
+
   /// Against a piece, which the sentence names.
   static ForeignReason ofPiece(String piece, String why, String action) {
-    return new ForeignReason(piece, why, action, piece + ": " + joined(why, action));
+    String clean = clean(why);
+    return new ForeignReason(piece, clean, action, piece + ": " + joined(clean, action));
   }
 
   /// Against the line.
   static ForeignReason ofLine(String part, String why, String action) {
-    return new ForeignReason(part, why, action, joined(why, action));
+    String clean = clean(why);
+    return new ForeignReason(part, clean, action, joined(clean, action));
+  }
+
+  /// It may hold words of a line that anybody wrote.
+  private static String clean(String why) {
+    return ForeignGuest.clean(why, LONGEST);
   }
 
   private static String joined(String why, String action) {

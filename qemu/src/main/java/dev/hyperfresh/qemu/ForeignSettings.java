@@ -17,13 +17,20 @@ final class ForeignSettings implements ForeignSubject {
   public ForeignVerdict read(ForeignPiece piece) {
     return switch (piece.option()) {
       case OBJECT -> object(piece);
+      case USBDEVICE -> ForeignVerdict.only(piece, Set.of("tablet", "mouse", "keyboard"));
+      case RUN_WITH -> runWith(piece);
+      // Of a process that runs, the options in the file stand in its place.
+      case READCONFIG -> readLater(piece);
       // Later instances get their own.
       case NAME, SANDBOX, INCOMING -> ForeignVerdict.of(piece);
-      default -> ForeignVerdict.kept(piece);
+      default ->
+          piece.option().fate() == ForeignOption.Fate.DROPPED
+              ? ForeignVerdict.of(piece)
+              : ForeignVerdict.kept(piece);
     };
   }
 
-  private static ForeignVerdict object(ForeignPiece piece) {
+  private ForeignVerdict object(ForeignPiece piece) {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     Suboptions object = verdict.pairs(piece, "qom-type");
     return switch (object.get("qom-type", "")) {
@@ -32,10 +39,37 @@ final class ForeignSettings implements ForeignSubject {
           RANDOM.contains(object.get("filename", "/dev/random"))
               ? verdict.keep(piece)
               : verdict.refuse("only /dev/urandom and /dev/random can be taken over");
-      // No option that is taken over refers to a secret.
-      case "secret" -> verdict;
+      // No other option that is taken over refers to a secret.
+      case "secret" ->
+          ForeignDisplay.secrets(pieces).contains(object.get("id", ""))
+              ? secret(object, piece, verdict)
+              : verdict;
       default -> verdict.refuse("objects of this type cannot be taken over");
     };
+  }
+
+  private static ForeignVerdict readLater(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    verdict.unknown("what its file says counts when the guest is adopted", "");
+    return verdict;
+  }
+
+  /// Dropped, since it only speeds up the end of a process, and QEMU 7.2 does not know it.
+  private static ForeignVerdict runWith(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    return Set.of("async-teardown").containsAll(verdict.pairs(piece, "").values().keySet())
+        ? verdict
+        : verdict.refuse("later processes would not run like this");
+  }
+
+  private static ForeignVerdict secret(
+      Suboptions secret, ForeignPiece piece, ForeignVerdict verdict) {
+    if (secret.get("keyid").isPresent()) {
+      return verdict.refuse("a secret that is encrypted cannot be taken over");
+    }
+    return secret.get("file", "/").startsWith("/")
+        ? verdict.keep(piece)
+        : verdict.refuse("its file has a relative path");
   }
 
   @Override

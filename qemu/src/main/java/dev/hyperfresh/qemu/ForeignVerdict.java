@@ -2,35 +2,40 @@ package dev.hyperfresh.qemu;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 
 /// What the reading of one piece of a foreign command line, or of the line as a whole, came to. The
-/// piece moves; or it moves with remarks, which its owner should know; or it cannot be taken over,
-/// for one or more reasons, and then its words mean nothing. All reasons are collected.
+/// piece moves; or it moves with remarks, which its owner should know; or only the running QEMU,
+/// which is not asked, can tell; or it cannot be taken over, for one or more reasons. In the last
+/// two cases its words mean nothing. All reasons are collected.
 ///
 /// Made and filled by the one reader of the piece, and only read afterwards.
 final class ForeignVerdict {
   private final String what;
+  private final Optional<ForeignPiece> piece;
   private final List<ForeignReason> against = new ArrayList<>();
+  private final List<ForeignReason> open = new ArrayList<>();
   private final List<String> remarks = new ArrayList<>();
   private final List<String> words = new ArrayList<>();
 
-  private ForeignVerdict(String what) {
+  private ForeignVerdict(String what, Optional<ForeignPiece> piece) {
     this.what = what;
+    this.piece = piece;
   }
 
   static ForeignVerdict of(ForeignPiece piece) {
-    return new ForeignVerdict(piece.text());
+    return new ForeignVerdict(piece.text(), Optional.of(piece));
   }
 
   /// Of a word that is no piece.
   static ForeignVerdict of(String word) {
-    return new ForeignVerdict(word);
+    return new ForeignVerdict(word, Optional.empty());
   }
 
   /// Of the line as a whole: its reasons are sentences of their own.
   static ForeignVerdict ofLine() {
-    return new ForeignVerdict("");
+    return new ForeignVerdict("", Optional.empty());
   }
 
   /// Later instances get the piece as it stands.
@@ -76,6 +81,28 @@ final class ForeignVerdict {
   /// @param action what its owner can do about it, or empty
   void speaksAgainst(String part, String why, String action) {
     against.add(ForeignReason.ofLine(part, why, action));
+  }
+
+  /// What keeps it open whether the piece moves: only the running QEMU can tell.
+  ///
+  /// @param why a clause without a full stop
+  /// @param action what its owner can do about it, or empty
+  ForeignVerdict unknown(String why, String action) {
+    open.add(ForeignReason.ofPiece(what, why, action));
+    return this;
+  }
+
+  /// As [#unknown], of the line.
+  ///
+  /// @param part of the machine, in a word or two
+  void staysOpen(String part, String why, String action) {
+    open.add(ForeignReason.ofLine(part, why, action));
+  }
+
+  /// Takes over what was found against the same piece before; what was found twice is one reason.
+  void absorb(ForeignVerdict earlier) {
+    earlier.against.stream().filter(reason -> !against.contains(reason)).forEach(against::add);
+    earlier.open.stream().filter(reason -> !open.contains(reason)).forEach(open::add);
   }
 
   /// What is not as before with later instances, in a whole sentence.
@@ -133,9 +160,29 @@ final class ForeignVerdict {
     return against;
   }
 
-  /// The same in sentences.
-  List<String> reasons() {
-    return against.stream().map(ForeignReason::sentence).toList();
+  /// All that only the running QEMU can tell.
+  List<ForeignReason> open() {
+    return open;
+  }
+
+  /// The piece itself; empty for the line as a whole and for a word that is none.
+  Optional<ForeignPiece> piece() {
+    return piece;
+  }
+
+  boolean isOfLine() {
+    return what.isEmpty();
+  }
+
+  /// All of it in one word.
+  Explanation.Verdict verdict() {
+    if (!against.isEmpty()) {
+      return Explanation.Verdict.CANNOT;
+    }
+    if (!open.isEmpty()) {
+      return Explanation.Verdict.UNKNOWN;
+    }
+    return remarks.isEmpty() ? Explanation.Verdict.MOVES : Explanation.Verdict.REMARK;
   }
 
   List<String> remarks() {

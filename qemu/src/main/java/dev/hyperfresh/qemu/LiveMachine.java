@@ -3,11 +3,14 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.Accelerator;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import tools.jackson.databind.JsonNode;
 
 /// What a running QEMU says of its machine. Only questions are asked, none of which the guest
@@ -15,6 +18,7 @@ import tools.jackson.databind.JsonNode;
 ///
 /// @param machine the versioned machine type, whatever alias it was started with
 /// @param defaultCpu the CPU model that the machine has when none is named
+/// @param processor the one that it has
 /// @param memoryBytes the guest's RAM
 /// @param images the open images by the name they were opened under, with their formats
 /// @param files the names of all files that block devices have open, those below images among them
@@ -22,11 +26,15 @@ import tools.jackson.databind.JsonNode;
 /// @param namelessDevices how many were made without a name
 /// @param identity by what the guest knows it
 /// @param roms the firmware that it loaded from files
+/// @param vnc as [VncServer#services]; empty when it was built without VNC
+/// @param sets the descriptors behind each `/dev/fdset/`, by its number; those of the command line
+///   have other numbers by now
 /// @param obstacles what of its present doings keeps it from moving, one sentence each
 record LiveMachine(
     String version,
     String machine,
     String defaultCpu,
+    LiveProcessor processor,
     Accelerator accelerator,
     int vcpus,
     long memoryBytes,
@@ -36,10 +44,44 @@ record LiveMachine(
     int namelessDevices,
     MachineIdentity identity,
     List<ForeignFirmware.Rom> roms,
+    Optional<Set<String>> vnc,
+    Map<String, List<Integer>> sets,
     List<String> obstacles) {
 
+  private static final Pattern VERSION =
+      Pattern.compile("([0-9]{1,4})\\.([0-9]{1,4})(?:\\D.*)?", Pattern.DOTALL);
+
+  private static final Pattern MACHINE =
+      Pattern.compile("pc-(?:q35|i440fx)-([0-9]{1,4}\\.[0-9]{1,4})");
+
   /// A block device's open image.
-  record Image(String file, String format, boolean readOnly) {}
+  record Image(String file, String format, boolean readOnly) {
+    private static final String CHAIN = "json:";
+
+    /// As QEMU reports it. A node that only filters, such as `throttle`, has no file of its own,
+    /// and is reported as the whole chain below it.
+    static Image reported(String file, String driver, boolean readOnly) {
+      if (!file.startsWith(CHAIN)) {
+        return new Image(file, driver, readOnly);
+      }
+      try {
+        Suboptions chain = Suboptions.parse(file.substring(CHAIN.length()), "");
+        String node = "";
+        while (FILTERS.contains(chain.get(node + "driver", ""))) {
+          node += "file.";
+        }
+        String format = chain.get(node + "driver", driver);
+        while (chain.get(node + "filename").isEmpty() && chain.get(node + "driver").isPresent()) {
+          node += "file.";
+        }
+        return new Image(chain.get(node + "filename", file), format, readOnly);
+      } catch (Suboptions.MalformedException e) {
+        return new Image(file, driver, readOnly);
+      }
+    }
+  }
+
+  private static final Set<String> FILTERS = Set.of("throttle");
 
   /// Asks through `qmp`.
   ///
@@ -49,6 +91,9 @@ record LiveMachine(
     String type =
         qmp.execute("qom-get", Map.of("path", "/machine", "property", "type")).asString("");
     String machine = type.replaceFirst("-machine$", "");
+    if (machine.isEmpty()) {
+      throw new Qmp.QmpException("it does not say which machine it has");
+    }
     Set<String> devices = children(qmp, "/machine/peripheral");
     return new LiveMachine(
         version.path("major").asInt()
@@ -58,6 +103,7 @@ record LiveMachine(
             + version.path("micro").asInt(),
         machine,
         defaultCpu(qmp, machine),
+        LiveProcessor.ask(qmp::execute),
         qmp.execute("query-kvm", Map.of()).path("enabled").asBoolean(false)
             ? Accelerator.KVM
             : Accelerator.TCG,
@@ -69,7 +115,63 @@ record LiveMachine(
         children(qmp, "/machine/peripheral-anon").size(),
         MachineIdentity.ask(qmp::execute),
         ForeignFirmware.loaded(qmp::execute),
+        vnc(qmp),
+        sets(qmp.execute("query-fdsets", Map.of())),
         obstacles(qmp));
+  }
+
+  /// A machine that is not asked: all that is known of it is what its command line says, and
+  /// perhaps which version its program has.
+  ///
+  /// @param version empty when it is not known
+  static LiveMachine unseen(ForeignPieces pieces, String version) {
+    return new LiveMachine(
+        version.isEmpty() ? least(pieces) : version,
+        "",
+        "",
+        LiveProcessor.UNSEEN,
+        Accelerator.TCG,
+        0,
+        0,
+        List.of(),
+        Set.of(),
+        Set.of(),
+        0,
+        new MachineIdentity(Map.of(), List.of(), List.of(), "", SeenProcessor.UNKNOWN, Map.of()),
+        List.of(),
+        Optional.empty(),
+        Map.of(),
+        List.of());
+  }
+
+  /// No release is older than its machine types. That is of use only if all from there on do the
+  /// same.
+  private static String least(ForeignPieces pieces) {
+    return pieces
+        .of(ForeignOption.MACHINE, ForeignOption.M_MACHINE)
+        .flatMap(piece -> piece.pairs("type").get("type").stream())
+        .map(MACHINE::matcher)
+        .filter(Matcher::matches)
+        .map(type -> type.group(1))
+        .filter(least -> copiesMemFds(least).orElse(false))
+        .findFirst()
+        .orElse("");
+  }
+
+  /// Whether a running QEMU has been asked.
+  boolean isSeen() {
+    return !machine.isEmpty();
+  }
+
+  private static Optional<Set<String>> vnc(Qmp qmp) {
+    try {
+      return Optional.of(VncServer.services(qmp::execute));
+    } catch (Qmp.QmpException e) {
+      if (e.unanswered()) {
+        throw e;
+      }
+      return Optional.empty();
+    }
   }
 
   private static String defaultCpu(Qmp qmp, String machine) {
@@ -94,7 +196,7 @@ record LiveMachine(
           JsonNode inserted = device.path("inserted");
           if (inserted.isObject()) {
             images.add(
-                new Image(
+                Image.reported(
                     inserted.path("file").asString(""),
                     inserted.path("drv").asString(""),
                     inserted.path("ro").asBoolean(false)));
@@ -108,6 +210,16 @@ record LiveMachine(
     qmp.execute("query-named-block-nodes", Map.of("flat", true))
         .forEach(node -> files.add(node.path("file").asString("")));
     return files;
+  }
+
+  /// @param answer of `query-fdsets`
+  static Map<String, List<Integer>> sets(JsonNode answer) {
+    Map<String, List<Integer>> sets = new HashMap<>();
+    answer.forEach(set ->
+        sets.put(
+            set.path("fdset-id").asString(""),
+            set.path("fds").valueStream().map(fd -> fd.path("fd").asInt(-1)).toList()));
+    return sets;
   }
 
   private static List<String> obstacles(Qmp qmp) {
@@ -143,10 +255,17 @@ record LiveMachine(
   }
 
   /// Whether this version leaves only *named* files out of a migration, and sends a memfd's pages:
-  /// from 8.1 on (`RAM_NAMED_FILE`).
-  boolean copiesMemFds() {
-    String[] numbers = version.split("\\.");
-    int major = Integer.parseInt(numbers[0]);
-    return major > 8 || (major == 8 && Integer.parseInt(numbers[1]) >= 1);
+  /// from 8.1 on (`RAM_NAMED_FILE`). Empty when its version is not known.
+  Optional<Boolean> copiesMemFds() {
+    return copiesMemFds(version);
+  }
+
+  private static Optional<Boolean> copiesMemFds(String version) {
+    Matcher numbers = VERSION.matcher(version);
+    if (!numbers.matches()) {
+      return Optional.empty();
+    }
+    int major = Integer.parseInt(numbers.group(1));
+    return Optional.of(major > 8 || (major == 8 && Integer.parseInt(numbers.group(2)) >= 1));
   }
 }

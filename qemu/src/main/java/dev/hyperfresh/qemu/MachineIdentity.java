@@ -21,12 +21,14 @@ import tools.jackson.databind.JsonNode;
 /// @param builtIn those which the machine made by itself, in that order; only those of
 ///   [#PROPERTIES]
 /// @param uuid of the system
+/// @param processor what the guest sees of it
 /// @param blocks the blocks of memory that a migration sends, or leaves out, by name
 record MachineIdentity(
     Map<String, Device> named,
     List<Device> nameless,
     List<Device> builtIn,
     String uuid,
+    SeenProcessor processor,
     Map<String, Block> blocks) {
 
   /// More devices than any machine here has.
@@ -45,6 +47,14 @@ record MachineIdentity(
           Map.entry("e1000", CARD),
           Map.entry("e1000e", CARD),
           Map.entry("rtl8139", CARD),
+          Map.entry("e1000-82544gc", CARD),
+          Map.entry("e1000-82545em", CARD),
+          Map.entry("pcnet", CARD),
+          Map.entry("ne2k_pci", CARD),
+          Map.entry("vmxnet3", CARD),
+          Map.entry("mptsas1068", List.of("sas_address")),
+          Map.entry("usb-storage", USB),
+          Map.entry("usb-bot", USB),
           Map.entry("ide-hd", DISK),
           Map.entry("ide-cd", DISK),
           Map.entry("scsi-hd", DISK),
@@ -58,21 +68,38 @@ record MachineIdentity(
 
   /// Those that QEMU makes up or counts where its command line does not say, and takes from it.
   static final Map<String, String> MADE_UP =
-      Map.of(
-          "vmgenid",
-          "guid",
-          "virtio-net-pci",
-          "mac",
-          "e1000",
-          "mac",
-          "e1000e",
-          "mac",
-          "rtl8139",
-          "mac",
-          "ide-hd",
-          "serial",
-          "ide-cd",
-          "serial");
+      Map.ofEntries(
+          Map.entry("vmgenid", "guid"),
+          Map.entry("virtio-net-pci", "mac"),
+          Map.entry("e1000", "mac"),
+          Map.entry("e1000-82544gc", "mac"),
+          Map.entry("e1000-82545em", "mac"),
+          Map.entry("e1000e", "mac"),
+          Map.entry("rtl8139", "mac"),
+          Map.entry("pcnet", "mac"),
+          Map.entry("ne2k_pci", "mac"),
+          Map.entry("vmxnet3", "mac"),
+          Map.entry("ide-hd", "serial"),
+          Map.entry("ide-cd", "serial"));
+
+  /// What else QEMU calls some types of devices, in all its releases.
+  private static final Map<String, String> ALIASES =
+      Map.ofEntries(
+          Map.entry("virtio-balloon", "virtio-balloon-pci"),
+          Map.entry("virtio-blk", "virtio-blk-pci"),
+          Map.entry("virtio-gpu", "virtio-gpu-pci"),
+          Map.entry("virtio-keyboard", "virtio-keyboard-pci"),
+          Map.entry("virtio-mouse", "virtio-mouse-pci"),
+          Map.entry("virtio-net", "virtio-net-pci"),
+          Map.entry("virtio-rng", "virtio-rng-pci"),
+          Map.entry("virtio-scsi", "virtio-scsi-pci"),
+          Map.entry("virtio-serial", "virtio-serial-pci"),
+          Map.entry("virtio-tablet", "virtio-tablet-pci"),
+          Map.entry("ahci", "ich9-ahci"),
+          Map.entry("lsi", "lsi53c895a"),
+          Map.entry("e1000-82540em", "e1000"),
+          Map.entry("ac97", "AC97"),
+          Map.entry("es1370", "ES1370"));
 
   private static final Pattern CHILD = Pattern.compile("child<(.*)>");
   private static final Pattern NUMBERED = Pattern.compile("device\\[([0-9]{1,9})]");
@@ -120,6 +147,7 @@ record MachineIdentity(
             .map(child -> device(qemu, "/machine/unattached", child))
             .toList(),
         qemu.execute("query-uuid", Map.of()).path("UUID").asString(""),
+        SeenProcessor.ask(qemu),
         blocks(monitor(qemu, "info ramblock")));
   }
 
@@ -128,9 +156,11 @@ record MachineIdentity(
     return qemu.execute("human-monitor-command", Map.of("command-line", line)).asString("");
   }
 
-  /// A device's type or driver without the suffix that says which virtio it speaks.
+  /// A device's type or driver without the suffix that says which virtio it speaks, and its type
+  /// where it is called otherwise.
   static String plain(String type) {
-    return type.replaceFirst("-(non-)?transitional$", "");
+    String plain = type.replaceFirst("-(non-)?transitional$", "");
+    return ALIASES.getOrDefault(plain, plain);
   }
 
   /// @throws Qmp.QmpException when there are more than any machine has
@@ -287,7 +317,7 @@ record MachineIdentity(
         });
   }
 
-  private static String differs(String what, String here, String there, String name) {
+  static String differs(String what, String here, String there, String name) {
     return what + " is '" + here + "' and would be '" + there + "' with " + name;
   }
 }

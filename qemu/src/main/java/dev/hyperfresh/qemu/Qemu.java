@@ -62,7 +62,11 @@ public final class Qemu implements Hypervisor, Adopter {
   static final Path NO_CONSOLE = Path.of("");
 
   private static final System.Logger LOG = System.getLogger(Qemu.class.getName());
-  private static final Pattern VERSIONED = Pattern.compile(".*-[0-9]+\\.[0-9]+");
+
+  /// What QEMU calls by its version, or a distribution by its own: `pc-q35-rhel9.2.0`,
+  /// `pc-i440fx-jammy`. None of these names is an alias anywhere.
+  private static final Pattern VERSIONED =
+      Pattern.compile("pc-(q35|i440fx)-[a-z0-9.+-]+|.*-[0-9]+\\.[0-9]+");
 
   /// Migration capabilities without which no guest can be moved.
   static final List<String> NEEDED_CAPABILITIES = List.of("x-ignore-shared", "events");

@@ -123,7 +123,7 @@ final class QemuAdoption {
   /// that at once and not when the socket is free.
   private String besides() throws IOException {
     var _ = checkUser();
-    reasons.addAll(ForeignCommandLine.options(process.arguments()));
+    reasons.addAll(ForeignCommandLine.unseen(process.arguments(), "").obstacles());
     return reasons.isEmpty()
         ? ""
         : " It also cannot be adopted as it is: " + String.join(" ", reasons);
@@ -131,12 +131,17 @@ final class QemuAdoption {
 
   private Adoption examine(PidFd pidFd, LiveMachine live) throws IOException {
     reasons.addAll(live.obstacles());
+    boolean ours = checkUser();
+    ForeignConfiguration configuration = configuration(ours);
+    reasons.addAll(configuration.faults());
     ForeignCommandLine line =
         new ForeignCommandLine(
-            process.arguments(), process.folder(), request.files(), request.name(), live);
+            configuration.arguments(),
+            new ForeignFolders(process.folder(), request.files(), process.logs(live.sets())),
+            request.name(),
+            live);
     reasons.addAll(line.reasons());
     remarks.addAll(line.remarks());
-    boolean ours = checkUser();
     checkFiles(line);
     checkConfiguration(line);
     // The program of another user is not run with the rights of this one.
@@ -144,7 +149,7 @@ final class QemuAdoption {
         ours
             ? ForeignFirmware.of(process, line.firmware(), request.files().resolve("firmware.log"))
             : new ForeignFirmware(process.folder(), List.of());
-    Map<Path, Path> roms = ours ? roms(firmware, live) : Map.of();
+    Map<Path, Path> roms = ours ? roms(firmware, wanted(live, line)) : Map.of();
     Optional<Integer> memory = memory(live);
     List<Nic> nics = nics(pidFd, line.cards());
     GuestSpec spec = spec(live, line, nics);
@@ -189,6 +194,18 @@ final class QemuAdoption {
     }
   }
 
+  /// Its arguments. A file that another user named is not read with the rights of this one.
+  private ForeignConfiguration configuration(boolean ours) throws IOException {
+    return ForeignConfiguration.of(
+        process.arguments(),
+        file -> {
+          if (!ours) {
+            throw new IOException("it is another user's");
+          }
+          return process.configuration(file);
+        });
+  }
+
   /// A new process of another user would have other rights than the guest's owner meant.
   private boolean checkUser() throws IOException {
     int uid = process.uid();
@@ -228,9 +245,10 @@ final class QemuAdoption {
 
   /// The firmware that it runs with, and where copies of it are to lie. The content moves with the
   /// guest's state; it is the length that must not change.
-  private Map<Path, Path> roms(ForeignFirmware firmware, LiveMachine live) throws IOException {
+  private Map<Path, Path> roms(ForeignFirmware firmware, List<ForeignFirmware.Rom> wanted)
+      throws IOException {
     Map<Path, Path> roms = new LinkedHashMap<>();
-    for (ForeignFirmware.Rom rom : live.roms()) {
+    for (ForeignFirmware.Rom rom : wanted) {
       Optional<Path> file = firmware.find(rom.name()).filter(process::sees);
       if (file.isEmpty()) {
         reasons.add("Its firmware " + rom.name() + " is not there any more; restore it.");
@@ -246,6 +264,14 @@ final class QemuAdoption {
       }
     }
     return roms;
+  }
+
+  /// What it has loaded as firmware, and what it looked for in the same folders.
+  private static List<ForeignFirmware.Rom> wanted(LiveMachine live, ForeignCommandLine line) {
+    Stream<ForeignFirmware.Rom> others =
+        line.lookedUp().stream()
+            .map(name -> new ForeignFirmware.Rom(name, OptionalLong.empty(), false));
+    return Stream.concat(live.roms().stream(), others).distinct().toList();
   }
 
   private Optional<Integer> memory(LiveMachine live) throws IOException {

@@ -17,6 +17,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
 
@@ -241,6 +242,30 @@ final class QemuInstance implements Instance {
       channel.qmp().execute(command, Map.of());
     } catch (Qmp.QmpException e) {
       throw Problem.GUEST_STATE.because(release.name() + ": " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public Optional<String> takeAddresses() {
+    return AdoptedMachine.isFirst(launch.generation())
+        ? Optional.empty()
+        : launch
+            .adopted()
+            .flatMap(machine -> new AdoptedWords(machine.words()).vnc())
+            .flatMap(this::listen);
+  }
+
+  private Optional<String> listen(VncServer vnc) {
+    try {
+      vnc.listen(channel.qmp()::execute);
+      return Optional.empty();
+    } catch (Qmp.QmpException e) {
+      return Optional.of(
+          "Its VNC server does not listen as before, at "
+              + vnc.where()
+              + ": "
+              + e.getMessage()
+              + ". Free that; the next replacement and the next start of the daemon try again.");
     }
   }
 

@@ -96,6 +96,21 @@ public record QemuRelease(
         source);
   }
 
+  /// This host's own QEMU as it is, of which nothing is known.
+  static QemuRelease nameless(Path binary) {
+    return new QemuRelease(
+        QemuReleases.INSTALLED,
+        "",
+        binary,
+        List.of(),
+        List.of(),
+        "",
+        Set.of(),
+        Set.of(),
+        Set.of(),
+        binary.toString());
+  }
+
   /// What [#source] says of a build from a package.
   static String sourceOf(DebianVersion packaged) {
     return PACKAGE + packaged.text();

@@ -8,6 +8,7 @@ import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.LogFile;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.ParentDeath;
 import dev.hyperfresh.linux.Pipe;
@@ -24,6 +25,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
@@ -104,6 +106,10 @@ final class Rehearsal {
   private final QemuRelease to;
   private final MachineIdentity identity;
   private final Scenery scenery;
+
+  /// Whether the command line says all that the guest's processor has.
+  private final boolean pinned;
+
   private final long start = Clock.monotonicNanos();
   private final Deque<Runnable> undo = new ArrayDeque<>();
   private Optional<Side> twin = Optional.empty();
@@ -118,6 +124,7 @@ final class Rehearsal {
     this.to = to;
     this.identity = identity;
     this.scenery = scenery;
+    this.pinned = new AdoptedWords(scenery.words()).pinProcessor();
   }
 
   /// Rehearses once. An interrupt ends it as [Outcome.Impossible]; both processes are killed then.
@@ -159,9 +166,9 @@ final class Rehearsal {
     Side target = start(to, true, scratch, taps, backends);
     twin.get().open();
     target.open();
-    Optional<Outcome> another = another(twin.get(), target);
-    if (another.isPresent()) {
-      return another.get();
+    Optional<Outcome> unfit = another(twin.get(), target).or(() -> unlistening(target));
+    if (unfit.isPresent()) {
+      return unfit.get();
     }
     handOver(twin.get(), target);
     return switch (target.verdict(remaining())) {
@@ -258,7 +265,11 @@ final class Rehearsal {
 
   /// What the guest would find to be another machine, or would not fit it, though it fits the twin.
   private Optional<Outcome> another(Side twin, Side target) {
-    List<String> there = identity.differences(target.identity(), to.name());
+    MachineIdentity built = target.identity();
+    List<String> there = new ArrayList<>(identity.differences(built, to.name()));
+    if (pinned) {
+      there.addAll(identity.processor().differences(built.processor(), to.name()));
+    }
     if (!there.isEmpty()) {
       return Optional.of(
           new Outcome.Rejected(
@@ -276,6 +287,21 @@ final class Rehearsal {
                     + from.name()
                     + " was changed since the guest started, so a twin has different firmware: "
                     + few(here)));
+  }
+
+  /// Whether the target could not take over the guest's VNC server: QEMU before 7.1 cannot.
+  private Optional<Outcome> unlistening(Side target) {
+    if (new AdoptedWords(scenery.words()).vnc().isEmpty()) {
+      return Optional.empty();
+    }
+    try {
+      target.execute("display-update", Map.of("type", "vnc", "addresses", List.of()));
+      return Optional.empty();
+    } catch (Trouble e) {
+      return Optional.of(
+          new Outcome.Rejected(
+              to.name() + " cannot take over the guest's VNC server: " + e.getMessage() + "."));
+    }
   }
 
   private static String few(List<String> sentences) {
@@ -305,11 +331,20 @@ final class Rehearsal {
       String words = twin.map(Side::lastWords).filter(said -> !said.isEmpty()).orElse(reason);
       return new Outcome.Impossible("a twin on " + from.name() + " failed: " + words);
     }
+    String said = side.saidOr(reason);
+    Set<String> missing = pinned ? side.missing() : Set.of();
+    if (!missing.isEmpty()) {
+      return new Outcome.Rejected(
+          to.name()
+              + " does not offer what the guest's processor has: "
+              + String.join(", ", missing)
+              + ".");
+    }
     String pair = "the state of the guest's machine on " + from.name();
     return late
         ? new Outcome.TooSlow(
             to.name() + " did not take " + pair + " within " + LIMIT.toSeconds() + " s.")
-        : new Outcome.Rejected(to.name() + " rejects " + pair + ": " + side.saidOr(reason) + ".");
+        : new Outcome.Rejected(to.name() + " rejects " + pair + ": " + said + ".");
   }
 
   private Duration remaining() {
@@ -388,6 +423,15 @@ final class Rehearsal {
 
     String lastWords() {
       return Qemu.lastLines(log, "");
+    }
+
+    /// The features that it said it does not offer.
+    Set<String> missing() {
+      try {
+        return LiveProcessor.missing(new LogFile(log).lastLines());
+      } catch (IOException e) {
+        return Set.of();
+      }
     }
 
     @Override

@@ -56,7 +56,7 @@ class ForeignGuestTest {
     assertThat(of(LIBVIRT).name()).isEqualTo("web1");
     for (String groups :
         List.of(SCOPE, "9:cpu:/machine/qemu-1-web1.libvirt-qemu/emulator\n1:name=systemd:/\n")) {
-      ForeignGuest guest = ForeignGuest.of(List.of("qemu", "-name", "web1"), true, groups);
+      ForeignGuest guest = ForeignGuest.of(List.of("qemu", "-name", "web1"), true, groups, "");
       assertThat(guest.manager()).isEqualTo(Owner.LIBVIRT);
       assertThat(guest.name()).isEqualTo("web1");
     }
@@ -75,7 +75,7 @@ class ForeignGuestTest {
   @Test
   void aGuestOfOursIsKnownByItsGroupOrByItsChannel() {
     assertThat(of(OURS).manager()).isEqualTo(Owner.HYPERFRESH);
-    assertThat(ForeignGuest.of(List.of("qemu"), true, "0::/hyperfresh/web1.60001\n").manager())
+    assertThat(ForeignGuest.of(List.of("qemu"), true, "0::/hyperfresh/web1.60001\n", "").manager())
         .isEqualTo(Owner.HYPERFRESH);
     assertThat(of(OURS.subList(0, 5)).manager()).isEqualTo(Owner.OTHER);
   }
@@ -131,21 +131,35 @@ class ForeignGuestTest {
   void obstaclesAreThoseOfAnAdoption() {
     List<String> line = new ArrayList<>(List.of("qemu"));
     line.addAll(ForeignLines.BASE);
-    line.addAll(List.of("-vnc", ":1", "-netdev", "user,id=n", "-frobnicate", "\u001b[2J"));
+    line.addAll(List.of("-snapshot", "-netdev", "socket,id=n", "-frobnicate", "\u001b[2J"));
 
     assertThat(of(line).obstacles())
         .containsExactly(
-            "-vnc: two processes cannot listen on one address.",
-            "-netdev user,id=n: only taps can be taken over.",
+            "-snapshot: writes go to a file that has no name.",
+            "-netdev socket,id=n: only taps can be taken over.",
             "-frobnicate: this option is not known here.");
     assertThat(of(line).obstacle())
-        .contains("-vnc: two processes cannot listen on one address (and 2 more).");
+        .contains("-snapshot: writes go to a file that has no name (and 2 more).");
   }
 
   @Test
-  void privateMemoryIsSaidFirst() {
-    assertThat(of(List.of("qemu", "-m", "512", "-nodefaults", "-display", "none")).obstacle())
-        .contains("Its memory is private to the process, so no other one can map it.");
+  void privateMemoryIsSaidWithWhatToDo() {
+    assertThat(of(List.of("qemu", "-m", "512", "-nodefaults", "-display", "none")).obstacles())
+        .singleElement()
+        .asString()
+        .startsWith("Its memory is private to the process, so no other one can map it; start the");
+  }
+
+  /// What only the running QEMU can tell is no obstacle yet.
+  @Test
+  void theVersionSaysWhetherAMemFdIsCopied() {
+    List<String> line = new ArrayList<>(List.of("qemu"));
+    line.addAll(ForeignLines.BASE);
+
+    for (String version : List.of("", "7.2.22", "8.0.50")) {
+      assertThat(ForeignGuest.of(line, true, "", version).obstacles()).as(version).isEmpty();
+    }
+    assertThat(ForeignGuest.of(line, true, "", "8.1.0").obstacles()).hasSize(1);
   }
 
   @Test
@@ -157,11 +171,11 @@ class ForeignGuestTest {
       many.add("-usb");
     }
 
-    assertThat(ForeignGuest.of(line, false, "").obstacles()).hasSize(1);
+    assertThat(ForeignGuest.of(line, false, "", "").obstacles()).hasSize(1);
     assertThat(of(many).obstacles()).containsExactly("Its command line is too long to be read.");
   }
 
   private static ForeignGuest of(List<String> line) {
-    return ForeignGuest.of(line, true, "0::/\n");
+    return ForeignGuest.of(line, true, "0::/\n", "");
   }
 }

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -29,7 +30,9 @@ final class ForeignLines {
           "memory-backend-memfd,id=ram,size=512M,share=on");
 
   static final MachineIdentity IDENTITY =
-      new MachineIdentity(Map.of(), List.of(), List.of(), "", Map.of());
+      new MachineIdentity(Map.of(), List.of(), List.of(), "", SeenProcessor.UNKNOWN, Map.of());
+
+  static final LiveProcessor PROCESSOR = new LiveProcessor("qemu64", Map.of(), Map.of(), List.of());
 
   private ForeignLines() {}
 
@@ -46,6 +49,7 @@ final class ForeignLines {
         version,
         "pc-q35-7.2",
         "qemu64",
+        PROCESSOR,
         Accelerator.TCG,
         1,
         512L << 20,
@@ -55,16 +59,36 @@ final class ForeignLines {
         nameless,
         IDENTITY,
         List.of(),
+        Optional.empty(),
+        Map.of(),
         List.of());
+  }
+
+  /// A machine whose VNC servers listen there, as [VncServer#services] has it.
+  static LiveMachine listening(String... services) {
+    return with(PROCESSOR, 0, IDENTITY, Optional.of(Set.of(services)));
   }
 
   /// A machine with devices that have no names.
   static LiveMachine with(MachineIdentity.Device... nameless) {
-    LiveMachine live = live(Set.of(), nameless.length, List.of());
+    MachineIdentity identity =
+        new MachineIdentity(
+            Map.of(), List.of(nameless), List.of(), "", SeenProcessor.UNKNOWN, Map.of());
+    return with(PROCESSOR, nameless.length, identity, Optional.empty());
+  }
+
+  static LiveMachine with(LiveProcessor processor) {
+    return with(processor, 0, IDENTITY, Optional.empty());
+  }
+
+  private static LiveMachine with(
+      LiveProcessor processor, int nameless, MachineIdentity identity, Optional<Set<String>> vnc) {
+    LiveMachine live = live(Set.of(), nameless, List.of());
     return new LiveMachine(
         live.version(),
         live.machine(),
         live.defaultCpu(),
+        processor,
         live.accelerator(),
         live.vcpus(),
         live.memoryBytes(),
@@ -72,14 +96,43 @@ final class ForeignLines {
         live.files(),
         live.devices(),
         live.namelessDevices(),
-        new MachineIdentity(Map.of(), List.of(nameless), List.of(), "", Map.of()),
-        List.of(),
-        List.of());
+        identity,
+        live.roms(),
+        vnc,
+        live.sets(),
+        live.obstacles());
+  }
+
+  /// The same machine with images as they are reported, the files that are open, and a type.
+  static LiveMachine opened(
+      LiveMachine live, String machine, List<LiveMachine.Image> images, Set<String> files) {
+    return new LiveMachine(
+        live.version(),
+        machine,
+        live.defaultCpu(),
+        live.processor(),
+        live.accelerator(),
+        live.vcpus(),
+        live.memoryBytes(),
+        images,
+        files,
+        live.devices(),
+        live.namelessDevices(),
+        live.identity(),
+        live.roms(),
+        live.vnc(),
+        live.sets(),
+        live.obstacles());
   }
 
   /// Reads a whole line.
   static ForeignCommandLine whole(List<String> line, LiveMachine live) {
-    return new ForeignCommandLine(line, FOLDER, FILES, "web1", live);
+    return whole(line, Map.of(), live);
+  }
+
+  /// Reads a whole line of a process that was passed logs.
+  static ForeignCommandLine whole(List<String> line, Map<String, Path> logs, LiveMachine live) {
+    return new ForeignCommandLine(line, new ForeignFolders(FOLDER, FILES, logs), "web1", live);
   }
 
   /// Reads [#BASE] with more behind it.

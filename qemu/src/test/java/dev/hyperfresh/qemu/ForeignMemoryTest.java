@@ -21,6 +21,7 @@ class ForeignMemoryTest {
             "memory-backend-file,id=ram,size=512M,mem-path=/x",
             "memory-backend-file,id=ram,size=512M,mem-path=/x,share=on,share=off",
             "memory-backend-memfd,id=ram,size=512M,share=off",
+            "memory-backend-memfd,id=ram,size=512M,share=n",
             "memory-backend-ram,id=ram,size=512M,share=on",
             "{\"qom-type\":\"memory-backend-file\",\"id\":\"ram\",\"share\":false}")) {
       List<String> line = new ArrayList<>(BASE);
@@ -36,6 +37,11 @@ class ForeignMemoryTest {
         List.of(
             "memory-backend-memfd,id=ram,size=512M,share=true",
             "memory-backend-memfd,id=ram,size=512M,share=yes",
+            "memory-backend-memfd,id=ram,size=512M,share=y",
+            "memory-backend-memfd,id=ram,size=512M,share=on,host-nodes.0=0,policy=bind",
+            "memory-backend-file,id=ram,mem-path=/x,share=on,host-nodes=0-1,policy=interleave",
+            "{\"qom-type\":\"memory-backend-file\",\"id\":\"ram\",\"mem-path\":\"/x\","
+                + "\"share\":true,\"host-nodes\":[1,2,3],\"policy\":\"bind\"}",
             "memory-backend-memfd,id=ram,size=512M",
             "memory-backend-file,id=ram,size=512M,mem-path=/x,share=true")) {
       List<String> line = new ArrayList<>(BASE);

@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -17,6 +18,7 @@ import org.junit.jupiter.api.Test;
 class ForeignRandomLinesTest {
   private static final long SEED = 20_260_101;
   private static final int RANDOM_LINES = 5000;
+  private static final QemuModels NOTHING_KNOWN = new QemuModels("none", Set.of(), Set.of());
 
   /// Whatever comes, the answer is a list of reasons or arguments that hold nothing of what must
   /// not be there twice.
@@ -26,18 +28,19 @@ class ForeignRandomLinesTest {
     List<String> pool = pool();
     int accepted = 0;
     for (int i = 0; i < RANDOM_LINES; i++) {
-      List<String> line = new ArrayList<>(random.nextBoolean() ? BASE : List.of());
-      int count = random.nextInt(6);
-      for (int j = 0; j < count; j++) {
-        String word = pool.get(random.nextInt(pool.size()));
-        line.add(random.nextInt(3) == 0 ? mutated(word, random) : word);
-      }
+      List<String> line = line(pool, random);
       ForeignCommandLine read = whole(line, live(Set.of(), 0, List.of()));
       if (read.reasons().isEmpty()) {
         accepted++;
         List<String> words = read.words();
         List<String> options = options(words);
-        assertThat(options).as("%s", line).doesNotContain("-incoming", "-S", "-daemonize", "-qmp");
+        assertThat(options)
+            .as("%s", line)
+            .doesNotContain(
+                "-incoming", "-S", "-daemonize", "-qmp", "-add-fd", "-readconfig", "-id");
+        assertThat(values("-chardev", words).filter(w -> w.contains("/dev/fdset/3")))
+            .as("%s", line)
+            .isEmpty();
         assertThat(options.stream().filter("-sandbox"::equals)).hasSize(1);
         assertThat(values("-object", words).filter(w -> w.contains("mem-path=")))
             .as("%s", line)
@@ -49,6 +52,45 @@ class ForeignRandomLinesTest {
     }
     System.out.println("  " + accepted + " of " + RANDOM_LINES + " random lines were accepted");
     assertThat(accepted).isBetween(1, RANDOM_LINES / 2);
+  }
+
+  /// Read without a running QEMU, a line says of each piece what becomes of it, in words that a
+  /// terminal can show; and nothing is said to be impossible that an adoption would do.
+  @Test
+  void randomLinesAreExplained() {
+    Random random = new Random(SEED + 1);
+    List<String> pool = pool();
+    int explained = 0;
+    for (int i = 0; i < RANDOM_LINES; i++) {
+      List<String> line = line(pool, random);
+      Explanation explanation =
+          Explanation.of(line, "", i % 2 == 0 ? Optional.empty() : Optional.of(NOTHING_KNOWN));
+      assertThat(explanation.pieces()).as("%s", line).allMatch(piece -> isFit(piece));
+      if (i % 2 == 0 && whole(line, live(Set.of(), 0, List.of())).reasons().isEmpty()) {
+        explained++;
+        assertThat(ForeignCommandLine.unseen(line, "").obstacles())
+            .as("%s", line)
+            .allMatch(obstacle -> obstacle.contains("has no version"));
+      }
+    }
+    assertThat(explained).isPositive();
+  }
+
+  private static boolean isFit(Explanation.Piece piece) {
+    boolean isSaid = !piece.what().isEmpty();
+    boolean isReasoned = piece.verdict() == Explanation.Verdict.MOVES == piece.reason().isEmpty();
+    String text = piece.what() + piece.reason() + piece.action();
+    return isSaid && isReasoned && text.length() < 5000 && !text.matches("(?s).*\\p{C}.*");
+  }
+
+  private static List<String> line(List<String> pool, Random random) {
+    List<String> line = new ArrayList<>(random.nextBoolean() ? BASE : List.of());
+    int count = random.nextInt(6);
+    for (int j = 0; j < count; j++) {
+      String word = pool.get(random.nextInt(pool.size()));
+      line.add(random.nextInt(3) == 0 ? mutated(word, random) : word);
+    }
+    return line;
   }
 
   /// The words that QEMU takes as options, and not as the values of such.
@@ -90,6 +132,15 @@ class ForeignRandomLinesTest {
             "qom-type=iothread,id=i",
             "file=/x,if=virtio",
             "{\"driver\":\"file\",\"filename\":\"/x\",\"node-name\":\"a\"}",
+            "none,id=a",
+            "menu=on,splash=/x/s.jpg",
+            "pty,id=p,logfile=/dev/fdset/3",
+            "file,id=f,path=/dev/fdset/3",
+            "set=3,fd=7",
+            "e1000.romfile=/x.rom",
+            "virtio-rng-pci,romfile=y/z",
+            "async-teardown=on",
+            "driver=throttle,node-name=t,throttle-group=g,file=a",
             "memory-backend-memfd,id=ram,size=1G",
             "q35",
             "share=on",

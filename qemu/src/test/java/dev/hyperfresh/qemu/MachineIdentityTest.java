@@ -35,6 +35,7 @@ class MachineIdentityTest {
             switch (command + Objects.requireNonNullElse(arguments.get("path"), "")) {
               case "query-uuid" -> "{\"UUID\":\"00000000-0000-0000-0000-000000000000\"}";
               case "human-monitor-command" -> QmpMessage.JSON.writeValueAsString(blocks);
+              case "query-cpus-fast" -> "[{\"qom-path\":\"/cpu\"}]";
               case "qom-list/machine/peripheral" ->
                   "[{\"name\":\"card\",\"type\":\"child<virtio-net-pci-non-transitional>\"},"
                       + "{\"name\":\"type\",\"type\":\"string\"}]";
@@ -75,7 +76,7 @@ class MachineIdentityTest {
   }
 
   private static MachineIdentity machine(List<Device> nameless, Map<String, Block> blocks) {
-    return new MachineIdentity(Map.of(), nameless, List.of(), "id", blocks);
+    return new MachineIdentity(Map.of(), nameless, List.of(), "id", SeenProcessor.UNKNOWN, blocks);
   }
 
   @Test
@@ -94,7 +95,13 @@ class MachineIdentityTest {
         .containsExactly("serial of ide-hd is 'QM00011' and would be 'QM00013' with other");
     assertThat(
             here.differences(
-                new MachineIdentity(Map.of(), here.nameless(), List.of(), "another", here.blocks()),
+                new MachineIdentity(
+                    Map.of(),
+                    here.nameless(),
+                    List.of(),
+                    "another",
+                    here.processor(),
+                    here.blocks()),
                 "other"))
         .singleElement()
         .asString()
@@ -167,6 +174,11 @@ class MachineIdentityTest {
             "if=none,id=empty,media=cdrom",
             "-blockdev",
             "{\"driver\":\"qcow2\",\"node-name\":\"q\",\"file\":\"f\",\"read-only\":true}",
+            "-blockdev",
+            "{\"driver\":\"throttle\",\"node-name\":\"t\",\"throttle-group\":\"g\","
+                + "\"file\":{\"driver\":\"qcow2\",\"node-name\":\"below\"}}",
+            "-chardev",
+            "null,id=logged,logfile=/log,logappend=on",
             "-netdev",
             "tap,id=n,fd=13",
             "-chardev",
@@ -183,7 +195,9 @@ class MachineIdentityTest {
         List.of(
             new AdoptedWords.OpenImage("#1", "file", Path.of("/a.img"), 1),
             new AdoptedWords.OpenImage("#2", "raw", Path.of("/a.img"), 512),
-            new AdoptedWords.OpenImage("q", "qcow2", Path.of("/q"), 4096));
+            new AdoptedWords.OpenImage("q", "qcow2", Path.of("/q"), 4096),
+            new AdoptedWords.OpenImage("below", "qcow2", Path.of("/t"), 8192),
+            new AdoptedWords.OpenImage("t", "throttle", Path.of("json:{}"), 8192));
     List<String> line = new AdoptedWords(words).standIns("web1", images);
     assertThat(line)
         .hasSameSizeAs(words)
@@ -193,14 +207,21 @@ class MachineIdentityTest {
             "if=none,id=empty,media=cdrom",
             "tap,id=n,fd=13",
             "null,id=hf-console",
-            "ringbuf,id=r",
+            "backend=ringbuf,id=r",
+            "backend=null,id=logged",
             "null",
             "socket,id=hf-qmp,fd=11")
         .endsWith("-append", "-drive");
     assertThat(line.get(line.indexOf("-blockdev") + 1))
         .contains("null-co", "\"q\"", "4096", "\"read-only\":true")
         .doesNotContain("qcow2");
-    assertThat(AdoptedWords.unconnected(line)).contains("hubport,id=n,hubid=9");
+    assertThat(line)
+        .filteredOn(word -> word.contains("\"t\""))
+        .singleElement()
+        .asString()
+        .contains("null-co", "8192")
+        .doesNotContain("throttle", "below");
+    assertThat(AdoptedWords.unconnected(line)).contains("hubport,id=n,hubid=13");
     assertThatThrownBy(() -> new AdoptedWords(words).standIns("web1", List.of()))
         .isInstanceOf(IOException.class)
         .hasMessageContaining("/a.img");

@@ -140,7 +140,7 @@ class AdoptTest {
                 "-m",
                 "64",
                 "-cpu",
-                "max",
+                "max,migratable=off",
                 "-netdev",
                 "user,id=n0",
                 "-device",
@@ -153,7 +153,7 @@ class AdoptTest {
               HyperFreshException.class,
               e -> assertThat(e.problem()).isEqualTo(Problem.ADOPT_REFUSED))
           .hasMessageContaining("private")
-          .hasMessageContaining("-cpu max")
+          .hasMessageContaining("migratable=off")
           .hasMessageContaining("only taps");
       own.assertRunning();
       assertThat(own.wasStopped()).isFalse();

@@ -114,7 +114,7 @@ class PrivilegeTest {
 
   /// A whole, empty image of version 3 with clusters of 64 KiB: header, table of reference counts,
   /// one block of them, and a first-level table. Source: QEMU's `docs/interop/qcow2.txt`.
-  private static byte[] qcow2(long bytes, String backing, String format) {
+  static byte[] qcow2(long bytes, String backing, String format) {
     int cluster = 1 << 16;
     ByteBuffer image = ByteBuffer.allocate(4 * cluster);
     byte[] name = backing.getBytes(StandardCharsets.US_ASCII);

@@ -1,0 +1,44 @@
+package dev.hyperfresh.qemu;
+
+import dev.hyperfresh.linux.ChildProcess;
+import dev.hyperfresh.linux.LinuxException;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+
+/// A program that prints something about itself and ends.
+///
+/// @param command which makes it do so
+record QemuHelp(List<String> command, Map<String, String> environment) {
+  /// What it prints.
+  ///
+  /// @param log a file that may be made and removed
+  /// @param limit how long it may take
+  /// @param most how many bytes of it are read
+  /// @throws IOException when it does not run or does not end
+  String text(Path log, Duration limit, int most) throws IOException {
+    try (ChildProcess child =
+        ChildProcess.spawn(new ChildProcess.Request(command, environment, Map.of(), log, true))) {
+      HostProcess process = HostProcess.of(child);
+      if (!process.awaitEnd(limit)) {
+        process.kill();
+        throw new IOException("its program does not answer " + String.join(" ", question()));
+      }
+      try (var in = Files.newInputStream(log)) {
+        return new String(in.readNBytes(most), StandardCharsets.UTF_8);
+      }
+    } catch (LinuxException e) {
+      throw new IOException("its program does not run: " + e.getMessage(), e);
+    } finally {
+      Qemu.removeSockets(log);
+    }
+  }
+
+  private List<String> question() {
+    return command.subList(Math.max(0, command.size() - 2), command.size());
+  }
+}

@@ -1,0 +1,315 @@
+package dev.hyperfresh.qemu;
+
+import static dev.hyperfresh.qemu.Explanation.Verdict.CANNOT;
+import static dev.hyperfresh.qemu.Explanation.Verdict.MOVES;
+import static dev.hyperfresh.qemu.Explanation.Verdict.REMARK;
+import static dev.hyperfresh.qemu.Explanation.Verdict.UNKNOWN;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.qemu.Explanation.Piece;
+import dev.hyperfresh.qemu.Explanation.Verdict;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// Command lines that are explained without a running QEMU.
+class ExplanationTest {
+  /// A line of which every piece moves.
+  private static final List<String> MOVING =
+      List.of(
+          "-name",
+          "guest=db1",
+          "-machine",
+          "pc-q35-7.2,memory-backend=m",
+          "-accel",
+          "kvm",
+          "-cpu",
+          "EPYC",
+          "-m",
+          "256",
+          "-object",
+          "memory-backend-file,id=m,size=256M,mem-path=/dev/shm/db1,share=on",
+          "-nodefaults",
+          "-display",
+          "none",
+          "-device",
+          "virtio-rng-pci",
+          "-device",
+          "virtio-rng-pci",
+          "-drive",
+          "file=/img/db1.raw,if=virtio,format=raw");
+
+  private static final QemuModels TARGET =
+      new QemuModels(
+          "qemu-10.0.2",
+          Set.of("pc", "q35", "pc-q35-7.2", "pc-q35-10.0"),
+          Set.of("virtio-rng-pci", "virtio-balloon-pci"));
+
+  @TempDir Path folder = Path.of("");
+
+  @Test
+  void aLineMovesPieceByPiece() {
+    Explanation explanation = explain();
+
+    assertThat(explanation.verdict()).isEqualTo(MOVES);
+    assertThat(explanation.copyNeeded()).isFalse();
+    assertThat(explanation.pieces())
+        .hasSize(11)
+        .allMatch(piece -> piece.verdict() == MOVES && piece.reason().isEmpty());
+    assertThat(explanation.pieces().getFirst().what()).isEqualTo("-name guest=db1");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      textBlock =
+          """
+          -chardev pty,id=term                            | remark  | another name
+          -chardev ringbuf,id=log                         | remark  | starts empty
+          -netdev tap,id=n,ifname=tap7,script=no          | remark  | same bridge
+          -netdev {"type":"tap","fd":"31","id":"host0"}   | remark  | same bridge
+          -hda disk.img                                   | unknown | format it guessed
+          -cdrom /iso/install.iso                         | unknown | format it guessed
+          -drive file=/img/data,if=virtio                 | unknown | format it guessed
+          -machine ubuntu                                 | unknown | has a version
+          -M q35                                          | moves   |
+          -machine pc+pve0,hpet=off                       | moves   |
+          -machine pc-i440fx-9.1                          | moves   |
+          -machine microvm                                | cannot  | has no version
+          -device vmgenid,guid=auto                       | moves   |
+          -device virtio-net-pci,netdev=n                 | moves   |
+          -netdev tap,id=n,ifname=tap7,vhost=on           | cannot  | vhost
+          -netdev l2tpv3,id=n                             | cannot  | only taps
+          -device vfio-pci,host=01:00.0                   | cannot  | not one that is known to move
+          -frobnicate                                     | cannot  | not known here
+          -snapshot                                       | cannot  | no name
+          """)
+  void eachPieceHasItsVerdict(String words, String verdict, String reason) {
+    Explanation explanation = explain(words.strip().split(" ", 2));
+
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.what().equals(words.strip()))
+        .singleElement()
+        .satisfies(piece -> {
+          assertThat(piece.verdict().word()).isEqualTo(verdict.strip());
+          assertThat(piece.reason()).contains(reason == null ? "" : reason.strip());
+        });
+    assertThat(explanation.verdict().word()).isEqualTo(verdict.strip());
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.verdict() != MOVES)
+        .hasSizeLessThan(2);
+  }
+
+  @Test
+  void piecesAreInTheOrderOfTheLineAndThenComesTheLine() {
+    Explanation explanation =
+        Explanation.of(
+            List.of("-zero", "-usb", "-one", "x", "-snapshot", "-m"), "", Optional.empty());
+
+    assertThat(explanation.pieces())
+        .extracting(Piece::what)
+        .containsExactly(
+            "-zero", "-usb", "-one", "-snapshot", "-m", "memory", "display", "network");
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.what().equals("memory"))
+        .singleElement()
+        .extracting(Piece::action)
+        .asString()
+        .startsWith("start the guest with -object");
+    assertThat(explanation.verdict()).isEqualTo(CANNOT);
+  }
+
+  /// Whoever reads it is to mend each cause once.
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "-chardev socket,id=c,path=/s -device vhost-user-fs-pci,chardev=c,tag=t",
+        "-fsdev local,id=f,path=/d,security_model=none -device virtio-9p-pci,fsdev=f,mount_tag=t",
+        "-spice port=5900 -chardev spicevmc,id=c,name=vdagent -device virtserialport,chardev=c",
+        "-chardev socket,id=c,path=/tpm -tpmdev emulator,id=t,chardev=c -device tpm-crb,tpmdev=t",
+        "-object memory-backend-file,id=p,size=1G,mem-path=/p -device nvdimm,memdev=p",
+        "-device {\"driver -device virtio-rng-pci",
+        "-netdev vde,id=n -device virtio-net-pci,netdev=n",
+        "-chardev socket,id=c,path=/v -netdev vhost-user,id=n,chardev=c"
+      })
+  void oneCauseIsOnePiece(String words) {
+    assertThat(explain(words.split(" ")).pieces())
+        .filteredOn(piece -> piece.verdict() != MOVES)
+        .hasSize(1);
+  }
+
+  @Test
+  void aDisplayAndAMemoryThatAreNamedAreNotRefusedOnceMore() {
+    List<String> line =
+        List.of("-nic", "none", "-display", "sdl", "-mem-path", "/dev/hugepages", "-m", "64");
+    Explanation explanation = Explanation.of(line, "", Optional.empty());
+
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.verdict() != MOVES)
+        .extracting(Piece::what)
+        .containsExactly("-display sdl", "-mem-path /dev/hugepages");
+    assertThat(explanation.copyNeeded()).isTrue();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "",
+        "-object memory-backend-ram,id=m,size=256M",
+        "-object memory-backend-file,id=m,size=256M,mem-path=/x",
+        "-object {\"qom-type\":\"memory-backend-memfd\",\"id\":\"m\",\"share\":false}",
+        "-numa node,mem=256"
+      })
+  void privateMemoryNeedsACopy(String words) {
+    List<String> line = new ArrayList<>(MOVING);
+    line.subList(10, 12).clear();
+    if (!words.isEmpty()) {
+      line.addAll(List.of(words.split(" ")));
+    }
+    Explanation explanation = Explanation.of(line, "7.2.22", Optional.empty());
+
+    assertThat(explanation.copyNeeded()).isTrue();
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.verdict() == CANNOT)
+        .singleElement()
+        .extracting(Piece::reason)
+        .asString()
+        .contains("private to the process");
+  }
+
+  @Test
+  void hugePagesAreSeenByTheProcessOnly() {
+    List<String> line = new ArrayList<>(MOVING);
+    line.set(11, "memory-backend-file,id=m,size=256M,mem-path=/run/hugepages/vm,share=on");
+
+    assertThat(Explanation.of(line, "", Optional.empty()).verdict()).isEqualTo(UNKNOWN);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "pc-q35-7.2, '', UNKNOWN, false",
+    "q35, '', UNKNOWN, false",
+    "q35, odd, UNKNOWN, false",
+    "pc-q35-7.2, 7.2.22, MOVES, false",
+    "pc-q35-7.2, 8.0.5, MOVES, false",
+    "pc-q35-7.2, 8.1.0, CANNOT, true",
+    "pc-q35-7.2, 10.0.2, CANNOT, true",
+    "pc-q35-9.2, '', CANNOT, true",
+    "pc-i440fx-8.1, '', CANNOT, true",
+    "pc-q35-8.0, '', UNKNOWN, false"
+  })
+  void aMemFdMovesByItsVersion(String machine, String version, Verdict verdict, boolean copy) {
+    List<String> line = new ArrayList<>(MOVING);
+    line.set(3, machine + ",memory-backend=m");
+    line.set(11, "memory-backend-memfd,id=m,size=256M");
+    Explanation explanation = Explanation.of(line, version, Optional.empty());
+
+    assertThat(explanation.verdict()).isEqualTo(verdict);
+    assertThat(explanation.copyNeeded()).isEqualTo(copy);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "-machine, pc-q35-10.0, MOVES",
+    "-machine, pc-q35-9.0, CANNOT",
+    "-M, type=pc-q35-9.0, CANNOT",
+    "-machine, pc-q35-odd, CANNOT",
+    "-machine, q35, UNKNOWN",
+    "-machine, ubuntu, UNKNOWN",
+    "-device, virtio-balloon-pci, MOVES",
+    "-device, pvpanic, CANNOT"
+  })
+  void whatTheTargetDoesNotKnowCannotMove(String option, String value, Verdict verdict) {
+    List<String> line = new ArrayList<>(MOVING);
+    line.addAll(List.of(option, value));
+    Explanation explanation = Explanation.of(line, "", Optional.of(TARGET));
+
+    assertThat(explanation.verdict()).isEqualTo(verdict);
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.verdict() != MOVES)
+        .hasSize(verdict == MOVES ? 0 : 1)
+        .allMatch(piece -> piece.what().equals(option + " " + value));
+  }
+
+  @Test
+  void aDeviceThatCannotMoveIsNotLookedForAndAMachineThatIsNotNamedIsUnknown() {
+    List<String> line = new ArrayList<>(MOVING);
+    line.subList(2, 4).clear();
+    line.addAll(List.of("-machine", "memory-backend=m", "-device", "vfio-pci,host=01:00.0"));
+
+    assertThat(Explanation.of(line, "", Optional.of(TARGET)).pieces())
+        .filteredOn(piece -> piece.verdict() != MOVES)
+        .satisfiesExactly(
+            device -> assertThat(device.reason()).doesNotContain("qemu-10.0.2"),
+            machine -> {
+              assertThat(machine.what()).isEqualTo("machine type");
+              assertThat(machine.verdict()).isEqualTo(UNKNOWN);
+            });
+  }
+
+  @Test
+  void whatIsKnownOfTheProcessCounts() {
+    Piece user = new Piece("user", REMARK, "It is another one.", "");
+
+    assertThat(explain().with(List.of(user)).verdict()).isEqualTo(REMARK);
+    assertThat(explain().with(List.of(user)).pieces()).endsWith(user);
+    assertThat(new Explanation(List.of(), false).verdict()).isEqualTo(MOVES);
+  }
+
+  @Test
+  void aReleaseSaysWhatItKnows() throws Exception {
+    QemuModels models =
+        QemuModels.ask(
+            program(
+                "case $1 in",
+                "-machine) echo 'Supported machines are:'",
+                "echo 'pc                   Standard PC (i440FX + PIIX, 1996) (alias of pc-i440fx-7.2)'",
+                "echo 'pc-i440fx-7.2        Standard PC (i440FX + PIIX, 1996) (default)';;",
+                "-device) echo 'Storage devices:'",
+                "echo 'name \"virtio-blk-pci\", bus PCI, alias \"virtio-blk\"'",
+                "echo 'name \"scsi-hd\", bus SCSI, desc \"virtual SCSI disk\"';;",
+                "esac"));
+
+    assertThat(models.machines()).containsExactlyInAnyOrder("pc", "pc-i440fx-7.2");
+    assertThat(models.devices())
+        .containsExactlyInAnyOrder("virtio-blk-pci", "virtio-blk", "scsi-hd");
+  }
+
+  @Test
+  void aReleaseThatSaysNothingIsDamaged() throws Exception {
+    QemuRelease silent = program("exit 1");
+    QemuRelease missing = QemuRelease.nameless(folder.resolve("missing"));
+
+    for (QemuRelease release : List.of(silent, missing)) {
+      assertThatThrownBy(() -> QemuModels.ask(release))
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e -> assertThat(e.problem()).isEqualTo(Problem.RELEASE_DAMAGED));
+    }
+  }
+
+  private QemuRelease program(String... lines) throws Exception {
+    Path script = folder.resolve("qemu");
+    Files.writeString(script, "#!/bin/sh\n" + String.join("\n", lines) + "\n");
+    assertThat(script.toFile().setExecutable(true)).isTrue();
+    return QemuRelease.nameless(script);
+  }
+
+  private static Explanation explain(String... more) {
+    List<String> line = new ArrayList<>(MOVING);
+    line.addAll(Arrays.asList(more));
+    return Explanation.of(line, "", Optional.empty());
+  }
+}
