@@ -2,10 +2,14 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Problem;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -24,7 +28,7 @@ import tools.jackson.databind.JsonNode;
     description = "Stop guests; `guest start` starts them again.",
     footer = {
       "",
-      "A guest is asked to power off, and ended when it has not done so in time. With --all one that",
+      "A guest is asked to power off, and ended when it has not done so in time. One of several that",
       "cannot be stopped does not keep the others from it. Guests with autostart start again after a",
       "boot of the host.",
       "",
@@ -52,8 +56,11 @@ final class GuestStopCommand implements Callable<Integer> {
       paramLabel = "SECONDS",
       defaultValue = "30",
       description =
-          "How long the guest may take to power itself off; 0 ends it at once (default: ${DEFAULT-VALUE}).")
+          "How long the guests may take to power themselves off, together; 0 ends them at once (default:"
+              + " ${DEFAULT-VALUE}).")
   private int patience;
+
+  private final long begun = System.nanoTime();
 
   @Override
   public Integer call() {
@@ -63,16 +70,40 @@ final class GuestStopCommand implements Callable<Integer> {
           all ? "Name guests or use --all, not both." : "Name guests or use --all.");
     }
     if (names.size() == 1) {
-      GuestCommand.print(options, stop(names.getFirst(), Output::progress));
+      GuestCommand.print(options, stop(names.getFirst(), patience, Output::progress));
       return 0;
     }
-    return stopAll(all ? running() : names);
+    List<Stopped> results = all ? stopRunning() : stopAll(names.stream().distinct().toList());
+    var _ =
+        Options.format(spec)
+            .print(
+                Map.of(
+                    "guests",
+                    results.stream().flatMap(result -> result.guest().stream()).toList()));
+    return results.stream()
+        .flatMap(result -> result.failure().stream())
+        .findFirst()
+        .map(failure -> failure.problem().exitCode())
+        .orElse(0);
   }
 
-  private JsonNode stop(String name, Progress progress) {
+  private JsonNode stop(String name, long seconds, Progress progress) {
     return options
         .client()
-        .work("/v1/guests/" + name + "/stop", Map.of("patience_s", patience), progress);
+        .work("/v1/guests/" + name + "/stop", Map.of("patience_s", seconds), progress);
+  }
+
+  /// A guest may be started meanwhile, as after a boot of the host, so that it looks again.
+  private List<Stopped> stopRunning() {
+    List<Stopped> results = new ArrayList<>();
+    Set<String> asked = new HashSet<>();
+    while (true) {
+      List<String> more = running().stream().filter(asked::add).toList();
+      if (more.isEmpty()) {
+        return results;
+      }
+      results.addAll(stopAll(more));
+    }
   }
 
   private List<String> running() {
@@ -86,41 +117,44 @@ final class GuestStopCommand implements Callable<Integer> {
         .toList();
   }
 
+  /// How long a guest may take whose turn has come, of what all of them may take together.
+  private long left() {
+    return Math.max(0, patience - Duration.ofNanos(System.nanoTime() - begun).toSeconds());
+  }
+
   /// How it went with one guest.
   ///
   /// @param guest as the daemon shows it then; nothing when it was not stopped
   private record Stopped(Optional<JsonNode> guest, Optional<HyperFreshException> failure) {}
 
-  /// @return the exit code of the first failure, if there was one
-  private int stopAll(List<String> guests) {
-    Format format = Options.format(spec);
+  private List<Stopped> stopAll(List<String> guests) {
     List<Callable<Stopped>> stops =
-        guests.stream().map(name -> (Callable<Stopped>) () -> stopped(name, format)).toList();
+        guests.stream().map(name -> (Callable<Stopped>) () -> stopped(name)).toList();
     List<Stopped> results = new ArrayList<>();
     try (ExecutorService threads =
         Executors.newFixedThreadPool(AT_ONCE, Thread.ofVirtual().factory())) {
       threads.invokeAll(stops).forEach(stop -> results.add(stop.resultNow()));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+      throw Problem.INTERNAL.because("It was interrupted.", e);
     }
-    var _ =
-        format.print(
-            Map.of("guests", results.stream().flatMap(result -> result.guest().stream()).toList()));
-    return results.stream()
-        .flatMap(result -> result.failure().stream())
-        .findFirst()
-        .map(failure -> failure.problem().exitCode())
-        .orElse(0);
+    return results;
   }
 
-  private Stopped stopped(String name, Format format) {
+  private Stopped stopped(String name) {
     try {
-      JsonNode guest = stop(name, Progress.NONE);
-      if (format == Format.table) {
+      JsonNode guest = stop(name, left(), Progress.NONE);
+      if (Options.format(spec) == Format.table) {
         System.out.println(name + " is stopped.");
       }
       return new Stopped(Optional.of(guest), Optional.empty());
-    } catch (HyperFreshException e) {
+    } catch (RuntimeException failed) {
+      // Such as an answer that breaks off.
+      HyperFreshException e =
+          failed instanceof HyperFreshException known ? known : Problem.unexpected(failed);
+      if (all && e.problem() == Problem.GUEST_UNKNOWN) {
+        return new Stopped(Optional.empty(), Optional.empty());
+      }
       System.err.println(
           "hyperfresh: "
               + name

@@ -75,7 +75,7 @@ class ExplainCommandTest {
             display ->
                 assertThat(display)
                     .startsWith("cannot   -display gtk: ")
-                    .endsWith("; use -display none"),
+                    .endsWith("; use -display none or -vnc"),
             memory ->
                 assertThat(memory).startsWith("cannot   memory: Its memory is private to the"),
             sentence ->
@@ -90,7 +90,7 @@ class ExplainCommandTest {
     assertThat(answer.path("pieces").path(1).propertyNames())
         .containsExactly("what", "verdict", "reason", "action");
     assertThat(answer.path("pieces").path(1).path("action").asString())
-        .isEqualTo("use -display none");
+        .isEqualTo("use -display none or -vnc");
   }
 
   @Test

@@ -29,6 +29,7 @@ final class FakeDaemon implements AutoCloseable {
 
   private final ServerSocketChannel server;
   private final Map<String, String> answers = new ConcurrentHashMap<>();
+  private final Map<String, Runnable> meanwhile = new ConcurrentHashMap<>();
   private final BlockingQueue<String> events = new LinkedBlockingQueue<>();
 
   /// The requests, each with its method, path and body, in their order.
@@ -47,6 +48,11 @@ final class FakeDaemon implements AutoCloseable {
   FakeDaemon answering(String request, String json) {
     answers.put(request, json);
     return this;
+  }
+
+  /// Does something when that request has come, before it is answered.
+  void meanwhile(String request, Runnable action) {
+    meanwhile.put(request, action);
   }
 
   /// Does not answer that request.
@@ -85,6 +91,7 @@ final class FakeDaemon implements AutoCloseable {
       // Whoever sees the request may give another answer to the next one.
       String json = answers.get(line);
       requests.add(request);
+      meanwhile.getOrDefault(line, () -> {}).run();
       if (line.startsWith("GET /v1/events")) {
         follow(client);
       } else {

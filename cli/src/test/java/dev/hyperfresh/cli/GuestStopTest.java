@@ -56,16 +56,16 @@ class GuestStopTest {
 
   @Test
   void everyOneThatHasNotStoppedIsAsked() {
-    Said said = said("--all", "--patience", "7");
+    Said said = said("--all", "--patience", "0");
 
     assertThat(said.exit()).as(said.err()).isZero();
     assertThat(said.out().lines())
         .containsExactlyInAnyOrder("web1 is stopped.", "web2 is stopped.", "db1 is stopped.");
     assertThat(asked())
         .containsExactly(
-            stop("db1") + "\n{\"patience_s\":7}",
-            stop("web1") + "\n{\"patience_s\":7}",
-            stop("web2") + "\n{\"patience_s\":7}");
+            stop("db1") + "\n{\"patience_s\":0}",
+            stop("web1") + "\n{\"patience_s\":0}",
+            stop("web2") + "\n{\"patience_s\":0}");
   }
 
   /// A host that shuts down does not wait for the one that cannot be.
@@ -95,6 +95,25 @@ class GuestStopTest {
 
     assertThat(said.exit()).as(said.err()).isZero();
     assertThat(said.out().lines()).containsExactly("web1", "db1");
+    assertThat(asked()).hasSize(2);
+  }
+
+  /// As one that starts with the host, which goes down again.
+  @Test
+  void oneThatIsStartedMeanwhileIsStoppedToo() {
+    daemon.answering(stop("late"), "{\"result\":{\"name\":\"late\",\"state\":\"stopped\"}}\n");
+    daemon.meanwhile(
+        stop("web1"),
+        () ->
+            daemon.answering(
+                "GET /v1/guests", "{\"guests\":[{\"name\":\"late\",\"state\":\"starting\"}]}"));
+
+    assertThat(said("--all").out()).contains("late is stopped.");
+  }
+
+  @Test
+  void thoseThatAreNamedTwiceAreAskedOnce() {
+    assertThat(said("web1", "db1", "web1").out().lines()).hasSize(2);
     assertThat(asked()).hasSize(2);
   }
 

@@ -254,7 +254,8 @@ class JsonPageTest {
       case "explain" ->
           "; each of `pieces` has `what`, `verdict`, `reason` and `action`, see [ADOPT.md](ADOPT.md)";
       case "outdated" -> "; what each of `qemus` has is in [GUESTS.md](GUESTS.md)";
-      case "guest stop" -> "; the second one of several guests, with those that were stopped";
+      case "guest stop" ->
+          "; the second one with `--all` or of several guests, with those that were stopped";
       case "replace" -> "; which one depends on what is replaced, and on `--dry-run`";
       case "events" -> " and the field `id`, for `--after`";
       case "wait" -> "; what is waited for";

@@ -105,7 +105,8 @@ public final class Explanations {
               : "There is no file " + file + ".",
           e);
     }
-    List<String> lines = text.stripTrailing().lines().toList();
+    // An empty line is an empty argument.
+    List<String> lines = text.lines().toList();
     boolean named = !lines.isEmpty() && !lines.getFirst().startsWith("-");
     List<String> arguments = named ? lines.subList(1, lines.size()) : lines;
     if (arguments.isEmpty()) {

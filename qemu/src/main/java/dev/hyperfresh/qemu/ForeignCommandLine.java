@@ -221,6 +221,11 @@ final class ForeignCommandLine {
     return boot.lookedUp();
   }
 
+  /// The files that later instances append to.
+  Set<Path> logs() {
+    return consoles.logs();
+  }
+
   /// The socket of the serial console.
   Optional<Path> console() {
     return consoles.socket();

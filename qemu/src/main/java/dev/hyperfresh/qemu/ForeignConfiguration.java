@@ -35,6 +35,10 @@ record ForeignConfiguration(List<String> arguments, List<String> faults) {
           "smp-opts", ForeignOption.SMP,
           "boot-opts", ForeignOption.BOOT);
 
+  private static final ForeignOption[] WITHOUT_CARD = {
+    ForeignOption.NODEFAULTS, ForeignOption.NIC, ForeignOption.NET, ForeignOption.NETDEV
+  };
+
   /// Gives the text of a file that a process has read.
   interface Reader {
     /// @param file as the command line names it
@@ -60,6 +64,8 @@ record ForeignConfiguration(List<String> arguments, List<String> faults) {
   static ForeignConfiguration of(List<String> line, Reader reader) {
     List<String> arguments = new ArrayList<>();
     List<String> faults = new ArrayList<>();
+    // Only options of the line itself keep QEMU from adding a card of its own.
+    boolean bare = ForeignPieces.of(line).has(WITHOUT_CARD);
     // More than there may be are enough to be refused.
     for (int i = 0; i < line.size() && arguments.size() <= ForeignCommandLine.MAX_ARGUMENTS; i++) {
       ForeignOption option = ForeignOption.of(line.get(i));
@@ -67,7 +73,13 @@ record ForeignConfiguration(List<String> arguments, List<String> faults) {
       if (pair && option == ForeignOption.READCONFIG) {
         String file = line.get(++i);
         try {
-          arguments.addAll(options(reader.read(file)));
+          List<String> options = options(reader.read(file));
+          if (options.contains(ForeignOption.NETDEV.word()) && !bare) {
+            throw new IOException(
+                "QEMU adds its default network card to the [netdev] in it; start the guest with"
+                    + " -nodefaults");
+          }
+          arguments.addAll(options);
         } catch (FaultException | IOException e) {
           faults.add(
               ForeignPiece.excerpt("-readconfig " + file)

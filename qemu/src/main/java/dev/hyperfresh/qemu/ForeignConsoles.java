@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -28,6 +29,7 @@ final class ForeignConsoles implements ForeignSubject {
   private final ForeignFolders folders;
   private final Map<String, Suboptions> chardevs = new LinkedHashMap<>();
   private final Set<String> monitors = new HashSet<>();
+  private final Set<Path> logs = new LinkedHashSet<>();
 
   /// Those of TPMs, of network backends and of devices that cannot move, which are refused for a
   /// reason of their own.
@@ -41,6 +43,16 @@ final class ForeignConsoles implements ForeignSubject {
   ForeignConsoles(ForeignPieces pieces, ForeignFolders folders) {
     this.pieces = pieces;
     this.folders = folders;
+  }
+
+  /// The files that are appended to.
+  Set<Path> logs() {
+    return logs;
+  }
+
+  private Path logged(Path log) {
+    logs.add(log);
+    return log;
   }
 
   /// The socket of the console, if it listens at one.
@@ -179,7 +191,7 @@ final class ForeignConsoles implements ForeignSubject {
     if (log.isEmpty()) {
       return chardev;
     }
-    Optional<Path> path = folders.log(log.get());
+    Optional<Path> path = folders.log(log.get()).map(this::logged);
     if (path.isPresent()) {
       return chardev.with(LOG, path.get().toString()).with("logappend", "on");
     }
@@ -188,16 +200,20 @@ final class ForeignConsoles implements ForeignSubject {
   }
 
   private static void logEnds(Suboptions chardev, ForeignVerdict verdict) {
+    logEnds(ForeignPiece.excerpt(chardev.get("id", "")), verdict);
+  }
+
+  private static void logEnds(String whose, ForeignVerdict verdict) {
     verdict.remark(
         "With its first replacement, the log of "
-            + ForeignPiece.excerpt(chardev.get("id", ""))
+            + whose
             + " ends: it is a descriptor of the process behind which no file is found that could be"
             + " appended to.");
   }
 
   private ForeignVerdict file(Suboptions chardev, ForeignVerdict verdict) {
     String file = chardev.get("path", "");
-    Optional<Path> path = folders.log(file);
+    Optional<Path> path = folders.log(file).map(this::logged);
     if (path.isEmpty() && !ForeignFolders.isSet(file)) {
       return verdict.refuse("its path cannot be understood");
     }
@@ -213,7 +229,7 @@ final class ForeignConsoles implements ForeignSubject {
   private Path logOf(Suboptions chardev, ForeignVerdict verdict) {
     Optional<String> log =
         chardev.get("backend", "").equals("file") ? chardev.get("path") : chardev.get(LOG);
-    Optional<Path> path = log.flatMap(folders::log);
+    Optional<Path> path = log.flatMap(folders::log).map(this::logged);
     if (path.isEmpty() && log.filter(ForeignFolders::isSet).isPresent()) {
       logEnds(chardev, verdict);
     }
@@ -255,7 +271,12 @@ final class ForeignConsoles implements ForeignSubject {
       Suboptions unix = verdict.pairs(value.substring("unix:".length()), "path");
       socket = unix.get("path").filter(_ -> unix.isOn("server")).flatMap(folders::path);
     } else if (value.startsWith("file:")) {
-      log = folders.path(value.substring("file:".length())).orElse(log);
+      String file = value.substring("file:".length());
+      Optional<Path> own = folders.log(file);
+      if (own.isEmpty() && ForeignFolders.isSet(file)) {
+        logEnds("the first serial port", verdict);
+      }
+      log = own.map(this::logged).orElse(log);
     } else if (!value.equals("stdio") && !value.equals("vc")) {
       return verdict.refuse("two processes cannot hold its other end");
     }
@@ -268,7 +289,9 @@ final class ForeignConsoles implements ForeignSubject {
   }
 
   private ForeignVerdict nographic(ForeignPiece piece) {
-    ForeignVerdict verdict = ForeignVerdict.of(piece).words("-display", "none");
+    // It also tells the firmware to use the serial port.
+    ForeignVerdict verdict =
+        ForeignVerdict.of(piece).words("-display", "none", "-machine", "graphics=off");
     boolean plain = !pieces.has(ForeignOption.SERIAL, ForeignOption.NODEFAULTS);
     return plain && consoleId.isEmpty() ? ourConsole(verdict, folders.consoleLog()) : verdict;
   }

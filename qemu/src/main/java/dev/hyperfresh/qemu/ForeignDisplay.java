@@ -201,7 +201,8 @@ final class ForeignDisplay implements ForeignSubject {
     boolean given =
         pieces.has(
             ForeignOption.NOGRAPHIC, ForeignOption.DISPLAY, ForeignOption.VNC, ForeignOption.SPICE);
-    if (!given) {
+    // What a file that is not read says stays open.
+    if (!given && !pieces.has(ForeignOption.READCONFIG)) {
       verdict.speaksAgainst(
           "display",
           "It has a display, whose window or listener cannot be handed over",

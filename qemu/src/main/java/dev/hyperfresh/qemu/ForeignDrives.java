@@ -15,6 +15,9 @@ import java.util.stream.Collectors;
 /// The drives and block nodes of a foreign command line: local images, by absolute paths and with
 /// the formats that were guessed.
 final class ForeignDrives implements ForeignSubject {
+  /// Possessive: anything else would need a stack as deep as a word is long.
+  private static final Pattern BELOW = Pattern.compile("^(?:(?:file|backing)\\.)++");
+
   private static final Pattern PROTOCOL = Pattern.compile("[a-zA-Z0-9+_-]+:.*", Pattern.DOTALL);
 
   private static final Set<String> DRIVE_KEYS =
@@ -193,7 +196,7 @@ final class ForeignDrives implements ForeignSubject {
     Suboptions ours = node;
     boolean relative = false;
     for (Map.Entry<String, String> entry : node.values().entrySet()) {
-      String key = entry.getKey().replaceFirst("^((file|backing)\\.)+", "");
+      String key = BELOW.matcher(entry.getKey()).replaceFirst("");
       keys.add(key);
       if (key.equals("driver") && !NODE_DRIVERS.contains(entry.getValue())) {
         verdict.refuse("block driver '" + entry.getValue() + "' cannot be taken over");

@@ -132,7 +132,7 @@ final class ForeignMemory implements ForeignSubject {
     if (!named && isShared(object)) {
       checkMemFd(verdict);
     }
-    if (!live.isSeen() && object.get("mem-path", "").contains("hugepages")) {
+    if (!live.isSeen() && object.get("mem-path", "").contains("huge")) {
       verdict.unknown(
           "whether its memory has huge pages, which cannot be taken over yet, only its process can"
               + " tell",

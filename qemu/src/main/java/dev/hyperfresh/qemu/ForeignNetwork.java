@@ -98,7 +98,8 @@ final class ForeignNetwork implements ForeignSubject {
     boolean given =
         pieces.has(
             ForeignOption.NODEFAULTS, ForeignOption.NIC, ForeignOption.NET, ForeignOption.NETDEV);
-    if (!given) {
+    // What a file that is not read says stays open.
+    if (!given && !pieces.has(ForeignOption.READCONFIG)) {
       verdict.speaksAgainst(
           "network", "It has QEMU's default network card, which cannot move", "use -nic none");
     }

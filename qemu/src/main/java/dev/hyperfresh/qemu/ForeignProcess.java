@@ -8,7 +8,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.time.Instant;
@@ -18,10 +18,14 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /// A process that something else started, as proc(5) shows it.
 record ForeignProcess(int pid) {
+  private static final String CHANGED = "unix:ctime";
+
   /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
   private static final int MAX_ENVIRONMENT = 6 << 20;
 
@@ -103,8 +107,11 @@ record ForeignProcess(int pid) {
 
   /// Whether a file was changed after the process had started.
   boolean startedBefore(Path path) throws IOException {
-    FileTime changed = (FileTime) Files.getAttribute(path, "unix:ctime");
-    return changed.toInstant().isAfter(startedAt());
+    FileTime changed = (FileTime) Files.getAttribute(path, CHANGED);
+    // Another file may have been put in its place by a link.
+    FileTime link = (FileTime) Files.getAttribute(path, CHANGED, LinkOption.NOFOLLOW_LINKS);
+    Instant start = startedAt();
+    return changed.toInstant().isAfter(start) || link.toInstant().isAfter(start);
   }
 
   private Instant startedAt() throws IOException {
@@ -224,12 +231,11 @@ record ForeignProcess(int pid) {
   /// @param name as its command line has it
   /// @throws IOException when it cannot be read, or was changed since
   String configuration(String name) throws IOException {
-    Path file;
-    try {
-      file = folder().resolve(name).normalize();
-    } catch (InvalidPathException e) {
-      throw new IOException("its path cannot be understood", e);
-    }
+    Path folder = folder();
+    Path file =
+        new ForeignFolders(folder, folder, Map.of())
+            .path(name)
+            .orElseThrow(() -> new IOException("its path cannot be understood"));
     if (!Files.isRegularFile(file) || !sees(file)) {
       throw new IOException("it is missing, or is a different file for this daemon");
     }
@@ -243,20 +249,21 @@ record ForeignProcess(int pid) {
 
   /// Whether it holds the socket that listens at `path`, which somebody else may have made.
   boolean listensAt(Path path) throws IOException {
-    Optional<String> inode;
+    Set<String> inodes;
     try (Stream<String> lines = Files.lines(proc("net/unix"), StandardCharsets.UTF_8)) {
       // proc_net(5): number, references, protocol, flags, type, state, inode, path.
-      inode =
+      inodes =
           lines
               .skip(1)
               .map(line -> line.strip().split(" +", 8))
               .filter(fields -> fields.length == 8 && isListening(fields[3]))
               .filter(fields -> fields[7].equals(path.toString()))
-              .map(fields -> fields[6])
-              .findFirst();
+              .map(fields -> "socket:[" + fields[6] + "]")
+              .collect(Collectors.toSet());
     }
-    return inode.isPresent()
-        && descriptors().stream().anyMatch(d -> d.target().equals("socket:[" + inode.get() + "]"));
+    // One whose file was replaced still listens, and is found by nobody.
+    Set<String> held = descriptors().stream().map(Descriptor::target).collect(Collectors.toSet());
+    return !inodes.isEmpty() && held.containsAll(inodes);
   }
 
   // linux/net.h __SO_ACCEPTCON

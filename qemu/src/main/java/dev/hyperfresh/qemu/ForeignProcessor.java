@@ -71,19 +71,21 @@ final class ForeignProcessor implements ForeignSubject {
     cpu = piece.value();
     cpuGiven = true;
     String model = cpu.split(",", 2)[0];
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Map<String, String> features = features(piece.value());
+    Map<String, String> traits = live.processor().traits();
+    OBSTACLES.stream()
+        .filter(obstacle -> obstacle.isIn(features) || obstacle.isIn(traits))
+        .forEach(obstacle -> verdict.refuse(obstacle.why(), obstacle.action()));
     return LiveProcessor.UNSTEADY.contains(model)
-        ? pinned(model, piece)
-        : ForeignVerdict.of(piece).words("-cpu", live.processor().asItIs(cpu));
+        ? pinned(model, features, verdict)
+        : verdict.words("-cpu", live.processor().asItIs(cpu));
   }
 
   /// Of a model that is another processor on each release.
-  private ForeignVerdict pinned(String model, ForeignPiece piece) {
-    ForeignVerdict verdict = ForeignVerdict.of(piece);
+  private ForeignVerdict pinned(
+      String model, Map<String, String> features, ForeignVerdict verdict) {
     LiveProcessor processor = live.processor();
-    Map<String, String> features = features(piece.value());
-    OBSTACLES.stream()
-        .filter(obstacle -> obstacle.isIn(features) || obstacle.isIn(processor.traits()))
-        .forEach(obstacle -> verdict.refuse(obstacle.why(), obstacle.action()));
     if (pieces
         .of(ForeignOption.OVERCOMMIT)
         .anyMatch(overcommit -> overcommit.pairs("").isOn("cpu-pm"))) {

@@ -52,7 +52,7 @@ record LiveMachine(
       Pattern.compile("([0-9]{1,4})\\.([0-9]{1,4})(?:\\D.*)?", Pattern.DOTALL);
 
   private static final Pattern MACHINE =
-      Pattern.compile("pc-(?:q35|i440fx)-([0-9]{1,4}\\.[0-9]{1,4})");
+      Pattern.compile("pc-(?:q35|i440fx)-([0-9]{1,4}\\.[0-9]{1,4})(?:\\+pve[0-9]{1,4})?");
 
   /// A block device's open image.
   record Image(String file, String format, boolean readOnly) {

@@ -23,6 +23,7 @@ import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Duration;
@@ -42,6 +43,9 @@ final class QemuAdoption {
   private static final Duration PATIENCE = Duration.ofSeconds(3);
 
   private static final int LONGEST_INTERFACE = 15;
+
+  /// A log that nobody reads.
+  private static final Path NOTHING = Path.of("/dev/null");
 
   /// In the guest's folder: copies of the firmware that it runs with.
   private static final String FIRMWARE = "firmware-files";
@@ -143,6 +147,7 @@ final class QemuAdoption {
     reasons.addAll(line.reasons());
     remarks.addAll(line.remarks());
     checkFiles(line);
+    checkLogs(line);
     checkConfiguration(line);
     // The program of another user is not run with the rights of this one.
     ForeignFirmware firmware =
@@ -229,6 +234,19 @@ final class QemuAdoption {
         reasons.add("Its file " + file + " is missing, or is a different file for this daemon.");
       } else if (line.pinned().containsKey(file) && process.startedBefore(file)) {
         reasons.add("Its file " + file + " was changed since it was read; restore the old one.");
+      }
+    }
+  }
+
+  /// A log that is a link, a pipe or a device may lead an instance of this daemon's user anywhere,
+  /// or keep it waiting.
+  private void checkLogs(ForeignCommandLine line) {
+    for (Path log : line.logs()) {
+      boolean isThere = Files.exists(log, LinkOption.NOFOLLOW_LINKS);
+      boolean isPlain = Files.isRegularFile(log, LinkOption.NOFOLLOW_LINKS);
+      boolean isSame = process.sees(isThere ? log : log.resolveSibling(""));
+      if (!log.equals(NOTHING) && (!isSame || (isThere && !isPlain))) {
+        reasons.add("Its log " + log + " is no plain file, or is a different one for this daemon.");
       }
     }
   }

@@ -113,9 +113,11 @@ public record QemuModels(String release, Set<String> machines, Set<String> devic
   }
 
   private boolean machine(String type, ForeignVerdict verdict) {
+    // Proxmox VE counts its own changes behind the type, and no QEMU lists them.
+    String plain = type.replaceFirst("\\+pve[0-9]{1,4}$", "");
     if (ForeignMachine.isAlias(type)) {
       verdict.unknown(versionUnknown(), "");
-    } else if (ForeignMachine.isExact(type) && !machines.contains(type)) {
+    } else if (ForeignMachine.isExact(plain) && !machines.contains(plain)) {
       verdict.refuse(
           release + " does not know this machine type", "name a release that does with --to");
     }

@@ -11,11 +11,14 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.locks.LockSupport;
 
 /// A program in an OS that has done all but what counts, and waits for a word of this host by a
 /// port of its own: so that no time is lost when it is given. For one thread.
 final class Line implements AutoCloseable {
   private static final Duration LIMIT = Duration.ofMinutes(5);
+  private static final Duration GIVE_UP = Duration.ofSeconds(2);
+  private static final long LOOK_NANOS = 5_000_000;
 
   private final OsVm os;
   private final String id;
@@ -100,6 +103,15 @@ final class Line implements AutoCloseable {
   void no() {
     if (!end.isDone()) {
       say("no\n");
+    }
+  }
+
+  /// As [#no], and waits a moment for its end: what is not read by then goes with the port.
+  void giveUp() {
+    no();
+    long deadline = System.nanoTime() + GIVE_UP.toNanos();
+    while (!end.isDone() && System.nanoTime() - deadline < 0) {
+      LockSupport.parkNanos(LOOK_NANOS);
     }
   }
 

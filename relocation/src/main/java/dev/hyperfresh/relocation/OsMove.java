@@ -273,7 +273,7 @@ final class OsMove implements MoveSteps {
   public void giveUpRestore() {
     // Without a word it takes the host for dead, and waits for what the old OS may yet write down.
     restoring.ifPresent(line -> {
-      to.orElseThrow().vm().attempted(line::no);
+      to.orElseThrow().vm().attempted(line::giveUp);
       line.close();
     });
     restoring = Optional.empty();

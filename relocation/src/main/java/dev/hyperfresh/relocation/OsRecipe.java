@@ -14,6 +14,7 @@ import dev.hyperfresh.vm.VmReleases;
 import dev.hyperfresh.vm.VmSources;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 
 /// How releases of operating systems are made: beside the kernel stands a userland with runc and
@@ -22,11 +23,18 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
   /// The only userland there is: the first Debian whose CRIU restores on kernels of today.
   public static final String USERLAND = "trixie";
 
-  /// From this kernel on a socket of TCP is not asked for `SO_PASSCRED`, which a [#TOO_OLD] CRIU
-  /// does.
-  private static final DebianVersion NEW_SOCKETS = new DebianVersion("6.16");
+  /// Kernels that have dropped what some CRIU asks for.
+  ///
+  /// @param kernel the first of them
+  /// @param criu the first that does without
+  private record Break(DebianVersion kernel, DebianVersion criu) {}
 
-  private static final DebianVersion TOO_OLD = new DebianVersion("4.1.99");
+  private static final List<Break> BREAKS =
+      List.of(
+          // TCP sockets are not asked for `SO_PASSCRED` any more.
+          new Break(new DebianVersion("6.16"), new DebianVersion("4.2")),
+          // There is no UDP-Lite any more. No released CRIU does without as of November 2026.
+          new Break(new DebianVersion("7.1"), new DebianVersion("4.2.99")));
 
   private static final List<String> PACKAGES = List.of("criu", "runc", "busybox-static", "tar");
   private static final String SUCCESSOR = "virtiofsd";
@@ -110,17 +118,22 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
   /// @param kernel its version
   /// @param criu the version of the package
   static void requireMatch(String kernel, String criu) {
-    boolean isOld = DebianVersion.parse(criu).filter(it -> it.compareTo(TOO_OLD) < 0).isPresent();
-    boolean isNew =
-        DebianVersion.parse(kernel).filter(it -> it.compareTo(NEW_SOCKETS) >= 0).isPresent();
-    if (isOld && isNew) {
+    Optional<DebianVersion> linux = DebianVersion.parse(kernel);
+    Optional<DebianVersion> own =
+        DebianVersion.parse(criu).map(it -> new DebianVersion(it.upstream()));
+    Optional<Break> broken =
+        BREAKS.stream()
+            .filter(it -> linux.filter(version -> version.compareTo(it.kernel()) >= 0).isPresent())
+            .filter(it -> own.filter(version -> version.compareTo(it.criu()) < 0).isPresent())
+            .findFirst();
+    if (broken.isPresent()) {
       throw Problem.RELEASE_KIND.because(
           "CRIU "
               + criu
               + " cannot freeze a container on Linux "
               + kernel
               + ", so none could leave such an OS; build one with a kernel before "
-              + NEW_SOCKETS
+              + broken.get().kernel()
               + ", such as os-6.12.");
     }
   }
