@@ -288,7 +288,7 @@ final class GuestRecovery {
   private void takeAddresses(Guest guest) {
     Contained.get(
             "taking the addresses of " + name,
-            () -> guest.call(() -> guest.running().takeAddresses()),
+            () -> guest.call(() -> Addresses.take(name, guest::running)),
             Optional.<String>empty())
         .ifPresent(amiss -> common.told().accept("Guest " + name + ": " + amiss));
   }

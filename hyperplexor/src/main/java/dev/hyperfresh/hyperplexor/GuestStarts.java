@@ -191,6 +191,8 @@ record GuestStarts(
       requireNoProcess(guest.spec().name(), guest.files(), Problem.GUEST_STATE);
       guest.publish(GuestView.State.STARTING, "");
       boot(guest, starting, why, progress);
+      Addresses.take(guest.spec().name(), guest::running)
+          .ifPresent(amiss -> progress.step("start", amiss));
     } catch (RuntimeException | Error e) {
       later.notStarted(String.valueOf(e.getMessage()));
       throw e;

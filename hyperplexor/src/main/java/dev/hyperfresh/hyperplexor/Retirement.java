@@ -106,17 +106,21 @@ final class Retirement {
         parties.endSource() || Contained.run("killing the source of " + parties.id(), source::kill);
     if (!gone) {
       // The ports stay as they are, since the old process still has its queues.
-      return "";
+      return amiss(
+          "Process "
+              + source.pid()
+              + ", in which the guest ran before, cannot be ended. It keeps what only one process"
+              + " can have, such as the address of the guest's screen; the next start of the daemon"
+              + " tries again.");
     }
     Contained.run("closing the source of " + parties.id(), source::close);
     Contained.run("keeping the ports of " + guest.spec().name(), guest.endpoints()::keep);
-    Optional<String> amiss =
-        Contained.get(
-            "taking the addresses of " + guest.spec().name(),
-            now::takeAddresses,
-            Optional.<String>empty());
-    amiss.ifPresent(sentences -> parties.progress().step("Committed", sentences));
-    return amiss.orElse("");
+    return Addresses.take(guest.spec().name(), () -> now).map(this::amiss).orElse("");
+  }
+
+  private String amiss(String sentences) {
+    parties.progress().step("Committed", sentences);
+    return sentences;
   }
 
   /// How the guest does with its heartbeat, and what its hypervisor had to look up, until

@@ -83,6 +83,16 @@ class ReplacementTest extends ReplacementScene {
   }
 
   @Test
+  void anUnknownFateOfTheAddressesIsToldOf() {
+    stage.handingOver().failing("2.takeAddresses", new IllegalStateException("no answer"));
+
+    ReplacementRecord record = replace(LONG);
+
+    assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
+    assertThat(record.detail()).contains("not known whether it listens");
+  }
+
+  @Test
   void aSourceThatDoesNotEndKeepsItsAddresses() {
     HyperFreshException undead = Problem.INTERNAL.because("It does not end.");
     stage.handingOver().failing("1.end", undead).failing("1.kill", undead);
@@ -91,6 +101,7 @@ class ReplacementTest extends ReplacementScene {
 
     assertThat(record.outcome()).isEqualTo(Outcome.COMMITTED);
     assertThat(stage.replacementCalls()).contains("1.kill").doesNotContain("2.takeAddresses");
+    assertThat(record.detail()).contains("cannot be ended", "the address of the guest's screen");
     stage.on("1.end", _ -> {}).on("1.kill", _ -> {});
     stage.actor(1).die("ended at last");
   }

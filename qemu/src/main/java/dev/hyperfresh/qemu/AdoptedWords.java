@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.BiFunction;
 
 /// The command line of the later instances of a guest that was adopted, as [ForeignCommandLine]
 /// made it, read again.
@@ -191,16 +192,32 @@ record AdoptedWords(List<String> words) {
     }
   }
 
-  /// The same words for an instance beside which another one still has the guest's addresses.
+  /// The same words for an instance that listens nowhere yet: another process may still have the
+  /// guest's addresses.
   List<String> silent() {
+    return with(AdoptedWords::silent);
+  }
+
+  private static String silent(ForeignOption option, String value) {
+    return option == ForeignOption.VNC ? vnc(value).silent().text() : value;
+  }
+
+  /// As [#silent], for an instance that boots the guest, which then finds what its processor has:
+  /// the host may have lost some of that, by new microcode for example.
+  List<String> booting() {
+    return with((option, value) ->
+        option == ForeignOption.CPU && isPinned(value)
+            ? value.replace(",enforce=on", "")
+            : silent(option, value));
+  }
+
+  private List<String> with(BiFunction<ForeignOption, String, String> change) {
     List<String> line = new ArrayList<>(words);
     for (int i = 0; i + 1 < line.size(); i++) {
       ForeignOption option = ForeignOption.of(line.get(i));
       if (option != null && option.hasValue()) {
         i++;
-        if (option == ForeignOption.VNC) {
-          line.set(i, vnc(line.get(i)).silent().text());
-        }
+        line.set(i, change.apply(option, line.get(i)));
       }
     }
     return line;
@@ -220,7 +237,11 @@ record AdoptedWords(List<String> words) {
 
   /// Whether they say all that the guest's processor has.
   boolean pinProcessor() {
-    return values("-cpu").stream().anyMatch(cpu -> cpu.startsWith("base,"));
+    return values("-cpu").stream().anyMatch(AdoptedWords::isPinned);
+  }
+
+  private static boolean isPinned(String cpu) {
+    return cpu.startsWith("base,");
   }
 
   private int virtioDrives() {

@@ -1,6 +1,5 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Launch;
 import java.util.ArrayList;
@@ -18,16 +17,16 @@ final class CommandLine {
   static List<String> of(Launch launch, QemuRelease release, boolean waiting) {
     return launch
         .adopted()
-        .map(machine -> adopted(machine, release, waiting))
+        .map(machine -> new AdoptedWords(machine.words()))
+        .map(words -> adopted(waiting ? words.silent() : words.booting(), release, waiting))
         .orElseGet(() -> line(launch, program(release), waiting, Backends.OfGuest.of(launch)));
   }
 
   /// The machine that something else built at first.
-  private static List<String> adopted(
-      AdoptedMachine machine, QemuRelease release, boolean waiting) {
+  private static List<String> adopted(List<String> words, QemuRelease release, boolean waiting) {
     List<String> line = new ArrayList<>(release.program());
     // They begin with the folder of the guest's own firmware, which comes before the release's.
-    line.addAll(waiting ? new AdoptedWords(machine.words()).silent() : machine.words());
+    line.addAll(words);
     line.addAll(release.arguments());
     release.bootRoms().ifPresent(folder -> add(line, "-L", folder.toString()));
     line.addAll(RunStates.arguments());
@@ -46,7 +45,7 @@ final class CommandLine {
     List<String> line =
         launch
             .adopted()
-            .map(machine -> adopted(machine, release, waiting))
+            .map(machine -> adopted(machine.words(), release, waiting))
             .orElseGet(() -> line(launch, program(release), waiting, backends));
     add(line, "-S");
     return line;

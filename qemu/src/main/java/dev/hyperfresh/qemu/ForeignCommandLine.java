@@ -59,7 +59,7 @@ final class ForeignCommandLine {
     this.consoles = new ForeignConsoles(pieces, folders);
     this.display = new ForeignDisplay(pieces, folders, live.vnc());
     this.boot = new ForeignBoot(copies);
-    this.settings = new ForeignSettings(pieces);
+    this.settings = new ForeignSettings(pieces, folders);
     if (bounded) {
       readAll(name);
     } else {
@@ -214,6 +214,11 @@ final class ForeignCommandLine {
   /// Files to be copied, and where to: what QEMU reads once and would read again.
   Map<Path, Path> pinned() {
     return copies.all();
+  }
+
+  /// The files of secrets, which later instances read again.
+  Set<Path> secrets() {
+    return settings.secrets();
   }
 
   /// Names of files without a folder that are looked for where firmware is.

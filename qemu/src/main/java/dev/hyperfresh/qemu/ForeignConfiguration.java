@@ -50,8 +50,12 @@ record ForeignConfiguration(List<String> arguments, List<String> faults) {
   private static final class FaultException extends Exception {
     private static final long serialVersionUID = 1;
 
+    FaultException(String what) {
+      super(what);
+    }
+
     FaultException(int line, String what) {
-      super("its line " + line + " " + what);
+      this("its line " + line + " " + what);
     }
   }
 
@@ -145,7 +149,13 @@ record ForeignConfiguration(List<String> arguments, List<String> faults) {
         .orElseThrow(() -> new FaultException(number, "begins a section that is not known here"));
   }
 
-  private static void end(String word, Map<String, String> pairs, List<String> options) {
+  private static void end(String word, Map<String, String> pairs, List<String> options)
+      throws FaultException {
+    // The file may be its owner's alone.
+    if (pairs.getOrDefault("qom-type", "").equals("secret") && pairs.containsKey("data")) {
+      throw new FaultException(
+          "everybody could read the data of its secret on later command lines; use file= instead");
+    }
     if (!word.isEmpty()) {
       options.addAll(List.of(word, new Suboptions(pairs, false).text()));
     }

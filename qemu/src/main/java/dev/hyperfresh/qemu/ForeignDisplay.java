@@ -186,6 +186,11 @@ final class ForeignDisplay implements ForeignSubject {
               + " read, and nobody can log in any more; start the guest with password-secret= to"
               + " keep it.");
     }
+    if (secret && !server.addresses().isEmpty()) {
+      verdict.remark(
+          "With each replacement, a password or an expiry that its VNC server was told after its"
+              + " start is forgotten, and the password of its secret counts again.");
+    }
     if (!server.addresses().isEmpty()) {
       verdict.remark(
           "With each replacement, its VNC server at "

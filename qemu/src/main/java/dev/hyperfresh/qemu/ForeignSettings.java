@@ -1,5 +1,8 @@
 package dev.hyperfresh.qemu;
 
+import java.nio.file.Path;
+import java.util.LinkedHashSet;
+import java.util.Optional;
 import java.util.Set;
 
 /// The rest of a foreign command line: options that stand for themselves, most of which later
@@ -8,9 +11,17 @@ final class ForeignSettings implements ForeignSubject {
   private static final Set<String> RANDOM = Set.of("/dev/urandom", "/dev/random");
 
   private final ForeignPieces pieces;
+  private final ForeignFolders folders;
+  private final Set<Path> secrets = new LinkedHashSet<>();
 
-  ForeignSettings(ForeignPieces pieces) {
+  ForeignSettings(ForeignPieces pieces, ForeignFolders folders) {
     this.pieces = pieces;
+    this.folders = folders;
+  }
+
+  /// The files of secrets, which are read at each start.
+  Set<Path> secrets() {
+    return secrets;
   }
 
   @Override
@@ -62,14 +73,24 @@ final class ForeignSettings implements ForeignSubject {
         : verdict.refuse("later processes would not run like this");
   }
 
-  private static ForeignVerdict secret(
-      Suboptions secret, ForeignPiece piece, ForeignVerdict verdict) {
+  private ForeignVerdict secret(Suboptions secret, ForeignPiece piece, ForeignVerdict verdict) {
     if (secret.get("keyid").isPresent()) {
       return verdict.refuse("a secret that is encrypted cannot be taken over");
     }
-    return secret.get("file", "/").startsWith("/")
-        ? verdict.keep(piece)
-        : verdict.refuse("its file has a relative path");
+    Optional<String> file = secret.get("file");
+    if (file.isEmpty()) {
+      return verdict.keep(piece);
+    }
+    if (!file.get().startsWith("/")) {
+      return verdict.refuse("its file has a relative path");
+    }
+    Optional<Path> path = folders.path(file.get());
+    if (path.isEmpty()) {
+      return verdict.refuse("another process does not find its file");
+    }
+    secrets.add(path.get());
+    return verdict.words(
+        piece.option().word(), secret.with("file", path.get().toString()).like(piece.value()));
   }
 
   @Override

@@ -148,6 +148,8 @@ final class QemuAdoption {
     remarks.addAll(line.remarks());
     checkFiles(line);
     checkLogs(line);
+    checkSecrets(line);
+    checkScreen(line);
     checkConfiguration(line);
     // The program of another user is not run with the rights of this one.
     ForeignFirmware firmware =
@@ -248,6 +250,29 @@ final class QemuAdoption {
       if (!log.equals(NOTHING) && (!isSame || (isThere && !isPlain))) {
         reasons.add("Its log " + log + " is no plain file, or is a different one for this daemon.");
       }
+    }
+  }
+
+  /// Later instances read them again.
+  private void checkSecrets(ForeignCommandLine line) throws IOException {
+    for (Path file : line.secrets()) {
+      if (!Files.isRegularFile(file) || !process.sees(file)) {
+        reasons.add(
+            "The file "
+                + file
+                + " of its secret is missing, or is no file, or a different one for this daemon.");
+      } else if (process.startedBefore(file)) {
+        reasons.add(
+            "The file " + file + " of its secret was changed since it was read; restart the QEMU.");
+      }
+    }
+  }
+
+  /// Later instances listen where this daemon is.
+  private void checkScreen(ForeignCommandLine line) throws IOException {
+    Optional<VncServer> vnc = new AdoptedWords(line.words()).vnc();
+    if (vnc.isPresent()) {
+      reasons.addAll(vnc.get().unreachable(process.isInMyNetwork(), process::sees));
     }
   }
 

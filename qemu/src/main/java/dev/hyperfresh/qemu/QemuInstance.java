@@ -257,7 +257,7 @@ final class QemuInstance implements Instance {
 
   private Optional<String> listen(VncServer vnc) {
     try {
-      vnc.listen(channel.qmp()::execute);
+      vnc.listen(channel.qmp()::execute, pid());
       return Optional.empty();
     } catch (Qmp.QmpException e) {
       return Optional.of(

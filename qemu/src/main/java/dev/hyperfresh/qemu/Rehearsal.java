@@ -291,13 +291,24 @@ final class Rehearsal {
 
   /// Whether the target could not take over the guest's VNC server: QEMU before 7.1 cannot.
   private Optional<Outcome> unlistening(Side target) {
-    if (new AdoptedWords(scenery.words()).vnc().isEmpty()) {
+    // Not by the stand-ins, which listen nowhere.
+    boolean listens =
+        guest
+            .adopted()
+            .flatMap(machine -> new AdoptedWords(machine.words()).vnc())
+            .filter(vnc -> !vnc.addresses().isEmpty())
+            .isPresent();
+    if (!listens) {
       return Optional.empty();
     }
     try {
       target.execute("display-update", Map.of("type", "vnc", "addresses", List.of()));
       return Optional.empty();
     } catch (Trouble e) {
+      if (remaining().isZero() || Thread.currentThread().isInterrupted()) {
+        // It says nothing of the target's VNC server.
+        throw e;
+      }
       return Optional.of(
           new Outcome.Rejected(
               to.name() + " cannot take over the guest's VNC server: " + e.getMessage() + "."));

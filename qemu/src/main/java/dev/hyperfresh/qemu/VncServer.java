@@ -2,14 +2,17 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
+import java.net.InetAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -27,8 +30,9 @@ record VncServer(List<Address> addresses, Suboptions options) {
   private static final String ADDRESS = "vnc";
   private static final String NONE = "none";
 
-  /// What stands between single commas: a doubled one stands for a comma.
-  private static final Pattern PIECE = Pattern.compile("(?:[^,]|,,)+");
+  /// What stands between single commas: a doubled one stands for a comma. Possessive, since a group
+  /// that may give back takes a frame of the stack for each of its repetitions.
+  private static final Pattern PIECE = Pattern.compile("(?:[^,]++|,,)++");
 
   private static final Pattern DISPLAY = Pattern.compile("[0-9]{1,5}");
   private static final int FIRST_PORT = 5900;
@@ -44,6 +48,9 @@ record VncServer(List<Address> addresses, Suboptions options) {
     /// By what the running QEMU names it.
     String service();
 
+    /// Whether a QEMU listens here with `listener`, as it says itself.
+    boolean is(Listener listener);
+
     /// As a command line has it.
     String text();
 
@@ -54,6 +61,11 @@ record VncServer(List<Address> addresses, Suboptions options) {
       @Override
       public String service() {
         return path;
+      }
+
+      @Override
+      public boolean is(Listener listener) {
+        return path.equals(listener.service());
       }
 
       @Override
@@ -71,12 +83,35 @@ record VncServer(List<Address> addresses, Suboptions options) {
         return Integer.toString(port);
       }
 
+      /// A name, or all addresses of the host, stands for several of which QEMU says one.
+      @Override
+      public boolean is(Listener listener) {
+        Optional<InetAddress> wanted = literal(host);
+        Optional<InetAddress> found = literal(listener.host());
+        return service().equals(listener.service())
+            && (wanted.isEmpty() || found.isEmpty() || wanted.equals(found));
+      }
+
+      private static Optional<InetAddress> literal(String host) {
+        try {
+          return Optional.of(InetAddress.ofLiteral(unbracketed(host)));
+        } catch (IllegalArgumentException e) {
+          return Optional.empty();
+        }
+      }
+
       @Override
       public String text() {
         return host + ":" + (port - FIRST_PORT);
       }
     }
   }
+
+  /// Where a running QEMU says that it listens.
+  ///
+  /// @param host empty of a unix socket
+  /// @param service the path or the port
+  record Listener(String host, String service) {}
 
   VncServer {
     addresses = List.copyOf(addresses);
@@ -147,51 +182,156 @@ record VncServer(List<Address> addresses, Suboptions options) {
     return addresses.stream().map(Address::text).collect(Collectors.joining(" and "));
   }
 
+  /// What keeps another process of this host from listening at the same addresses, in sentences.
+  ///
+  /// @param here whether the process that listens is in this network namespace
+  /// @param sees whether a folder is the same one for that process
+  List<String> unreachable(boolean here, Predicate<Path> sees) {
+    List<String> reasons = new ArrayList<>();
+    for (Address address : addresses) {
+      switch (address) {
+        case Address.Port port when !here ->
+            reasons.add(
+                "Its VNC server listens at "
+                    + port.text()
+                    + " in another network namespace; run the daemon there.");
+        case Address.Socket socket when !sees.test(folder(socket)) ->
+            reasons.add(
+                "The folder of its VNC server's socket "
+                    + socket.path()
+                    + " is missing, or is a different folder for this daemon.");
+        case Address.Port _, Address.Socket _ -> {}
+      }
+    }
+    return reasons;
+  }
+
+  private static Path folder(Address.Socket socket) {
+    Path folder = Path.of(socket.path()).getParent();
+    return folder == null ? Path.of("/") : folder;
+  }
+
   /// What names the addresses at which a QEMU's VNC servers listen.
   ///
   /// @throws Qmp.QmpException when it does not say
   static Set<String> services(MachineIdentity.Respondent qemu) {
-    Set<String> services = new TreeSet<>();
+    return listeners(qemu).stream()
+        .map(Listener::service)
+        .collect(Collectors.toCollection(TreeSet::new));
+  }
+
+  private static List<Listener> listeners(MachineIdentity.Respondent qemu) {
+    List<Listener> listeners = new ArrayList<>();
     qemu.execute("query-vnc-servers", Map.of())
         .forEach(server ->
             server
                 .path("server")
-                .forEach(listener -> services.add(listener.path("service").asString(""))));
-    return services;
+                .forEach(listener ->
+                    listeners.add(
+                        new Listener(
+                            listener.path("host").asString(""),
+                            listener.path("service").asString("")))));
+    return listeners;
   }
 
   /// Has a QEMU that was started with [#silent] listen, unless it does so already.
   ///
+  /// @param pid of its process
   /// @throws Qmp.QmpException when it cannot, or not at all addresses
-  void listen(MachineIdentity.Respondent qemu) {
-    Set<String> now = services(qemu);
-    List<Address> missing =
-        addresses.stream().filter(address -> !now.contains(address.service())).toList();
-    if (missing.isEmpty()) {
-      return;
+  void listen(MachineIdentity.Respondent qemu, int pid) {
+    List<Listener> now = listeners(qemu);
+    List<String> faults = new ArrayList<>();
+    List<Address> free = new ArrayList<>();
+    boolean missing = false;
+    for (Address address : addresses) {
+      boolean reported = now.stream().anyMatch(address::is);
+      Holder holder =
+          address instanceof Address.Socket socket
+              ? holder(socket, reported, pid)
+              : reported ? Holder.QEMU : Holder.NOBODY;
+      missing |= holder == Holder.NOBODY;
+      if (holder == Holder.ANOTHER) {
+        faults.add("another process listens at " + address.text());
+      } else {
+        free.add(address);
+      }
     }
-    List<Address> taken = missing.stream().filter(VncServer::isServed).toList();
-    // It gives up those that it has.
-    List<Map<String, Object>> free =
-        addresses.stream().filter(address -> !taken.contains(address)).map(this::inQmp).toList();
-    if (taken.size() < missing.size()) {
-      qemu.execute("display-update", Map.of("type", "vnc", "addresses", free));
+    if (missing) {
+      faults.addAll(take(free, qemu));
     }
-    if (!taken.isEmpty()) {
-      throw new Qmp.QmpException("another process listens at " + at(taken).where());
+    if (!faults.isEmpty()) {
+      throw new Qmp.QmpException(String.join("; ", faults));
     }
   }
 
-  /// QEMU takes the path of a socket away from whoever listens there.
-  private static boolean isServed(Address address) {
-    if (!(address instanceof Address.Socket socket)) {
-      return false;
+  /// QEMU gives up the addresses that it has, takes the new ones one after the other, and stops at
+  /// the first that it cannot have. It does not say which one that is, so after a failure it is
+  /// told of one more each time.
+  ///
+  /// @return why it does not have some of them
+  private List<String> take(List<Address> wanted, MachineIdentity.Respondent qemu) {
+    try {
+      update(wanted, qemu);
+      return List.of();
+    } catch (Qmp.QmpException e) {
+      if (e.unanswered()) {
+        throw e;
+      }
+      if (wanted.size() == 1) {
+        return List.of(fault(wanted.getFirst(), e));
+      }
     }
-    try (UnixSocket _ = UnixSocket.connect(Path.of(socket.path()), PATIENCE)) {
-      return true;
+    List<String> faults = new ArrayList<>();
+    List<Address> had = new ArrayList<>();
+    for (Address address : wanted) {
+      had.add(address);
+      try {
+        update(had, qemu);
+      } catch (Qmp.QmpException e) {
+        if (e.unanswered()) {
+          throw e;
+        }
+        // Those before it stay.
+        had.removeLast();
+        faults.add(fault(address, e));
+      }
+    }
+    return faults;
+  }
+
+  private static String fault(Address address, Qmp.QmpException why) {
+    return address.text() + ": " + why.getMessage();
+  }
+
+  private void update(List<Address> all, MachineIdentity.Respondent qemu) {
+    List<Map<String, Object>> inQmp = all.stream().map(this::inQmp).toList();
+    qemu.execute("display-update", Map.of("type", "vnc", "addresses", inQmp));
+  }
+
+  /// Who listens at an address.
+  private enum Holder {
+    NOBODY,
+    QEMU,
+    ANOTHER
+  }
+
+  /// QEMU takes the path of a socket away from whoever listens there, and does not notice when
+  /// somebody takes its own away.
+  ///
+  /// @param reported whether it says that it listens there
+  private static Holder holder(Address.Socket address, boolean reported, int pid) {
+    try (UnixSocket socket = UnixSocket.connect(Path.of(address.path()), PATIENCE)) {
+      return reported && socket.peer().pid() == pid ? Holder.QEMU : Holder.ANOTHER;
     } catch (LinuxException e) {
-      return !Set.of("ECONNREFUSED", "ENOENT").contains(e.errnoName());
+      if (Set.of("ECONNREFUSED", "ENOENT").contains(e.errnoName())) {
+        return Holder.NOBODY;
+      }
+      return reported ? Holder.QEMU : Holder.ANOTHER;
     }
+  }
+
+  private static String unbracketed(String host) {
+    return host.startsWith("[") && host.endsWith("]") ? host.substring(1, host.length() - 1) : host;
   }
 
   private Map<String, Object> inQmp(Address address) {
@@ -200,7 +340,7 @@ record VncServer(List<Address> addresses, Suboptions options) {
       case Address.Port port -> {
         Map<String, Object> inet = new LinkedHashMap<>();
         inet.put("type", "inet");
-        inet.put("host", port.host().replaceAll("^\\[(.*)]$", "$1"));
+        inet.put("host", unbracketed(port.host()));
         inet.put("port", port.service());
         for (String family : List.of("ipv4", "ipv6")) {
           options.get(family).ifPresent(_ -> inet.put(family, options.isOn(family)));

@@ -3,6 +3,8 @@ package dev.hyperfresh.qemu;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
 import dev.hyperfresh.hypervisor.GuestSpec;
@@ -306,6 +308,37 @@ class CommandLineTest {
   private static GuestSpec spec(Optional<KernelBoot> boot, List<Disk> disks, List<Nic> nics) {
     return new GuestSpec(
         "web1", 4, 64L << 20, "pc-q35-7.2", "qemu64,+svm", AcceleratorWish.AUTO, boot, disks, nics);
+  }
+
+  /// Its addresses may be another process's by now, whichever way it starts.
+  @Test
+  void noInstanceOfAnAdoptedGuestStartsWithAddresses() {
+    Launch plain = launch(rich(), 2);
+    AdoptedMachine machine =
+        new AdoptedMachine(
+            List.of("-vnc", "vnc=:7", "-cpu", "base,avx2=on,enforce=on"),
+            folder.resolve("q"),
+            Optional.empty(),
+            3,
+            List.of());
+    Launch launch =
+        new Launch(
+            plain.spec(),
+            plain.release(),
+            plain.accelerator(),
+            memory,
+            List.of(),
+            files,
+            folder,
+            2,
+            Confinement.NONE,
+            _ -> {},
+            Optional.of(machine));
+    QemuRelease release = release("7.2.22", BINARY);
+    assertThat(CommandLine.of(launch, release, false))
+        .containsSequence("-vnc", "vnc=none", "-cpu", "base,avx2=on");
+    assertThat(CommandLine.of(launch, release, true))
+        .containsSequence("-vnc", "vnc=none", "-cpu", "base,avx2=on,enforce=on");
   }
 
   private Launch launch(GuestSpec spec, int generation) {

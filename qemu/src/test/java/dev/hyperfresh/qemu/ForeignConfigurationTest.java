@@ -112,6 +112,22 @@ class ForeignConfigurationTest {
         .startsWith("-readconfig /etc/a.cfg: its line ");
   }
 
+  /// The file may be its owner's alone, and a command line is everybody's.
+  @Test
+  void theDataOfASecretIsNotPutOnCommandLines() {
+    String secret = "[object \"s\"]\n  qom-type = \"secret\"\n  ";
+    ForeignConfiguration read =
+        of(secret + "data = \"hush\"\n[device]\n  driver = \"x\"\n", "-readconfig", "/etc/a.cfg");
+    assertThat(read.arguments()).isEmpty();
+    assertThat(read.faults())
+        .singleElement()
+        .asString()
+        .contains("data of its secret", "use file=")
+        .doesNotContain("hush");
+    assertThat(of(secret + "file = \"/etc/key\"\n", "-readconfig", "/etc/a.cfg").arguments())
+        .containsExactly("-object", "id=s,qom-type=secret,file=/etc/key");
+  }
+
   @Test
   void moreThanAnyLineHasIsNotReadOn() {
     String many = "[device]\n".repeat(2 * ForeignCommandLine.MAX_ARGUMENTS);

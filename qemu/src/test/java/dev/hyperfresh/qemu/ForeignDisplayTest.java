@@ -6,11 +6,13 @@ import static dev.hyperfresh.qemu.ForeignLines.read;
 import static dev.hyperfresh.qemu.ForeignLines.whole;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// What a foreign command line shows the guest's screen on.
 class ForeignDisplayTest {
@@ -76,7 +78,11 @@ class ForeignDisplayTest {
     assertThat(joined(line))
         .contains("-object secret,id=s,file=/etc/vnc.key -vnc vnc=:7,password-secret=s")
         .doesNotContain("id=other");
-    assertThat(line.remarks()).hasSize(1).noneMatch(remark -> remark.contains("lost"));
+    assertThat(line.secrets()).containsExactly(Path.of("/etc/vnc.key"));
+    assertThat(line.remarks())
+        .hasSize(2)
+        .noneMatch(remark -> remark.contains("lost"))
+        .anyMatch(remark -> remark.contains("told after its start is forgotten"));
     assertThat(
             read(
                     listening(PORT),
@@ -99,6 +105,19 @@ class ForeignDisplayTest {
         .singleElement()
         .asString()
         .contains("relative path");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"/dev/fd/63", "/proc/self/fd/9", "/srv/../proc/self/fd/9", "/dev/stdin"})
+  void aFileThatAnotherProcessDoesNotFindIsNoSecret(String file) {
+    ForeignCommandLine line =
+        read(
+            listening(PORT), "-object", "secret,id=s,file=" + file, "-vnc", ":7,password-secret=s");
+    assertThat(line.reasons())
+        .singleElement()
+        .asString()
+        .contains("another process does not find its file");
+    assertThat(line.secrets()).isEmpty();
   }
 
   @ParameterizedTest
