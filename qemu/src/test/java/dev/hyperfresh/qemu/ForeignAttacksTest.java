@@ -18,7 +18,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 /// QEMU.
 @Timeout(60)
 class ForeignAttacksTest {
-  private static final int LONG = Explanation.MAX_BYTES - 100;
+  /// Enough for any recursion to come to the end of its stack.
+  private static final int LONG = 20_000;
 
   private static String of(String part) {
     return part.repeat(LONG / part.length());
@@ -69,7 +70,7 @@ class ForeignAttacksTest {
         List.of("-nodefaults", "-display", "none", "-machine", "type=pc-q35-9.2+pve1");
 
     assertThat(ForeignCommandLine.unseen(line, "9.2.0").obstacles())
-        .noneMatch(it -> it.contains("-machine"));
+        .noneMatch(it -> it.startsWith("-machine"));
   }
 
   /// QEMU looks for options of the line only before it adds a card.
