@@ -76,7 +76,7 @@ class ForeignDisplayTest {
             "-vnc",
             ":7,password-secret=s");
     assertThat(joined(line))
-        .contains("-object secret,id=s,file=/etc/vnc.key -vnc vnc=:7,password-secret=s")
+        .contains("-object qom-type=secret,id=s,file=/etc/vnc.key -vnc vnc=:7,password-secret=s")
         .doesNotContain("id=other");
     assertThat(line.secrets()).containsExactly(Path.of("/etc/vnc.key"));
     assertThat(line.remarks())
