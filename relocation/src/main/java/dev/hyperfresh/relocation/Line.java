@@ -11,14 +11,15 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /// A program in an OS that has done all but what counts, and waits for a word of this host by a
 /// port of its own: so that no time is lost when it is given. For one thread.
 final class Line implements AutoCloseable {
   private static final Duration LIMIT = Duration.ofMinutes(5);
   private static final Duration GIVE_UP = Duration.ofSeconds(2);
-  private static final long LOOK_NANOS = 5_000_000;
 
   private final OsVm os;
   private final String id;
@@ -109,9 +110,12 @@ final class Line implements AutoCloseable {
   /// As [#no], and waits a moment for its end: what is not read by then goes with the port.
   void giveUp() {
     no();
-    long deadline = System.nanoTime() + GIVE_UP.toNanos();
-    while (!end.isDone() && System.nanoTime() - deadline < 0) {
-      LockSupport.parkNanos(LOOK_NANOS);
+    try {
+      var _ = end.get(GIVE_UP.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException | ExecutionException e) {
+      System.getLogger(Line.class.getName()).log(System.Logger.Level.DEBUG, id, e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 
