@@ -56,8 +56,8 @@ final class GuestStopCommand implements Callable<Integer> {
       paramLabel = "SECONDS",
       defaultValue = "30",
       description =
-          "How long the guests may take to power themselves off, together; 0 ends them at once (default:"
-              + " ${DEFAULT-VALUE}).")
+          "How long the guests together may take to power themselves off; 0 ends them at once"
+              + " (default: ${DEFAULT-VALUE}).")
   private int patience;
 
   private final long begun = System.nanoTime();
@@ -68,6 +68,9 @@ final class GuestStopCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(),
           all ? "Name guests or use --all, not both." : "Name guests or use --all.");
+    }
+    if (patience < 0) {
+      throw new ParameterException(spec.commandLine(), "--patience takes 0 seconds or more.");
     }
     if (names.size() == 1) {
       GuestCommand.print(options, stop(names.getFirst(), patience, Output::progress));

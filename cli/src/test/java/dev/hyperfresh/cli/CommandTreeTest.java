@@ -173,6 +173,7 @@ class CommandTreeTest {
         "guest stop web1 --patience soon",
         "guest stop",
         "guest stop web1 --all",
+        "guest stop web1 web2 --patience -5",
         "guest show a b",
         "guest autostart web1",
         "guest autostart web1 maybe",

@@ -33,7 +33,7 @@ public final class OsRecipe implements VmRecipe<OsRelease> {
       List.of(
           // TCP sockets are not asked for `SO_PASSCRED` any more.
           new Break(new DebianVersion("6.16"), new DebianVersion("4.2")),
-          // There is no UDP-Lite any more. No released CRIU does without as of November 2026.
+          // There is no UDP-Lite any more, which CRIU 4.2 still asks for.
           new Break(new DebianVersion("7.1"), new DebianVersion("4.2.99")));
 
   private static final List<String> PACKAGES = List.of("criu", "runc", "busybox-static", "tar");
