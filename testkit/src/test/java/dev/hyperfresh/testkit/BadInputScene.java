@@ -16,6 +16,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -35,8 +36,12 @@ abstract class BadInputScene {
   static final String GUEST = "beating";
   static final Duration BUDGET = Duration.ofSeconds(1);
 
-  /// From the decision to give up until the source runs the guest again.
-  private static final double MAX_ROLL_BACK_MS = 50;
+  /// From the decision to give up until the source runs the guest again, beyond the noise floor:
+  /// what half of all take at most.
+  private static final double MAX_MEDIAN_MS = 50;
+
+  /// What none may take: one is late when the host gives its processors to others just then.
+  private static final double MAX_ROLL_BACK_MS = 1000;
 
   static final Duration SOON = Duration.ofSeconds(1);
 
@@ -47,6 +52,7 @@ abstract class BadInputScene {
   TestReleases releases;
   Daemon daemon;
   TestGuest guest;
+  private final List<Double> rollBacks = new ArrayList<>();
   private Footprint before;
 
   /// What an attempt could leave behind.
@@ -88,6 +94,7 @@ abstract class BadInputScene {
     daemon.hyperplexor().delete(GUEST);
     daemon.close();
     assertThat(WORKSPACE.sockets()).as("files in run/ after all guests are gone").isEmpty();
+    assertSoon();
   }
 
   @BeforeEach
@@ -161,25 +168,29 @@ abstract class BadInputScene {
     return daemon.guests().replace(GUEST, to.name(), budget, false, false, Progress.NONE);
   }
 
-  static void rolledBack(ReplacementRecord record, Problem problem, String detail) {
+  void rolledBack(ReplacementRecord record, Problem problem, String detail) {
     assertThat(record.outcome()).as(record.toString()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(record.problem()).as(record.detail()).isEqualTo(problem.code());
     assertThat(record.detail()).contains(detail);
     // There was nothing to take back before the order to hand over.
     boolean ordered = !problem.equals(Problem.REPLACE_PREPARE);
     assertThat(record.phases().rollBackMs().isPresent()).as(record.toString()).isEqualTo(ordered);
-    record.phases().rollBackMs().ifPresent(ms -> assertSoon(ms, record.noiseFloorMs().orElse(0)));
+    record.phases().rollBackMs().ifPresent(ms -> took(ms, record.noiseFloorMs().orElse(0)));
   }
 
-  private static void assertSoon(double rollBackMs, double noiseMs) {
-    double most = MAX_ROLL_BACK_MS * Workshop.crowd() + noiseMs;
+  private void took(double rollBackMs, double noiseMs) {
     System.out.printf(
-        Locale.ROOT,
-        "  rolled back in %.1f ms, allowed %.1f, of which noise %.1f ms%n",
-        rollBackMs,
-        most,
-        noiseMs);
-    assertThat(rollBackMs).as("roll-back").isLessThan(most);
+        Locale.ROOT, "  rolled back in %.1f ms, with noise of %.1f ms%n", rollBackMs, noiseMs);
+    assertThat(rollBackMs).as("roll-back, ms").isLessThan(MAX_ROLL_BACK_MS);
+    rollBacks.add(Math.max(0, rollBackMs - noiseMs));
+  }
+
+  private void assertSoon() {
+    List<Double> sorted = rollBacks.stream().sorted().toList();
+    assertThat(sorted).as("roll-backs").isNotEmpty();
+    assertThat(sorted.get(sorted.size() / 2))
+        .as("the median of roll-backs beyond their noise, ms: " + sorted)
+        .isLessThan(MAX_MEDIAN_MS * Workshop.crowd());
   }
 
   /// A document with all that is required, and `lines` that come first.
