@@ -24,7 +24,7 @@ import tools.jackson.databind.JsonNode;
       ContainerQueries.Stats.class,
       ContainerCommand.Exec.class,
       ContainerRelocateCommand.class,
-      ContainerCommand.Stop.class,
+      ContainerStopCommand.class,
       ContainerCommand.Start.class,
       ContainerCommand.Remove.class,
       ContainerCommand.Resume.class
@@ -100,44 +100,6 @@ final class ContainerCommand {
         System.out.print(done.path("output").asString());
       }
       return done.path("code").asInt();
-    }
-  }
-
-  @Command(
-      name = "stop",
-      description = "End a container; its files stay.",
-      footer = {
-        "",
-        "Its --restart policy does not start it again. A container that has ended stays as it is.",
-        "",
-        "Example:",
-        "  hyperfresh container stop web1 --patience 30"
-      })
-  static final class Stop implements Runnable {
-    @Mixin private Options options = new Options();
-
-    @Parameters(paramLabel = "NAME")
-    private String name = "";
-
-    @Option(
-        names = "--patience",
-        paramLabel = "SECONDS",
-        defaultValue = "10",
-        description = "How long it may take to end by itself (default: ${DEFAULT-VALUE}).")
-    private int patience;
-
-    @Override
-    public void run() {
-      JsonNode answer =
-          options
-              .client()
-              .work(
-                  "/v1/containers/" + name + "/stop",
-                  Map.of("patience_s", patience),
-                  Output::progress);
-      if (!options.printed(answer)) {
-        System.out.println(name + " is stopped; its files stay.");
-      }
     }
   }
 

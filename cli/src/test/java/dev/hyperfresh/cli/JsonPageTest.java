@@ -256,6 +256,8 @@ class JsonPageTest {
       case "outdated" -> "; what each of `qemus` has is in [GUESTS.md](GUESTS.md)";
       case "guest stop" ->
           "; the second one with `--all` or of several guests, with those that were stopped";
+      case "container stop" ->
+          "; with `--all` or of several containers `containers`, each a [Container](#container)";
       case "replace" -> "; which one depends on what is replaced, and on `--dry-run`";
       case "events" -> " and the field `id`, for `--after`";
       case "wait" -> "; what is waited for";

@@ -329,12 +329,13 @@ class PackageTest {
         .contains("RUN=/run/hyperfresh\n", "$RUN/qemu.changed");
   }
 
-  /// A host that goes down has its guests power off; nothing else that stops the unit does.
+  /// A host that goes down has its guests and containers end; nothing else that stops the unit
+  /// does.
   @Test
   void guestsPowerOffWithTheHostAlone() throws Exception {
     Path asked = folder.resolve("asked");
     Path program = folder.resolve("hyperfresh");
-    Files.writeString(program, "#!/bin/sh\necho \"$*\" >" + asked + "\n");
+    Files.writeString(program, "#!/bin/sh\necho \"$*\" >>" + asked + "\n");
     Path systemctl = folder.resolve("bin/systemctl");
     Files.createDirectories(systemctl.resolveSibling(""));
     String script = adapted("shutdown", Map.of("/usr/bin/hyperfresh", program)).toString();
@@ -350,7 +351,9 @@ class PackageTest {
 
     assertThat(run(path, List.of("sh", script))).isEqualTo(new Ran(0, ""));
 
-    assertThat(asked).hasContent("guest stop --all --patience 180");
+    assertThat(Files.readAllLines(asked))
+        .containsExactlyInAnyOrder(
+            "guest stop --all --patience 180", "container stop --all --patience 180 --until-boot");
     String unit = Files.readString(PARTS.resolve("hyperfresh-shutdown.service"));
     assertThat(unit)
         .contains(

@@ -92,7 +92,7 @@ record ContainerRoutes(OsRoom room, Replies replies) {
                 Role.OPERATOR,
                 "End a container.",
                 replies.working(this::stop))
-            .taking("patience_s"),
+            .taking("patience_s", "until_boot"),
         changing(
             POST,
             "/v1/containers/{name}/resume",
@@ -172,7 +172,11 @@ record ContainerRoutes(OsRoom room, Replies replies) {
   private Object stop(Job job) {
     int seconds = job.number("patience_s", 10, 0, GuestRoutes.MAX_PATIENCE_SECONDS);
     job.progress().step("stop", "asking " + job.name() + " to end");
-    room.stop(job.name(), Duration.ofSeconds(seconds));
+    if (job.flag("until_boot", false)) {
+      room.stopUntilBoot(job.name(), Duration.ofSeconds(seconds));
+    } else {
+      room.stop(job.name(), Duration.ofSeconds(seconds));
+    }
     return Map.of("stopped", job.name());
   }
 

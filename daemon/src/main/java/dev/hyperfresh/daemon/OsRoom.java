@@ -168,6 +168,13 @@ public final class OsRoom implements VmLife {
     }
   }
 
+  /// Ends a container because the host stops; see [Systems#stopUntilBoot].
+  public void stopUntilBoot(String name, Duration patience) {
+    try (Hyperplexor.Work _ = hyperplexor.begin()) {
+      systems.stopUntilBoot(name, patience);
+    }
+  }
+
   /// Has a container go on that stands in doubt; see [Systems#resume].
   public void resume(String name) {
     try (Hyperplexor.Work _ = hyperplexor.begin()) {

@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -17,7 +18,7 @@ class AddressesTest extends LifeScene {
   @BeforeEach
   void stopped() {
     create("g");
-    hyperplexor.stop("g", LONG);
+    hyperplexor.stop("g", Duration.ZERO);
   }
 
   private GuestView startTelling() {

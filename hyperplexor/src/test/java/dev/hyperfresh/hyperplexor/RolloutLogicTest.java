@@ -109,14 +109,14 @@ class RolloutLogicTest {
             List.of("a", "b"),
             Stage.NEW,
             Optional.empty(),
-            new Rollout.Pace(1, 0, Duration.ZERO, Optional.of(Duration.ofSeconds(10))),
+            new Rollout.Pace(1, 0, Duration.ZERO, Optional.of(Duration.ofSeconds(3))),
             LONG,
             true,
             false);
     audience =
         (guest, state, _) -> {
           if (guest.equals("a") && state.equals("Planned")) {
-            LockSupport.parkNanos(Duration.ofSeconds(11).toNanos());
+            LockSupport.parkNanos(Duration.ofSeconds(4).toNanos());
           }
           return true;
         };

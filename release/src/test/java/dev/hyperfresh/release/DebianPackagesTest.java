@@ -15,18 +15,25 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.api.io.TempDir;
 
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class DebianPackagesTest {
+  /// Of apt, for both tests that ask a mirror: its index of packages is large.
+  @TempDir static Path apt;
 
   @TempDir Path directory;
 
   @Test
+  @Order(1)
   @Tag("slow")
   void unpacksAProgramThatRunsAndNeedsNoNetworkTheSecondTime() throws Exception {
-    DebianPackages packages = new DebianPackages(directory.resolve("apt state"));
+    DebianPackages packages = new DebianPackages(apt.resolve("apt state"));
     List<String> steps = new ArrayList<>();
     List<String> name = List.of("busybox-static");
 
@@ -40,8 +47,7 @@ class DebianPackagesTest {
     // The index, the download and its size, and the unpacking.
     assertThat(steps).hasSize(4);
     assertThat(
-            PosixFilePermissions.toString(
-                Files.getPosixFilePermissions(directory.resolve("apt state"))))
+            PosixFilePermissions.toString(Files.getPosixFilePermissions(apt.resolve("apt state"))))
         .isEqualTo("rwx------");
 
     steps.clear();
@@ -55,9 +61,10 @@ class DebianPackagesTest {
   }
 
   @Test
+  @Order(2)
   @Tag("slow")
   void aPackageThatDoesNotExistIsNamed() {
-    DebianPackages packages = new DebianPackages(directory.resolve("apt"));
+    DebianPackages packages = new DebianPackages(apt.resolve("apt state"));
     reachable(() -> {
       assertThatThrownBy(() ->
               packages.unpack(

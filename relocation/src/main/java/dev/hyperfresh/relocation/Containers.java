@@ -3,6 +3,7 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -233,7 +234,12 @@ final class Containers implements AutoCloseable {
 
   /// Ends a container; its files stay. See [Systems#stop].
   void stop(String name, Duration patience) {
-    endings.stop(name, patience);
+    endings.stop(name, patience, Life::toldToStop);
+  }
+
+  /// As [#stop], because the host stops. See [Systems#stopUntilBoot].
+  void stopUntilBoot(String name, Duration patience) {
+    endings.stop(name, patience, known -> known.toldToStopIn(Host.bootId()));
   }
 
   /// Removes a container and its files, or files that nobody knows. See [Systems#remove].

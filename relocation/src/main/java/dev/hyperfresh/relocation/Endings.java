@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 
 /// How containers end that this daemon has seen run: they are stopped, or end by themselves, and
 /// give up all that they have but their files. Thread-safe.
@@ -50,21 +51,23 @@ final class Endings {
   }
 
   /// Ends a container; its files stay. See [Systems#stop].
-  void stop(String name, Duration patience) {
+  ///
+  /// @param told what is known of it then
+  void stop(String name, Duration patience, UnaryOperator<Life> told) {
     Optional<Container> container = all.find(name);
     if (container.isPresent()) {
-      stop(container.get(), patience);
+      stop(container.get(), patience, told);
     } else {
-      stopEnded(name);
+      stopEnded(name, told);
     }
   }
 
-  private void stop(Container container, Duration patience) {
+  private void stop(Container container, Duration patience, UnaryOperator<Life> told) {
     String name = container.name();
     if (held.contains(container)) {
       // It has ended; its OS is asked for the rest, and its lock is taken for that again and again.
       restarts.forget(name);
-      all.lives().change(name, known -> known.stopped(true));
+      all.lives().change(name, told);
       return;
     }
     if (!container.lock(HealthWatch.patience(container))) {
@@ -72,10 +75,10 @@ final class Endings {
     }
     try {
       if (!all.has(container)) {
-        stopEnded(name);
+        stopEnded(name, told);
         return;
       }
-      all.lives().change(name, known -> known.stopped(true));
+      all.lives().change(name, told);
       end(container, patience);
       giveUp(container);
     } finally {
@@ -83,11 +86,11 @@ final class Endings {
     }
   }
 
-  private void stopEnded(String name) {
+  private void stopEnded(String name, UnaryOperator<Life> told) {
     all.requireIdle(name);
     var _ = all.lives().find(name).orElseThrow(() -> all.unknown(name));
     restarts.forget(name);
-    all.lives().change(name, known -> known.stopped(true));
+    all.lives().change(name, told);
   }
 
   private void end(Container container, Duration patience) {
@@ -98,7 +101,7 @@ final class Endings {
     try {
       new Inside(os, container.spec()).stop(patience);
     } catch (TroubleException e) {
-      all.lives().note(container.name(), known -> known.stopped(false));
+      all.lives().note(container.name(), Life::notToldToStop);
       throw Problem.CONTAINER_STATE.because(container.name() + ": " + e.getMessage() + ".", e);
     }
     if (!container.hasEnded(END_LIMIT)) {

@@ -11,6 +11,7 @@ import java.util.Optional;
 /// @param restart whether it is started again when it ends
 /// @param started whether it has ever run
 /// @param stopped whether somebody has told it to stop since it was started last
+/// @param stoppedIn the boot of the host in which alone that counts, if it does so in one alone
 /// @param restarts how often it was started again by `restart`, without having run well
 /// @param since when it was started last
 /// @param ended how it ended, if it has
@@ -21,6 +22,7 @@ record Life(
     RestartPolicy restart,
     boolean started,
     boolean stopped,
+    Optional<String> stoppedIn,
     int restarts,
     Instant since,
     Optional<ContainerState.Ended> ended,
@@ -28,7 +30,17 @@ record Life(
 
   /// Of a container that is being made.
   static Life begun(ContainerSpec spec, String os, RestartPolicy restart, Instant now) {
-    return new Life(spec, os, restart, false, false, 0, now, Optional.empty(), Optional.empty());
+    return new Life(
+        spec,
+        os,
+        restart,
+        false,
+        false,
+        Optional.empty(),
+        0,
+        now,
+        Optional.empty(),
+        Optional.empty());
   }
 
   String name() {
@@ -43,17 +55,50 @@ record Life(
   /// It runs.
   Life runs(String where, Instant now) {
     return new Life(
-        spec, where, restart, true, false, restarts, now, Optional.empty(), Optional.empty());
+        spec,
+        where,
+        restart,
+        true,
+        false,
+        Optional.empty(),
+        restarts,
+        now,
+        Optional.empty(),
+        Optional.empty());
   }
 
   /// It goes on in another OS, or is to be started there the next time.
   Life in(String where) {
-    return new Life(spec, where, restart, started, stopped, restarts, since, ended, lost);
+    return new Life(
+        spec, where, restart, started, stopped, stoppedIn, restarts, since, ended, lost);
   }
 
-  /// Somebody has told it to stop, or takes that back.
-  Life stopped(boolean wish) {
-    return new Life(spec, os, restart, started, wish, restarts, since, ended, lost);
+  /// Somebody has told it to stop.
+  Life toldToStop() {
+    return told(true, Optional.empty());
+  }
+
+  /// It is to stop because the host does, if nobody has told it to before.
+  ///
+  /// @param boot of the host, see [dev.hyperfresh.linux.Host#bootId]
+  Life toldToStopIn(String boot) {
+    return isToStay(boot) ? this : told(true, Optional.of(boot));
+  }
+
+  /// What it was told is taken back.
+  Life notToldToStop() {
+    return told(false, Optional.empty());
+  }
+
+  private Life told(boolean wish, Optional<String> boot) {
+    return new Life(spec, os, restart, started, wish, boot, restarts, since, ended, lost);
+  }
+
+  /// Whether it is not to be started by its policy.
+  ///
+  /// @param boot the present one of the host
+  boolean isToStay(String boot) {
+    return stopped && stoppedIn.map(boot::equals).orElse(true);
   }
 
   /// It has ended. Of one that had run well, earlier restarts no longer count.
@@ -68,6 +113,7 @@ record Life(
         restart,
         true,
         stopped,
+        stoppedIn,
         well ? 0 : restarts,
         since,
         how instanceof ContainerState.Ended ended ? Optional.of(ended) : Optional.empty(),
@@ -76,13 +122,14 @@ record Life(
 
   /// It is about to be started once more by its policy, or by somebody.
   Life again(boolean byPolicy) {
-    return new Life(
-        spec, os, restart, started, false, byPolicy ? restarts + 1 : 0, since, ended, lost);
+    return byPolicy
+        ? new Life(spec, os, restart, started, stopped, stoppedIn, restarts + 1, since, ended, lost)
+        : new Life(spec, os, restart, started, false, Optional.empty(), 0, since, ended, lost);
   }
 
   /// The start that its policy was about could not be tried.
   Life notStarted() {
-    return new Life(
-        spec, os, restart, started, stopped, Math.max(0, restarts - 1), since, ended, lost);
+    int before = Math.max(0, restarts - 1);
+    return new Life(spec, os, restart, started, stopped, stoppedIn, before, since, ended, lost);
   }
 }

@@ -41,7 +41,7 @@ final class Removals {
       if (!force) {
         throw Problem.CONTAINER_STATE.because(name + " runs.");
       }
-      endings.stop(name, Duration.ZERO);
+      endings.stop(name, Duration.ZERO, Life::toldToStop);
     }
     // It may have ended since it was looked at.
     endings.settle(name);

@@ -57,12 +57,12 @@ public record RestartPolicy(Kind kind, OptionalInt most) {
 
   /// Whether a container is to be started again.
   ///
-  /// @param how it ended
+  /// @param failed whether its end was a failure
   /// @param restarts how often it was already, without having run for [#WELL]
-  boolean wants(ContainerState how, int restarts) {
+  boolean wants(boolean failed, int restarts) {
     return switch (kind) {
       case NO -> false;
-      case ON_FAILURE -> how.hasFailed() && restarts < most.orElse(Integer.MAX_VALUE);
+      case ON_FAILURE -> failed && restarts < most.orElse(Integer.MAX_VALUE);
       case ALWAYS -> true;
     };
   }

@@ -2,6 +2,7 @@ package dev.hyperfresh.relocation;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
@@ -75,8 +76,12 @@ final class Restarts {
   }
 
   private static boolean isWanted(Life life) {
-    return !life.stopped()
-        && life.end().filter(how -> life.restart().wants(how, life.restarts())).isPresent();
+    // Of one that stopped because the host did: that counts as a failure, as does the end of its
+    // OS.
+    return !life.isToStay(Host.bootId())
+        && life.end()
+            .filter(how -> life.restart().wants(how.hasFailed() || life.stopped(), life.restarts()))
+            .isPresent();
   }
 
   private void start(String name, Next expected) {

@@ -3,6 +3,7 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.vm.TroubleException;
 import java.io.IOException;
@@ -140,7 +141,7 @@ record Starts(
     Life before = endings.begin(name);
     try {
       // From here on nobody can stop it, but somebody may have before.
-      if (before.stopped()) {
+      if (before.isToStay(Host.bootId())) {
         throw Problem.CONTAINER_STATE.because(name + " is stopped.");
       }
       var _ = again(before, Optional.empty(), Progress.NONE);

@@ -39,7 +39,6 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
   private final VmRegistry<OsVm, OsRelease> systems;
   private final Occupancy occupancy = new Occupancy();
   private final Containers containers;
-
   private final Insight insight;
   private final Moves moves;
   private final MoveOrders orders;
@@ -349,6 +348,11 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     containers.stop(name, patience);
   }
 
+  /// As [#stop(String, Duration)], and its policy starts it again after the host's next boot.
+  public void stopUntilBoot(String name, Duration patience) {
+    containers.stopUntilBoot(name, patience);
+  }
+
   /// Removes a container and its files; or files of a container that nobody knows any more.
   ///
   /// @param force also one that runs, which is killed
@@ -396,8 +400,7 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
 
   /// What a container uses.
   ///
-  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN]; [Problem#CONTAINER_STATE] when it
-  ///   does not run, or its OS does not say
+  /// @throws HyperFreshException [Problem#CONTAINER_UNKNOWN], [Problem#CONTAINER_STATE]
   public ContainerStats stats(String name) {
     return insight.stats(name);
   }
@@ -434,9 +437,8 @@ public final class Systems implements VmStock<OsVm, OsRelease>, AutoCloseable {
     return orders.relocate(container(name), get(to), transport, checked, progress);
   }
 
-  /// Has a container go on in the OS that it was to leave, where there is a doubt: it stands there,
-  /// and may have run in the other OS, which is gone. Whoever orders it takes it on himself that
-  /// what it did there is done once more.
+  /// Resumes a container that is in doubt, in the OS that it was to leave. It may have run in the
+  /// other OS, which is gone, and may repeat what it did there.
   ///
   /// @throws HyperFreshException [Problem#CONTAINER_STATE] when there is no doubt of that container
   public void resume(String name) {

@@ -3,6 +3,7 @@ package dev.hyperfresh.relocation;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Host;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -221,7 +222,38 @@ class RestartsTest {
     course(0, Duration.ofDays(1));
     ended("always", exited(1));
     time.run(Duration.ofMillis(50));
-    lives.change("job", life -> life.stopped(true));
+    lives.change("job", Life::toldToStop);
+    time.run(Duration.ofMinutes(5));
+    assertThat(starts).isEmpty();
+  }
+
+  /// Its OS may take a while to come up; until then each start fails.
+  @ParameterizedTest
+  @CsvSource({"no,0", "on-failure,1", "always,1"})
+  void oneThatStoppedWithTheHostIsStartedAfterItsBoot(String policy, int expected) {
+    ended(policy, exited(0));
+    restarts.forget("job");
+    lives.change("job", life -> life.toldToStopIn(Host.bootId()));
+    restarts.consider("job");
+    time.run(Duration.ofMinutes(5));
+    assertThat(starts).as("in the same boot").isEmpty();
+
+    lives.change("job", life -> life.notToldToStop().toldToStopIn("an-earlier-one"));
+    restarts.consider("job");
+    time.run(Duration.ofSeconds(2));
+    course(0, Duration.ofDays(1));
+    time.run(Duration.ofMinutes(5));
+
+    assertThat(lives.find("job").flatMap(Life::end).isEmpty()).isEqualTo(expected == 1);
+  }
+
+  @Test
+  void aHostThatStopsDoesNotTakeBackWhatSomebodyHasSaid() {
+    course(0, Duration.ofDays(1));
+    ended("always", exited(0));
+    restarts.forget("job");
+    lives.change("job", life -> life.toldToStop().toldToStopIn("an-earlier-one"));
+    restarts.consider("job");
     time.run(Duration.ofMinutes(5));
     assertThat(starts).isEmpty();
   }

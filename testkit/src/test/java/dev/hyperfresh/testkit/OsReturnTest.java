@@ -2,6 +2,7 @@ package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.relocation.OsRelease;
 import dev.hyperfresh.vm.StateFile;
 import java.io.IOException;
@@ -64,6 +65,10 @@ class OsReturnTest {
         .succeeds();
     // It is launched, and has not done anything yet.
     Workshop.await("its first run", START, () -> runs() == 1);
+    runs("job2", bundle);
+    runs("job3", bundle);
+    run("container", "stop", "job3").succeeds();
+    run("container", "stop", "job2", "job3", "--until-boot").succeeds();
     daemons.getLast().destroyForcibly().waitFor();
     int pid = hostEnds();
 
@@ -78,12 +83,34 @@ class OsReturnTest {
     assertThat(show("os", "os1").path("containers").path(0).asString()).isEqualTo("job1");
     assertThat(show("container", "job1").path("os").asString()).isEqualTo("os1");
     Workshop.await("its second run", START, () -> runs() >= 2);
+    Workshop.await("what ended", START, () -> is("running", show("container", "job2")));
+    // Somebody has stopped it before the host did.
+    assertThat(show("container", "job3").path("state").asString()).isEqualTo("ended");
+  }
+
+  private void runs(String name, Path bundle) throws Exception {
+    run(
+            "container",
+            "run",
+            name,
+            "--os=os1",
+            "--bundle=" + bundle,
+            "--restart=on-failure",
+            "--volume=" + name + ":/data")
+        .succeeds();
   }
 
   /// How often it has run: each time it writes a line into its volume.
   private long runs() {
     JsonNode volumes = run("volume", "list", "--json").succeeds().json().path("volumes");
-    Path file = Path.of(volumes.path(0).path("path").asString()).resolve("runs");
+    String data =
+        volumes
+            .valueStream()
+            .filter(volume -> volume.path("name").asString().equals("data"))
+            .map(volume -> volume.path("path").asString())
+            .findFirst()
+            .orElseThrow();
+    Path file = Path.of(data).resolve("runs");
     return Workshop.wholeLines(file).size();
   }
 
@@ -100,6 +127,10 @@ class OsReturnTest {
       }
     }
     Injection.kill(inEarlierBoot(folder.resolve("vm.json")));
+    Path stopped = workspace.state().resolve("lives/job2.json");
+    ObjectNode life = StateFile.read(stopped, ObjectNode.class).orElseThrow();
+    assertThat(life.path("stoppedIn").asString()).isEqualTo(Host.bootId());
+    StateFile.write(stopped, life.put("stoppedIn", "an-earlier-one"));
     ObjectNode made =
         StateFile.readWithSum(folder.resolve("definition.json"), ObjectNode.class).orElseThrow();
     StateFile.write(folder.resolve("definition.json"), made.put("boot", "an-earlier-one"));
