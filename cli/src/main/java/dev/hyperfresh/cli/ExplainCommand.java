@@ -105,7 +105,7 @@ final class ExplainCommand implements Callable<Integer> {
     System.out.println(sentence(answer, pieces));
     if (answer.path("copy_needed").asBoolean()) {
       System.out.println(
-          "Its memory cannot be taken over where it is; it would have to be copied once.");
+          "Its memory cannot be taken over where it is; `guest adopt --copy` copies it once.");
     }
     if (to == null) {
       System.out.println(

@@ -92,14 +92,18 @@ class OutdatedCommandTest {
     assertThat(answer.path("outdated").asInt()).isEqualTo(5);
     assertThat(answer.path("qemus").valueStream().map(q -> q.path("verdict").asString()))
         .containsExactly(
-            "It cannot be adopted as it is: -snapshot: writes go to a file that has no name (and 3"
+            "It cannot be adopted as it is: -snapshot: writes go to a file that has no name (and 1"
                 + " more).",
             "Proxmox VE manages it as 100, so it is replaced only when Proxmox VE stops and starts"
                 + " it.",
             "libvirt manages it, so it is replaced only when libvirt stops and starts it.",
             "`hyperfresh guest adopt NAME --pid 4 --qmp SOCKET` checks it further, and `hyperfresh"
                 + " replace` replaces it then.",
-            "It runs as user 4242, and only a daemon of that user can adopt it.");
+            uid() == 0
+                ? "`hyperfresh guest adopt NAME --pid 5 --qmp SOCKET` checks it further, and"
+                    + " `hyperfresh replace` replaces it then."
+                : "It runs as user 4242, and only a daemon of that user, or one that is root, can"
+                    + " adopt it.");
     JsonNode first = answer.path("qemus").path(0);
     assertThat(first.path("file").asString()).isEqualTo("replaced");
     assertThat(first.path("running").path("label").asString()).startsWith("build ");

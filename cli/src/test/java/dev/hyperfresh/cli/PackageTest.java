@@ -352,6 +352,8 @@ class PackageTest {
     assertThat(run(path, List.of("sh", script))).isEqualTo(new Ran(0, ""));
 
     assertThat(Files.readAllLines(asked))
+        .allSatisfy(line -> assertThat(line).containsPattern("--patience 1(80|79)\\b"))
+        .map(line -> line.replace(" --patience 179", " --patience 180"))
         .containsExactlyInAnyOrder(
             "guest stop --all --patience 180", "container stop --all --patience 180 --until-boot");
     String unit = Files.readString(PARTS.resolve("hyperfresh-shutdown.service"));
@@ -362,6 +364,53 @@ class PackageTest {
             "\nExecStop=/usr/lib/hyperfresh/shutdown\n",
             "\nEnvironment=HYPERFRESH_SHUTDOWN_PATIENCE=180\n",
             "\nTimeoutStopSec=240\n");
+  }
+
+  /// systemd waits once for all, however often something is tried.
+  @Test
+  void aShutdownThatIsTriedAgainHasOneDeadline() throws Exception {
+    Path asked = folder.resolve("asked");
+    Path uptime = Files.writeString(folder.resolve("uptime"), "1000.50 900.00\n");
+    Path program = folder.resolve("hyperfresh");
+    // Only guests count here, one try after the other.
+    Files.writeString(
+        program,
+        "#!/bin/sh\n[ $1 = guest ] || exit 0\necho \"$5\" >>"
+            + asked
+            + "\nread -r now _ <"
+            + uptime
+            + "\necho $((${now%%.*} + 100)).0 0 >"
+            + uptime
+            + ".new\nmv "
+            + uptime
+            + ".new "
+            + uptime
+            + "\nexit 1\n");
+    Path systemctl = folder.resolve("bin/systemctl");
+    Files.createDirectories(systemctl.resolveSibling(""));
+    Files.writeString(systemctl, "#!/bin/sh\necho stopping\n");
+    Path sleep = Files.writeString(folder.resolve("bin/sleep"), "#!/bin/sh\n");
+    for (Path file : List.of(program, systemctl, sleep)) {
+      assertThat(file.toFile().setExecutable(true)).isTrue();
+    }
+    String script =
+        adapted("shutdown", Map.of("/usr/bin/hyperfresh", program, "/proc/uptime", uptime))
+            .toString();
+
+    Ran ran =
+        run(
+            Map.of(
+                "PATH",
+                folder.resolve("bin") + ":/usr/bin:/bin",
+                "HYPERFRESH_SHUTDOWN_PATIENCE",
+                "500"),
+            List.of("sh", script));
+
+    assertThat(ran.status()).isEqualTo(1);
+    assertThat(ran.said()).contains("PATIENCE=500 is longer than systemd waits; taking 210");
+    assertThat(Files.readAllLines(asked)).containsExactly("210", "110", "10", "0", "0");
+    assertThat(number("shutdown", "LONGEST") + 20)
+        .isLessThan(number("hyperfresh-shutdown.service", "TimeoutStopSec"));
   }
 
   /// What the package has below /etc, apart from what is written from the settings.

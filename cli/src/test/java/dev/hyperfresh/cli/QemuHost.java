@@ -106,6 +106,12 @@ final class QemuHost {
     Files.createSymbolicLink(root.resolve(folder + "root"), root.resolve("seen"));
   }
 
+  void link(String path, String target) throws IOException {
+    Path link = root.resolve(path);
+    Files.createDirectories(link.resolveSibling(""));
+    Files.createSymbolicLink(link, Path.of(target));
+  }
+
   void file(String path, String text) throws IOException {
     Path file = root.resolve(path);
     Files.createDirectories(file.resolveSibling(""));

@@ -139,13 +139,9 @@ public final class Explanations {
   private List<Piece> surroundings(RunningProgram program, ForeignGuest guest) {
     List<Piece> pieces = new ArrayList<>();
     if (program.uid() != Host.effectiveUid()) {
-      pieces.add(
-          new Piece(
-              "user",
-              Verdict.CANNOT,
-              "It runs as user " + program.uid() + ", and only a daemon of that user can adopt it",
-              "run the daemon as that user, with a --state directory of its own"));
+      pieces.add(user(program.uid()));
     }
+    container(program.pid()).ifPresent(pieces::add);
     if (isOfLoader(program.pid())) {
       pieces.add(
           new Piece(
@@ -174,6 +170,44 @@ public final class Explanations {
                 + " `hyperfresh guest adopt` asks the QEMU for it.",
             ""));
     return pieces;
+  }
+
+  /// Whoever asks may be another user than the daemon.
+  private static Piece user(int uid) {
+    String whose = "It runs as user " + uid + ", and ";
+    return Host.effectiveUid() == 0
+        ? new Piece(
+            "user",
+            Verdict.REMARK,
+            whose + "a daemon that is root starts later processes as that user.",
+            "")
+        : new Piece(
+            "user",
+            Verdict.UNKNOWN,
+            whose + "only a daemon that is root, or of that user, can adopt it",
+            "run the daemon as root, or as that user with a --state directory of its own");
+  }
+
+  /// Of processes of others only root can tell.
+  private Optional<Piece> container(int pid) {
+    ProcFs proc = new ProcFs(root.resolve("proc"));
+    int self = Math.toIntExact(ProcessHandle.current().pid());
+    return List.of("user", "pid").stream()
+        .filter(kind ->
+            proc.namespace(pid, kind)
+                .filter(
+                    its -> proc.namespace(self, kind).filter(mine -> !mine.equals(its)).isPresent())
+                .isPresent())
+        .findFirst()
+        .map(kind ->
+            new Piece(
+                "namespace",
+                Verdict.CANNOT,
+                "It runs in another "
+                    + kind
+                    + " namespace, as in a container, where no later process could be started like"
+                    + " it",
+                "run the daemon there, or let what manages the container replace it"));
   }
 
   private boolean isOfLoader(int pid) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.AdoptOrder;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
@@ -8,7 +9,9 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -116,13 +119,17 @@ public final class GuestRoom {
     if (named.isPresent()) {
       return destination(named.get());
     }
+    return newestFor(document.spec().machine());
+  }
+
+  private Release newestFor(String machine) {
     return processes.installed().get().reversed().stream()
-        .filter(release -> release.machines().contains(document.spec().machine()))
+        .filter(release -> release.machines().contains(machine))
         .map(Release.class::cast)
         .findFirst()
         .orElseThrow(() ->
             Problem.RELEASE_UNKNOWN.because(
-                "No installed release knows machine type " + document.spec().machine() + "."));
+                "No installed release knows machine type " + machine + "."));
   }
 
   /// Where guests can run.
@@ -139,17 +146,64 @@ public final class GuestRoom {
   ///
   /// @param control its control socket
   /// @param console the socket of its serial console; empty to find it out
+  /// @param copy what is done when its memory is private; empty to refuse it then
   /// @throws HyperFreshException as [Hyperplexor#adopt]
-  GuestView adopt(String name, int pid, Path control, Optional<Path> console, Progress progress) {
-    return hyperplexor.adopt(
-        name,
-        pid,
-        control,
-        console,
-        (process, arguments) ->
-            kinds()
-                .adding(() -> processes.ofProcess().apply(process, arguments), QemuRelease::name),
-        progress);
+  GuestView adopt(
+      String name,
+      int pid,
+      Path control,
+      Optional<Path> console,
+      Optional<CopyWish> copy,
+      Progress progress) {
+    // A newer daemon must find the record of a copy in the history.
+    try (Hyperplexor.Work _ = hyperplexor.begin();
+        HeldTarget target = new HeldTarget(copy.flatMap(CopyWish::release))) {
+      return hyperplexor.adopt(
+          new AdoptOrder(
+              name,
+              pid,
+              control,
+              console,
+              (process, arguments) ->
+                  kinds()
+                      .adding(
+                          () -> processes.ofProcess().apply(process, arguments), QemuRelease::name),
+              copy.map(wish ->
+                  new AdoptOrder.Copy(
+                      target::choose,
+                      wish.limits(),
+                      record -> events.publish(new Event.GuestReplaced(record))))),
+          progress);
+    }
+  }
+
+  /// How the memory of a guest that is adopted may be copied.
+  ///
+  /// @param release that runs it afterwards; empty for the newest that knows its machine type
+  record CopyWish(Optional<String> release, MemoryCopy limits) {}
+
+  /// The release to which a guest's memory is copied, held from its choice on.
+  private final class HeldTarget implements AutoCloseable {
+    private final Optional<String> full;
+    private Optional<ReleaseLeases.Lease<Release>> lease = Optional.empty();
+
+    /// @param named if one is
+    /// @throws HyperFreshException [Problem#RELEASE_UNKNOWN]
+    HeldTarget(Optional<String> named) {
+      this.full = named.map(name -> destination(name).name());
+    }
+
+    Release choose(GuestSpec spec) {
+      ReleaseLeases.Lease<Release> held =
+          holdToRun(full.orElseGet(() -> newestFor(spec.machine()).name()));
+      lease = Optional.of(held);
+      return held.release();
+    }
+
+    @Override
+    public void close() {
+      lease.ifPresent(ReleaseLeases.Lease::close);
+    }
   }
 
   /// Looks at what decides whether a guest can move; see [Hyperplexor#plan].

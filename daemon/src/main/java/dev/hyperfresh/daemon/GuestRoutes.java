@@ -9,6 +9,7 @@ import static io.helidon.http.Method.POST;
 import dev.hyperfresh.hyperplexor.GuestRollout;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import io.helidon.webserver.http.ServerRequest;
@@ -26,6 +27,10 @@ import java.util.Optional;
 record GuestRoutes(Daemon daemon, Replies replies) {
   /// The longest that a guest or container may be waited for.
   static final int MAX_PATIENCE_SECONDS = 3600;
+
+  private static final int MAX_COPY_SECONDS = (int) MemoryCopy.MAX_LIMIT.toSeconds();
+  private static final int MAX_DOWNTIME_MILLIS = (int) MemoryCopy.MAX_DOWNTIME.toMillis();
+  private static final List<String> COPYING = List.of("to", "max_downtime_ms", "timeout_s");
 
   List<Route> routes() {
     return List.of(
@@ -89,7 +94,7 @@ record GuestRoutes(Daemon daemon, Replies replies) {
                 Role.ADMIN,
                 "Adopt a running QEMU.",
                 replies.working(this::adopt))
-            .taking("pid", "qmp", "console"),
+            .taking("pid", "qmp", "console", "copy", "to", "max_downtime_ms", "timeout_s"),
         changing(
                 POST,
                 "/v1/guests/{name}/stop",
@@ -211,7 +216,30 @@ record GuestRoutes(Daemon daemon, Replies replies) {
             ? Optional.of(Replies.path(job.text("console")))
             : Optional.empty();
     return Views.guest(
-        room().adopt(job.name(), pid, Replies.path(job.text("qmp")), console, job.progress()));
+        room()
+            .adopt(
+                job.name(),
+                pid,
+                Replies.path(job.text("qmp")),
+                console,
+                copy(job),
+                job.progress()));
+  }
+
+  private static Optional<GuestRoom.CopyWish> copy(Job job) {
+    Optional<String> to = job.fields().optional("to");
+    MemoryCopy limits =
+        new MemoryCopy(
+            Duration.ofSeconds(job.number("timeout_s", 600, 1, MAX_COPY_SECONDS)),
+            Duration.ofMillis(job.number("max_downtime_ms", 300, 1, MAX_DOWNTIME_MILLIS)));
+    if (job.flag("copy", false)) {
+      return Optional.of(new GuestRoom.CopyWish(to, limits));
+    }
+    if (COPYING.stream().anyMatch(job.body()::has)) {
+      throw Problem.API_REQUEST.because(
+          String.join(", ", COPYING) + " are for an adoption with 'copy'.");
+    }
+    return Optional.empty();
   }
 
   private Object stop(Job job) {

@@ -292,15 +292,20 @@ public final class HostQemus {
     if (guest.obstacle().isPresent()) {
       return no("It cannot be adopted as it is: " + guest.obstacle().get());
     }
-    if (program.uid() != Host.effectiveUid()) {
+    if (program.uid() != Host.effectiveUid() && Host.effectiveUid() != 0) {
       return no(
-          "It runs as user " + program.uid() + ", and only a daemon of that user can adopt it.");
+          "It runs as user "
+              + program.uid()
+              + ", and only a daemon of that user, or one that is root, can adopt it.");
     }
+    String command = "`hyperfresh guest adopt NAME --pid " + program.pid() + " --qmp SOCKET";
     return new Verdict(
         true,
         "",
-        "`hyperfresh guest adopt NAME --pid "
-            + program.pid()
-            + " --qmp SOCKET` checks it further, and `hyperfresh replace` replaces it then.");
+        guest.copyNeeded()
+            ? "Its memory is private: "
+                + command
+                + " --copy` checks it further and replaces it by copying its memory once."
+            : command + "` checks it further, and `hyperfresh replace` replaces it then.");
   }
 }

@@ -7,15 +7,18 @@ import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.MemoryLayout;
 import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import tools.jackson.databind.JsonNode;
 
 /// A guest spec as a person writes it, in YAML. All faults of a document are found in one reading.
@@ -32,6 +35,8 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           "name",
           "vcpus",
           "memory",
+          "huge-pages",
+          "numa",
           "machine",
           "cpu",
           "accelerator",
@@ -47,6 +52,9 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           "on-reboot",
           "on-poweroff");
   private static final Set<String> UNSTEADY_CPUS = Set.of("host", "max", "base");
+  private static final Pattern RANGE = Pattern.compile("([0-9]{1,4})(?:-([0-9]{1,4}))?");
+  private static final int MOST_NUMBERS = 1024;
+  private static final Set<String> NODE_KEYS = Set.of("memory", "vcpus", "host-nodes");
   private static final Set<String> DISK_KEYS = Set.of("path", "format", "readonly");
   private static final Set<String> NIC_KEYS = Set.of("tap", "bridge", "mac");
 
@@ -75,7 +83,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           new GuestSpec(
               name,
               vcpus(),
-              memory(),
+              memory(root, "512M"),
               text(root, "machine", "pc-q35-7.2"),
               cpu(),
               choice(AcceleratorWish.values(), root, "accelerator", AcceleratorWish.AUTO),
@@ -87,7 +95,8 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
               new EndPolicy(
                   then("on-crash", EndPolicy.DEFAULT.onCrash()),
                   then("on-reboot", EndPolicy.DEFAULT.onReboot()),
-                  then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())));
+                  then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())),
+              new MemoryLayout(hugePages(), nodes()));
       faults.addAll(spec.faults());
       if (!faults.isEmpty()) {
         throw Problem.SPEC_INVALID.because(String.join("; ", faults) + ".");
@@ -124,14 +133,65 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       return cpu;
     }
 
-    private long memory() {
-      String text = root.hasNonNull("memory") ? root.path("memory").asString("") : "512M";
-      Matcher size = SIZE.matcher(text);
-      if (!size.matches()) {
+    private long memory(JsonNode node, String otherwise) {
+      String text = node.hasNonNull("memory") ? node.path("memory").asString("") : otherwise;
+      OptionalLong size = size(text);
+      if (size.isEmpty()) {
         faults.add("memory: '" + text + "' is not a size such as 512M or 2G");
-        return GuestSpec.MIN_MEMORY_BYTES;
       }
-      return Long.parseLong(size.group(1)) << (size.group(2).startsWith("M") ? 20 : 30);
+      return size.orElse(GuestSpec.MIN_MEMORY_BYTES);
+    }
+
+    private static OptionalLong size(String text) {
+      Matcher size = SIZE.matcher(text);
+      return size.matches()
+          ? OptionalLong.of(
+              Long.parseLong(size.group(1)) << (size.group(2).startsWith("M") ? 20 : 30))
+          : OptionalLong.empty();
+    }
+
+    private OptionalLong hugePages() {
+      Optional<String> text = optionalText(root, "huge-pages");
+      OptionalLong size = text.map(Reader::size).orElse(OptionalLong.empty());
+      if (text.isPresent() && size.isEmpty()) {
+        faults.add("huge-pages: '" + text.get() + "' is not a size such as 2M or 1G");
+      }
+      return size;
+    }
+
+    private List<MemoryLayout.Node> nodes() {
+      List<MemoryLayout.Node> nodes = new ArrayList<>();
+      for (JsonNode item : items("numa")) {
+        unknownKeys(item, NODE_KEYS, "numa: ");
+        nodes.add(
+            new MemoryLayout.Node(
+                memory(item, ""), numbers(item, "vcpus"), numbers(item, "host-nodes")));
+      }
+      return nodes;
+    }
+
+    /// Numbers and ranges of them with commas between.
+    private List<Integer> numbers(JsonNode node, String key) {
+      if (!node.hasNonNull(key)) {
+        return List.of();
+      }
+      String text = node.path(key).asString("");
+      List<Integer> numbers = new ArrayList<>();
+      for (String piece : text.split(",", -1)) {
+        Matcher range = RANGE.matcher(piece.strip());
+        if (!range.matches()) {
+          faults.add("numa: " + key + ": '" + text + "' is not numbers such as 0-3,8");
+          return List.of();
+        }
+        int from = Integer.parseInt(range.group(1));
+        int to = range.group(2) == null ? from : Integer.parseInt(range.group(2));
+        IntStream.rangeClosed(from, to).forEach(numbers::add);
+        if (numbers.size() > MOST_NUMBERS) {
+          faults.add("numa: " + key + ": more than " + MOST_NUMBERS + " numbers");
+          return List.of();
+        }
+      }
+      return numbers;
     }
 
     private Optional<KernelBoot> boot() {

@@ -3,7 +3,6 @@ package dev.hyperfresh.daemon;
 import dev.hyperfresh.daemon.UpgradeFrame.Word;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.UnixSocket;
@@ -11,7 +10,6 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -75,13 +73,7 @@ final class UpgradeClient {
     int count = UpgradeFrame.receive(old).require(Word.GUESTS).number(MAX_GUESTS);
     for (int i = 0; i < count; i++) {
       UpgradeFrame guest = UpgradeFrame.receive(old).require(Word.GUEST);
-      List<Fd> descriptors = guest.descriptors();
-      if (descriptors.isEmpty()) {
-        throw new IOException("the memory of " + guest.text() + " was not handed over");
-      }
-      guests.put(
-          guest.text(),
-          new Holdings(descriptors.getFirst(), descriptors.subList(1, descriptors.size())));
+      guests.put(guest.guest(), guest.holdings());
     }
   }
 

@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.UnixSocket;
@@ -22,6 +23,8 @@ import java.util.List;
 ///        ◀───────────────────────────────── YOURS
 ///  takes lock, guests and socket             exits with 0
 /// ```
+///
+/// The name of a guest with several memories has their number behind it.
 ///
 /// Until HELD the old daemon goes on when the connection ends; from then on the guests are the new
 /// one's, or anybody's who takes the lock.
@@ -48,6 +51,34 @@ record UpgradeFrame(Word word, String text, List<Fd> descriptors) {
 
   UpgradeFrame(Word word, String text) {
     this(word, text, List.of());
+  }
+
+  /// What a daemon holds of guest `name`; all of it stays its own.
+  static UpgradeFrame guest(String name, Holdings held) {
+    int memories = held.memories().size();
+    List<Fd> descriptors = new ArrayList<>(held.memories());
+    descriptors.addAll(held.nicQueues());
+    return new UpgradeFrame(Word.GUEST, memories == 1 ? name : name + " " + memories, descriptors);
+  }
+
+  /// The name of the guest of a [#guest].
+  String guest() {
+    return text.split(" ", 2)[0];
+  }
+
+  /// What came of the guest of a [#guest].
+  ///
+  /// @throws IOException when its memory did not; nothing is left open then
+  Holdings holdings() throws IOException {
+    String[] words = text.split(" ", 2);
+    String count = words.length == 1 ? "1" : words[1];
+    int memories = count.matches("[0-9]{1,3}") ? Integer.parseInt(count) : 0;
+    if (memories == 0 || memories > descriptors.size()) {
+      descriptors.forEach(Fd::close);
+      throw new IOException("the memory of " + words[0] + " was not handed over");
+    }
+    return new Holdings(
+        descriptors.subList(0, memories), descriptors.subList(memories, descriptors.size()));
   }
 
   /// @throws dev.hyperfresh.linux.LinuxException when the other end is gone

@@ -4,7 +4,6 @@ import dev.hyperfresh.daemon.UpgradeFrame.Word;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.ClosedException;
-import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.UnixSocket;
@@ -12,8 +11,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -134,11 +131,7 @@ final class UpgradeServer implements AutoCloseable {
   private void send(UnixSocket client) throws IOException {
     Map<String, Holdings> guests = giver.holdings();
     new UpgradeFrame(Word.GUESTS, Integer.toString(guests.size())).send(client);
-    guests.forEach((name, held) -> {
-      List<Fd> descriptors = new ArrayList<>(List.of(held.memory()));
-      descriptors.addAll(held.nicQueues());
-      new UpgradeFrame(Word.GUEST, name, descriptors).send(client);
-    });
+    guests.forEach((name, held) -> UpgradeFrame.guest(name, held).send(client));
     int count = UpgradeFrame.receive(client).require(Word.HELD).number(UpgradeClient.MAX_GUESTS);
     if (count != guests.size()) {
       throw new IOException("the new daemon holds " + count + " of " + guests.size() + " guests");

@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.qemu.QemuRelease;
@@ -50,6 +51,7 @@ public final class Views {
     json.put("accelerator_reason", view.accelerator().reason());
     json.put("vcpus", spec.vcpus());
     json.put("memory_mib", spec.memoryBytes() >> 20);
+    json.put("memories", view.memory().stream().map(Views::memory).toList());
     json.put("machine", spec.machine());
     json.put("cpu", spec.cpu());
     json.put("disks", spec.disks().stream().map(disk -> disk.path().toString()).toList());
@@ -82,6 +84,13 @@ public final class Views {
     json.put("release", view.release());
     json.put("generation", view.generation());
     json.put("restarts", view.starts().inARow());
+    return json;
+  }
+
+  private static Map<String, @Nullable Object> memory(MemoryPart part) {
+    Map<String, @Nullable Object> json = new LinkedHashMap<>();
+    json.put("mib", part.bytes() >> 20);
+    json.put("huge_page_kib", boxed(part.hugePageBytes().stream().map(b -> b >> 10).findFirst()));
     return json;
   }
 

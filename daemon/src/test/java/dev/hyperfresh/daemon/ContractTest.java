@@ -13,6 +13,7 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.machine.MachineRelease;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
@@ -120,7 +121,9 @@ class ContractTest {
         "",
         GuestView.Origin.CREATED,
         ClockLoss.NONE,
-        new GuestView.Starts(true, "qemu-10.0.2", false, 0));
+        new GuestView.Starts(true, "qemu-10.0.2", false, 0),
+        List.of(
+            MemoryPart.ordinary(128 << 20), new MemoryPart(128 << 20, OptionalLong.of(2 << 20))));
   }
 
   @ParameterizedTest

@@ -11,15 +11,19 @@ import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Adoption;
+import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryCopy;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -28,6 +32,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Releases come with guests that something else started. The process stands in for a QEMU, and is
 /// left alone when all is known of it.
@@ -54,19 +60,25 @@ class GuestRoomTest {
     @Override
     public Adoption adopt(AdoptRequest request) {
       AdoptedMachine machine =
-          new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of());
+          new AdoptedMachine(
+              List.of(),
+              request.control(),
+              request.console(),
+              List.of(new AdoptedMachine.Memory(3, MemoryPart.ordinary(16 << 20))),
+              List.of());
+      GuestSpec spec = ContractTest.guest(GuestView.State.RUNNING).spec();
       return new Adoption(
-          ContractTest.guest(GuestView.State.RUNNING).spec(),
+          spec,
           new AcceleratorChoice(Accelerator.TCG, "a test"),
           machine,
-          holdings(request.pid(), machine),
+          holdings(spec, request.pid(), machine),
           List.of(),
           List.of());
     }
 
     @Override
-    public Holdings holdings(int pid, AdoptedMachine machine) {
-      return new Holdings(MemFd.create("foreign", 16 << 20).fd(), List.of());
+    public Holdings holdings(GuestSpec guest, int pid, AdoptedMachine machine) {
+      return new Holdings(List.of(MemFd.create("foreign", 16 << 20).fd()), List.of());
     }
 
     @Override
@@ -97,8 +109,14 @@ class GuestRoomTest {
   }
 
   private void adopt() {
-    assertThatThrownBy(
-            () -> guests.adopt("web1", 4711, Path.of("/qmp"), Optional.empty(), Progress.NONE))
+    assertThatThrownBy(() ->
+            guests.adopt(
+                "web1",
+                (int) ProcessHandle.current().pid(),
+                Path.of("/qmp"),
+                Optional.empty(),
+                Optional.empty(),
+                Progress.NONE))
         .isInstanceOf(HyperFreshException.class)
         .hasMessageContaining("It does not answer.");
   }
@@ -117,6 +135,45 @@ class GuestRoomTest {
 
     adopt();
 
+    assertThat(told).isEmpty();
+  }
+
+  @Test
+  void theTargetOfACopyIsKnownBeforeAnythingIsDone() {
+    MemoryCopy limits = new MemoryCopy(Duration.ofMinutes(1), Duration.ofMillis(300));
+    Optional<GuestRoom.CopyWish> copy =
+        Optional.of(new GuestRoom.CopyWish(Optional.of("qemu-99"), limits));
+
+    assertThatThrownBy(() ->
+            guests.adopt("web1", 4711, Path.of("/qmp"), Optional.empty(), copy, Progress.NONE))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class,
+            e -> assertThat(e.problem()).isEqualTo(Problem.RELEASE_UNKNOWN));
+
+    assertThat(told).isEmpty();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "'to': 'qemu-10.0'",
+        "'timeout_s': 60",
+        "'copy': false, 'max_downtime_ms': 300",
+        "'copy': true, 'max_downtime_ms': 0",
+        "'copy': true, 'timeout_s': 86401",
+        "'copy': 'yes'"
+      })
+  void whatSaysHowToCopyIsForACopyAndInItsBounds(String more) throws Exception {
+    RawHttp api = new RawHttp(daemon.config().socket());
+    String body = "{'pid': 4711, 'qmp': '/qmp', " + more + "}";
+
+    assertThat(
+            api.post("/v1/guests/web1/adopt", body.replace('\'', '"'))
+                .lastLine()
+                .path("problem")
+                .path("code")
+                .asString())
+        .isEqualTo(Problem.API_REQUEST.code());
     assertThat(told).isEmpty();
   }
 

@@ -12,11 +12,13 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.MemoryLayout;
 import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.junit.jupiter.api.Assertions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -135,6 +137,34 @@ class SpecDocumentTest {
   }
 
   @Test
+  void nodesAndHugePagesAreRead() {
+    GuestSpec spec =
+        parse(
+                SMALL
+                    + """
+                    vcpus: 4
+                    memory: 4G
+                    huge-pages: 1G
+                    numa:
+                      - memory: 3G
+                        vcpus: 0,2-3
+                        host-nodes: 0-1
+                      - memory: 1G
+                        vcpus: 1
+                    """)
+            .spec();
+
+    assertThat(spec.layout())
+        .isEqualTo(
+            new MemoryLayout(
+                OptionalLong.of(1L << 30),
+                List.of(
+                    new MemoryLayout.Node(3L << 30, List.of(0, 2, 3), List.of(0, 1)),
+                    new MemoryLayout.Node(1L << 30, List.of(1), List.of()))));
+    assertThat(parse(SMALL).spec().layout()).isEqualTo(MemoryLayout.PLAIN);
+  }
+
+  @Test
   void aCardWithoutNamesAlwaysGetsTheSameOnes() {
     String two = SMALL + "nics: [{}, {}]";
     List<Nic> nics = parse(two).spec().nics();
@@ -176,6 +206,20 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nmemory: -1G | memory: '-1G' is not a size",
         "name: web1\nkernel: k\nmemory: 9999999G | is not a size",
         "name: web1\nkernel: k\nmemory: 15M | at least 16 MiB",
+        "name: web1\nkernel: k\nhuge-pages: many | huge-pages: 'many' is not a size such as 2M",
+        "name: web1\nkernel: k\nhuge-pages: 2 | huge-pages: is not a string",
+        "name: web1\nkernel: k\nhuge-pages: 3M | huge-pages: 3 MiB is not a size of pages",
+        "name: web1\nkernel: k\nhuge-pages: 1M | huge-pages: 1 MiB is not a size of pages",
+        "name: web1\nkernel: k\nmemory: 17M\nhuge-pages: 2M | a part of a page of 2 MiB",
+        "name: web1\nkernel: k\nnuma: 2 | numa: is not a list of mappings",
+        "name: web1\nkernel: k\nnuma: [{}] | memory: '' is not a size",
+        "name: web1\nkernel: k\nnuma: [{memory: 512M, cpus: 0}] | numa: 'cpus' is not a field",
+        "name: web1\nkernel: k\nnuma: [{memory: 512M}] | each vcpu, from 0 to 0, must be on one node",
+        "name: web1\nkernel: k\nnuma: [{memory: 512M, vcpus: 0-1}] | each vcpu, from 0 to 0, must be",
+        "name: web1\nkernel: k\nnuma: [{memory: 512M, vcpus: x}] | vcpus: 'x' is not numbers such as",
+        "name: web1\nkernel: k\nnuma: [{memory: 512M, vcpus: 0-9999}] | more than 1024 numbers",
+        "name: web1\nkernel: k\nnuma: [{memory: 256M, vcpus: 0}] | its nodes have 256 MiB, not 512",
+        "name: web1\nkernel: k\nnuma: [{memory: 512M, vcpus: 0, host-nodes: 9999}] | numbers from 0 to",
         "name: web1\nkernel: k\nmachine: q35 | differs between releases",
         "name: web1\nkernel: k\nmachine: 'pc,foo=bar' | is not a machine type",
         "name: web1\nkernel: k\ncpu: 'a b' | is not a CPU model",

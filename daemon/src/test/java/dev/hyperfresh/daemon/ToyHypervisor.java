@@ -89,7 +89,7 @@ class ToyHypervisor implements Hypervisor {
   }
 
   @Override
-  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int memories, int nics) {
     throw gone();
   }
 

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.daemon.UpgradeFrame.Word;
+import dev.hyperfresh.hypervisor.GuestMemory;
+import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Fd;
@@ -173,6 +175,36 @@ class UpgradeProtocolTest {
       }
       first.descriptors().forEach(Fd::close);
       second.descriptors().getLast().close();
+    }
+  }
+
+  @Test
+  void severalMemoriesAreToldFromPorts() throws Exception {
+    UnixSocket.Pair pair = UnixSocket.pair();
+    try (UnixSocket left = pair.left();
+        UnixSocket right = pair.right();
+        MemFd one = MemFd.create("one", 4096);
+        MemFd two = MemFd.create("two", 8192);
+        MemFd port = MemFd.create("port", 4096)) {
+      for (List<Fd> memories : List.of(List.of(one.fd()), List.of(two.fd(), one.fd()))) {
+        UpgradeFrame.guest("a", new Holdings(memories, List.of(port.fd()))).send(left);
+
+        UpgradeFrame came = UpgradeFrame.receive(right);
+
+        assertThat(came.guest()).isEqualTo("a");
+        try (Holdings held = came.holdings();
+            GuestMemory memory = GuestMemory.adopt(held.memories())) {
+          assertThat(memory.parts()).hasSameSizeAs(memories);
+          assertThat(memory.parts().getFirst().bytes()).isEqualTo(memories.size() * 4096L);
+          assertThat(held.nicQueues()).hasSize(1);
+        }
+      }
+      for (String text : List.of("a 0", "a 2", "a x", "a 1 1")) {
+        new UpgradeFrame(Word.GUEST, text, List.of(one.fd())).send(left);
+        UpgradeFrame came = UpgradeFrame.receive(right);
+        assertThatThrownBy(came::holdings).as(text).isInstanceOf(IOException.class);
+        assertThat(came.descriptors()).noneMatch(Fd::isOpen);
+      }
     }
   }
 

@@ -2,14 +2,24 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.AdoptedMachine.RunAs;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.NetworkNamespace;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.ProcFs;
+import dev.hyperfresh.linux.ProcessRights;
 import dev.hyperfresh.linux.Tap;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -17,6 +27,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
 
@@ -24,12 +35,44 @@ import java.util.function.Consumer;
 ///
 /// @param sockets where the control sockets of later instances are
 record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progress) {
+  private static final String FOREIGN =
+      "something other than HyperFresh started it, with its own rights";
+
   /// Later instances are started with the rights of the first: nobody else could open its files.
-  static final Confinement AS_STARTED =
-      new Confinement(
-          OptionalInt.empty(),
-          Optional.empty(),
-          "something other than HyperFresh started it, with its own rights");
+  ///
+  /// @param network where they are, unless that is the daemon's
+  private static Confinement asStarted(Optional<NetworkNamespace> network) {
+    return new Confinement(OptionalInt.empty(), Optional.empty(), FOREIGN, network);
+  }
+
+  /// As [#asStarted], of a guest that process `pid` runs.
+  ///
+  /// @throws dev.hyperfresh.linux.LinuxException when the process has ended
+  static Confinement asRunning(AdoptedMachine machine, int pid) {
+    return asStarted(machine.runAs().flatMap(RunAs::network).map(_ -> NetworkNamespace.of(pid)));
+  }
+
+  /// As [#asStarted], of a guest that nothing runs.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when its network namespace is gone
+  static Confinement asBefore(String guest, AdoptedMachine machine) {
+    return asStarted(machine.runAs().flatMap(RunAs::network).map(file -> network(guest, file)));
+  }
+
+  private static NetworkNamespace network(String guest, Path file) {
+    if (file.equals(RunAs.NAMELESS)) {
+      throw Problem.GUEST_STATE.because(
+          "The network namespace of guest "
+              + guest
+              + " had no name in /run/netns and ended with its last process.");
+    }
+    try {
+      return NetworkNamespace.at(file);
+    } catch (LinuxException e) {
+      throw Problem.GUEST_STATE.because(
+          "The network namespace of guest " + guest + " is gone: " + e.getMessage(), e);
+    }
+  }
 
   /// The guest, on the release that its process runs. When this throws, the process continues as it
   /// was.
@@ -38,6 +81,22 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
   ///   when nothing speaks against the adoption any more
   Guest guest(BiFunction<Integer, List<String>, Release> releases, Consumer<Guest> changed) {
     progress.step("adopt", "examining process " + request.pid());
+    // Held to the end: its number means no other process meanwhile.
+    try (PidFd _ = hold()) {
+      return guest(Start.of(request.pid()), releases, changed);
+    }
+  }
+
+  private PidFd hold() {
+    try {
+      return PidFd.open(request.pid());
+    } catch (LinuxException e) {
+      throw Problem.ADOPT_UNFIT.because("There is no process " + request.pid() + ".", e);
+    }
+  }
+
+  private Guest guest(
+      Start start, BiFunction<Integer, List<String>, Release> releases, Consumer<Guest> changed) {
     Adoption found = kinds.adopter().adopt(request);
     Release release;
     try {
@@ -47,12 +106,65 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
       throw e;
     }
     progress.step("adopt", "adopting it on " + release.name());
-    return takenOver(found, release, changed);
+    GuestBody body;
+    try {
+      requireSame(start, found.machine());
+      body = body(found);
+    } catch (RuntimeException e) {
+      found.holdings().close();
+      throw e;
+    }
+    return takenOver(found, body, release, changed);
   }
 
-  private Guest takenOver(Adoption found, Release release, Consumer<Guest> changed) {
+  /// When it was started, and as whom it ran when it was first looked at: it may become another
+  /// program, or another user, while it is examined.
+  private record Start(OptionalLong time, Optional<ProcessRights> rights) {
+    static Start of(int pid) {
+      try {
+        return new Start(Host.processStart(pid), Optional.of(ProcessRights.of(ProcFs.HOST, pid)));
+      } catch (IOException unseen) {
+        // The examination says what is wrong with it.
+        return new Start(Host.processStart(pid), Optional.empty());
+      }
+    }
+  }
+
+  private void requireSame(Start start, AdoptedMachine machine) {
+    Start now = Start.of(request.pid());
+    boolean asSaid =
+        machine.runAs().isEmpty() || machine.runAs().map(RunAs::rights).equals(now.rights());
+    if (!now.equals(start) || !asSaid) {
+      throw Problem.ADOPT_UNFIT.because(
+          "Process "
+              + request.pid()
+              + " has ended, or has other rights than when it was examined.");
+    }
+  }
+
+  private GuestBody body(Adoption found) {
     int pid = request.pid();
-    MemFd memory = MemFd.adoptForeign(found.holdings().memory());
+    Confinement confinement;
+    try {
+      confinement = asRunning(found.machine(), pid);
+    } catch (LinuxException e) {
+      throw Problem.ADOPT_UNFIT.because("Process " + pid + ": " + e.getMessage(), e);
+    }
+    try {
+      return new GuestBody(
+          GuestMemory.adoptForeign(found.holdings().memories()),
+          confinement.within(
+              () -> endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid)),
+          confinement);
+    } catch (RuntimeException e) {
+      confinement.letGo();
+      throw e;
+    }
+  }
+
+  private Guest takenOver(
+      Adoption found, GuestBody body, Release release, Consumer<Guest> changed) {
+    int pid = request.pid();
     GuestIdentity identity =
         new GuestIdentity(
             found.spec(),
@@ -65,15 +177,11 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
         new Guest(
             GuestFacts.begun(identity, kinds, release, Optional.empty()),
             kinds,
-            Optional.of(
-                new GuestBody(
-                    memory,
-                    endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid),
-                    AS_STARTED)),
+            Optional.of(body),
             changed);
     try {
       guest.call(() -> {
-        guest.takeOver(release, pid, remarks(found, memory));
+        guest.takeOver(release, pid, remarks(found, body.memory()));
         return true;
       });
       return guest;
@@ -83,7 +191,8 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
     }
   }
 
-  private static void leaveAlone(Guest guest) {
+  /// Lets go of a guest that is not adopted after all; it goes on as it was.
+  static void leaveAlone(Guest guest) {
     guest.call(() -> {
       guest.leaveAlone();
       return true;
@@ -91,7 +200,7 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
     guest.letGo();
   }
 
-  private static String remarks(Adoption found, MemFd memory) {
+  private static String remarks(Adoption found, GuestMemory memory) {
     List<String> remarks = new ArrayList<>(List.of("adopted."));
     remarks.addAll(found.remarks());
     // Of memory that is a named file that is said already.
@@ -114,9 +223,10 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
       String name = spec.nics().get(i).tap();
       ports.add(
           switch (machine.ports().get(i)) {
-            case AdoptedMachine.Port.Queue _ -> new Port.Own(Tap.adopt(next.next()));
+            case AdoptedMachine.Port.Kept kept ->
+                new Port.Own(Tap.adopt(Endpoints.next(next, kept.queues())));
             case AdoptedMachine.Port.Bridged bridged ->
-                new Port.Successor(name, bridged.bridge(), namespace);
+                new Port.Successor(name, bridged, namespace);
           });
     }
     return new Endpoints(ports);

@@ -244,7 +244,8 @@ final class Confiner {
     return users.resolve(Integer.toString(user));
   }
 
-  private static boolean isUser(int number) {
+  /// Whether a number is one of the users that are handed out.
+  static boolean isUser(int number) {
     return number >= FIRST_USER && number < FIRST_USER + USERS;
   }
 

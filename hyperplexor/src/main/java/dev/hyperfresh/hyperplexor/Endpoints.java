@@ -4,6 +4,8 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
+import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 
 /// A guest's network ports, moved together from one hypervisor to the next. See [Tap] for why a
@@ -21,10 +23,28 @@ class Endpoints implements AutoCloseable {
     return new Endpoints(taps.stream().<Port>map(Port.Own::new).toList());
   }
 
+  /// Ports whose queues survived the daemon that made them.
+  ///
+  /// @param queues of all ports, one after the other; each becomes the property of its port
+  /// @param counts how many of them each port has
+  static Endpoints adopt(List<Fd> queues, List<Integer> counts) {
+    Iterator<Fd> next = queues.iterator();
+    return of(counts.stream().map(count -> Tap.adopt(next(next, count))).toList());
+  }
+
+  /// As many queues as one port has.
+  static List<Fd> next(Iterator<Fd> queues, int count) {
+    List<Fd> taken = new ArrayList<>();
+    while (taken.size() < count) {
+      taken.add(queues.next());
+    }
+    return taken;
+  }
+
   /// What the hypervisor that runs the guest holds, except for what only a process that was adopted
   /// has.
   List<Fd> queues() {
-    return ports.stream().flatMap(port -> port.queue().stream()).toList();
+    return ports.stream().flatMap(port -> port.queues().stream()).toList();
   }
 
   /// Whether each port can take the second queue that a replacement attaches to it. Only asks.
@@ -37,7 +57,7 @@ class Endpoints implements AutoCloseable {
   /// @throws LinuxException when one cannot be made; none is left then
   List<Fd> spares() {
     try {
-      return ports.stream().map(Port::spare).toList();
+      return ports.stream().flatMap(port -> port.spares().stream()).toList();
     } catch (LinuxException e) {
       drop();
       throw e;
@@ -55,8 +75,9 @@ class Endpoints implements AutoCloseable {
   /// @throws LinuxException when the kernel refuses; some ports may then have been switched
   void switchOver() {
     for (Port port : ports) {
-      port.switchOver();
+      // One that fails may have done a part of it; where nothing was done, nothing is undone.
       switched++;
+      port.switchOver();
     }
   }
 

@@ -298,7 +298,7 @@ final class Guest implements Movable {
 
   /// Guest's thread: what another daemon would need of the guest; still owned by this object.
   Holdings holdings() {
-    return new Holdings(body().memory().fd(), endpoints().queues());
+    return new Holdings(body().memory().descriptors(), endpoints().queues());
   }
 
   /// Any thread: moves the guest to `to`, unless another replacement of it is under way.

@@ -1,7 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Confinement;
-import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.hypervisor.GuestMemory;
 
 /// What a guest has of the host while something runs it. Made anew for every start. For the guest's
 /// thread.
@@ -10,9 +10,9 @@ import dev.hyperfresh.linux.MemFd;
 /// @param endpoints its network ports
 /// @param pulse watches its heartbeat
 /// @param confinement with which rights its instances run
-record GuestBody(MemFd memory, Endpoints endpoints, Pulse pulse, Confinement confinement) {
+record GuestBody(GuestMemory memory, Endpoints endpoints, Pulse pulse, Confinement confinement) {
   /// All of it belongs to this object now.
-  GuestBody(MemFd memory, Endpoints endpoints, Confinement confinement) {
+  GuestBody(GuestMemory memory, Endpoints endpoints, Confinement confinement) {
     this(memory, endpoints, new Pulse(memory), confinement);
   }
 
@@ -23,5 +23,6 @@ record GuestBody(MemFd memory, Endpoints endpoints, Pulse pulse, Confinement con
     Contained.run("unmapping the memory of " + guest, pulse::close);
     Contained.run("releasing the memory of " + guest, memory::close);
     Contained.run("releasing the ports of " + guest, endpoints::close);
+    Contained.run("leaving the network of " + guest, confinement::letGo);
   }
 }

@@ -225,7 +225,8 @@ final class GuestFacts {
         current == null ? "" : current.confinement(),
         identity.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
         standstill.lost(),
-        starts(upkeep, release));
+        starts(upkeep, release),
+        identity.memory());
   }
 
   /// @param last the release that it runs on or ran on last

@@ -6,6 +6,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Reattacher;
 import dev.hyperfresh.hypervisor.Release;
@@ -23,6 +24,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Properties;
@@ -89,6 +91,11 @@ record GuestFile(
         generations,
         Optional.empty(),
         Upkeep.begun(Optional.empty()));
+  }
+
+  /// Of what its memory is made.
+  List<MemoryPart> memory() {
+    return GuestIdentity.memory(spec, adopted);
   }
 
   /// The same guest when its last process is gone.
@@ -261,10 +268,11 @@ record GuestFile(
     try {
       byte[] bytes = BoundedFile.read(path, BoundedFile.STATE_BYTES);
       p.load(new StringReader(new String(bytes, StandardCharsets.UTF_8)));
+      GuestSpec spec = SpecProperties.read(p, "");
       Accelerator accelerator = Accelerator.valueOf(get(p, "accelerator"));
       return Optional.of(
           new GuestFile(
-              SpecProperties.read(p, ""),
+              spec,
               new AcceleratorChoice(accelerator, get(p, "accelerator.reason")),
               Instant.parse(get(p, "created")),
               find(p, "user")
@@ -274,7 +282,7 @@ record GuestFile(
               process(p, "running", path),
               find(p, "waiting.pid").map(_ -> process(p, "waiting", path)),
               find(p, "doubt"),
-              AdoptedProperties.read(p),
+              AdoptedProperties.read(p, spec),
               // Files that an older daemon wrote have none.
               new ClockLoss(
                   Long.parseLong(find(p, "clock.lost.micros").orElse("0")),

@@ -1,11 +1,14 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.Lock;
@@ -22,8 +25,12 @@ final class GuestMoves {
   /// Held by a replacement while it rehearses.
   private final Lock rehearsal = new ReentrantLock(true);
 
+  /// Held while memory is copied: each copy finds its memory free, and takes a core.
+  private final Lock copying = new ReentrantLock(true);
+
   private final AtomicBoolean rollingOut = new AtomicBoolean();
   private final AtomicLong lastId = new AtomicLong(System.currentTimeMillis());
+  private volatile boolean ending;
 
   /// @param traffic counts what a newer daemon waits for
   GuestMoves(GuestTable guests, Plans plans, Traffic traffic, Journal journal) {
@@ -76,7 +83,7 @@ final class GuestMoves {
       Progress progress) {
     Guest guest = guests.get(name);
     BlackoutLimit limit = new BlackoutLimit(maxBlackout);
-    String id = Long.toString(lastId.incrementAndGet(), 36);
+    String id = nextId();
     Preflight.Rehearsing rehearsing =
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
     try (Hyperplexor.Work _ = traffic.begin();
@@ -91,6 +98,62 @@ final class GuestMoves {
           new Surroundings.OfHost(journal, gate),
           progress);
     }
+  }
+
+  /// Moves a guest that is being adopted, and copies its memory, when no other copy is under way.
+  ///
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#REPLACE_OBSTACLES]; nothing was
+  ///   touched; [Problem#ADOPT_COPY] when it was given up before its turn
+  ReplacementRecord copy(Guest guest, Release to, MemoryCopy limits, Progress progress) {
+    CopyOrder order = new CopyOrder(limits, () -> ending);
+    awaitTurn(progress);
+    try {
+      return copy(guest, to, order, progress);
+    } finally {
+      copying.unlock();
+    }
+  }
+
+  private void awaitTurn(Progress progress) {
+    try {
+      if (copying.tryLock(0, TimeUnit.SECONDS)) {
+        return;
+      }
+      progress.step("copy", "waiting for another copy");
+      while (!ending) {
+        if (copying.tryLock(1, TimeUnit.SECONDS)) {
+          return;
+        }
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    throw Problem.ADOPT_COPY.because("The daemon ends, and another copy came first.");
+  }
+
+  private ReplacementRecord copy(Guest guest, Release to, CopyOrder order, Progress progress) {
+    Preflight preflight =
+        new Preflight(guest, to, Preflight.Rehearsing.ONCE, rehearsal, progress, true);
+    return guest.call(() ->
+        new Replacement(
+                nextId(),
+                guest,
+                to,
+                order.blackout(),
+                new Surroundings.OfHost(journal, gate),
+                preflight::require,
+                progress,
+                Optional.of(order))
+            .run());
+  }
+
+  /// Gives up every copy that is under way; the guests run on where they are.
+  void endCopies() {
+    ending = true;
+  }
+
+  private String nextId() {
+    return Long.toString(lastId.incrementAndGet(), 36);
   }
 
   /// As [Hyperplexor#rollOut].

@@ -266,6 +266,10 @@ final class GuestRecovery {
       guest.letGo();
       throw e;
     }
+    if (survivors.isBeingAdopted(kept) && guest.call(() -> guest.hindrance().isEmpty())) {
+      notAdopted(guest);
+      return false;
+    }
     if (!introduction.make(guest, () -> isAdded(guest))) {
       guest.letGo();
       return false;
@@ -282,6 +286,16 @@ final class GuestRecovery {
                 + (detail.isEmpty() ? "." : "; it is " + detail + "."));
     takeAddresses(guest);
     return doubtful;
+  }
+
+  private void notAdopted(Guest guest) {
+    Adopting.leaveAlone(guest);
+    removeSockets(0);
+    OwnFolder.delete(files);
+    common.guests().recovering().remove(name);
+    common.guests().free(name);
+    String why = " was not adopted, since its memory is not copied yet; it runs on as before.";
+    common.told().accept("Guest " + name + why);
   }
 
   /// The daemon that ended the source may not have come so far.
@@ -470,7 +484,8 @@ final class GuestRecovery {
         "not known yet",
         origin(file),
         file.clockLoss(),
-        GuestFacts.starts(file.upkeep(), tenant.release()));
+        GuestFacts.starts(file.upkeep(), tenant.release()),
+        file.memory());
   }
 
   private String kind(GuestFile.Tenant tenant) {

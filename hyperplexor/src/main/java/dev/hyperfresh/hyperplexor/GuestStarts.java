@@ -1,6 +1,5 @@
 package dev.hyperfresh.hyperplexor;
 
-import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -8,14 +7,18 @@ import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Reattacher;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
+import dev.hyperfresh.linux.ProcessIdentity;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.BiFunction;
+import java.util.OptionalInt;
+import java.util.concurrent.ConcurrentMap;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 
@@ -25,6 +28,7 @@ import java.util.stream.Stream;
 /// @param sockets where control sockets are
 /// @param kvm what `/dev/kvm` was seen to do on this host
 /// @param guests where they are listed
+/// @param adopting the processes that are being adopted now, with the names they get
 /// @param watch told of them, on the guest's thread
 /// @param deleted told of those that are gone after all
 record GuestStarts(
@@ -34,6 +38,7 @@ record GuestStarts(
     KvmProbe.Result kvm,
     Confiner confiner,
     GuestTable guests,
+    ConcurrentMap<ProcessIdentity, String> adopting,
     Watch watch,
     Consumer<String> deleted) {
   /// Told of guests, on the guest's thread.
@@ -135,28 +140,50 @@ record GuestStarts(
   // ---- adopting ----
 
   /// As [Hyperplexor#adopt]; the name is reserved.
-  GuestView adopt(
-      String name,
-      int pid,
-      Path control,
-      Optional<Path> console,
-      BiFunction<Integer, List<String>, Release> releases,
-      Progress progress) {
-    requireNotOurs(pid);
-    Path files = folder().resolve(name);
+  ///
+  /// @param mover of a guest whose memory has to be copied
+  GuestView adopt(AdoptOrder order, FirstCopy.Mover mover, Progress progress) {
+    ProcessIdentity process = ProcessIdentity.of(order.pid());
+    String other = adopting.putIfAbsent(process, order.name());
+    if (other != null) {
+      throw Problem.ADOPT_REFUSED.because(
+          "Process " + order.pid() + " is being adopted already, as guest " + other + ".");
+    }
+    try {
+      return adoptAlone(order, mover, progress);
+    } finally {
+      // A guest that was adopted is listed by now.
+      adopting.remove(process);
+    }
+  }
+
+  private GuestView adoptAlone(AdoptOrder order, FirstCopy.Mover mover, Progress progress) {
+    requireNotOurs(order.pid());
+    Path files = folder().resolve(order.name());
     if (Files.exists(files)) {
       throw Problem.GUEST_EXISTS.because(files + " belongs to an earlier guest; remove it.");
     }
-    AdoptRequest request = new AdoptRequest(name, pid, control, console, files);
+    Introduction introduction = new Introduction(watch::changed);
     try {
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
-      Introduction introduction = new Introduction(watch::changed);
-      Guest guest = new Adopting(request, kinds, sockets, progress).guest(releases, introduction);
-      var _ = introduction.make(guest, () -> guests.add(guest));
+      Guest guest =
+          new Adopting(order.request(files), kinds, sockets, progress)
+              .guest(order.releases(), introduction);
+      BooleanSupplier found = () -> introduction.make(guest, () -> guests.add(guest));
+      if (FirstCopy.isDue(guest)) {
+        new FirstCopy(guest, order.copy().orElseThrow(), mover, progress).run(found);
+      } else {
+        order
+            .copy()
+            .ifPresent(_ -> progress.step("adopt", "its memory is shared; nothing is copied"));
+        var _ = found.getAsBoolean();
+      }
       return guest.view();
     } catch (RuntimeException e) {
-      Contained.run("removing " + files, () -> OwnFolder.delete(files));
+      if (!introduction.isMade()) {
+        Contained.run("removing " + files, () -> OwnFolder.delete(files));
+      }
       throw e;
     }
   }
@@ -167,6 +194,16 @@ record GuestStarts(
         throw Problem.ADOPT_UNFIT.because(
             "Process " + pid + " runs guest " + view.spec().name() + " of this daemon.");
       }
+    }
+    OptionalInt user = Host.processUid(pid);
+    if (user.isPresent() && Confiner.isUser(user.getAsInt())) {
+      throw Problem.ADOPT_REFUSED.because(
+          "Process "
+              + pid
+              + " runs as user "
+              + user.getAsInt()
+              + ", one of those that daemons of HyperFresh give to guests that they start; such a"
+              + " guest stays with its daemon.");
     }
   }
 
@@ -247,19 +284,36 @@ record GuestStarts(
     guest.start(
         starting,
         () -> {
-          GuestBody body = starting.body(() -> confinement(guest, spec));
+          GuestBody body = body(guest, starting);
           progress.step("start", starting.words());
           return body;
         });
     watch.started(guest, why);
   }
 
+  /// Of a guest that was adopted, ports are where its hypervisors are.
+  private GuestBody body(Guest guest, Starting starting) {
+    String name = starting.spec().name();
+    Optional<Confinement> before =
+        guest
+            .laterStarts()
+            .facts()
+            .identity()
+            .adopted()
+            .map(machine -> Adopting.asBefore(name, machine));
+    if (before.isEmpty()) {
+      return starting.body(() -> confinement(guest, starting.spec()));
+    }
+    try {
+      return before.get().within(() -> starting.body(before::get));
+    } catch (RuntimeException e) {
+      before.get().letGo();
+      throw e;
+    }
+  }
+
   /// What the guest's folder holds is its new user's, since the number may be another one.
   private Confinement confinement(Guest guest, GuestSpec spec) {
-    GuestFacts facts = guest.laterStarts().facts();
-    if (facts.identity().adopted().isPresent()) {
-      return Adopting.AS_STARTED;
-    }
     Confinement confinement = confiner.confine(spec, guest.files());
     confiner.handOver(guest.files(), confinement.user());
     return confinement;

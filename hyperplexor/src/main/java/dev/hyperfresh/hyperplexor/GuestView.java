@@ -2,8 +2,10 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.List;
 import java.util.Optional;
 
 /// A consistent copy of what is known of a guest.
@@ -20,6 +22,7 @@ import java.util.Optional;
 /// @param origin who started it
 /// @param clockLoss how far its clocks have fallen behind
 /// @param starts when and on what it is started again
+/// @param memory of what its memory is made
 public record GuestView(
     GuestSpec spec,
     State state,
@@ -36,7 +39,11 @@ public record GuestView(
     String confinement,
     Origin origin,
     ClockLoss clockLoss,
-    Starts starts) {
+    Starts starts,
+    List<MemoryPart> memory) {
+  public GuestView {
+    memory = List.copyOf(memory);
+  }
 
   /// When and on what a guest is started again.
   ///

@@ -18,6 +18,7 @@ final class Held {
   private Optional<SwitchGate.Pass> pass = Optional.empty();
   private Optional<Surroundings.Priority> priority = Optional.empty();
   private boolean interrupted;
+  private boolean steered;
 
   /// @param id the replacement's, for the log
   Held(String id) {
@@ -80,6 +81,14 @@ final class Held {
     Optional<Surroundings.Priority> raised = priority;
     priority = Optional.empty();
     raised.ifPresent(r -> Contained.run("lowering the priority of " + id, r::lower));
+  }
+
+  /// Packets go to the target from now on. Does nothing once it has succeeded.
+  void steer(Endpoints ports) {
+    if (!steered) {
+      ports.switchOver();
+      steered = true;
+    }
   }
 
   /// Gives back what is left, whatever was thrown on the way. What becomes of the target is decided

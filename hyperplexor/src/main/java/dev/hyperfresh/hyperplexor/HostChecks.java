@@ -64,6 +64,21 @@ final class HostChecks {
         : Check.pass("host memory", needs + has);
   }
 
+  /// Whether there is room for a second copy of a guest's memory.
+  static Check copy(long memoryBytes, long availableBytes) {
+    String finding =
+        "The guest's memory is there twice while it is copied: that takes "
+            + (memoryBytes >> 20)
+            + " MiB beside the "
+            + (OVERHEAD_BYTES >> 20)
+            + " MiB of a second hypervisor, and the host has "
+            + (availableBytes >> 20)
+            + " MiB available.";
+    return availableBytes < memoryBytes + OVERHEAD_BYTES
+        ? Check.fail("memory twice", finding, "Free memory on the host.")
+        : Check.pass("memory twice", finding);
+  }
+
   /// @param limit of open files of this process and of those that it starts; empty when not known
   /// @param open in this process
   /// @param system allocated, unused, most: the three numbers of `fs.file-nr`

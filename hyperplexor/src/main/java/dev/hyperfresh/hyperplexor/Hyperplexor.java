@@ -15,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.BiConsumer;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
@@ -65,6 +66,7 @@ public final class Hyperplexor implements AutoCloseable {
             kvm,
             confiner,
             guests,
+            new ConcurrentHashMap<>(),
             new Watched(),
             this::tellDeleted);
     this.recovery =
@@ -139,15 +141,29 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
-  /// Takes a process that something else started under management, without a pause of its guest.
-  /// When it fails, the process goes on as it was, and nothing is left behind.
+  /// Takes a process that something else started under management. Its guest is not paused, unless
+  /// its memory is private and copied. When it fails, the process goes on as it was and nothing is
+  /// left behind, unless the guest stands or is lost: then it is listed.
   ///
-  /// @param control the process's control socket
-  /// @param console the socket of its serial console; empty to find it out
-  /// @param releases finds the release that a process runs, given what a start of it needs; called
-  ///   when nothing speaks against the adoption any more
-  /// @throws HyperFreshException [Problem#ADOPT_REFUSED], [Problem#ADOPT_UNFIT],
-  ///   [Problem#GUEST_EXISTS], and one of the `SPEC`, `RELEASE` and `HOST` problems
+  /// @throws HyperFreshException one of the `ADOPT`, `GUEST`, `SPEC`, `RELEASE`, `REPLACE` and
+  ///   `HOST` problems
+  public GuestView adopt(AdoptOrder order, Progress progress) {
+    String name = order.name();
+    Starting.requireShortSockets(sockets, name);
+    guests.reserve(name);
+    boolean made = false;
+    try (Work _ = begin()) {
+      GuestView view = starts.adopt(order, moves::copy, Contained.progress(progress));
+      made = true;
+      return view;
+    } finally {
+      if (!made && guests.find(name).isEmpty()) {
+        guests.free(name);
+      }
+    }
+  }
+
+  /// As [#adopt(AdoptOrder, Progress)], of a guest whose memory is not private.
   public GuestView adopt(
       String name,
       int pid,
@@ -155,23 +171,7 @@ public final class Hyperplexor implements AutoCloseable {
       Optional<Path> console,
       BiFunction<Integer, List<String>, Release> releases,
       Progress progress) {
-    if (!GuestSpec.isName(name)) {
-      throw Problem.SPEC_INVALID.because(
-          "name: '" + name + "' is not 1 to 32 letters, digits or '-', starting with a letter");
-    }
-    Starting.requireShortSockets(sockets, name);
-    guests.reserve(name);
-    boolean made = false;
-    try (Work _ = begin()) {
-      GuestView view =
-          starts.adopt(name, pid, control, console, releases, Contained.progress(progress));
-      made = true;
-      return view;
-    } finally {
-      if (!made) {
-        guests.free(name);
-      }
-    }
+    return adopt(new AdoptOrder(name, pid, control, console, releases, Optional.empty()), progress);
   }
 
   /// Starts guests by themselves from now on, until this is closed: those with autostart, when the
@@ -278,8 +278,9 @@ public final class Hyperplexor implements AutoCloseable {
   }
 
   /// What is being made or moved comes to its end first, so that nothing is left half done; nothing
-  /// else begins.
+  /// else begins. A copy of a memory is given up.
   private void awaitWork() {
+    moves.endCopies();
     if (!traffic.halt(LAST_WORK)) {
       LOG.log(System.Logger.Level.DEBUG, "not all work on guests has ended");
     }

@@ -8,12 +8,17 @@ import java.util.function.Consumer;
 final class Introduction implements Consumer<Guest> {
   private final Consumer<Guest> changed;
 
-  /// Guest's thread.
-  private boolean made;
+  /// Written by the guest's thread.
+  private volatile boolean made;
 
   /// @param changed told of the guest from [#make] on, on its thread
   Introduction(Consumer<Guest> changed) {
     this.changed = changed;
+  }
+
+  /// Any thread: whether the guest has been found.
+  boolean isMade() {
+    return made;
   }
 
   /// Guest's thread: the guest is not what it was.

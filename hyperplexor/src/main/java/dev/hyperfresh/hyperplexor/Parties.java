@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Release;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /// Who takes part in one replacement, the world in which it happens, and who hears of it. Known
@@ -16,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 /// @param toGeneration the target's generation; there may be no target yet
 /// @param world time, priorities and the journal
 /// @param progress never throws
+/// @param copy how the guest's memory is copied; empty when both map it
 record Parties(
     String id,
     Movable guest,
@@ -23,7 +25,8 @@ record Parties(
     Release to,
     int toGeneration,
     Surroundings world,
-    Progress progress) {
+    Progress progress,
+    Optional<CopyOrder> copy) {
   private static final Duration END_LIMIT = Duration.ofSeconds(5);
 
   boolean isOfSource(InstanceEvent event) {

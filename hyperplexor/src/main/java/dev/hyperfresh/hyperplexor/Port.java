@@ -1,12 +1,15 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /// One network port of a guest, on its way from hypervisor to hypervisor. For the guest's thread
 /// alone. See [Endpoints] for the order of the calls.
@@ -15,13 +18,13 @@ sealed interface Port extends AutoCloseable {
   String name();
 
   /// What the hypervisor that runs the guest holds, when HyperFresh holds it too.
-  Optional<Fd> queue();
+  List<Fd> queues();
 
   /// Whether a hypervisor that waits can have a queue. Only asks.
   Check check();
 
   /// What a hypervisor that waits gets.
-  Fd spare();
+  List<Fd> spares();
 
   /// The waiting hypervisor has set its spare up.
   void join();
@@ -49,8 +52,8 @@ sealed interface Port extends AutoCloseable {
     }
 
     @Override
-    public Optional<Fd> queue() {
-      return Optional.of(tap.queue());
+    public List<Fd> queues() {
+      return tap.queues();
     }
 
     @Override
@@ -70,8 +73,8 @@ sealed interface Port extends AutoCloseable {
     }
 
     @Override
-    public Fd spare() {
-      return tap.spare();
+    public List<Fd> spares() {
+      return tap.spares();
     }
 
     @Override
@@ -105,21 +108,27 @@ sealed interface Port extends AutoCloseable {
     }
   }
 
-  /// The port of a guest that was adopted with a tap that can have no second queue. The first
-  /// hypervisor that waits gets a new tap in the same bridge, with all of which it may do what it
-  /// likes; the old one goes with the process that opened it. What was on its way to the old one is
-  /// lost, until the guest has announced itself on the new one, which QEMU does at once.
+  /// The port of a guest that was adopted with a tap that can have no more queues, or that is taken
+  /// out of its bridge by the process that opened it. The first hypervisor that waits gets a new
+  /// tap in the same bridge, with all of which it may do what it likes; the old one goes with the
+  /// process that opened it. What was on its way to the old one is lost, until the guest has
+  /// announced itself on the new one, which QEMU does at once.
   final class Successor implements Port {
     private final String name;
+    private final String replaced;
     private final String bridge;
+    private final int count;
     private final Path namespace;
     private Optional<Tap> made = Optional.empty();
     private boolean kept;
 
+    /// @param old the tap that it replaces
     /// @param namespace the network namespace of the bridge
-    Successor(String name, String bridge, Path namespace) {
+    Successor(String name, AdoptedMachine.Port.Bridged old, Path namespace) {
       this.name = name;
-      this.bridge = bridge;
+      this.replaced = old.tap();
+      this.bridge = old.bridge();
+      this.count = old.queues();
       this.namespace = namespace;
     }
 
@@ -129,8 +138,8 @@ sealed interface Port extends AutoCloseable {
     }
 
     @Override
-    public Optional<Fd> queue() {
-      return made.filter(_ -> kept).map(Tap::queue);
+    public List<Fd> queues() {
+      return made.filter(_ -> kept).map(Tap::queues).orElse(List.of());
     }
 
     @Override
@@ -142,13 +151,26 @@ sealed interface Port extends AutoCloseable {
     }
 
     @Override
-    public Fd spare() {
+    public List<Fd> spares() {
       if (kept) {
-        return made.orElseThrow().spare();
+        return made.orElseThrow().spares();
       }
-      Tap tap = Host.inNetworkNamespace(namespace, () -> Tap.create(name));
+      Tap tap = Host.inNetworkNamespace(namespace, this::make);
       made = Optional.of(tap);
-      return tap.queue();
+      return tap.queues();
+    }
+
+    /// As large packets as before: a bridge takes over the least of its ports.
+    private Tap make() {
+      OptionalInt mtu = Tap.mtuOf(replaced);
+      Tap tap = Tap.create(name, count);
+      try {
+        mtu.ifPresent(tap::mtu);
+        return tap;
+      } catch (LinuxException refused) {
+        tap.close();
+        throw refused;
+      }
     }
 
     /// Only now is the new tap in the bridge: until here nothing for it could pile up.

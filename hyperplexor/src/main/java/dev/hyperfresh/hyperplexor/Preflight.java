@@ -20,7 +20,9 @@ import java.util.concurrent.locks.Lock;
 /// @param rehearsing whether, and how
 /// @param turn held during the rehearsal: several at once would slow each other down, and guests of
 ///   one shape that move together share a single one
-record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Progress progress) {
+/// @param copying whether the guest's memory is copied and need not be shared
+record Preflight(
+    Guest guest, Release to, Rehearsing rehearsing, Lock turn, Progress progress, boolean copying) {
   private static final String REHEARSAL = "rehearsal";
 
   /// What is done about the rehearsal.
@@ -35,6 +37,11 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
 
   Preflight {
     progress = Contained.progress(progress);
+  }
+
+  /// Of a move that copies no memory.
+  Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Progress progress) {
+    this(guest, to, rehearsing, turn, progress, false);
   }
 
   /// What the guest's thread alone may look at. That takes no time.
@@ -77,7 +84,10 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
     }
     checks.add(runState(running, seen.hindrance()));
     checks.addAll(running.checks());
-    checks.add(sharing(running));
+    checks.add(
+        copying
+            ? HostChecks.copy(guest.spec().memoryBytes(), Host.availableMemoryBytes())
+            : sharing(running));
     checks.addAll(seen.ports());
     checks.addAll(HostChecks.now(running.pid(), guest.files()));
     checks.add(rehearsal(running, checks.stream().anyMatch(Check::failed)));
@@ -106,6 +116,13 @@ record Preflight(Guest guest, Release to, Rehearsing rehearsing, Lock turn, Prog
   /// What a move to another kind of hypervisor asks for beside.
   private List<Check> crossing() {
     List<Check> checks = new ArrayList<>();
+    if (copying) {
+      checks.add(
+          Check.fail(
+              "private memory",
+              "It cannot be copied into a " + to.kind() + ".",
+              "Copy it to a QEMU of this host first; replace it then."));
+    }
     if (!guest.spec().nics().isEmpty()) {
       // Of a whole port, not of one queue of it: 12 bytes for a process, 10 for a machine.
       checks.add(

@@ -1,12 +1,14 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.linux.Clock;
+import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Mapping;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.Scheduling;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
 import java.util.concurrent.locks.LockSupport;
 
 /// Watches a guest's heartbeat from outside, through the guest's memory, so that the blackout is
@@ -19,33 +21,56 @@ import java.util.concurrent.locks.LockSupport;
 final class Pulse implements AutoCloseable {
   private static final long SAMPLE_NANOS = 200_000;
 
-  private final MemFd memory;
-  private final Mapping mapping;
-  private OptionalLong page = OptionalLong.empty();
+  private final List<Part> parts = new ArrayList<>();
+  private Optional<Page> page = Optional.empty();
 
-  Pulse(MemFd memory) {
-    this.memory = memory;
-    this.mapping = memory.map(false);
+  /// A file of the guest's memory, mapped.
+  private record Part(MemFd memory, Mapping mapping) {}
+
+  /// A page that begins as a heartbeat page does.
+  private record Page(Mapping mapping, long offset) {
+    boolean isHeartbeat() {
+      return mapping.longAt(offset) == Heartbeat.MAGIC_0
+          && mapping.longAt(offset + Long.BYTES) == Heartbeat.MAGIC_1;
+    }
+
+    long counter() {
+      return mapping.longAt(offset + Heartbeat.COUNTER_OFFSET);
+    }
+  }
+
+  Pulse(GuestMemory memory) {
+    try {
+      memory.parts().forEach(part -> parts.add(new Part(part, part.map(false))));
+    } catch (LinuxException e) {
+      close();
+      throw e;
+    }
   }
 
   /// Looks for a page whose counter rises. Costs a read of the guest's populated memory the first
   /// time and a look at the known page afterwards.
   boolean find() {
-    if (page.isPresent() && isHeartbeat(page.getAsLong()) && rises(List.of(page.getAsLong()))) {
+    if (page.isPresent() && page.get().isHeartbeat() && rises(List.of(page.get()))) {
       return true;
     }
-    page = OptionalLong.empty();
-    return rises(Heartbeat.candidates(memory));
+    page = Optional.empty();
+    return rises(
+        parts.stream()
+            .flatMap(part ->
+                Heartbeat.candidates(part.memory()).stream()
+                    .map(offset -> new Page(part.mapping(), offset)))
+            .toList());
   }
 
-  private boolean rises(List<Long> candidates) {
-    long[] before = candidates.stream().mapToLong(this::counter).toArray();
+  private boolean rises(List<Page> candidates) {
+    long[] before = candidates.stream().mapToLong(Page::counter).toArray();
     long deadline = Clock.monotonicNanos() + 200_000_000;
     while (!candidates.isEmpty() && Clock.monotonicNanos() < deadline) {
       LockSupport.parkNanos(2_000_000);
       for (int i = 0; i < before.length; i++) {
-        if (counter(candidates.get(i)) != before[i]) {
-          page = OptionalLong.of(candidates.get(i));
+        if (candidates.get(i).counter() != before[i]) {
+          page = Optional.of(candidates.get(i));
           return true;
         }
       }
@@ -53,28 +78,19 @@ final class Pulse implements AutoCloseable {
     return false;
   }
 
-  private boolean isHeartbeat(long offset) {
-    return mapping.longAt(offset) == Heartbeat.MAGIC_0
-        && mapping.longAt(offset + Long.BYTES) == Heartbeat.MAGIC_1;
-  }
-
-  private long counter(long offset) {
-    return mapping.longAt(offset + Heartbeat.COUNTER_OFFSET);
-  }
-
   /// Begins to sample, if a heartbeat was found.
   Optional<Watch> watch(String guest) {
-    return page.isPresent() ? Optional.of(new Watch(guest, page.getAsLong())) : Optional.empty();
+    return page.map(found -> new Watch(guest, found));
   }
 
   @Override
   public void close() {
-    mapping.close();
+    parts.forEach(part -> part.mapping().close());
   }
 
   /// A running observation. Closed by its owner, which ends its thread.
-  final class Watch implements AutoCloseable {
-    private final long offset;
+  static final class Watch implements AutoCloseable {
+    private final Page page;
     private final Thread thread;
     private volatile boolean switching;
     private volatile boolean done;
@@ -85,9 +101,9 @@ final class Pulse implements AutoCloseable {
     private final long firstNanos;
     private volatile double quietBeatsPerSecond;
 
-    private Watch(String guest, long offset) {
-      this.offset = offset;
-      this.firstBeat = counter(offset);
+    private Watch(String guest, Page page) {
+      this.page = page;
+      this.firstBeat = page.counter();
       this.firstNanos = Clock.monotonicNanos();
       this.thread = Thread.ofPlatform().name("hf-pulse-" + guest).daemon().start(this::sample);
     }
@@ -101,7 +117,7 @@ final class Pulse implements AutoCloseable {
 
     /// The counter as it stands now.
     long beats() {
-      return counter(offset);
+      return page.counter();
     }
 
     /// How fast the counter rose before [#switchBegins].
@@ -126,12 +142,12 @@ final class Pulse implements AutoCloseable {
 
     private void sample() {
       Scheduling.timerSlack(1);
-      long value = counter(offset);
+      long value = page.counter();
       long since = Clock.monotonicNanos();
       while (!done) {
         LockSupport.parkNanos(SAMPLE_NANOS);
         long now = Clock.monotonicNanos();
-        long next = counter(offset);
+        long next = page.counter();
         // A gap counts from its first moment: a guest that never beats again must be seen too.
         record(now - since);
         if (next != value) {

@@ -55,6 +55,21 @@ final class Replacement {
       Surroundings world,
       Runnable plan,
       Progress progress) {
+    this(id, guest, to, limit, world, plan, progress, Optional.empty());
+  }
+
+  /// As the other one.
+  ///
+  /// @param copy how the guest's memory is copied, when its source shares it with nobody
+  Replacement(
+      String id,
+      Movable guest,
+      Release to,
+      BlackoutLimit limit,
+      Surroundings world,
+      Runnable plan,
+      Progress progress,
+      Optional<CopyOrder> copy) {
     long start = world.nanos();
     this.parties =
         new Parties(
@@ -64,7 +79,8 @@ final class Replacement {
             to,
             guest.nextGeneration(),
             world,
-            Contained.progress(progress));
+            Contained.progress(progress),
+            copy);
     this.plan = plan;
     this.held = new Held(id);
     this.measured = new Measurement(parties, start);
@@ -197,19 +213,29 @@ final class Replacement {
     Prepared prepared = new Prepared(target);
     parties.write(prepared);
     measured.prepared(begin);
-    parties.progress().step(prepared.name(), to.name() + " has mapped the memory and is waiting");
+    String has = parties.copy().isPresent() ? " has empty memory" : " has mapped the memory";
+    parties.progress().step(prepared.name(), to.name() + has + " and is waiting");
     return prepared;
   }
 
   /// A pipe and not a socket: the kernel then counts what the target reads.
   private void openChannel(Instance target) {
     try (Pipe channel = Pipe.open(CHANNEL_BYTES, "channel " + parties.id())) {
+      if (parties.copy().isPresent()) {
+        CopyOrder copy = parties.copy().get();
+        copy.connect(parties.source(), target, channel.readEnd(), channel.writeEnd());
+        return;
+      }
       target.expect(channel.readEnd());
       parties.source().connect(channel.writeEnd());
     }
   }
 
+  /// The memory that can be seen is empty until it has been copied.
   private void observe() {
+    if (parties.copy().isPresent()) {
+      return;
+    }
     held.watch(parties.guest().observe());
     if (held.watch().isPresent()) {
       parties.world().pause(QUIET_NANOS);

@@ -16,8 +16,9 @@ import java.util.OptionalLong;
 ///   memory; empty when the guest carries no heartbeat
 /// @param noiseFloorMs the longest such gap while nothing was being done
 /// @param aftermath how the guest did right after the switch
-/// @param ramBytesCopied bytes of guest RAM that were copied: 0, or something is wrong; empty when
-///   the source could not be asked any more
+/// @param ramBytesCopied bytes of guest RAM that were copied: 0, or something is wrong, unless the
+///   replacement copied memory that was private to a process that was adopted; empty when the
+///   source could not be asked any more
 /// @param stateBytes bytes that crossed between the hypervisors
 /// @param phases how long each phase took, milliseconds
 /// @param totalMs from the request to the end of the source

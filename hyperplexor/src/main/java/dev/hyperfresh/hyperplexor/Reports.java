@@ -22,6 +22,7 @@ final class Reports {
   private OptionalLong stoppedMicros = OptionalLong.empty();
   private OptionalLong sentMicros = OptionalLong.empty();
   private boolean sourceGone;
+  private boolean stoppedByOther;
 
   /// The order to hand over goes out.
   void ordered(long micros) {
@@ -31,6 +32,17 @@ final class Reports {
   /// The source has stopped the guest.
   void stopped(InstanceEvent.Stopped stop) {
     stoppedMicros = OptionalLong.of(stop.atMicros());
+  }
+
+  /// That stop was not the hand-over's.
+  void stoppedByOther() {
+    stoppedByOther = true;
+    stoppedMicros = OptionalLong.empty();
+  }
+
+  /// Whether somebody has stopped the guest who wants it to stay so.
+  boolean isStoppedByOther() {
+    return stoppedByOther;
   }
 
   /// The source has sent all of the guest's state.

@@ -40,6 +40,7 @@ final class Retirement {
     Instance now = committed.target();
     Reports reports = committed.reports();
     guest.adopt(now);
+    steer();
     held.lowerPriority();
     held.leaveGate();
     long resumed = parties.world().nanos();
@@ -65,8 +66,16 @@ final class Retirement {
   /// What of [#retire] may not be left out, when that has failed.
   Retired retireAfterFault(Committed committed) {
     guest.adopt(committed.target());
+    steer();
     held.lowerPriority();
     return retired(committed, AfterCommit.unknown(endSource(committed.target())));
+  }
+
+  /// The report that a source had stopped a guest whose memory was copied may come later than that
+  /// of its target, or never.
+  private void steer() {
+    Contained.run(
+        "steering the packets of " + guest.spec().name(), () -> held.steer(guest.endpoints()));
   }
 
   private OptionalLong faults(Instance now) {

@@ -41,6 +41,9 @@ final class RollBack {
     Optional<Instance> target = held.target();
     target.ifPresent(t -> Contained.run("killing the target of " + parties.id(), t::kill));
     guest.endpoints().switchBack();
+    if (parties.copy().isPresent()) {
+      Contained.run("setting the source of " + parties.id() + " back", source::withdraw);
+    }
     RolledBack end = new RolledBack(reason, List.of(), Optional.empty());
     cleanUp(target, false, false);
     return told(end, target);
@@ -157,7 +160,12 @@ final class RollBack {
     if (!reports.asksForPowerOff() && !isPowerOffReported()) {
       return false;
     }
-    var _ = parties.endSource();
+    if (parties.copy().isEmpty()) {
+      var _ = parties.endSource();
+    } else {
+      // The guest was not adopted, so its hypervisor is not ours to end.
+      Contained.run("setting the source of " + parties.id() + " back", source::withdraw);
+    }
     return true;
   }
 
@@ -170,7 +178,11 @@ final class RollBack {
   /// A source that lives is never given up: it alone holds the guest's state.
   private ReplacementState takeBack(Reports reports, HyperFreshException reason) {
     try {
-      source.takeBack();
+      if (reports.isStoppedByOther()) {
+        source.withdraw();
+      } else {
+        source.takeBack();
+      }
       return rolledBack(reports, reason);
     } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
       String why = e instanceof HyperFreshException known ? known.detail() : String.valueOf(e);

@@ -8,11 +8,15 @@ import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.MemoryLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Properties;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /// The part of a [GuestFile] that is a guest's spec.
 final class SpecProperties {
@@ -50,6 +54,7 @@ final class SpecProperties {
     set("on-crash", spec.ends().onCrash().name());
     set("on-reboot", spec.ends().onReboot().name());
     set("on-poweroff", spec.ends().onPoweroff().name());
+    put(spec.layout());
     spec.boot()
         .ifPresent(boot -> {
           set("kernel", boot.kernel().toString());
@@ -68,6 +73,17 @@ final class SpecProperties {
       set(key, nic.tap());
       set(key + ".mac", nic.mac());
       nic.bridge().ifPresent(bridge -> set(key + ".bridge", bridge));
+    }
+  }
+
+  private void put(MemoryLayout layout) {
+    layout.hugePageBytes().ifPresent(bytes -> set("hugepage", Long.toString(bytes)));
+    for (int i = 0; i < layout.nodes().size(); i++) {
+      String key = "node." + i;
+      MemoryLayout.Node node = layout.nodes().get(i);
+      set(key, Long.toString(node.memoryBytes()));
+      set(key + ".vcpus", text(node.vcpus()));
+      set(key + ".host-nodes", text(node.hostNodes()));
     }
   }
 
@@ -96,7 +112,33 @@ final class SpecProperties {
         new EndPolicy(
             then("on-crash", EndPolicy.DEFAULT.onCrash()),
             then("on-reboot", EndPolicy.DEFAULT.onReboot()),
-            then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())));
+            then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())),
+        new MemoryLayout(
+            find("hugepage")
+                .map(bytes -> OptionalLong.of(Long.parseLong(bytes)))
+                .orElse(OptionalLong.empty()),
+            nodes()));
+  }
+
+  private List<MemoryLayout.Node> nodes() {
+    List<MemoryLayout.Node> nodes = new ArrayList<>();
+    for (int i = 0; find("node." + i).isPresent(); i++) {
+      String key = "node." + i;
+      nodes.add(
+          new MemoryLayout.Node(
+              Long.parseLong(get(key)), numbers(key + ".vcpus"), numbers(key + ".host-nodes")));
+    }
+    return nodes;
+  }
+
+  private List<Integer> numbers(String key) {
+    return get(key).isEmpty()
+        ? List.of()
+        : Stream.of(get(key).split(",")).map(Integer::valueOf).toList();
+  }
+
+  private static String text(List<Integer> numbers) {
+    return numbers.stream().map(String::valueOf).collect(Collectors.joining(","));
   }
 
   private Then then(String key, Then otherwise) {

@@ -1,16 +1,19 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Kinds;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.linux.UnixSocket;
 import java.nio.charset.StandardCharsets;
@@ -18,13 +21,28 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Supplier;
 
 /// What a guest is to be started with: found fit for the release that is to run it, and not made
 /// yet. Immutable.
 ///
 /// @param accelerator what executes its code
-record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) {
+/// @param memory of what its memory is made
+/// @param queues how many queues each of its cards has
+record Starting(
+    GuestSpec spec,
+    Release release,
+    AcceleratorChoice accelerator,
+    List<MemoryPart> memory,
+    List<Integer> queues) {
+  Starting {
+    memory = List.copyOf(memory);
+    queues = List.copyOf(queues);
+  }
+
   /// Looks whether a guest can run on `release` here; makes nothing.
   ///
   /// @param kvm what `/dev/kvm` was seen to do on this host
@@ -33,9 +51,11 @@ record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) 
   static Starting of(GuestSpec spec, Release release, Kinds kinds, KvmProbe.Result kvm) {
     requireKind(release, kinds);
     requireFiles(spec);
-    requireMemory(spec, Host.totalMemoryBytes(), "in this host");
-    return fit(
-        spec, release, kinds, kinds.of(release).accelerator(spec.accelerator(), release, kvm));
+    List<MemoryPart> memory = spec.memoryParts();
+    requireMemory(memory, Host.totalMemoryBytes(), "in this host");
+    AcceleratorChoice accelerator = kinds.of(release).accelerator(spec.accelerator(), release, kvm);
+    List<Integer> queues = AdoptedMachine.queues(spec, Optional.empty());
+    return fit(new Starting(spec, release, accelerator, memory, queues), kinds);
   }
 
   /// The same for a guest that was adopted: the kind that adopted it builds its machine again, with
@@ -53,17 +73,20 @@ record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) 
     }
     requireKind(release, kinds);
     requireFiles(guest.spec());
-    return fit(guest.spec(), release, kinds, guest.accelerator());
+    List<MemoryPart> memory = guest.adopted().orElseThrow().parts();
+    List<Integer> queues = AdoptedMachine.queues(guest.spec(), guest.adopted());
+    return fit(new Starting(guest.spec(), release, guest.accelerator(), memory, queues), kinds);
   }
 
-  private static Starting fit(
-      GuestSpec spec, Release release, Kinds kinds, AcceleratorChoice accelerator) {
+  private static Starting fit(Starting starting, Kinds kinds) {
+    Release release = starting.release();
+    Accelerator accelerator = starting.accelerator().accelerator();
     List<Check> faults =
-        Preflight.failures(kinds.of(release).checks(spec, release, accelerator.accelerator()));
+        Preflight.failures(kinds.of(release).checks(starting.spec(), release, accelerator));
     if (!faults.isEmpty()) {
       throw Problem.SPEC_INVALID.because(Preflight.sentences(faults));
     }
-    return new Starting(spec, release, accelerator);
+    return starting;
   }
 
   private static void requireKind(Release release, Kinds kinds) {
@@ -72,11 +95,35 @@ record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) 
     }
   }
 
-  private static void requireMemory(GuestSpec spec, long most, String where) {
-    if (spec.memoryBytes() > most) {
+  /// Huge pages are set aside, and no part of what the rest of the host has.
+  private static void requireMemory(List<MemoryPart> memory, long most, String where) {
+    long bytes =
+        memory.stream()
+            .filter(part -> part.hugePageBytes().isEmpty())
+            .mapToLong(MemoryPart::bytes)
+            .sum();
+    if (bytes > most) {
       throw Problem.SPEC_MEMORY.because(
-          (spec.memoryBytes() >> 20) + " MiB asked for, " + (most >> 20) + " MiB " + where + ".");
+          (bytes >> 20) + " MiB asked for, " + (most >> 20) + " MiB " + where + ".");
     }
+  }
+
+  private static void requireHugePages(List<MemoryPart> memory) {
+    Map<Long, Long> wanted = new TreeMap<>();
+    memory.forEach(part ->
+        part.hugePageBytes().ifPresent(page -> wanted.merge(page, part.bytes() / page, Long::sum)));
+    wanted.forEach((page, count) -> {
+      long free = Host.freeHugePages(page);
+      if (count > free) {
+        throw Problem.SPEC_MEMORY.because(
+            count
+                + " huge pages of "
+                + (page >> 10)
+                + " KiB asked for, "
+                + free
+                + " free. Set more aside (vm.nr_hugepages).");
+      }
+    });
   }
 
   private static void requireFiles(GuestSpec spec) {
@@ -101,31 +148,32 @@ record Starting(GuestSpec spec, Release release, AcceleratorChoice accelerator) 
   ///   [Problem#HOST_MISSING], [Problem#HOST_PERMISSION]; nothing is held then but what
   ///   `confinement` took
   GuestBody body(Supplier<Confinement> confinement) {
-    requireMemory(spec, Host.availableMemoryBytes(), "available");
+    requireMemory(memory, Host.availableMemoryBytes(), "available");
+    requireHugePages(memory);
     List<Tap> taps = new ArrayList<>();
-    List<MemFd> memories = new ArrayList<>();
+    List<GuestMemory> memories = new ArrayList<>();
     try {
-      for (GuestSpec.Nic nic : spec.nics()) {
-        taps.add(tap(nic));
+      for (int i = 0; i < spec.nics().size(); i++) {
+        taps.add(tap(spec.nics().get(i), queues.get(i)));
       }
-      MemFd memory = MemFd.create("hf-" + spec.name(), spec.memoryBytes());
-      memories.add(memory);
-      return new GuestBody(memory, Endpoints.of(taps), new Pulse(memory), confinement.get());
+      GuestMemory made = GuestMemory.create("hf-" + spec.name(), memory);
+      memories.add(made);
+      return new GuestBody(made, Endpoints.of(taps), new Pulse(made), confinement.get());
     } catch (LinuxException e) {
-      memories.forEach(MemFd::close);
+      memories.forEach(GuestMemory::close);
       taps.forEach(Tap::close);
       throw Problem.HOST_MISSING.because(String.valueOf(e.getMessage()), e);
     } catch (RuntimeException e) {
-      memories.forEach(MemFd::close);
+      memories.forEach(GuestMemory::close);
       taps.forEach(Tap::close);
       throw e;
     }
   }
 
-  private static Tap tap(GuestSpec.Nic nic) {
+  private static Tap tap(GuestSpec.Nic nic, int queues) {
     Tap tap;
     try {
-      tap = Tap.create(nic.tap());
+      tap = Tap.create(nic.tap(), queues);
     } catch (LinuxException e) {
       throw (e.errnoName().equals("EPERM") || e.errnoName().equals("EACCES")
               ? Problem.HOST_PERMISSION

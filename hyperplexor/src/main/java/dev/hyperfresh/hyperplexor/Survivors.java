@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
@@ -9,8 +10,6 @@ import dev.hyperfresh.hypervisor.InstanceEvents;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Release;
-import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -71,8 +70,7 @@ record Survivors(
   @Override
   public Instance attach(GuestFile.Tenant process, InstanceEvents events) {
     Release release = releases.apply(process.release());
-    try (MemFd memory =
-        memory(kinds.of(release).holdings(release, file.spec(), process.pid(), 0))) {
+    try (GuestMemory memory = memory(later(process, release, 0))) {
       return kinds.of(release).attach(launch(process, release, memory, events), process.pid());
     }
   }
@@ -93,7 +91,7 @@ record Survivors(
   }
 
   private Launch launch(
-      GuestFile.Tenant process, Release release, MemFd memory, InstanceEvents events) {
+      GuestFile.Tenant process, Release release, GuestMemory memory, InstanceEvents events) {
     return new Launch(
         file.spec(),
         release,
@@ -109,27 +107,45 @@ record Survivors(
   }
 
   /// What the process that is called running holds, which something else may have started.
-  private Holdings holdings(GuestFile.Tenant process, Release release, int nics) {
+  private Holdings holdings(GuestFile.Tenant process, Release release, int queues) {
     Optional<AdoptedMachine> first = first(process);
     return first.isPresent()
-        ? kinds.adopter().holdings(process.pid(), first.get())
-        : kinds.of(release).holdings(release, file.spec(), process.pid(), nics);
+        ? kinds.adopter().holdings(file.spec(), process.pid(), first.get())
+        : later(process, release, queues);
+  }
+
+  /// The same of a process that HyperFresh started.
+  private Holdings later(GuestFile.Tenant process, Release release, int queues) {
+    int memories = file.memory().size();
+    return kinds.of(release).holdings(release, file.spec(), process.pid(), memories, queues);
+  }
+
+  private List<Integer> queues() {
+    return AdoptedMachine.queues(file.spec(), file.adopted());
   }
 
   private Optional<AdoptedMachine> first(GuestFile.Tenant process) {
     return file.adopted().filter(_ -> AdoptedMachine.isFirst(process.generation()));
   }
 
+  /// Whether the guest's memory was still to be copied, or was being copied, when the earlier
+  /// daemon ended: then nobody has adopted the guest, which runs where it was started, unless it
+  /// stands there in doubt.
+  boolean isBeingAdopted(Verdict.Kept kept) {
+    return first(kept.authority()).filter(AdoptedMachine::hasPrivateMemory).isPresent();
+  }
+
   /// Memory that came with an adopted guest may be a file that cannot be sealed.
-  private MemFd memory(Holdings held) {
+  private GuestMemory memory(Holdings held) {
     return file.adopted().isPresent()
-        ? MemFd.adoptForeign(held.memory())
-        : MemFd.adopt(held.memory());
+        ? GuestMemory.adoptForeign(held.memories())
+        : GuestMemory.adopt(held.memories());
   }
 
   /// A guest from what process `authority` holds. No other process of the guest may be left.
   Guest assemble(GuestFile.Tenant authority, Release release, Consumer<Guest> changed) {
-    return assemble(authority, holdings(authority, release, file.spec().nics().size()), changed);
+    int queues = queues().stream().mapToInt(Integer::intValue).sum();
+    return assemble(authority, holdings(authority, release, queues), changed);
   }
 
   /// A guest from what another daemon handed over.
@@ -144,17 +160,27 @@ record Survivors(
   }
 
   private Guest guest(GuestFile.Tenant authority, Holdings held, Consumer<Guest> changed) {
-    Optional<AdoptedMachine> first = first(authority);
-    Endpoints endpoints =
-        first
-            .map(machine ->
-                Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
-            .orElseGet(() -> Endpoints.of(held.nicQueues().stream().map(Tap::adopt).toList()));
-    return new Guest(
-        GuestFacts.of(file, GuestIdentity.of(file, files, sockets), kinds),
-        kinds,
-        Optional.of(new GuestBody(memory(held), endpoints, confinement)),
-        changed);
+    Confinement own =
+        file.adopted()
+            .map(machine -> Adopting.asRunning(machine, authority.pid()))
+            .orElse(confinement);
+    try {
+      Endpoints endpoints = own.within(() -> endpoints(authority, held));
+      return new Guest(
+          GuestFacts.of(file, GuestIdentity.of(file, files, sockets), kinds),
+          kinds,
+          Optional.of(new GuestBody(memory(held), endpoints, own)),
+          changed);
+    } catch (RuntimeException | Error e) {
+      own.letGo();
+      throw e;
+    }
+  }
+
+  private Endpoints endpoints(GuestFile.Tenant authority, Holdings held) {
+    return first(authority)
+        .map(machine -> Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
+        .orElseGet(() -> Endpoints.adopt(held.nicQueues(), queues()));
   }
 
   /// The same, when the guest may have stood still while no daemon was there to measure it.

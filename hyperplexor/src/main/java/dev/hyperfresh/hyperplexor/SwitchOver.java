@@ -8,6 +8,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.RunState;
 import java.util.Optional;
 
 /// The switch itself: the last look at the guest, the order to hand over, and the blackout, in
@@ -29,18 +30,24 @@ final class SwitchOver {
   }
 
   /// The last moment in which nothing has happened to the guest. What the order needs is there when
-  /// this returns.
+  /// this returns. A copy of its memory takes its time, in which other guests may switch and
+  /// packets go to the source.
   Switching begin(Prepared prepared) {
     Switching switching = new Switching(prepared.target(), new Reports());
-    held.enterGate(parties.world());
+    boolean atOnce = parties.copy().isEmpty();
+    if (atOnce) {
+      held.enterGate(parties.world());
+    }
     parties.write(switching);
     parties.guest().mailbox().removeIf(event -> !isLasting(event));
     requireNotEnded();
     requireMovable();
-    held.priority(priority(prepared.target()));
-    held.watch().ifPresent(Pulse.Watch::switchBegins);
-    held.raisePriority();
-    parties.guest().endpoints().switchOver();
+    if (atOnce) {
+      held.priority(priority(prepared.target()));
+      held.watch().ifPresent(Pulse.Watch::switchBegins);
+      held.raisePriority();
+      held.steer(parties.guest().endpoints());
+    }
     return switching;
   }
 
@@ -88,51 +95,111 @@ final class SwitchOver {
     }
     reports.ordered(parties.world().wallMicros());
     parties.source().handOver();
-    return await(switching, limit.duration().toNanos());
+    return parties
+        .copy()
+        .flatMap(copy -> copy(switching, new CopyOrder.Watch(copy, parties)))
+        .orElseGet(() -> await(switching, limit.duration().toNanos()));
   }
 
-  /// The blackout. Waits for the target to resume, for a failure, or for the budget to run out.
+  /// The guest runs on the source while its memory is copied, until the source stops it.
+  ///
+  /// @return where it leads when that does not come about
+  private Optional<ReplacementState> copy(Switching switching, CopyOrder.Watch copy) {
+    Reports reports = switching.reports();
+    while (!reports.isStopped()) {
+      InstanceEvent event = parties.next(copy.nextLook());
+      if (event == null) {
+        copy.look();
+        continue;
+      }
+      Optional<ReplacementState> end = heard(switching, event);
+      if (end.isPresent()) {
+        return end;
+      }
+    }
+    // Where it fails, the target may run all the same; it is tried again when that is seen.
+    Contained.run(
+        "steering the packets of " + parties.id(), () -> held.steer(parties.guest().endpoints()));
+    requireStoppedByHandOver(reports);
+    return Optional.empty();
+  }
+
+  /// Others may stop the guest while it is copied, and want it to stay so. A source that is busy
+  /// with the rest of the memory does not answer.
+  private void requireStoppedByHandOver(Reports reports) {
+    RunState state;
+    try {
+      state = parties.source().runState();
+    } catch (HyperFreshException unanswered) {
+      return;
+    }
+    if (state.hasSent()) {
+      return;
+    }
+    reports.stoppedByOther();
+    throw Problem.ADOPT_COPY.because(
+        "The guest was stopped while it was copied, and not by the copy; it is "
+            + state.label()
+            + ".");
+  }
+
+  /// The blackout. Waits for the target to resume, for a failure, or for the budget to run out. A
+  /// source that has ended may have sent everything: then only the target can go on.
   private ReplacementState await(Switching switching, long budgetNanos) {
     Reports reports = switching.reports();
     long deadline = parties.world().nanos() + budgetNanos;
     while (true) {
       InstanceEvent event = parties.next(deadline);
-      switch (event) {
-        case null -> {
-          return rollBack.afterTheOrder(switching, overdue(reports));
-        }
-        case InstanceEvent.Resumed resumed when parties.isOfTarget(resumed) -> {
-          return new Committed(switching.target(), reports, resumed.atMicros());
-        }
-        case InstanceEvent.Stopped stop when parties.isOfSource(stop) -> reports.stopped(stop);
-        case InstanceEvent.HandOverSent sent when parties.isOfSource(sent) -> reports.sent(sent);
-        case InstanceEvent.HandOverFailed failure when parties.isOurs(failure) -> {
-          return failed(switching, failure, failure.reason());
-        }
-        case InstanceEvent.Ended ended when parties.isOfTarget(ended) -> {
-          return failed(switching, ended, ended.reason());
-        }
-        // Having stopped the guest it may have sent everything: then only the target can go on.
-        case InstanceEvent.Ended ended when parties.isOfSource(ended) -> {
-          reports.sourceIsGone();
-          reports.keep(ended);
-          if (!reports.isStopped()) {
-            return rollBack.afterTheOrder(switching, ended(reports, ended));
-          }
-          deadline = parties.world().nanos() + ONLY_HOPE_NANOS;
-        }
-        case InstanceEvent.PoweredOff off when parties.isOfSource(off) -> reports.ask(off);
-        case InstanceEvent.Reset reset when parties.isOfSource(reset) -> reports.ask(reset);
-        case InstanceEvent.PoweredOff _, InstanceEvent.Answering _ -> reports.keep(event);
-        case InstanceEvent.Reset _,
-            InstanceEvent.Changed _,
-            InstanceEvent.Ended _,
-            InstanceEvent.HandOverFailed _,
-            InstanceEvent.Resumed _,
-            InstanceEvent.Stopped _,
-            InstanceEvent.HandOverSent _ -> {}
+      if (event == null) {
+        return rollBack.afterTheOrder(switching, overdue(reports));
+      }
+      boolean sourceWasThere = !reports.isSourceGone();
+      Optional<ReplacementState> end = heard(switching, event);
+      if (end.isPresent()) {
+        return end.get();
+      }
+      if (sourceWasThere && reports.isSourceGone()) {
+        deadline = parties.world().nanos() + ONLY_HOPE_NANOS;
       }
     }
+  }
+
+  /// Takes note of an event.
+  ///
+  /// @return where it leads; empty when the switch goes on
+  private Optional<ReplacementState> heard(Switching switching, InstanceEvent event) {
+    Reports reports = switching.reports();
+    switch (event) {
+      case InstanceEvent.Resumed resumed when parties.isOfTarget(resumed) -> {
+        return Optional.of(new Committed(switching.target(), reports, resumed.atMicros()));
+      }
+      case InstanceEvent.Stopped stop when parties.isOfSource(stop) -> reports.stopped(stop);
+      case InstanceEvent.HandOverSent sent when parties.isOfSource(sent) -> reports.sent(sent);
+      case InstanceEvent.HandOverFailed failure when parties.isOurs(failure) -> {
+        return Optional.of(failed(switching, failure, failure.reason()));
+      }
+      case InstanceEvent.Ended ended when parties.isOfTarget(ended) -> {
+        return Optional.of(failed(switching, ended, ended.reason()));
+      }
+      case InstanceEvent.Ended ended when parties.isOfSource(ended) -> {
+        reports.sourceIsGone();
+        reports.keep(ended);
+        if (!reports.isStopped()) {
+          return Optional.of(rollBack.afterTheOrder(switching, ended(reports, ended)));
+        }
+      }
+      case InstanceEvent.PoweredOff off when parties.isOfSource(off) -> reports.ask(off);
+      case InstanceEvent.Reset reset when parties.isOfSource(reset) -> reports.ask(reset);
+      case InstanceEvent.PoweredOff _, InstanceEvent.Answering _ -> reports.keep(event);
+      case InstanceEvent.Reset _,
+          InstanceEvent.Changed _,
+          InstanceEvent.Ended _,
+          InstanceEvent.HandOverFailed _,
+          InstanceEvent.Resumed _,
+          InstanceEvent.Stopped _,
+          InstanceEvent.HandOverSent _ -> {}
+    }
+    return Optional.empty();
   }
 
   private ReplacementState failed(Switching switching, InstanceEvent event, String reason) {

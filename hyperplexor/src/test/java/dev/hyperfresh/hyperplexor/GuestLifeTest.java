@@ -402,7 +402,7 @@ class GuestLifeTest extends LifeScene {
 
     hyperplexor.takeBack(
         _ -> Stage.OLD,
-        Map.of("gone", new Holdings(memory, List.of(queue))),
+        Map.of("gone", new Holdings(List.of(memory), List.of(queue))),
         Duration.ofSeconds(10),
         _ -> {},
         _ -> {});

@@ -20,6 +20,14 @@ class HostChecksTest {
   }
 
   @Test
+  void memoryThatIsCopiedIsThereTwice() {
+    assertPasses(HostChecks.copy(1L << 30, (1L << 30) + (256L << 20)));
+    assertFails(
+        HostChecks.copy(1L << 30, (1L << 30) + (256L << 20) - 1),
+        "the host has 1279 MiB available");
+  }
+
+  @Test
   void filesMustBeLeftInTheDaemon() {
     assertPasses(HostChecks.openFiles(of(1024), of(960), List.of(1000L, 0L, 9000L)));
     assertFails(

@@ -28,7 +28,7 @@ abstract class PartialHypervisor implements Hypervisor {
   }
 
   @Override
-  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int memories, int nics) {
     throw nothingLeft();
   }
 

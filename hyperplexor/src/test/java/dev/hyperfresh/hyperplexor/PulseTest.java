@@ -2,11 +2,13 @@ package dev.hyperfresh.hyperplexor;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.linux.Mapping;
 import dev.hyperfresh.linux.MemFd;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.VarHandle;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
@@ -35,7 +37,7 @@ class PulseTest {
 
   @Test
   void withoutAHeartbeatThereIsNothingToWatch() {
-    try (Pulse pulse = new Pulse(memory)) {
+    try (Pulse pulse = new Pulse(GuestMemory.of(memory))) {
       assertThat(pulse.find()).isFalse();
       assertThat(pulse.watch("g")).isEmpty();
     }
@@ -44,7 +46,7 @@ class PulseTest {
   @Test
   void aPageWhoseCounterStandsStillIsNoHeartbeat() {
     mark(STALE_PAGE);
-    try (Pulse pulse = new Pulse(memory)) {
+    try (Pulse pulse = new Pulse(GuestMemory.of(memory))) {
       assertThat(pulse.find()).isFalse();
       assertThat(pulse.watch("g")).isEmpty();
     }
@@ -54,7 +56,7 @@ class PulseTest {
   void theGapOfTheSwitchIsTheTimeInWhichTheCounterStoodStill() {
     mark(STALE_PAGE);
     beat();
-    try (Pulse pulse = new Pulse(memory)) {
+    try (Pulse pulse = new Pulse(GuestMemory.of(memory))) {
       assertThat(pulse.find()).as("the beating page of two").isTrue();
       try (Pulse.Watch watch = pulse.watch("g").orElseThrow()) {
         await(() -> watch.floorNanos() > 0);
@@ -73,9 +75,28 @@ class PulseTest {
   }
 
   @Test
+  void aHeartbeatIsFoundInWhicheverMemoryItIs() {
+    beat();
+    try (MemFd other = MemFd.create("pulse-test-other", 1 << 20);
+        Mapping stale = other.map(true)) {
+      // Of an earlier boot, at the place where the other memory has the page that beats.
+      stale.segment().set(ValueLayout.JAVA_LONG, PAGE, Heartbeat.MAGIC_0);
+      stale.segment().set(ValueLayout.JAVA_LONG, PAGE + 8, Heartbeat.MAGIC_1);
+      for (List<MemFd> parts : List.of(List.of(memory, other), List.of(other, memory))) {
+        try (Pulse pulse = new Pulse(new GuestMemory(parts))) {
+          assertThat(pulse.find()).isTrue();
+          try (Pulse.Watch watch = pulse.watch("g").orElseThrow()) {
+            assertThat(watch.beats()).isGreaterThan(1_000_000);
+          }
+        }
+      }
+    }
+  }
+
+  @Test
   void aGapBeforeTheSwitchIsNoise() {
     beat();
-    try (Pulse pulse = new Pulse(memory)) {
+    try (Pulse pulse = new Pulse(GuestMemory.of(memory))) {
       assertThat(pulse.find()).isTrue();
       try (Pulse.Watch watch = pulse.watch("g").orElseThrow()) {
         var _ = stallFor(Duration.ofMillis(100));
@@ -89,7 +110,7 @@ class PulseTest {
   @Test
   void aGapThatHasNotEndedCounts() {
     beat();
-    try (Pulse pulse = new Pulse(memory)) {
+    try (Pulse pulse = new Pulse(GuestMemory.of(memory))) {
       assertThat(pulse.find()).isTrue();
       try (Pulse.Watch watch = pulse.watch("g").orElseThrow()) {
         await(() -> watch.floorNanos() > 0);
@@ -107,7 +128,7 @@ class PulseTest {
   @Test
   void aCounterThatGoesBackIsSeen() {
     beat();
-    try (Pulse pulse = new Pulse(memory)) {
+    try (Pulse pulse = new Pulse(GuestMemory.of(memory))) {
       assertThat(pulse.find()).isTrue();
       try (Pulse.Watch watch = pulse.watch("g").orElseThrow()) {
         await(() -> watch.floorNanos() > 0);
@@ -124,7 +145,7 @@ class PulseTest {
   @Test
   void aWatchEndsItsThread() {
     beat();
-    try (Pulse pulse = new Pulse(memory)) {
+    try (Pulse pulse = new Pulse(GuestMemory.of(memory))) {
       assertThat(pulse.find()).isTrue();
       pulse.watch("closing").orElseThrow().close();
       assertThat(Thread.getAllStackTraces().keySet())

@@ -2,12 +2,10 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
-import dev.hyperfresh.hypervisor.AdoptRequest;
-import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Adopter;
-import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.Holdings;
@@ -16,10 +14,10 @@ import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.MemFd;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -82,6 +80,9 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
   /// The process that all instances are, if one is to survive a daemon or to be adopted.
   volatile OptionalInt process = OptionalInt.empty();
 
+  /// Whether a process that is adopted has its guest's memory for itself.
+  volatile boolean privateMemory;
+
   /// What happens on a call of an instance, by `generation.call`.
   private final Map<String, Consumer<Actor>> script = new ConcurrentHashMap<>();
 
@@ -106,21 +107,22 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
         });
   }
 
-  /// The hand-over that works: the source of generation 1 stops, and generation 2 resumes, of
-  /// whichever guest it is.
+  /// The hand-over that works: generation 1 of any guest stops, and its generation 2 resumes.
   Stage handingOver() {
     return on("1.handOver", this::handOverFirst);
   }
 
   /// Generation 1 of a guest hands over to its generation 2.
   void handOverFirst(Actor source) {
+    source.runState = RunState.SENT;
     source.tell(new InstanceEvent.Stopped(1, 5_000_000));
     source.tell(new InstanceEvent.HandOverSent(1, 5_003_000));
     actor(source.guest(), 2).tell(new InstanceEvent.Resumed(2, 5_004_500));
   }
 
+  /// The last one of that guest and generation.
   Actor actor(String guest, int generation) {
-    return List.copyOf(actors).stream()
+    return List.copyOf(actors).reversed().stream()
         .filter(a -> a.guest().equals(guest) && a.generation() == generation)
         .findFirst()
         .orElseThrow();
@@ -161,6 +163,10 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
 
   /// A guest that runs on [#OLD] in generation 1.
   Guest guest(String name) {
+    return guest(name, Endpoints.of(List.of()));
+  }
+
+  Guest guest(String name, Endpoints ports) {
     GuestSpec spec = spec(name);
     AcceleratorChoice accelerator = new AcceleratorChoice(Accelerator.TCG, "a test");
     GuestIdentity identity =
@@ -175,12 +181,10 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
             changed -> views.add(changed.view()));
     guest.call(() -> {
       guest.start(
-          new Starting(spec, OLD, accelerator),
+          new Starting(spec, OLD, accelerator, spec.memoryParts(), List.of()),
           () ->
               new GuestBody(
-                  MemFd.create("test-" + name, MEMORY_BYTES),
-                  Endpoints.of(List.of()),
-                  Confinement.NONE));
+                  GuestMemory.create("test-" + name, spec.memoryParts()), ports, Confinement.NONE));
       return true;
     });
     return guest;
@@ -212,10 +216,10 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
   }
 
   @Override
-  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int memories, int nics) {
     return process.isPresent()
-        ? new Holdings(MemFd.create("test-" + guest.name(), MEMORY_BYTES).fd(), List.of())
-        : super.holdings(release, guest, pid, nics);
+        ? StagedAdopter.held(guest.memoryParts())
+        : super.holdings(release, guest, pid, memories, nics);
   }
 
   @Override
@@ -225,28 +229,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
 
   @Override
   public Optional<Adopter> adopter() {
-    return Optional.of(new Foreign());
-  }
-
-  /// Takes every process for a guest that can be adopted.
-  private final class Foreign implements Adopter {
-    @Override
-    public Adoption adopt(AdoptRequest request) {
-      AdoptedMachine machine =
-          new AdoptedMachine(List.of(), request.control(), request.console(), 3, List.of());
-      return new Adoption(
-          spec(request.name()),
-          new AcceleratorChoice(Accelerator.TCG, "a test"),
-          machine,
-          holdings(request.pid(), machine),
-          List.of(),
-          List.of());
-    }
-
-    @Override
-    public Holdings holdings(int pid, AdoptedMachine machine) {
-      return new Holdings(MemFd.create("test-foreign", MEMORY_BYTES).fd(), List.of());
-    }
+    return Optional.of(new StagedAdopter(this));
   }
 
   @Override
@@ -285,6 +268,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     volatile boolean alive;
     volatile boolean closed;
     volatile RunState runState = RunState.RUNNING;
+    volatile Runnable asked = () -> {};
     volatile OptionalLong clocksStopped = OptionalLong.empty();
     volatile OptionalLong clocksStarted = OptionalLong.empty();
 
@@ -351,6 +335,22 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     }
 
     @Override
+    public void expectWithMemory(Fd channel) {
+      called("expectWithMemory");
+    }
+
+    @Override
+    public void connectWithMemory(Fd channel, Duration maxDowntime) {
+      called("connectWithMemory");
+    }
+
+    @Override
+    public MemoryCopy.Status copied() {
+      called("copied");
+      return new MemoryCopy.Status(MEMORY_BYTES, 20 << 20, 3 << 20, 2 << 20, 2, 40, 30);
+    }
+
+    @Override
     public void handOver() {
       called("handOver");
     }
@@ -394,6 +394,11 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     }
 
     @Override
+    public void withdraw() {
+      called("withdraw");
+    }
+
+    @Override
     public Check rehearse(Release to, boolean anew, Consumer<String> begins) {
       calls.add(generation() + ".rehearse " + to.name() + (anew ? " anew" : ""));
       begins.accept("rehearsing");
@@ -428,6 +433,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
 
     @Override
     public RunState runState() {
+      asked.run();
       return runState;
     }
 

@@ -23,6 +23,7 @@ import java.util.regex.Pattern;
 ///   `org.qemu.guest_agent.0`
 /// @param clock what becomes of the guest's wall clock after a replacement
 /// @param ends what becomes of the guest when it ends by itself
+/// @param layout of what its memory is made
 public record GuestSpec(
     String name,
     int vcpus,
@@ -35,7 +36,8 @@ public record GuestSpec(
     List<Nic> nics,
     boolean agent,
     ClockPolicy clock,
-    EndPolicy ends) {
+    EndPolicy ends,
+    MemoryLayout layout) {
 
   /// The smallest memory a guest may have.
   public static final long MIN_MEMORY_BYTES = 16L << 20;
@@ -78,7 +80,8 @@ public record GuestSpec(
         nics,
         agent,
         clock,
-        EndPolicy.DEFAULT);
+        EndPolicy.DEFAULT,
+        MemoryLayout.PLAIN);
   }
 
   /// The same guest with another end.
@@ -95,7 +98,31 @@ public record GuestSpec(
         nics,
         agent,
         clock,
-        policy);
+        policy,
+        layout);
+  }
+
+  /// The same guest with its memory made of other things.
+  public GuestSpec madeOf(MemoryLayout memory) {
+    return new GuestSpec(
+        name,
+        vcpus,
+        memoryBytes,
+        machine,
+        cpu,
+        accelerator,
+        boot,
+        disks,
+        nics,
+        agent,
+        clock,
+        ends,
+        memory);
+  }
+
+  /// The files that its memory is made of.
+  public List<MemoryPart> memoryParts() {
+    return layout.parts(memoryBytes);
   }
 
   /// A guest without a channel to an agent, whose wall clock is left to itself.
@@ -190,6 +217,7 @@ public record GuestSpec(
         faults,
         memoryBytes >= MIN_MEMORY_BYTES && memoryBytes % (1 << 20) == 0,
         "memory: " + memoryBytes + " bytes is not a multiple of 1 MiB of at least 16 MiB");
+    faults.addAll(layout.faults(memoryBytes, vcpus));
     require(
         faults,
         TOKEN.matcher(machine).matches(),

@@ -12,9 +12,10 @@ import java.util.function.Consumer;
 ///
 /// The calls of a replacement, in order: [#expect] and [#connect] while the guest runs, then
 /// [#handOver], which is the only one inside the blackout and does nothing but write one prepared
-/// message. One thread at a time may call an instance, but what a dry run asks may be asked by any
-/// thread meanwhile: [#release], [#pid], [#runState], [#hasAgent], [#checks], [#sharesMemory] and
-/// [#rehearse]. Events arrive on a thread of its own.
+/// message; [#copied] comes after it, before the blackout. One thread at a time may call an
+/// instance, but what a dry run asks may be asked by any thread meanwhile: [#release], [#pid],
+/// [#runState], [#hasAgent], [#checks], [#sharesMemory] and [#rehearse]. Events arrive on a thread
+/// of its own.
 ///
 /// What an instance reports of a hand-over, in order: the source [InstanceEvent.Stopped] and
 /// [InstanceEvent.HandOverSent], the target [InstanceEvent.Resumed]. A source that is continued
@@ -56,6 +57,30 @@ public interface Instance extends AutoCloseable {
   /// @throws HyperFreshException [Problem#REPLACE_PREPARE]
   void connect(Fd channel);
 
+  /// As [#expect], of a target whose memory is empty: the guest's memory comes through `channel`,
+  /// too.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_PREPARE]
+  default void expectWithMemory(Fd channel) {
+    throw Problem.REPLACE_PREPARE.because(release().name() + " takes over no memory.");
+  }
+
+  /// As [#connect], of a source that shares the guest's memory with nobody: [#handOver] then copies
+  /// it first. The guest runs on, and is stopped when the rest is estimated to take no longer than
+  /// `maxDowntime`. If it writes faster than can be copied, it is slowed down.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_PREPARE]
+  default void connectWithMemory(Fd channel, Duration maxDowntime) {
+    throw Problem.REPLACE_PREPARE.because(release().name() + " gives no memory away.");
+  }
+
+  /// Source, after the [#handOver] of one that was connected with its memory: how far the copy is.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not say
+  default MemoryCopy.Status copied() {
+    throw Problem.GUEST_STATE.because(release().name() + " copies no memory.");
+  }
+
   /// Source: stop the guest and send its state. Returns at once; the outcome comes as events of
   /// both instances. Allocates nothing, logs nothing.
   ///
@@ -84,12 +109,21 @@ public interface Instance extends AutoCloseable {
 
   /// Source, after a hand-over that failed: ends what is left of the hand-over and continues a
   /// guest that the hand-over stopped ([RunState#afterRollBack]); one that stopped for a reason of
-  /// its own stays so. Returns within some seconds. May be called again.
+  /// its own stays so. What a copy of the memory had changed of its settings is set back. Returns
+  /// within some seconds. May be called again.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the process has ended;
   ///   [Problem#REPLACE_STANDS] when it lives and does not answer or refuses to go on: it still
   ///   holds the guest's state, and [InstanceEvent.Answering] tells when it answers
   void takeBack();
+
+  /// Source that was connected with its memory, as [#takeBack], but its guest stays as it is:
+  /// nobody has ordered a hand-over yet, or somebody else stopped the guest.
+  ///
+  /// @throws HyperFreshException as [#takeBack] does
+  default void withdraw() {
+    throw Problem.REPLACE_STANDS.because(release().name() + " gives no memory away.");
+  }
 
   /// Target, while preparing: makes the pages that the guest has touched present in the page tables
   /// of the process, so that the guest does not fault for each of them after the switch. Copies
@@ -99,10 +133,12 @@ public interface Instance extends AutoCloseable {
   long populate();
 
   /// When no other instance of the guest is left: takes the addresses that one process alone can
-  /// have, such as that of the guest's screen, unless it has them. May be called again.
+  /// have, such as those of the guest's screen and of its channels, unless it has them. May be
+  /// called again.
   ///
   /// @return what it could not have and what to do about it, in sentences; empty when nothing is
   ///   amiss
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not answer
   default Optional<String> takeAddresses() {
     return Optional.empty();
   }

@@ -11,8 +11,9 @@ import java.util.Optional;
 /// @param spec the guest
 /// @param release the build to run
 /// @param accelerator what executes the guest's code
-/// @param memory the guest's memory; the instance maps it and never owns it
-/// @param nicQueues one descriptor for each card of the spec, owned by the caller
+/// @param memory the guest's; the instance maps it and never owns it
+/// @param nicQueues the queues of the spec's cards, one after the other, owned by the caller; a
+///   card has one, and only one of a guest that was adopted may have more
 /// @param files the folder with the guest's pinned boot files and its logs
 /// @param sockets the folder for control sockets, mode 0700
 /// @param generation counts the instances of a guest from 1; no two share a socket's path
@@ -23,7 +24,7 @@ public record Launch(
     GuestSpec spec,
     Release release,
     Accelerator accelerator,
-    MemFd memory,
+    GuestMemory memory,
     List<Fd> nicQueues,
     Path files,
     Path sockets,
@@ -50,7 +51,7 @@ public record Launch(
         spec,
         release,
         accelerator,
-        memory,
+        GuestMemory.of(memory),
         nicQueues,
         files,
         sockets,

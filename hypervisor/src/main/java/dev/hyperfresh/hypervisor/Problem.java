@@ -87,6 +87,14 @@ public enum Problem {
       "The process does not answer, or does not match its description.",
       "Nothing was changed. Give the process and the control socket of one running QEMU, and free"
           + " the socket: it serves one client at a time."),
+  /// The copy of a guest's private memory did not come to an end within its limits.
+  ADOPT_COPY(
+      "HF-ADOPT-003",
+      5,
+      504,
+      "The guest's memory could not be copied; the guest was not adopted.",
+      "It runs on in its first process, as before. Try again when it writes less, or allow more with"
+          + " --timeout or --max-downtime."),
   /// There is no such process or file, or not one with a command line of a QEMU.
   EXPLAIN_INPUT(
       "HF-EXPLAIN-001",

@@ -21,9 +21,10 @@ public interface Reattacher {
   ///
   /// @param release what the process runs
   /// @param guest whose they are; the process may serve others as well
-  /// @param nics of how many of its cards the queues are wanted, beginning with the first
+  /// @param memories how many files its memory has
+  /// @param queues how many queues of its cards are wanted, beginning with the first
   /// @throws HyperFreshException [Problem#GUEST_STATE] when the process does not have them
-  Holdings holdings(Release release, GuestSpec guest, int pid, int nics);
+  Holdings holdings(Release release, GuestSpec guest, int pid, int memories, int queues);
 
   /// Takes over an instance that an earlier daemon started, whatever it is doing; the process keeps
   /// running whether this succeeds or not.

@@ -21,10 +21,12 @@ public final class ChildProcess implements AutoCloseable {
 
   private final String program;
   private final PidFd pidFd;
+  private final boolean newSession;
   private @Nullable Exit exit;
 
-  private ChildProcess(String program, PidFd pidFd) {
+  private ChildProcess(String program, PidFd pidFd, boolean newSession) {
     this.program = program;
+    this.newSession = newSession;
     this.pidFd = pidFd;
   }
 
@@ -88,7 +90,7 @@ public final class ChildProcess implements AutoCloseable {
     String program = request.command().getFirst();
     int pid = Spawn.start(request);
     try {
-      return new ChildProcess(program, PidFd.open(pid));
+      return new ChildProcess(program, PidFd.open(pid), request.newSession());
     } catch (LinuxException noDescriptorLeft) {
       Spawn.abandon(pid);
       throw noDescriptorLeft;
@@ -126,6 +128,19 @@ public final class ChildProcess implements AutoCloseable {
     int done = reaped().isPresent() ? 0 : pidFd.trySignal(Constants.SIGKILL);
     if (done != -Constants.ESRCH) {
       check(done, "pidfd_send_signal " + Constants.SIGKILL, program);
+    }
+  }
+
+  /// Ends the process, and what it has started in its session, with `SIGKILL`, as far as this one
+  /// may. Does nothing when it has been reaped: its number may mean another one then.
+  ///
+  /// @throws IllegalStateException when it has no session of its own
+  public synchronized void killSession() {
+    if (!newSession) {
+      throw new IllegalStateException(program + " is in the session of this process");
+    }
+    if (exit == null) {
+      int _ = SignalCalls.kill(-pid(), Constants.SIGKILL);
     }
   }
 

@@ -40,6 +40,7 @@ final class Constants {
   static final int O_NOFOLLOW = 0x20000;
   static final int O_CLOEXEC = 0x80000;
   static final int O_PATH = 0x200000;
+  static final int O_TMPFILE = 0x410000;
   static final int AT_REMOVEDIR = 0x200;
   static final int F_DUPFD_CLOEXEC = 1030;
   static final int F_SETPIPE_SZ = 1031;
@@ -47,6 +48,13 @@ final class Constants {
   static final int F_GET_SEALS = 1034;
   static final int F_SEAL_SHRINK = 0x2;
   static final int F_SEAL_GROW = 0x4;
+
+  // linux/capability.h, sys/syscall.h
+  static final int _LINUX_CAPABILITY_VERSION_3 = 0x20080522;
+  static final int SYS_setgroups = 116;
+  static final int SYS_setresuid = 117;
+  static final int SYS_setresgid = 119;
+  static final int SYS_capset = 126;
 
   // linux/openat2.h, sys/syscall.h
   static final int SYS_openat2 = 437;
@@ -81,11 +89,21 @@ final class Constants {
   // sys/mman.h
   static final int MFD_CLOEXEC = 0x1;
   static final int MFD_ALLOW_SEALING = 0x2;
+  static final int MFD_HUGETLB = 0x4;
   static final int PROT_READ = 0x1;
   static final int PROT_WRITE = 0x2;
   static final int MAP_SHARED = 0x1;
   static final int MAP_PRIVATE = 0x2;
   static final int MAP_ANONYMOUS = 0x20;
+  static final int MAP_NORESERVE = 0x4000;
+
+  // Also where the size of its pages stands in the flags of memfd_create: MFD_HUGE_SHIFT.
+  static final int MAP_HUGE_SHIFT = 26;
+
+  // linux/magic.h
+  static final long HUGETLBFS_MAGIC = 0x958458f6L;
+  static final long PROC_SUPER_MAGIC = 0x9fa0L;
+  static final long SYSFS_MAGIC = 0x62656572L;
 
   // sys/socket.h
   static final int AF_UNIX = 1;
@@ -98,6 +116,7 @@ final class Constants {
   static final int SOL_SOCKET = 1;
   static final int SO_PEERCRED = 17;
   static final int SO_PEERGROUPS = 59;
+  static final int SO_ACCEPTCONN = 30;
   static final int SO_RCVTIMEO = 20;
   static final int SO_SNDTIMEO = 21;
   static final int SCM_RIGHTS = 1;
@@ -177,6 +196,7 @@ final class Constants {
   static final long SIOCGIFNAME = 0x8910;
   static final long SIOCGIFFLAGS = 0x8913;
   static final long SIOCSIFFLAGS = 0x8914;
+  static final long SIOCGIFMTU = 0x8921;
   static final long SIOCSIFMTU = 0x8922;
   static final long SIOCGIFINDEX = 0x8933;
   static final long SIOCBRADDIF = 0x89a2;

@@ -31,6 +31,24 @@ public final class Host {
     return memory("MemAvailable");
   }
 
+  /// How many huge pages of one size are set aside and neither in use nor promised.
+  ///
+  /// @param pageBytes the size
+  /// @return 0 also when the host has none of that size
+  public static long freeHugePages(long pageBytes) {
+    Path pool = Path.of("/sys/kernel/mm/hugepages/hugepages-" + (pageBytes >> 10) + "kB");
+    try {
+      return Math.max(
+          0, pages(pool.resolve("free_hugepages")) - pages(pool.resolve("resv_hugepages")));
+    } catch (IOException none) {
+      return 0;
+    }
+  }
+
+  private static long pages(Path file) throws IOException {
+    return Long.parseLong(Files.readString(file).strip());
+  }
+
   /// The user whose rights this process has; 0 is root.
   public static int effectiveUid() {
     return ThreadCalls.geteuid();
@@ -95,12 +113,18 @@ public final class Host {
   /// @param namespaceFile such as `/run/netns/<name>` or `/proc/<pid>/ns/net`
   /// @throws LinuxException when there is no such namespace, or without the right to enter it
   public static <T> T inNetworkNamespace(Path namespaceFile, Supplier<T> body) {
-    FutureTask<T> task =
-        new FutureTask<>(() -> {
+    return onOwnThread(
+        "hf-netns",
+        () -> {
           enterNetwork(namespaceFile);
           return body.get();
         });
-    Thread.ofPlatform().name("hf-netns").daemon(true).start(task);
+  }
+
+  /// Runs code on a thread that ends with it, whatever the code does to the thread.
+  static <T> T onOwnThread(String name, Supplier<T> body) {
+    FutureTask<T> task = new FutureTask<>(body::get);
+    Thread.ofPlatform().name(name).daemon(true).start(task);
     return answer(task);
   }
 

@@ -119,10 +119,17 @@ final class Layouts {
 
   static final class Stat {
     static final CType TYPE = whole("struct stat", 144);
+    static final I64 st_dev = new I64(0);
     static final I64 st_ino = new I64(8);
     static final I32 st_mode = new I32(24);
     static final I64 st_size = new I64(48);
     static final I64 st_blocks = new I64(64);
+  }
+
+  static final class Statfs {
+    static final CType TYPE = whole("struct statfs", 120);
+    static final I64 f_type = new I64(0);
+    static final I64 f_bsize = new I64(8);
   }
 
   static final class OpenHow {

@@ -30,12 +30,14 @@ public final class Mapping implements AutoCloseable {
     this.segment = writable ? whole : whole.asReadOnly();
   }
 
-  /// Maps an open file from its start, shared with every other mapping of it.
+  /// Maps an open file from its start, shared with every other mapping of it. Of huge pages none is
+  /// set aside: those that are there are seen.
   static Mapping shared(Fd fd, long bytes, boolean writable, String label) {
     int protection = Constants.PROT_READ | (writable ? Constants.PROT_WRITE : 0);
+    int flags = Constants.MAP_SHARED | Constants.MAP_NORESERVE;
     int held = fd.acquire();
     try {
-      long address = MemoryCalls.mmap(bytes, protection, Constants.MAP_SHARED, held);
+      long address = MemoryCalls.mmap(bytes, protection, flags, held);
       return new Mapping(check(address, "mmap", label), bytes, writable, label);
     } finally {
       fd.release();

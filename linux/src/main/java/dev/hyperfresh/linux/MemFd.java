@@ -3,6 +3,7 @@ package dev.hyperfresh.linux;
 import static dev.hyperfresh.linux.LinuxException.check;
 
 import dev.hyperfresh.linux.Layouts.Stat;
+import dev.hyperfresh.linux.Layouts.Statfs;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.OptionalLong;
@@ -36,12 +37,29 @@ public final class MemFd implements AutoCloseable {
   /// @throws IllegalArgumentException when the size is not positive
   /// @throws LinuxException when the kernel refuses the name, the size or another descriptor
   public static MemFd create(String name, long bytes) {
+    return create(name, bytes, 0);
+  }
+
+  /// Makes memory of huge pages, which the host must have set aside. As with [#create], no page is
+  /// there until it is touched; whoever maps it without `MAP_NORESERVE` has all of them kept for
+  /// it.
+  ///
+  /// @param bytes the size, more than 0, whole pages
+  /// @param pageBytes the size of a page, one of those that the host has
+  /// @throws IllegalArgumentException when the size is not positive
+  /// @throws LinuxException when the kernel refuses the name, the sizes or another descriptor
+  public static MemFd createHuge(String name, long bytes, long pageBytes) {
+    int logarithm = Long.numberOfTrailingZeros(pageBytes);
+    return create(name, bytes, Constants.MFD_HUGETLB | (logarithm << Constants.MAP_HUGE_SHIFT));
+  }
+
+  private static MemFd create(String name, long bytes, int more) {
     if (bytes <= 0) {
       throw new IllegalArgumentException(name + " needs a size above 0 bytes, not " + bytes);
     }
     Fd fd;
     try (Arena arena = Arena.ofConfined()) {
-      int flags = Constants.MFD_CLOEXEC | Constants.MFD_ALLOW_SEALING;
+      int flags = Constants.MFD_CLOEXEC | Constants.MFD_ALLOW_SEALING | more;
       int made = MemoryCalls.memfdCreate(arena.allocateFrom(name), flags);
       fd = Fd.adopt(check(made, "memfd_create", name), name);
     }
@@ -114,9 +132,24 @@ public final class MemFd implements AutoCloseable {
     return whileHeld(held -> Stat.st_blocks.get(stat(held, fd.label())) * BLOCK_BYTES);
   }
 
-  /// The inode number: two processes map the same memory when theirs are equal (`st_ino`).
+  /// The inode number: two processes map the same memory when theirs are equal and those of the
+  /// devices (`st_ino`).
   public long inode() {
     return whileHeld(held -> Stat.st_ino.get(stat(held, fd.label())));
+  }
+
+  /// The number of the device that the file is on, as proc_pid_maps(5) writes it (`st_dev`).
+  String device() {
+    return ProcessMemory.device(whileHeld(held -> Stat.st_dev.get(stat(held, fd.label()))));
+  }
+
+  /// How many bytes a page has, if it has huge ones; empty with ordinary ones.
+  public OptionalLong hugePageBytes() {
+    MemorySegment statfs = Scratch.mine().arguments();
+    check(whileHeld(held -> MemoryCalls.fstatfs(held, statfs)), "fstatfs", fd.label());
+    return Statfs.f_type.get(statfs) == Constants.HUGETLBFS_MAGIC
+        ? OptionalLong.of(Statfs.f_bsize.get(statfs))
+        : OptionalLong.empty();
   }
 
   /// The first byte at or after `from` that has a page (`SEEK_DATA`), or nothing when none follows.

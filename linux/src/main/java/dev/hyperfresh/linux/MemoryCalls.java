@@ -10,6 +10,7 @@ final class MemoryCalls {
   private static final MethodHandle MEMFD_CREATE = Symbol.MEMFD_CREATE.link();
   private static final MethodHandle FTRUNCATE = Symbol.FTRUNCATE.link();
   private static final MethodHandle FSTAT = Symbol.FSTAT.link();
+  private static final MethodHandle FSTATFS = Symbol.FSTATFS.link();
   private static final MethodHandle FALLOCATE = Symbol.FALLOCATE.link();
   private static final MethodHandle LSEEK = Symbol.LSEEK.link();
   private static final MethodHandle MMAP = Symbol.MMAP.link();
@@ -37,6 +38,15 @@ final class MemoryCalls {
     MemorySegment errno = Scratch.mine().errno();
     try {
       return Errno.result((int) FSTAT.invokeExact(errno, fd, stat), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int fstatfs(int fd, MemorySegment statfs) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) FSTATFS.invokeExact(errno, fd, statfs), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

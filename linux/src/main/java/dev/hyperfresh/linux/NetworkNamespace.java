@@ -6,35 +6,49 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.function.Supplier;
 
-/// The network namespace that a port was made in, held open so that later work on the port can be
-/// done there from any thread.
-final class NetworkNamespace implements AutoCloseable {
+/// A network namespace, held open so that work can be done there later from any thread, also when
+/// no process is left in it. Thread-safe.
+public final class NetworkNamespace implements AutoCloseable {
   private static final Path MINE = Path.of("/proc/thread-self/ns/net");
 
   private final Fd file;
-  private final String identity;
 
-  private NetworkNamespace(Fd file, String identity) {
+  private NetworkNamespace(Fd file) {
     this.file = file;
-    this.identity = identity;
   }
 
   static NetworkNamespace ofThisThread() {
-    return new NetworkNamespace(Fd.open(MINE, OpenFlags.READ_ONLY), identity());
+    return at(MINE);
+  }
+
+  /// That of a process.
+  ///
+  /// @throws LinuxException when there is no such process, or it may not be looked at
+  public static NetworkNamespace of(int pid) {
+    return at(ProcFs.HOST.of(pid, "ns/net"));
+  }
+
+  /// The one that a file stands for.
+  ///
+  /// @param path such as `/run/netns/NAME`
+  /// @throws LinuxException when it cannot be opened
+  public static NetworkNamespace at(Path path) {
+    return new NetworkNamespace(Fd.open(path, OpenFlags.READ_ONLY));
   }
 
   /// Runs `body` in the namespace: on this thread if it is there already, else on one of its own.
-  <T> T within(Supplier<T> body) {
-    if (identity().equals(identity)) {
-      return body.get();
-    }
-    return Host.inNetworkNamespace(Path.of("/proc/self/fd", Integer.toString(file.number())), body);
+  /// Processes that are started in it are in the namespace, too.
+  ///
+  /// @throws LinuxException without the right to enter it
+  public <T> T within(Supplier<T> body) {
+    Path namespace = Path.of("/proc/self/fd", Integer.toString(file.number()));
+    return isMine(namespace) ? body.get() : Host.inNetworkNamespace(namespace, body);
   }
 
-  /// nsfs names a namespace `net:[inode]`, the same for every process in it.
-  private static String identity() {
+  /// A namespace is one file, by whatever path.
+  private static boolean isMine(Path namespace) {
     try {
-      return Files.readSymbolicLink(MINE).toString();
+      return Files.isSameFile(MINE, namespace);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -22,6 +22,10 @@ public final class OpenFlags {
   /// Empty the file first (`O_TRUNC`).
   public static final int TRUNCATE = Constants.O_TRUNC;
 
+  /// Of a folder: a file without a name, which is gone when it is closed (`O_TMPFILE`, with
+  /// `O_RDWR`).
+  public static final int NAMELESS = Constants.O_TMPFILE | Constants.O_RDWR;
+
   /// Calls answer `EAGAIN` instead of waiting (`O_NONBLOCK`).
   public static final int NON_BLOCKING = Constants.O_NONBLOCK;
 

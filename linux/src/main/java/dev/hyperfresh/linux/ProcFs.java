@@ -91,6 +91,18 @@ public record ProcFs(Path root) {
         .findFirst();
   }
 
+  /// Its namespace of a kind, such as `net`, by a name that all processes in it see
+  /// (namespaces(7)).
+  ///
+  /// @return empty when there is no such process, or it may not be looked at
+  public Optional<String> namespace(int pid, String kind) {
+    try {
+      return Optional.of(Files.readSymbolicLink(of(pid, "ns").resolve(kind)).toString());
+    } catch (IOException closed) {
+      return Optional.empty();
+    }
+  }
+
   /// When it started, in ticks since the host did; with its number it names the process for ever,
   /// since numbers are used again. Field 22 of proc_pid_stat(5).
   public OptionalLong start(int pid) {

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -27,30 +28,72 @@ public record ProcessMemory(int pid, long start, long end, long offset) {
   // limits.h IOV_MAX
   private static final int BATCH = 1024;
 
-  /// The mappings of `memory` in process `pid` that others see the writes of; empty when there are
-  /// none or the process is gone.
-  public static List<ProcessMemory> sharedMappings(int pid, MemFd memory) {
-    String inode = Long.toString(memory.inode());
-    try (Stream<String> maps = Files.lines(Path.of("/proc", Integer.toString(pid), "maps"))) {
-      return maps.map(line -> parse(pid, line, inode)).flatMap(Optional::stream).toList();
-    } catch (IOException | UncheckedIOException gone) {
-      return List.of();
+  /// A mapping of a file, and of which one.
+  ///
+  /// @param shared whether others see what is written
+  /// @param device the number of the file's device, in hexadecimal, as `major:minor`
+  /// @param inode the file's number on that device
+  public record Mapped(ProcessMemory range, boolean shared, String device, long inode) {
+    /// proc_pid_maps(5): addresses, permissions with `s` for shared, offset, device, inode, name.
+    private static Optional<Mapped> parse(int pid, String line) {
+      String[] fields = line.split(" +", 6);
+      if (fields.length < 5 || fields[4].equals("0")) {
+        return Optional.empty();
+      }
+      String[] range = fields[0].split("-");
+      return Optional.of(
+          new Mapped(
+              new ProcessMemory(
+                  pid,
+                  Long.parseUnsignedLong(range[0], 16),
+                  Long.parseUnsignedLong(range[1], 16),
+                  Long.parseUnsignedLong(fields[2], 16)),
+              fields[1].endsWith("s"),
+              fields[3],
+              Long.parseUnsignedLong(fields[4])));
     }
   }
 
-  /// proc_pid_maps(5): addresses, permissions with `s` for shared, offset, device, inode, name.
-  private static Optional<ProcessMemory> parse(int pid, String line, String inode) {
-    String[] fields = line.split(" +");
-    if (fields.length < 5 || !fields[4].equals(inode) || !fields[1].endsWith("s")) {
-      return Optional.empty();
+  /// All files that process `pid` maps, by their addresses.
+  ///
+  /// @throws IOException when the process is gone or may not be looked at
+  public static List<Mapped> files(int pid) throws IOException {
+    Path path = Path.of("/proc", Integer.toString(pid), "maps");
+    try (Stream<String> maps = Files.lines(path, StandardCharsets.ISO_8859_1)) {
+      return maps.map(line -> Mapped.parse(pid, line)).flatMap(Optional::stream).toList();
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
     }
-    String[] range = fields[0].split("-");
-    return Optional.of(
-        new ProcessMemory(
-            pid,
-            Long.parseUnsignedLong(range[0], 16),
-            Long.parseUnsignedLong(range[1], 16),
-            Long.parseUnsignedLong(fields[2], 16)));
+  }
+
+  /// A device's number as proc_pid_maps(5) writes it.
+  ///
+  /// @param number as stat(2) has it
+  public static String device(long number) {
+    // gnu_dev_major(3): 12 and 20 bits of each in two pieces.
+    long major = (number >>> 8 & 0xfff) | (number >>> 32 & 0xfffff000L);
+    long minor = (number & 0xff) | (number >>> 12 & 0xffffff00L);
+    return "%02x:%02x".formatted(major, minor);
+  }
+
+  /// The mappings of `memory` in process `pid` that others see the writes of; empty when there are
+  /// none or the process is gone.
+  public static List<ProcessMemory> sharedMappings(int pid, MemFd memory) {
+    long inode = memory.inode();
+    String device = memory.device();
+    List<Mapped> mapped;
+    try {
+      mapped = files(pid).stream().filter(file -> file.shared() && file.inode() == inode).toList();
+    } catch (IOException gone) {
+      return List.of();
+    }
+    // Some file systems have one number in stat(2) and another one here, so that only the inode is
+    // left to go by.
+    boolean told = mapped.stream().anyMatch(file -> file.device().equals(device));
+    return mapped.stream()
+        .filter(file -> !told || file.device().equals(device))
+        .map(Mapped::range)
+        .toList();
   }
 
   /// Makes the pages that `memory` holds present in the page tables of the process: reads a byte of

@@ -12,6 +12,7 @@ final class SignalCalls {
   private static final MethodHandle SIGADDSET = Symbol.SIGADDSET.link();
   private static final MethodHandle PTHREAD_SIGMASK = Symbol.PTHREAD_SIGMASK.link();
   private static final MethodHandle TGKILL = Symbol.TGKILL.link();
+  private static final MethodHandle KILL = Symbol.KILL.link();
 
   static int sigemptyset(MemorySegment signals) {
     MemorySegment errno = Scratch.mine().errno();
@@ -46,6 +47,16 @@ final class SignalCalls {
     try {
       return Errno.result(
           (int) PTHREAD_SIGMASK.invokeExact(errno, how, signals, MemorySegment.NULL), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  /// @param pid a negative one stands for the group of processes with that number
+  static int kill(int pid, int signal) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) KILL.invokeExact(errno, pid, signal), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

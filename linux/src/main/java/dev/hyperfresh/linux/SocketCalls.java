@@ -17,6 +17,7 @@ final class SocketCalls {
   private static final MethodHandle RECVMSG = Symbol.RECVMSG.link();
   private static final MethodHandle SETSOCKOPT = Symbol.SETSOCKOPT.link();
   private static final MethodHandle GETSOCKOPT = Symbol.GETSOCKOPT.link();
+  private static final MethodHandle GETSOCKNAME = Symbol.GETSOCKNAME.link();
   private static final MethodHandle SHUTDOWN = Symbol.SHUTDOWN.link();
 
   static int socket(int family, int type) {
@@ -108,6 +109,15 @@ final class SocketCalls {
     try {
       return Errno.result(
           (int) GETSOCKOPT.invokeExact(errno, fd, level, option, value, bytes), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int getsockname(int fd, MemorySegment address, MemorySegment bytes) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) GETSOCKNAME.invokeExact(errno, fd, address, bytes), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

@@ -31,6 +31,7 @@ enum Symbol {
   PIPE2("int pipe2(int *, int)"),
   FCNTL("int fcntl(int, int, ...)", "int"),
   FSTAT("int fstat(int, struct stat *)"),
+  FSTATFS("int fstatfs(int, struct statfs *)"),
   FTRUNCATE("int ftruncate(int, off_t)"),
   CHMOD("int chmod(const char *, mode_t)"),
   SYSCALL_OPENAT2("long syscall(long, ...)", "int, const char *, struct open_how *, size_t"),
@@ -51,6 +52,7 @@ enum Symbol {
   RECVMSG("ssize_t recvmsg(int, struct msghdr *, int)"),
   SETSOCKOPT("int setsockopt(int, int, int, const void *, socklen_t)"),
   GETSOCKOPT("int getsockopt(int, int, int, void *, socklen_t *)"),
+  GETSOCKNAME("int getsockname(int, struct sockaddr *, socklen_t *)"),
   SHUTDOWN("int shutdown(int, int)"),
   POSIX_SPAWNP(
       "int posix_spawnp(pid_t *, const char *, const posix_spawn_file_actions_t *,"
@@ -74,6 +76,7 @@ enum Symbol {
   SIGADDSET("int sigaddset(sigset_t *, int)"),
   PTHREAD_SIGMASK("int pthread_sigmask(int, const sigset_t *, sigset_t *)"),
   TGKILL("int tgkill(pid_t, pid_t, int)"),
+  KILL("int kill(pid_t, int)"),
   PROCESS_VM_READV(
       "ssize_t process_vm_readv(pid_t, const struct iovec *, unsigned long, const struct iovec *,"
           + " unsigned long, unsigned long)"),
@@ -91,6 +94,13 @@ enum Symbol {
   GETTID("pid_t gettid(void)"),
   GETEUID("uid_t geteuid(void)"),
   SETNS("int setns(int, int)"),
+  SETFSUID("int setfsuid(uid_t)"),
+  SETFSGID("int setfsgid(gid_t)"),
+  SYSCALL_SETRESID("long syscall(long, ...)", "uid_t, uid_t, uid_t"),
+  SYSCALL_SETGROUPS("long syscall(long, ...)", "size_t, const gid_t *"),
+  SYSCALL_CAPSET(
+      "long syscall(long, ...)",
+      "struct __user_cap_header_struct *, const struct __user_cap_data_struct *"),
   STRERRORNAME("const char *strerrorname_np(int)");
 
   private static final Pattern DECLARATION = Pattern.compile("(.*?)(\\w+)\\((.*)\\)");
@@ -135,7 +145,8 @@ enum Symbol {
     }
     return switch (type) {
       case "short" -> ValueLayout.JAVA_SHORT;
-      case "int", "unsigned int", "mode_t", "pid_t", "uid_t", "id_t" -> ValueLayout.JAVA_INT;
+      case "int", "unsigned int", "mode_t", "pid_t", "uid_t", "gid_t", "id_t" ->
+          ValueLayout.JAVA_INT;
       case "idtype_t", "clockid_t", "socklen_t", "__priority_which_t" -> ValueLayout.JAVA_INT;
       case "long", "unsigned long", "size_t", "ssize_t", "off_t", "nfds_t" -> ValueLayout.JAVA_LONG;
       default -> throw new IllegalStateException("no layout for the C type " + type);

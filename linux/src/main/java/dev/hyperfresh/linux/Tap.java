@@ -1,13 +1,12 @@
 package dev.hyperfresh.linux;
 
 import static dev.hyperfresh.linux.LinuxException.check;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.hyperfresh.linux.Layouts.Ifreq;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Pattern;
@@ -24,10 +23,17 @@ import java.util.regex.Pattern;
 ///
 /// Which queue gets the packets for the guest is decided by an eBPF program ([#steered]); packets
 /// from the guest are taken from either. Where the kernel does not allow eBPF, the spare joins only
-/// in [#switchToSpare], which then detaches the other queue; packets that wait in it are lost.
+/// in [#switchToSpare], which then detaches the other queue; packets that wait in it are lost. A
+/// port with several queues is not to be switched there ([#refusesQueues]).
+///
+/// A port may have several queues, and its spare then as many. The kernel spreads the packets over
+/// them; only from [#joinSpare] until the spare is kept or dropped does the program give all to one
+/// queue of whoever is to have them. A hypervisor detaches those queues that its guest does not use
+/// (`TUNSETQUEUE`) and relies on what it has done, so a queue of a spare joins as it was left. What
+/// the guest uses may change at any time, and with it which queue is which ([QueueSeats]).
 ///
 /// ```
-/// spare() ─▶ joinSpare() ─▶ switchToSpare() ─▶ keepSpare()
+/// spares() ─▶ joinSpare() ─▶ switchToSpare() ─▶ keepSpare()
 ///    │           │                │
 ///    └───────────┴──▶ dropSpare() ◀── switchBack()
 /// ```
@@ -36,29 +42,35 @@ import java.util.regex.Pattern;
 /// namespace of the port. The port lives until the last descriptor of it is closed in every
 /// process.
 public final class Tap implements AutoCloseable {
-  private static final Path DEVICE = Path.of("/dev/net/tun");
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*");
   private static final String THROW_AWAY = "hfwait%d";
-  private static final int FLAGS =
-      Constants.IFF_TAP | Constants.IFF_NO_PI | Constants.IFF_VNET_HDR | Constants.IFF_MULTI_QUEUE;
 
   private final String name;
   private final NetworkNamespace namespace;
   private final Fd control;
   private final Optional<QueueSteering> steering;
-  private Fd queue;
-  private Optional<Fd> spare = Optional.empty();
+  private List<Fd> queues;
+  private List<Fd> spares = List.of();
   private boolean joined;
+
+  /// Whether the program chooses the queue, of a port with several.
+  private boolean steers;
+
+  private final QueueSeats seats;
+
+  /// Those which a switch without eBPF has detached.
+  private final List<Fd> detached = new ArrayList<>();
 
   private Tap(
       String name,
-      Fd queue,
+      List<Fd> queues,
       NetworkNamespace namespace,
       Fd control,
       Optional<QueueSteering> steering) {
     this.name = name;
     this.namespace = namespace;
-    this.queue = queue;
+    this.queues = List.copyOf(queues);
+    this.seats = new QueueSeats(this.queues.size());
     this.control = control;
     this.steering = steering;
   }
@@ -70,17 +82,26 @@ public final class Tap implements AutoCloseable {
   /// @throws LinuxException when a network interface has that name (`EBUSY`) or without the right
   ///   (`EPERM`)
   public static Tap create(String name) {
-    return create(name, true);
+    return create(name, 1);
   }
 
-  static Tap create(String name, boolean mayUseEbpf) {
+  /// As [#create(String)], with several queues.
+  ///
+  /// @throws IllegalArgumentException also when there are less than one
+  public static Tap create(String name, int queues) {
+    return create(name, queues, true);
+  }
+
+  static Tap create(String name, int queues, boolean mayUseEbpf) {
     requireName(name);
-    Fd queue = open(name);
+    if (queues < 1) {
+      throw new IllegalArgumentException(name + " cannot have " + queues + " queues");
+    }
+    List<Fd> made = TapQueues.make(name, Constants.IFF_TUN_EXCL, queues, name);
     try {
-      attach(queue, name, FLAGS | Constants.IFF_TUN_EXCL);
-      return own(name, queue, mayUseEbpf);
+      return own(name, made, mayUseEbpf);
     } catch (LinuxException refused) {
-      queue.close();
+      made.forEach(Fd::close);
       throw refused;
     }
   }
@@ -92,11 +113,14 @@ public final class Tap implements AutoCloseable {
   ///
   /// @throws LinuxException when the descriptor is not a queue of a tap
   public static Tap adopt(Fd survivor) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
-      ioctl(survivor, "TUNGETIFF", Constants.TUNGETIFF, request, survivor.label());
-      return own(Ifreq.ifr_name.in(request).getString(0), survivor, true);
-    }
+    return adopt(List.of(survivor));
+  }
+
+  /// As [#adopt(Fd)], of a tap with several queues.
+  ///
+  /// @param survivors all its queues, at least one
+  public static Tap adopt(List<Fd> survivors) {
+    return own(TapQueues.device(survivors.getFirst()), survivors, true);
   }
 
   /// What the kernel knows of a tap.
@@ -113,28 +137,32 @@ public final class Tap implements AutoCloseable {
   /// @throws LinuxException when the descriptor is not a queue of a tap of this namespace
   public static Facts facts(Fd queue) {
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
-      ioctl(queue, "TUNGETIFF", Constants.TUNGETIFF, request, queue.label());
+      MemorySegment request = TapQueues.ask(queue, arena);
       String name = Ifreq.ifr_name.in(request).getString(0);
-      boolean extensible = (Ifreq.ifr_flags.get(request) & FLAGS) == FLAGS;
+      int ours = TapQueues.FLAGS;
+      boolean extensible = (Ifreq.ifr_flags.get(request) & ours) == ours;
       try (Fd socket = control(name)) {
-        ioctl(socket, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, name);
+        TapQueues.ioctl(socket, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, name);
         OptionalInt bridge = Links.bridge(Ifreq.ifr_ifindex.get(request), name);
         if (bridge.isEmpty()) {
           return new Facts(name, extensible, Optional.empty());
         }
         Ifreq.ifr_ifindex.set(request, bridge.getAsInt());
-        ioctl(socket, "SIOCGIFNAME", Constants.SIOCGIFNAME, request, name);
+        TapQueues.ioctl(socket, "SIOCGIFNAME", Constants.SIOCGIFNAME, request, name);
         return new Facts(name, extensible, Optional.of(Ifreq.ifr_name.in(request).getString(0)));
       }
     }
   }
 
-  private static Tap own(String name, Fd queue, boolean mayUseEbpf) {
-    Optional<QueueSteering> steering = mayUseEbpf ? steering(queue) : Optional.empty();
+  private static Tap own(String name, List<Fd> queues, boolean mayUseEbpf) {
+    Fd first = queues.getFirst();
+    Optional<QueueSteering> steering = mayUseEbpf ? steering(first) : Optional.empty();
     try {
+      if (steering.isPresent() && queues.size() > 1) {
+        TapQueues.spread(first);
+      }
       NetworkNamespace namespace = NetworkNamespace.ofThisThread();
-      return new Tap(name, queue, namespace, control(name), steering);
+      return new Tap(name, queues, namespace, control(name), steering);
     } catch (LinuxException refused) {
       steering.ifPresent(QueueSteering::close);
       throw refused;
@@ -151,7 +179,7 @@ public final class Tap implements AutoCloseable {
   private static Optional<QueueSteering> steering(Fd queue) {
     try {
       QueueSteering steering = QueueSteering.load();
-      if (steer(queue, steering)) {
+      if (TapQueues.steer(queue, steering)) {
         return Optional.of(steering);
       }
       steering.close();
@@ -169,22 +197,38 @@ public final class Tap implements AutoCloseable {
     return name;
   }
 
-  /// The queue of the hypervisor that runs the guest; this object keeps owning it.
+  /// The queue of the hypervisor that runs the guest, of a port with one; this object keeps owning
+  /// it.
   public Fd queue() {
-    return queue;
+    return queues.getFirst();
   }
 
-  /// A descriptor for a hypervisor that waits; this object keeps owning it.
+  /// All queues of the hypervisor that runs the guest; this object keeps owning them.
+  public List<Fd> queues() {
+    return queues;
+  }
+
+  /// A descriptor for a hypervisor that waits, of a port with one queue; this object keeps owning
+  /// it.
   ///
-  /// @throws IllegalStateException when there is one already
+  /// @throws IllegalStateException as [#spares]
   public Fd spare() {
-    if (spare.isPresent()) {
-      throw new IllegalStateException(name + " has a spare queue already");
+    return spares().getFirst();
+  }
+
+  /// As many descriptors for a hypervisor that waits as the port has queues; this object keeps
+  /// owning them.
+  ///
+  /// @throws IllegalStateException when there are some already
+  public List<Fd> spares() {
+    if (!spares.isEmpty()) {
+      throw new IllegalStateException(name + " has a spare already");
     }
-    Fd made = namespace.within(() -> throwAway(name + " spare"));
-    spare = Optional.of(made);
+    spares =
+        List.copyOf(
+            namespace.within(() -> TapQueues.make(THROW_AWAY, 0, queues.size(), name + " spare")));
     joined = false;
-    return made;
+    return spares;
   }
 
   /// A queue of a tap that nobody else uses, for a hypervisor that is only tried out; the caller
@@ -194,24 +238,25 @@ public final class Tap implements AutoCloseable {
   /// @param label what errors call it
   /// @throws LinuxException without the right (`EPERM`) or without taps (`ENOENT`)
   public static Fd throwAway(String label) {
-    Fd made = open(label);
-    try {
-      attach(made, THROW_AWAY, FLAGS);
-      return made;
-    } catch (LinuxException refused) {
-      made.close();
-      throw refused;
-    }
+    return TapQueues.make(THROW_AWAY, 0, 1, label).getFirst();
   }
 
-  /// Why no second queue can be attached to this port, or nothing when one can. Only asks.
+  /// Why no hypervisor that waits can have queues of this port, or nothing when one can. Only asks.
+  ///
+  /// A hypervisor with several queues detaches and attaches them itself, and ends when that fails:
+  /// nobody else must have done it. So such a port is switched by eBPF or not at all.
   public Optional<String> refusesQueues() {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
-      ioctl(queue, "TUNGETIFF", Constants.TUNGETIFF, request, queue.label());
-      return (Ifreq.ifr_flags.get(request) & Constants.IFF_MULTI_QUEUE) == 0
-          ? Optional.of(name + " was made for a single queue")
-          : Optional.empty();
+    if (queues.size() > 1 && steering.isEmpty()) {
+      return Optional.of(
+          name
+              + " has "
+              + queues.size()
+              + " queues, and this host does not let the daemon use eBPF to choose among them");
+    }
+    try {
+      return TapQueues.has(queue(), Constants.IFF_MULTI_QUEUE)
+          ? Optional.empty()
+          : Optional.of(name + " was made for a single queue");
     } catch (LinuxException refused) {
       // EBADFD: the device was deleted under its queues.
       return Optional.of(name + " is no device any more: " + refused.getMessage());
@@ -220,28 +265,55 @@ public final class Tap implements AutoCloseable {
 
   /// Makes the spare a queue of this port that gets no packets yet. Its hypervisor must have set it
   /// up. Takes up to some ten milliseconds, in which the port works.
+  ///
+  /// @throws IllegalStateException when there is none
   public void joinSpare() {
     if (steering.isPresent()) {
-      join(spare.orElseThrow());
+      if (queues.size() > 1) {
+        steering.get().choose(0);
+        steers = true;
+        if (!TapQueues.steer(queue(), steering.get())) {
+          throw LinuxException.of("ioctl TUNSETSTEERINGEBPF", name, Constants.EPERM);
+        }
+      }
+      join();
     }
   }
 
-  private void join(Fd waiting) {
+  private void join() {
+    if (spares.isEmpty()) {
+      throw new IllegalStateException(name + " has no spare");
+    }
     if (!joined) {
-      namespace.within(() -> removeDevice(waiting));
-      attach(waiting, name, FLAGS);
+      List<Fd> idle = spares.stream().filter(TapQueues::isDetached).toList();
+      namespace.within(() -> removeDevice(spares.getFirst()));
+      for (Fd spare : spares) {
+        TapQueues.attach(spare, name, 0);
+        if (idle.contains(spare)) {
+          TapQueues.set(spare, Constants.IFF_DETACH_QUEUE);
+        }
+      }
       joined = true;
     }
   }
 
-  /// From now on the spare gets every packet for the guest. With [#steered] this is one system call
-  /// that, once compiled, allocates nothing.
+  /// The queues of the hypervisor that runs the guest, without those that its guest does not use.
+  private List<Fd> attached() {
+    return queues.stream().filter(queue -> !TapQueues.isDetached(queue)).toList();
+  }
+
+  /// From now on the spare gets every packet for the guest. With [#steered] this is one system
+  /// call, or some for each queue of several, and allocates nothing once compiled.
   public void switchToSpare() {
     if (steering.isPresent()) {
-      steering.get().choose(1);
+      // The guest may have taken queues into use or given them up since the spare joined.
+      steering.get().choose(queues.size() > 1 ? seats.behind(queues, spares) : 1);
     } else {
-      join(spare.orElseThrow());
-      setQueue(queue, Constants.IFF_DETACH_QUEUE);
+      join();
+      for (Fd queue : attached()) {
+        TapQueues.set(queue, Constants.IFF_DETACH_QUEUE);
+        detached.add(queue);
+      }
     }
   }
 
@@ -250,24 +322,41 @@ public final class Tap implements AutoCloseable {
     if (steering.isPresent()) {
       steering.get().choose(0);
     } else {
-      setQueue(queue, Constants.IFF_ATTACH_QUEUE);
+      detached.forEach(queue -> TapQueues.set(queue, Constants.IFF_ATTACH_QUEUE));
+      detached.clear();
     }
   }
 
   /// After a switch that holds: the spare is the queue, and the old one is closed. The old
   /// hypervisor must have ended.
   public void keepSpare() {
-    queue.close();
-    queue = spare.orElseThrow();
-    spare = Optional.empty();
-    // The kernel moved the last queue to the place of the one that was closed.
-    steering.ifPresent(choice -> choice.choose(0));
+    queues.forEach(Fd::close);
+    queues = spares;
+    spares = List.of();
+    joined = false;
+    detached.clear();
+    if (queues.size() > 1) {
+      spreadAgain();
+    } else {
+      // The kernel moved the last queue to the place of the one that was closed.
+      steering.ifPresent(choice -> choice.choose(0));
+    }
   }
 
   /// Closes the spare, if there is one. Its hypervisor must have ended.
   public void dropSpare() {
-    spare.ifPresent(Fd::close);
-    spare = Optional.empty();
+    spares.forEach(Fd::close);
+    spares = List.of();
+    joined = false;
+    spreadAgain();
+  }
+
+  /// Also when the spare could not join.
+  private void spreadAgain() {
+    if (steers) {
+      TapQueues.spread(queue());
+      steers = false;
+    }
   }
 
   /// Whether an eBPF program chooses the queue, so that a switch loses no packet.
@@ -278,10 +367,10 @@ public final class Tap implements AutoCloseable {
   /// Sets the interface to work (`IFF_UP`).
   public void up() {
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = request(arena, name);
-      ioctl(control, "SIOCGIFFLAGS", Constants.SIOCGIFFLAGS, request, name);
+      MemorySegment request = TapQueues.request(arena, name);
+      TapQueues.ioctl(control, "SIOCGIFFLAGS", Constants.SIOCGIFFLAGS, request, name);
       Ifreq.ifr_flags.set(request, Ifreq.ifr_flags.get(request) | Constants.IFF_UP);
-      ioctl(control, "SIOCSIFFLAGS", Constants.SIOCSIFFLAGS, request, name);
+      TapQueues.ioctl(control, "SIOCSIFFLAGS", Constants.SIOCSIFFLAGS, request, name);
     }
   }
 
@@ -291,93 +380,60 @@ public final class Tap implements AutoCloseable {
   public void addToBridge(String bridge) {
     requireName(bridge);
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment own = request(arena, name);
-      ioctl(control, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, own, name);
-      MemorySegment request = request(arena, bridge);
+      MemorySegment own = TapQueues.request(arena, name);
+      TapQueues.ioctl(control, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, own, name);
+      MemorySegment request = TapQueues.request(arena, bridge);
       Ifreq.ifr_ifindex.set(request, Ifreq.ifr_ifindex.get(own));
-      ioctl(control, "SIOCBRADDIF", Constants.SIOCBRADDIF, request, name + " to " + bridge);
+      TapQueues.ioctl(
+          control, "SIOCBRADDIF", Constants.SIOCBRADDIF, request, name + " to " + bridge);
     }
   }
 
   /// Sets the largest packet, in bytes without the Ethernet header: 68 to 65521.
   public void mtu(int bytes) {
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = request(arena, name);
+      MemorySegment request = TapQueues.request(arena, name);
       Ifreq.ifr_mtu.set(request, bytes);
-      ioctl(control, "SIOCSIFMTU", Constants.SIOCSIFMTU, request, name + " " + bytes);
+      TapQueues.ioctl(control, "SIOCSIFMTU", Constants.SIOCSIFMTU, request, name + " " + bytes);
+    }
+  }
+
+  /// What [#mtu] would set for a network interface of that name in the network namespace of the
+  /// calling thread; empty when there is none.
+  public static OptionalInt mtuOf(String name) {
+    requireName(name);
+    try (Arena arena = Arena.ofConfined();
+        Fd socket = control(name)) {
+      MemorySegment request = TapQueues.request(arena, name);
+      TapQueues.ioctl(socket, "SIOCGIFMTU", Constants.SIOCGIFMTU, request, name);
+      return OptionalInt.of(Ifreq.ifr_mtu.get(request));
+    } catch (LinuxException refused) {
+      if (refused.errno() == Constants.ENODEV) {
+        return OptionalInt.empty();
+      }
+      throw refused;
     }
   }
 
   /// Closes the queues; the interface is gone when no hypervisor holds one either.
   @Override
   public void close() {
-    dropSpare();
-    queue.close();
+    spares.forEach(Fd::close);
+    queues.forEach(Fd::close);
     control.close();
     namespace.close();
     steering.ifPresent(QueueSteering::close);
-  }
-
-  private static Fd open(String label) {
-    return Fd.open(DEVICE, OpenFlags.READ_WRITE, label);
-  }
-
-  private static void attach(Fd queue, String name, int flags) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = request(arena, name);
-      Ifreq.ifr_flags.set(request, flags);
-      ioctl(queue, "TUNSETIFF", Constants.TUNSETIFF, request, name);
-    }
-  }
-
-  private static void setQueue(Fd queue, int flags) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
-      Ifreq.ifr_flags.set(request, flags);
-      ioctl(queue, "TUNSETQUEUE", Constants.TUNSETQUEUE, request, queue.label());
-    }
   }
 
   /// Deletes the device that `queue` belongs to. The kernel then takes the open descriptor as one
   /// that was never attached, so that it can be attached elsewhere; no other call detaches it.
   private boolean removeDevice(Fd queue) {
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
-      ioctl(queue, "TUNGETIFF", Constants.TUNGETIFF, request, queue.label());
-      ioctl(control, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, queue.label());
+      MemorySegment request = TapQueues.ask(queue, arena);
+      TapQueues.ioctl(control, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, queue.label());
       Links.delete(Ifreq.ifr_ifindex.get(request), queue.label());
       return true;
     }
-  }
-
-  // An old kernel has eBPF but a tap that cannot be steered by it.
-  private static boolean steer(Fd queue, QueueSteering steering) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment program = arena.allocateFrom(JAVA_INT, steering.program().number());
-      int done = DeviceCalls.ioctl(queue.number(), Constants.TUNSETSTEERINGEBPF, program);
-      if (done == -Constants.EINVAL || done == -Constants.ENOTTY || done == -Constants.EPERM) {
-        return false;
-      }
-      check(done, "ioctl TUNSETSTEERINGEBPF", queue.label());
-      return true;
-    }
-  }
-
-  private static void ioctl(
-      Fd fd, String call, long request, MemorySegment argument, String object) {
-    int held = fd.acquire();
-    try {
-      check(DeviceCalls.ioctl(held, request, argument), "ioctl " + call, object);
-    } finally {
-      fd.release();
-    }
-  }
-
-  private static MemorySegment request(Arena arena, String name) {
-    MemorySegment request = arena.allocate(Ifreq.TYPE.bytes(), Long.BYTES);
-    byte[] bytes = name.getBytes(StandardCharsets.US_ASCII);
-    Ifreq.ifr_name.in(request).copyFrom(MemorySegment.ofArray(bytes));
-    return request;
   }
 
   private static void requireName(String name) {

@@ -13,10 +13,12 @@ import dev.hyperfresh.linux.Layouts.Ucred;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /// A stream socket between processes of this host (`AF_UNIX`, `SOCK_STREAM`) through which
 /// descriptors can travel.
@@ -28,7 +30,7 @@ public final class UnixSocket implements AutoCloseable {
   public static final int MAX_PATH = 107;
 
   /// The most descriptors that one [#send] carries.
-  private static final int MAX_DESCRIPTORS = 16;
+  private static final int MAX_DESCRIPTORS = 64;
 
   // linux/limits.h NGROUPS_MAX
   private static final long MAX_GROUPS = 65_536;
@@ -104,9 +106,16 @@ public final class UnixSocket implements AutoCloseable {
   /// @param limit more than zero, rounded up to microseconds
   /// @throws LinuxException with `EAGAIN` when that lasts longer than `limit`
   public static UnixSocket connect(Path path, Duration limit) {
+    return connect(path, path.toString(), limit);
+  }
+
+  /// As [#connect(Path, Duration)].
+  ///
+  /// @param label what errors call it
+  static UnixSocket connect(Path path, String label, Duration limit) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment address = address(arena, path);
-      UnixSocket socket = new UnixSocket(stream(path.toString()));
+      UnixSocket socket = new UnixSocket(stream(label));
       try {
         // A connection waits as long as a sender does.
         socket.timeout(Constants.SO_SNDTIMEO, "SO_SNDTIMEO", limit);
@@ -158,7 +167,7 @@ public final class UnixSocket implements AutoCloseable {
   /// Sends all bytes, and the descriptors together with the first of them. The other end gets its
   /// own copies; those given here stay open.
   ///
-  /// @param descriptors at most 16; with any, there must be at least one byte
+  /// @param descriptors at most 64; with any, there must be at least one byte
   /// @throws LinuxException when the other end is gone (`EPIPE`); some bytes may then have been
   ///   sent
   public void send(byte[] bytes, Fd... descriptors) {
@@ -284,6 +293,49 @@ public final class UnixSocket implements AutoCloseable {
         groups.add(numbers.getAtIndex(JAVA_INT, i));
       }
       return groups;
+    }
+  }
+
+  /// The file at which it listens, as whoever made it wrote its path; empty when it does not
+  /// listen, or not at a file, or is a socket of another family.
+  public Optional<Path> listensAt() {
+    MemorySegment value = Scratch.mine().arguments();
+    MemorySegment length = value.asSlice(SockaddrUn.TYPE.bytes() + Short.BYTES, Integer.BYTES);
+    int held = fd.acquire();
+    try {
+      length.set(JAVA_INT, 0, Integer.BYTES);
+      int asked =
+          SocketCalls.getsockopt(
+              held, Constants.SOL_SOCKET, Constants.SO_ACCEPTCONN, value, length);
+      check(asked, "getsockopt SO_ACCEPTCONN", fd.label());
+      if (value.get(JAVA_INT, 0) == 0) {
+        return Optional.empty();
+      }
+      length.set(JAVA_INT, 0, (int) SockaddrUn.TYPE.bytes());
+      check(SocketCalls.getsockname(held, value, length), "getsockname", fd.label());
+    } finally {
+      fd.release();
+    }
+    long bytes = Math.min(length.get(JAVA_INT, 0), SockaddrUn.TYPE.bytes());
+    boolean named = bytes > SockaddrUn.sun_path.at() + 1 && isUnix(value);
+    return named
+        ? path(value.asSlice(SockaddrUn.sun_path.at(), bytes - SockaddrUn.sun_path.at()))
+        : Optional.empty();
+  }
+
+  private static boolean isUnix(MemorySegment address) {
+    return SockaddrUn.sun_family.get(address) == Constants.AF_UNIX;
+  }
+
+  /// A name that begins with a NUL is none of a file.
+  private static Optional<Path> path(MemorySegment name) {
+    String path = new String(name.toArray(JAVA_BYTE), StandardCharsets.UTF_8);
+    int end = path.indexOf('\0');
+    String text = end < 0 ? path : path.substring(0, end);
+    try {
+      return text.isEmpty() ? Optional.empty() : Optional.of(Path.of(text));
+    } catch (InvalidPathException e) {
+      return Optional.empty();
     }
   }
 

@@ -67,6 +67,7 @@ public final class WarmUp {
       mapping.segment().fill((byte) 1);
       memory.populatedBytes();
       memory.inode();
+      memory.hugePageBytes();
       memory.nextData(0);
       memory.nextHole(0);
       int self = (int) ProcessHandle.current().pid();

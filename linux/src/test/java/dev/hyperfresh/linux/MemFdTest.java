@@ -144,6 +144,27 @@ class MemFdTest {
   }
 
   @Test
+  void saysWhetherItHasHugePages() {
+    Here.require(
+        Files.isDirectory(Path.of("/sys/kernel/mm/hugepages/hugepages-2048kB")),
+        "needs a kernel with huge pages of 2 MiB");
+    try (MemFd ordinary = MemFd.create("ordinary", MIB);
+        MemFd huge = MemFd.createHuge("huge", 4 * MIB, 2 * MIB)) {
+      assertThat(ordinary.hugePageBytes()).isEmpty();
+      // None need be there before one is touched.
+      assertThat(huge.hugePageBytes()).hasValue(2 * MIB);
+      assertThat(huge.bytes()).isEqualTo(4 * MIB);
+      assertThat(huge.sealed()).isTrue();
+      try (Mapping mapping = huge.map(false)) {
+        assertThat(mapping.bytes()).isEqualTo(4 * MIB);
+      }
+      assertThat(huge.populatedBytes()).isZero();
+    }
+    assertThatThrownBy(() -> MemFd.createHuge("odd", 3 * MIB, 2 * MIB))
+        .isInstanceOf(LinuxException.class);
+  }
+
+  @Test
   void namesTheSizeThatDoesNotFit() {
     assertThatThrownBy(() -> MemFd.create("none", 0))
         .hasMessage("none needs a size above 0 bytes, not 0");

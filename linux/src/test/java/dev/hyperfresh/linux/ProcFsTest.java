@@ -21,6 +21,7 @@ class ProcFsTest {
     assertThat(proc.uid(ME)).hasValue(Host.effectiveUid());
     assertThat(proc.name(ME)).contains("java");
     assertThat(proc.start(ME)).isPresent();
+    assertThat(proc.namespace(ME, "net").orElseThrow()).startsWith("net:[");
     Instant started = proc.startedAt(ME, proc.bootedAt()).orElseThrow();
     Instant known = ProcessHandle.current().info().startInstant().orElseThrow();
     assertThat(Duration.between(started, known).abs()).isLessThan(Duration.ofSeconds(2));
@@ -43,6 +44,7 @@ class ProcFsTest {
       assertThat(proc.startedAt(pid, Instant.EPOCH)).isEmpty();
       assertThat(proc.uid(pid)).isEmpty();
       assertThat(proc.name(pid)).isEmpty();
+      assertThat(proc.namespace(pid, "net")).isEmpty();
       assertThat(proc.head(pid, "cmdline", 10)).isEmpty();
     }
   }

@@ -45,6 +45,25 @@ class ProcessMemoryTest {
   }
 
   @Test
+  void numbersOfDevicesAreThoseOfTheMappings() throws Exception {
+    assertThat(ProcessMemory.device(60)).isEqualTo("00:3c");
+    // 8:1 and 0:300, as the kernel packs them.
+    assertThat(ProcessMemory.device((8 << 8) | 1)).isEqualTo("08:01");
+    assertThat(ProcessMemory.device(((300 & ~0xff) << 12) | (300 & 0xff))).isEqualTo("00:12c");
+    try (MemFd memory = MemFd.create("device", MIB);
+        Mapping mapping = memory.map(false)) {
+      assertThat(ProcessMemory.files(SELF))
+          .filteredOn(file -> file.range().start() == mapping.segment().address())
+          .singleElement()
+          .satisfies(file -> {
+            assertThat(file.device()).isEqualTo(memory.device());
+            assertThat(file.inode()).isEqualTo(memory.inode());
+            assertThat(file.shared()).isTrue();
+          });
+    }
+  }
+
+  @Test
   void aProcessThatIsGoneMapsNothing() {
     try (MemFd memory = MemFd.create("gone", MIB)) {
       assertThat(ProcessMemory.sharedMappings(Integer.MAX_VALUE, memory)).isEmpty();

@@ -1,22 +1,22 @@
 package dev.hyperfresh.linux;
 
+import static dev.hyperfresh.linux.TapFlows.FLOWS;
+import static dev.hyperfresh.linux.TapFlows.NOW;
+import static dev.hyperfresh.linux.TapFlows.drain;
+import static dev.hyperfresh.linux.TapFlows.received;
+import static dev.hyperfresh.linux.TapFlows.sendFlows;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.sun.management.ThreadMXBean;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
-import java.net.InetSocketAddress;
-import java.net.StandardProtocolFamily;
-import java.nio.ByteBuffer;
 import java.nio.channels.DatagramChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterAll;
@@ -28,10 +28,6 @@ import org.junit.jupiter.api.Timeout;
 @Timeout(20)
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class TapTest {
-  private static final String GUEST = "10.77.0.2";
-  private static final Duration SOON = Duration.ofMillis(500);
-  private static final Duration NOW = Duration.ofMillis(10);
-  private static final int FLOWS = 12;
 
   private TestNamespace namespace;
 
@@ -234,7 +230,7 @@ class TapTest {
 
   @Test
   void withoutEbpfTheSpareJoinsWithTheSwitch() throws Exception {
-    try (Tap tap = namespace.within(() -> Tap.create("hft3", false));
+    try (Tap tap = namespace.within(() -> Tap.create("hft3", 1, false));
         DatagramChannel sender = address(tap)) {
       assertThat(tap.steered()).isFalse();
       Fd old = tap.queue();
@@ -285,6 +281,8 @@ class TapTest {
     try (Tap tap = namespace.within(() -> Tap.create("hft4"))) {
       // From a thread outside the namespace: the tap remembers where it belongs.
       tap.mtu(1400);
+      assertThat(namespace.within(() -> Tap.mtuOf("hft4"))).hasValue(1400);
+      assertThat(namespace.within(() -> Tap.mtuOf("hft19"))).isEmpty();
       tap.addToBridge("hfbr");
       tap.up();
 
@@ -344,30 +342,16 @@ class TapTest {
 
   private Tap port(String name) {
     Tap tap = namespace.within(() -> Tap.create(name));
-    tap.up();
-    givePeer(name);
+    TapFlows.address(tap, namespace);
     return tap;
   }
 
   private DatagramChannel address(Tap tap) {
-    tap.up();
-    givePeer(tap.name());
-    return sender();
-  }
-
-  private void givePeer(String name) {
-    namespace.ip("addr", "add", "10.77.0.1/24", "dev", name);
-    namespace.ip("neigh", "add", GUEST, "lladdr", "02:00:00:00:00:02", "dev", name);
+    return TapFlows.sender(tap, namespace);
   }
 
   private DatagramChannel sender() {
-    return namespace.within(() -> {
-      try {
-        return DatagramChannel.open(StandardProtocolFamily.INET);
-      } catch (IOException failed) {
-        throw new UncheckedIOException(failed);
-      }
-    });
+    return TapFlows.sender(namespace);
   }
 
   // linux/if_tun.h
@@ -388,34 +372,6 @@ class TapTest {
     sendFlows(sender);
     assertThat(received(active)).isEqualTo(FLOWS);
     assertThat(idle.pollReadable(NOW)).as("idle queue").isFalse();
-  }
-
-  // Different ports make different flows, which an unsteered tap would spread over its queues.
-  private static void sendFlows(DatagramChannel sender) throws IOException {
-    for (int flow = 0; flow < FLOWS; flow++) {
-      sender.send(ByteBuffer.wrap(new byte[] {1}), new InetSocketAddress(GUEST, 4000 + flow));
-    }
-  }
-
-  // Counts the datagrams of sendFlows; the kernel may add packets of its own (IPv6).
-  private static int received(Fd queue) {
-    byte[] frame = new byte[2000];
-    int datagrams = 0;
-    while (datagrams < FLOWS && queue.pollReadable(SOON)) {
-      int bytes = queue.read(frame, 0, frame.length);
-      // After the 10 bytes of the virtio header and 14 of Ethernet: IPv4, protocol 17.
-      if (bytes > 34 && frame[24] == 0x45 && frame[33] == 17) {
-        datagrams++;
-      }
-    }
-    return datagrams;
-  }
-
-  private static void drain(Fd queue) {
-    byte[] frame = new byte[2000];
-    while (queue.pollReadable(Duration.ZERO)) {
-      queue.read(frame, 0, frame.length);
-    }
   }
 
   private long packetsFromGuest(String name) {

@@ -21,12 +21,12 @@ import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(20)
 class UnixSocketTest {
-  private static final String SEND_TWENTY =
+  private static final String SEND_EIGHTY =
       """
       #include <string.h>
       #include <sys/socket.h>
       int main(void) {
-        char byte = 'x', control[CMSG_SPACE(20 * sizeof(int))];
+        char byte = 'x', control[CMSG_SPACE(80 * sizeof(int))];
         struct iovec data = {&byte, 1};
         struct msghdr message = {0};
         memset(control, 0, sizeof control);
@@ -37,7 +37,7 @@ class UnixSocketTest {
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(20 * sizeof(int));
+        header->cmsg_len = CMSG_LEN(80 * sizeof(int));
         return sendmsg(3, &message, 0) == 1 ? 0 : 1;
       }
       """;
@@ -74,21 +74,21 @@ class UnixSocketTest {
   }
 
   @Test
-  void sixteenDescriptorsTravelAndSeventeenAreRefused() {
+  void sixtyFourDescriptorsTravelAndOneMoreIsRefused() {
     UnixSocket.Pair pair = UnixSocket.pair();
     try (UnixSocket left = pair.left();
         UnixSocket right = pair.right()) {
-      Fd[] sixteen = Collections.nCopies(16, left.fd()).toArray(Fd[]::new);
-      Fd[] seventeen = Collections.nCopies(17, left.fd()).toArray(Fd[]::new);
-      left.send(new byte[1], sixteen);
+      Fd[] most = Collections.nCopies(64, left.fd()).toArray(Fd[]::new);
+      Fd[] more = Collections.nCopies(65, left.fd()).toArray(Fd[]::new);
+      left.send(new byte[1], most);
       List<Fd> received = new ArrayList<>();
       right.receive(new byte[1], received);
 
-      assertThat(received).hasSize(16);
+      assertThat(received).hasSize(64);
       received.forEach(Fd::close);
-      assertThatThrownBy(() -> left.send(new byte[1], seventeen))
+      assertThatThrownBy(() -> left.send(new byte[1], more))
           .isInstanceOf(IllegalArgumentException.class)
-          .hasMessageContaining("at most 16");
+          .hasMessageContaining("at most 64");
       assertThatThrownBy(() -> left.send(new byte[0], left.fd()))
           .isInstanceOf(IllegalArgumentException.class);
     }
@@ -97,8 +97,8 @@ class UnixSocketTest {
   @Test
   void moreDescriptorsThanFitAreClosedAndReported() throws Exception {
     Here.requireProgram("gcc");
-    Path source = Files.writeString(folder.resolve("twenty.c"), SEND_TWENTY);
-    Path program = folder.resolve("twenty");
+    Path source = Files.writeString(folder.resolve("eighty.c"), SEND_EIGHTY);
+    Path program = folder.resolve("eighty");
     Here.run("gcc", "-w", "-o", program.toString(), source.toString());
     UnixSocket.Pair pair = UnixSocket.pair();
     try (UnixSocket left = pair.left();
@@ -143,6 +143,25 @@ class UnixSocketTest {
       assertThatThrownBy(() -> UnixSocket.listen(path, 0600)).hasMessageContaining("EADDRINUSE");
     }
     assertThatThrownBy(() -> UnixSocket.connect(path)).hasMessageContaining("ECONNREFUSED");
+  }
+
+  @Test
+  void saysAtWhichFileItListens() throws Exception {
+    Path path = folder.resolve("a b,c");
+    try (UnixSocket listener = UnixSocket.listen(path, 0600);
+        UnixSocket client = UnixSocket.connect(path);
+        UnixSocket server = listener.accept()) {
+      assertThat(listener.listensAt()).contains(path);
+      assertThat(client.listensAt()).isEmpty();
+      assertThat(server.listensAt()).as("of the same name").isEmpty();
+      // What it was made with stays its name.
+      Files.move(path, folder.resolve("elsewhere"));
+      assertThat(listener.listensAt()).contains(path);
+    }
+    UnixSocket.Pair pair = UnixSocket.pair();
+    assertThat(pair.left().listensAt()).isEmpty();
+    pair.left().close();
+    pair.right().close();
   }
 
   @Test

@@ -3,8 +3,6 @@ package dev.hyperfresh.machine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.linux.ProcessMemory;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.qemu.QemuInside;
 import dev.hyperfresh.qemu.QemuProcess;
@@ -250,20 +248,6 @@ final class InnerQemu implements QemuProcess {
 
   private static long faults(Agent.Faults faults) {
     return faults.minor() + faults.major();
-  }
-
-  /// In the process that is the machine's hardware. In the machine itself the whole window is in
-  /// the page tables as soon as it is mapped, because it is a device there.
-  @Override
-  public long populate(MemFd memory) {
-    return ProcessMemory.sharedMappings(pid(), memory).stream()
-        .mapToLong(mapping -> mapping.populate(memory))
-        .sum();
-  }
-
-  @Override
-  public boolean sharesMemory(MemFd memory) {
-    return !ProcessMemory.sharedMappings(pid(), memory).isEmpty();
   }
 
   @Override

@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryLayout;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Fd;
@@ -100,6 +101,13 @@ public final class MachineKind implements Hypervisor {
             inside.capabilities(),
             inside.deprecated()));
     checks.addAll(spec.disks().stream().map(MachineKind::disk).toList());
+    if (!spec.layout().equals(MemoryLayout.PLAIN)) {
+      checks.add(
+          Check.fail(
+              "memory in a machine",
+              "In a machine a guest has one memory, without nodes and without huge pages.",
+              "Leave out huge-pages and numa, or choose a release instead of a machine."));
+    }
     return checks;
   }
 
@@ -197,13 +205,14 @@ public final class MachineKind implements Hypervisor {
   }
 
   @Override
-  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int memories, int queues) {
     List<Fd> taken = new ArrayList<>();
     try (PidFd hardware = PidFd.open(pid)) {
-      for (GuestSpec.Nic nic : guest.nics().subList(0, nics)) {
+      for (GuestSpec.Nic nic : guest.nics().subList(0, queues)) {
         taken.add(hardware.takeFd(HardwareFiles.queue(pid, nic.tap())));
       }
-      return new Holdings(hardware.takeFd(HardwareFiles.memory(pid, guest.name())), taken);
+      Fd memory = hardware.takeFd(HardwareFiles.memory(pid, guest.name()));
+      return new Holdings(List.of(memory), taken);
     } catch (LinuxException | TroubleException e) {
       taken.forEach(Fd::close);
       throw Problem.GUEST_STATE.because("Machine " + release.name() + ": " + e.getMessage(), e);

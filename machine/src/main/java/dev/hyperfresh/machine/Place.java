@@ -101,7 +101,7 @@ final class Place implements AutoCloseable {
   }
 
   private Ready fill(Launch launch, QemuInside.Files files, Path socket, boolean waiting) {
-    address = window.plug(launch.memory());
+    address = window.plug(launch.memory().whole());
     UnixSocket ours = controlChannel();
     try {
       String controlPath = machine.vm().channels().addPort(control());
@@ -141,7 +141,7 @@ final class Place implements AutoCloseable {
                 "LD_PRELOAD",
                 MachineRelease.WINDOW_LIBRARY,
                 MachineRelease.WINDOW_VARIABLE,
-                address + ":" + launch.memory().bytes()),
+                address + ":" + launch.memory().whole().bytes()),
         openings);
   }
 

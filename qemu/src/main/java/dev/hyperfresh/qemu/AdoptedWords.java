@@ -1,6 +1,8 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.MemoryPart;
+import dev.hyperfresh.linux.FileUser;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -10,6 +12,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.BiFunction;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /// The command line of the later instances of a guest that was adopted, as [ForeignCommandLine]
 /// made it, read again.
@@ -110,7 +114,7 @@ record AdoptedWords(List<String> words) {
             case NAME -> "guest=" + guest + "-rehearsal,debug-threads=on";
             case CHARDEV -> chardev(value);
             case SERIAL -> value.equals("pty") ? "null" : value;
-            case VNC -> vnc(value).silent().text();
+            case VNC, NETDEV, NIC, NET -> silent(option, value);
             case BLOCKDEV -> node(value, images);
             case DRIVE -> drive(value, images);
             default -> value;
@@ -184,6 +188,23 @@ record AdoptedWords(List<String> words) {
     return values(VncServer.OPTION).stream().map(AdoptedWords::vnc).findFirst();
   }
 
+  /// The sockets of later instances that somebody else may have, but for that of the VNC server.
+  List<SocketChardev> sockets() {
+    return values("-chardev").stream().flatMap(value -> socket(value).stream()).toList();
+  }
+
+  /// The user-mode networks of later instances.
+  List<UserNetwork> networks() {
+    return Stream.of(ForeignOption.NETDEV, ForeignOption.NIC, ForeignOption.NET)
+        .flatMap(option -> values(option.word()).stream())
+        .flatMap(value -> UserNetwork.of(value).stream())
+        .toList();
+  }
+
+  private static Optional<SocketChardev> socket(String value) {
+    return SocketChardev.of(parse(value, SocketChardev.BACKEND));
+  }
+
   private static VncServer vnc(String value) {
     try {
       return VncServer.parse(value);
@@ -199,7 +220,72 @@ record AdoptedWords(List<String> words) {
   }
 
   private static String silent(ForeignOption option, String value) {
-    return option == ForeignOption.VNC ? vnc(value).silent().text() : value;
+    return switch (option) {
+      case VNC -> vnc(value).silent().text();
+      case NETDEV, NIC, NET ->
+          UserNetwork.of(value).map(network -> network.silent().text()).orElse(value);
+      case CHARDEV -> socket(value).map(SocketChardev::silent).orElse(value);
+      default -> value;
+    };
+  }
+
+  /// What [#silent] leaves out, for an instance that is alone.
+  ///
+  /// @param user who looks at what the guest's QEMU has named
+  List<TakenLater> takenLater(FileUser user) {
+    List<TakenLater> all = new ArrayList<>();
+    vnc()
+        .filter(server -> !server.addresses().isEmpty())
+        .ifPresent(server ->
+            all.add(
+                new TakenLater(
+                    "Its VNC server does not listen as before, at " + server.where(),
+                    TakenLater.FREE,
+                    (qemu, pid) -> server.listen(qemu, pid, user))));
+    networks().stream()
+        .filter(network -> !network.ports().isEmpty())
+        .forEach(network ->
+            all.add(
+                new TakenLater(
+                    "Its user-mode network does not listen as before, at " + network.where(),
+                    TakenLater.FREE,
+                    (qemu, _) -> network.listen(qemu))));
+    for (SocketChardev socket : sockets()) {
+      all.add(
+          new TakenLater(
+              socket.serves()
+                  ? "It does not listen at its socket " + socket.named()
+                  : "It is not connected to " + socket.named(),
+              "",
+              (qemu, pid) -> socket.take(qemu, pid, user)));
+    }
+    return all;
+  }
+
+  /// What its taps ask of the kernel's vhost; empty when none does.
+  Optional<VhostNet> vhost() {
+    List<VhostNet> all =
+        values(ForeignOption.NETDEV.word()).stream()
+            .map(value -> parse(value, "type"))
+            .flatMap(tap -> VhostNet.of(tap).stream())
+            .toList();
+    return all.isEmpty()
+        ? Optional.empty()
+        : Optional.of(new VhostNet(all.stream().anyMatch(VhostNet::forced)));
+  }
+
+  /// The same for a host without vhost: a tap does without where it does not insist.
+  AdoptedWords withoutVhost() {
+    return new AdoptedWords(
+        with((option, value) -> {
+          if (option != ForeignOption.NETDEV) {
+            return value;
+          }
+          Suboptions tap = parse(value, "type");
+          return VhostNet.of(tap).filter(vhost -> !vhost.forced()).isPresent()
+              ? VhostNet.without(tap).text()
+              : value;
+        }));
   }
 
   /// As [#silent], for an instance that boots the guest, which then finds what its processor has:
@@ -209,6 +295,30 @@ record AdoptedWords(List<String> words) {
         option == ForeignOption.CPU && isPinned(value)
             ? value.replace(",enforce=on", "")
             : silent(option, value));
+  }
+
+  /// The same words with those memories filled at the start whose huge pages the host might not
+  /// have where they are bound to.
+  ///
+  /// @param parts of what the memories are made
+  /// @param threads how many fill one
+  AdoptedWords filled(List<MemoryPart> parts, int threads) {
+    return new AdoptedWords(
+        with((option, value) ->
+            option == ForeignOption.OBJECT && isBoundHuge(value, parts)
+                ? value + CommandLine.filled(threads)
+                : value));
+  }
+
+  /// QEMU does not fill what it was told not to reserve.
+  private static boolean isBoundHuge(String value, List<MemoryPart> parts) {
+    Suboptions object = parse(value, "qom-type");
+    return object.get("policy").isPresent()
+        && (object.get("reserve").isEmpty() || object.isOn("reserve"))
+        && IntStream.range(0, parts.size())
+            .filter(i -> parts.get(i).hugePageBytes().isPresent())
+            .mapToObj(i -> Descriptors.own(Descriptors.memory(i)))
+            .anyMatch(object.get("mem-path", "")::equals);
   }
 
   private List<String> with(BiFunction<ForeignOption, String, String> change) {
@@ -223,13 +333,16 @@ record AdoptedWords(List<String> words) {
     return line;
   }
 
-  /// The same words with cards that are connected to nothing.
+  /// The same words with cards that are connected to nothing in the place of those with taps.
   static List<String> unconnected(List<String> words) {
     List<String> line = new ArrayList<>(words);
     for (int i = 0; i + 1 < line.size(); i++) {
       if (line.get(i).equals("-netdev")) {
-        String id = parse(line.get(i + 1), "type").get("id", "");
-        line.set(i + 1, "hubport,id=" + id.replace(",", ",,") + ",hubid=" + i);
+        Suboptions netdev = parse(line.get(i + 1), "type");
+        if (netdev.get("type", "").equals("tap")) {
+          String id = netdev.get("id", "");
+          line.set(i + 1, "hubport,id=" + id.replace(",", ",,") + ",hubid=" + i);
+        }
       }
     }
     return line;

@@ -12,8 +12,10 @@ sealed interface Backends {
   /// The value of `-name`'s member `guest`.
   String name(GuestSpec spec);
 
-  /// Where the memory is: the members of `memory-backend-file` that say so.
-  String memory();
+  /// Where a file of the memory is: the members of `memory-backend-file` that say so.
+  ///
+  /// @param index counts the files from 0
+  String memory(int index);
 
   /// The path of the kernel to start.
   String kernel();
@@ -39,8 +41,8 @@ sealed interface Backends {
   /// On this host everything comes as a descriptor.
   sealed interface OnHost extends Backends {
     @Override
-    default String memory() {
-      return "mem-path=" + Descriptors.own(Descriptors.MEMORY);
+    default String memory(int index) {
+      return "mem-path=" + Descriptors.own(Descriptors.memory(index));
     }
 
     @Override
@@ -62,7 +64,7 @@ sealed interface Backends {
     }
 
     @Override
-    public String memory() {
+    public String memory(int index) {
       return inside.offset().isPresent()
           ? "mem-path=" + inside.memory() + ",offset=" + inside.offset().getAsLong()
           : "mem-path=" + inside.memory();

@@ -1,7 +1,9 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryLayout;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -11,22 +13,35 @@ final class CommandLine {
   static final String SANDBOX =
       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
+  /// What begins the names of memories.
+  private static final String RAM = "ram";
+
+  /// How many threads fill a memory at most.
+  private static final int MOST_FILLING = 16;
+
   private CommandLine() {}
 
   /// The command for `launch`; with `waiting` it expects the guest's state instead of booting.
   static List<String> of(Launch launch, QemuRelease release, boolean waiting) {
     return launch
         .adopted()
-        .map(machine -> new AdoptedWords(machine.words()))
-        .map(words -> adopted(waiting ? words.silent() : words.booting(), release, waiting))
+        .map(machine -> adopted(words(machine, launch, waiting), launch, release, waiting))
         .orElseGet(() -> line(launch, program(release), waiting, Backends.OfGuest.of(launch)));
   }
 
+  private static List<String> words(AdoptedMachine machine, Launch launch, boolean waiting) {
+    AdoptedWords words = new AdoptedWords(machine.words());
+    return waiting
+        ? words.silent()
+        : words.filled(machine.parts(), launch.spec().vcpus()).booting();
+  }
+
   /// The machine that something else built at first.
-  private static List<String> adopted(List<String> words, QemuRelease release, boolean waiting) {
+  private static List<String> adopted(
+      List<String> words, Launch launch, QemuRelease release, boolean waiting) {
     List<String> line = new ArrayList<>(release.program());
     // They begin with the folder of the guest's own firmware, which comes before the release's.
-    line.addAll(words);
+    line.addAll(onThisHost(new AdoptedWords(words), launch).words());
     line.addAll(release.arguments());
     release.bootRoms().ifPresent(folder -> add(line, "-L", folder.toString()));
     line.addAll(RunStates.arguments());
@@ -34,6 +49,12 @@ final class CommandLine {
       add(line, "-incoming", "defer");
     }
     return line;
+  }
+
+  private static AdoptedWords onThisHost(AdoptedWords words, Launch launch) {
+    return words.vhost().isPresent() && !VhostNet.isUsable(LocalQemu.user(launch))
+        ? words.withoutVhost()
+        : words;
   }
 
   /// The same machine for a rehearsal: it runs no instruction, whatever it is told by its stream.
@@ -45,7 +66,7 @@ final class CommandLine {
     List<String> line =
         launch
             .adopted()
-            .map(machine -> adopted(machine.words(), release, waiting))
+            .map(machine -> adopted(machine.words(), launch, release, waiting))
             .orElseGet(() -> line(launch, program(release), waiting, backends));
     add(line, "-S");
     return line;
@@ -75,16 +96,21 @@ final class CommandLine {
     // One line in the log for each change, so that a process that is gone still tells whether it
     // ever ran the guest.
     line.addAll(RunStates.arguments());
-    add(line, "-machine", spec.machine() + ",memory-backend=ram");
+    boolean nodes = !spec.layout().nodes().isEmpty();
+    add(line, "-machine", spec.machine() + (nodes ? "" : ",memory-backend=" + RAM));
     add(line, "-accel", launch.accelerator().label());
     add(line, "-cpu", spec.cpu());
     add(line, "-smp", Integer.toString(spec.vcpus()));
-    long mebibytes = spec.memoryBytes() >> 20;
-    add(line, "-m", mebibytes + "M");
-    add(
-        line,
-        "-object",
-        "memory-backend-file,id=ram,size=" + mebibytes + "M," + backends.memory() + ",share=on");
+    add(line, "-m", mebibytes(spec.memoryBytes()));
+    if (nodes) {
+      boolean fills =
+          !waiting
+              && backends instanceof Backends.OfGuest
+              && spec.layout().hugePageBytes().isPresent();
+      nodes(line, spec.layout().nodes(), backends, fills ? filled(spec.vcpus()) : "");
+    } else {
+      add(line, "-object", memory(RAM, spec.memoryBytes(), backends.memory(0)));
+    }
     add(line, "-chardev", backends.monitor());
     add(line, "-mon", "chardev=qmp,mode=control");
     line.addAll(backends.console());
@@ -115,6 +141,39 @@ final class CommandLine {
       add(line, "-incoming", "defer");
     }
     return line;
+  }
+
+  /// Has a memory filled with pages before the guest boots. The host keeps huge pages for it, and
+  /// not whether they are on the nodes that it is bound to: where they are not, the guest would be
+  /// killed when it touches them.
+  static String filled(int threads) {
+    return ",prealloc=on,prealloc-threads=" + Math.min(threads, MOST_FILLING);
+  }
+
+  /// @param filled as [#filled], of a memory that is bound to nodes of the host
+  private static void nodes(
+      List<String> line, List<MemoryLayout.Node> nodes, Backends backends, String filled) {
+    for (int i = 0; i < nodes.size(); i++) {
+      MemoryLayout.Node node = nodes.get(i);
+      String id = RAM + i;
+      StringBuilder memory = new StringBuilder(memory(id, node.memoryBytes(), backends.memory(i)));
+      if (!node.hostNodes().isEmpty()) {
+        memory.append(",policy=bind");
+        node.hostNodes().forEach(host -> memory.append(",host-nodes=" + host));
+        memory.append(filled);
+      }
+      StringBuilder numa = new StringBuilder("node,nodeid=" + i + ",memdev=" + id);
+      node.vcpus().forEach(vcpu -> numa.append(",cpus=" + vcpu));
+      add(line, "-object", memory.toString(), "-numa", numa.toString());
+    }
+  }
+
+  private static String memory(String id, long bytes, String where) {
+    return "memory-backend-file,id=" + id + ",size=" + mebibytes(bytes) + "," + where + ",share=on";
+  }
+
+  private static String mebibytes(long bytes) {
+    return (bytes >> 20) + "M";
   }
 
   /// Under the name by which qemu-guest-agent looks for its port.

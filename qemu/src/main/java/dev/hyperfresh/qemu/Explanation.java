@@ -72,9 +72,11 @@ public record Explanation(List<Piece> pieces, boolean copyNeeded) {
 
   private static Stream<Piece> pieces(ForeignVerdict verdict) {
     if (verdict.isOfLine()) {
-      return Stream.concat(
-          verdict.against().stream().map(reason -> piece(reason, Verdict.CANNOT)),
-          verdict.open().stream().map(reason -> piece(reason, Verdict.UNKNOWN)));
+      return Stream.of(
+              verdict.against().stream().map(reason -> piece(reason, Verdict.CANNOT)),
+              verdict.open().stream().map(reason -> piece(reason, Verdict.UNKNOWN)),
+              verdict.lineRemarks().stream().map(reason -> piece(reason, Verdict.REMARK)))
+          .flatMap(pieces -> pieces);
     }
     List<ForeignReason> reasons =
         switch (verdict.verdict()) {

@@ -47,15 +47,24 @@ final class ForeignCommandLine {
   /// stand among them ([ForeignConfiguration]).
   ForeignCommandLine(
       List<String> arguments, ForeignFolders folders, String name, LiveMachine live) {
+    this(arguments, folders, name, live, false);
+  }
+
+  /// As the other one.
+  ///
+  /// @param copy whether memory that no other process can have may be copied, and does not speak
+  ///   against the line
+  ForeignCommandLine(
+      List<String> arguments, ForeignFolders folders, String name, LiveMachine live, boolean copy) {
     boolean bounded = arguments.size() <= MAX_ARGUMENTS;
     this.pieces = ForeignPieces.of(bounded ? arguments : List.of());
     this.copies = new ForeignCopies(folders);
     this.machine = new ForeignMachine(live);
     this.processor = new ForeignProcessor(pieces, live);
-    this.memory = new ForeignMemory(pieces, live);
+    this.memory = new ForeignMemory(pieces, live, copy);
     this.devices = new ForeignDevices(pieces, copies, live);
     this.drives = new ForeignDrives(folders, live);
-    this.network = new ForeignNetwork(pieces, live);
+    this.network = new ForeignNetwork(pieces, folders, live);
     this.consoles = new ForeignConsoles(pieces, folders);
     this.display = new ForeignDisplay(pieces, folders, live.vnc());
     this.boot = new ForeignBoot(copies);
@@ -71,15 +80,22 @@ final class ForeignCommandLine {
   }
 
   /// Reads the line of a QEMU that is not asked anything. What only the running one can tell stays
-  /// open, and the arguments of later instances mean nothing.
+  /// open, and the arguments of later instances mean nothing. Its memory may be copied.
   ///
   /// @param version of the QEMU; empty when it is not known
   static ForeignCommandLine unseen(List<String> arguments, String version) {
+    return unseen(arguments, version, true);
+  }
+
+  /// As the other one.
+  ///
+  /// @param copy whether memory that no other process can have may be copied
+  static ForeignCommandLine unseen(List<String> arguments, String version, boolean copy) {
     List<String> head = arguments.subList(0, Math.min(arguments.size(), MAX_ARGUMENTS));
     LiveMachine live = LiveMachine.unseen(ForeignPieces.of(head), version);
     Path folder = Path.of("/");
     ForeignFolders folders = new ForeignFolders(folder, folder, Map.of());
-    return new ForeignCommandLine(arguments, folders, "guest", live);
+    return new ForeignCommandLine(arguments, folders, "guest", live, copy);
   }
 
   private void readAll(String name) {
@@ -131,7 +147,7 @@ final class ForeignCommandLine {
       case MACHINE, M_MACHINE, NO_HPET, NO_ACPI -> machine;
       case CPU, ACCEL, ENABLE_KVM -> processor;
       case OBJECT -> ForeignMemory.isBackend(piece) ? memory : settings;
-      case NUMA -> memory;
+      case NUMA, MEM_PATH -> memory;
       case DEVICE, GLOBAL -> devices;
       case DRIVE, BLOCKDEV, HDA, HDB, HDC, HDD, CDROM, PFLASH -> drives;
       case NETDEV, NIC, NET -> network;
@@ -193,6 +209,11 @@ final class ForeignCommandLine {
     return memory.needsCopy();
   }
 
+  /// The ids of its memories, in the order in which later instances get them.
+  List<String> memories() {
+    return memory.memories();
+  }
+
   /// The arguments of later instances. Means nothing when there are [#reasons].
   List<String> words() {
     return words;
@@ -241,6 +262,17 @@ final class ForeignCommandLine {
     return boot.firmware();
   }
 
+  /// The folders of files that its networks give out.
+  Set<Path> served() {
+    return network.served();
+  }
+
+  /// Whether it is connected to user-mode networks.
+  boolean hasUserNetwork() {
+    return network.hasUserNetwork();
+  }
+
+  /// Its cards on taps.
   List<ForeignNetwork.Card> cards() {
     return network.cards(devices.macs());
   }

@@ -2,6 +2,7 @@ package dev.hyperfresh.qemu;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -12,7 +13,7 @@ import java.util.Set;
 
 /// The character devices of a foreign command line and what they serve: serial ports, monitors, the
 /// guest's console. Two processes cannot hold the other end of one; that of the console is
-/// replaced, and those of monitors are left out.
+/// replaced, those of monitors are left out, and sockets are taken over ([ForeignChannels]).
 ///
 /// The console is the first serial port, or else the first console device, whose other end can be
 /// replaced.
@@ -24,11 +25,20 @@ final class ForeignConsoles implements ForeignSubject {
   private static final Set<String> REPLACEABLE = Set.of("socket", "stdio", "file");
   private static final String BY_NAME = "chardev:";
   private static final String LOG = "logfile";
+  private static final String WITH_MONITOR = "^mon:";
+  private static final String FILE = "file:";
+  private static final String NO_OTHER_END = "two processes cannot hold its other end";
+  private static final String PUT_ELSEWHERE = "put it on a socket or a file";
 
   private final ForeignPieces pieces;
   private final ForeignFolders folders;
+  private final ForeignChannels channels;
   private final Map<String, Suboptions> chardevs = new LinkedHashMap<>();
   private final Set<String> monitors = new HashSet<>();
+
+  /// Which device, or `-serial`, each character device serves.
+  private final Map<String, String> ends = new HashMap<>();
+
   private final Set<Path> logs = new LinkedHashSet<>();
 
   /// Those of TPMs, of network backends and of devices that cannot move, which are refused for a
@@ -40,9 +50,13 @@ final class ForeignConsoles implements ForeignSubject {
 
   private Optional<Path> socket = Optional.empty();
 
+  /// How many serial ports were read.
+  private int serials;
+
   ForeignConsoles(ForeignPieces pieces, ForeignFolders folders) {
     this.pieces = pieces;
     this.folders = folders;
+    this.channels = new ForeignChannels(folders);
   }
 
   /// The files that are appended to.
@@ -71,6 +85,7 @@ final class ForeignConsoles implements ForeignSubject {
         case MON -> monitors.add(verdict.pairs(piece, "chardev").get("chardev", ""));
         case TPMDEV -> elsewhere.add(piece.pairs("type").get("chardev", ""));
         case DEVICE -> device(piece.pairs("driver"));
+        case SERIAL -> byName(piece).ifPresent(id -> ends.put(id, piece.option().word()));
         case NETDEV -> piece.pairs("type").get("chardev").ifPresent(elsewhere::add);
         case QMP, QMP_PRETTY, MONITOR -> byName(piece).ifPresent(monitors::add);
         default -> {}
@@ -89,7 +104,15 @@ final class ForeignConsoles implements ForeignSubject {
   }
 
   private void device(Suboptions device) {
-    device.get("chardev").filter(_ -> !ForeignDevices.isKnown(device)).ifPresent(elsewhere::add);
+    device
+        .get("chardev")
+        .ifPresent(id -> {
+          if (ForeignDevices.isKnown(device)) {
+            ends.put(id, MachineIdentity.plain(device.get("driver", "")));
+          } else {
+            elsewhere.add(id);
+          }
+        });
   }
 
   private static Optional<String> byName(ForeignPiece piece) {
@@ -144,21 +167,16 @@ final class ForeignConsoles implements ForeignSubject {
     Suboptions chardev = verdict.pairs(piece, "backend");
     String id = chardev.get("id", "");
     if (id.equals(consoleId) && !id.isEmpty()) {
-      return console(verdict, id, logOf(chardev, verdict));
+      Path log = logOf(chardev, verdict);
+      return console(ForeignChannels.isSocket(chardev) ? leaves(verdict) : verdict, id, log);
     }
-    if (monitors.contains(id) || elsewhere.contains(id) || isOfSpice(chardev)) {
+    boolean ofMonitors = monitors.contains(id) && !ends.containsKey(id);
+    if (ofMonitors || elsewhere.contains(id) || isOfSpice(chardev)) {
       return verdict;
     }
     return switch (chardev.get("backend", "")) {
       case "null", "vc" -> kept(piece, chardev, verdict);
-      case "pty" ->
-          kept(
-              piece,
-              chardev,
-              verdict.remark(
-                  "With each replacement, its terminal "
-                      + ForeignPiece.excerpt(id)
-                      + " (pty) gets another name; then open it again."));
+      case "pty" -> terminal(piece, chardev, verdict);
       case "ringbuf" ->
           kept(
               piece,
@@ -168,11 +186,36 @@ final class ForeignConsoles implements ForeignSubject {
                       + ForeignPiece.excerpt(id)
                       + " (ringbuf) starts empty."));
       case "file" -> file(chardev, verdict);
-      default ->
-          verdict.refuse(
-              "two processes cannot hold its other end; only the console's and the monitors' are"
-                  + " replaced");
+      case "socket" -> channels.read(logged(chardev, verdict), end(id), verdict);
+      case "spicevmc", "spiceport", "dbus" ->
+          verdict.refuse("it belongs to a display that cannot be handed over");
+      case "qemu-vdagent" ->
+          verdict.refuse("no QEMU before 10.1 can move a guest with it", "leave it out");
+      default -> verdict.refuse(NO_OTHER_END, PUT_ELSEWHERE);
     };
+  }
+
+  /// What it serves; what a file says that is not read stays open.
+  private Optional<String> end(String id) {
+    return Optional.ofNullable(ends.get(id))
+        .or(() ->
+            pieces.of(ForeignOption.READCONFIG).findAny().map(_ -> ForeignOption.SERIAL.word()));
+  }
+
+  private ForeignVerdict terminal(ForeignPiece piece, Suboptions chardev, ForeignVerdict verdict) {
+    String id = ForeignPiece.excerpt(chardev.get("id", ""));
+    Optional<String> link = chardev.get("path");
+    verdict.remark(
+        "With each replacement, its terminal "
+            + id
+            + " (pty) gets another name; then open it again.");
+    // Two processes cannot have one of the same name, and older releases know none.
+    link.ifPresent(path ->
+        verdict.remark(
+            "With its first replacement, the link "
+                + ForeignPiece.excerpt(path)
+                + " to that terminal is not made any more."));
+    return kept(piece, link.isPresent() ? chardev.without("path") : chardev, verdict);
   }
 
   /// Whether the reason against `-spice` stands for it, too.
@@ -182,7 +225,9 @@ final class ForeignConsoles implements ForeignSubject {
 
   private ForeignVerdict kept(ForeignPiece piece, Suboptions chardev, ForeignVerdict verdict) {
     Suboptions ours = logged(chardev, verdict);
-    return ours.equals(chardev) ? verdict.keep(piece) : verdict.words("-chardev", ours.text());
+    return ours.equals(piece.pairs("backend"))
+        ? verdict.keep(piece)
+        : verdict.words("-chardev", ours.text());
   }
 
   /// With a log that goes on where it would be begun anew.
@@ -236,6 +281,12 @@ final class ForeignConsoles implements ForeignSubject {
     return path.orElse(folders.consoleLog());
   }
 
+  private static ForeignVerdict leaves(ForeignVerdict verdict) {
+    return verdict.remark(
+        "With its first replacement, its console leaves that socket for the one that `guest show`"
+            + " names then.");
+  }
+
   private static ForeignVerdict console(ForeignVerdict verdict, String id, Path log) {
     return verdict.words(
         "-chardev",
@@ -251,6 +302,7 @@ final class ForeignConsoles implements ForeignSubject {
   private ForeignVerdict serial(ForeignPiece piece) {
     String value = piece.value();
     ForeignVerdict verdict = ForeignVerdict.of(piece);
+    boolean first = serials++ == 0;
     if (value.equals("pty")) {
       return verdict
           .remark("With each replacement, its serial terminal (pty) gets another name.")
@@ -259,26 +311,44 @@ final class ForeignConsoles implements ForeignSubject {
     if (NO_PORT.contains(value) || byName(piece).isPresent()) {
       return verdict.keep(piece);
     }
-    boolean first = firstSerial().equals(Optional.of(piece));
+    String plain = value.replaceFirst(WITH_MONITOR, "");
     return first && consoleId.isEmpty()
-        ? literalConsole(value.replaceFirst("^mon:", ""), verdict)
-        : verdict.refuse("two processes cannot hold its other end; only the first is replaced");
+        ? literalConsole(plain, verdict)
+        : literalSerial(plain, verdict);
+  }
+
+  /// A port that is not the console gets a character device of its own, which can be taken over.
+  private ForeignVerdict literalSerial(String value, ForeignVerdict verdict) {
+    String id = "hf-serial" + serials;
+    Optional<Suboptions> socket = ForeignChannels.serial(value, id, verdict);
+    if (socket.isPresent()) {
+      Suboptions logged = logged(socket.get(), verdict);
+      channels.read(logged, Optional.of(ForeignOption.SERIAL.word()), verdict);
+    } else if (value.startsWith(FILE)) {
+      Map<String, String> file = new LinkedHashMap<>();
+      file.put("id", id);
+      file.put("path", value.substring(FILE.length()));
+      file(new Suboptions(file, false), verdict);
+    } else {
+      return verdict.refuse(NO_OTHER_END, PUT_ELSEWHERE);
+    }
+    return verdict.words("-serial", BY_NAME + id);
   }
 
   private ForeignVerdict literalConsole(String value, ForeignVerdict verdict) {
     Path log = folders.consoleLog();
     if (value.startsWith("unix:")) {
-      Suboptions unix = verdict.pairs(value.substring("unix:".length()), "path");
+      Suboptions unix = leaves(verdict).pairs(value.substring("unix:".length()), "path");
       socket = unix.get("path").filter(_ -> unix.isOn("server")).flatMap(folders::path);
-    } else if (value.startsWith("file:")) {
-      String file = value.substring("file:".length());
+    } else if (value.startsWith(FILE)) {
+      String file = value.substring(FILE.length());
       Optional<Path> own = folders.log(file);
       if (own.isEmpty() && ForeignFolders.isSet(file)) {
         logEnds("the first serial port", verdict);
       }
       log = own.map(this::logged).orElse(log);
     } else if (!value.equals("stdio") && !value.equals("vc")) {
-      return verdict.refuse("two processes cannot hold its other end");
+      return literalSerial(value, verdict);
     }
     return ourConsole(verdict, log);
   }

@@ -176,6 +176,10 @@ final class ForeignDevices implements ForeignSubject {
     if (device.get("failover").isPresent() || device.get("failover_pair_id").isPresent()) {
       verdict.refuse("a card with a standby card cannot be taken over");
     }
+    if (device.isOn("rss")) {
+      verdict.refuse(
+          "a card that spreads its packets itself cannot be taken over", "leave out rss=");
+    }
     Suboptions ours = withRom("romfile", identified(piece, device, driver, verdict), verdict);
     verdict.words("-device", ours.equals(device) ? piece.value() : ours.like(piece.value()));
     device

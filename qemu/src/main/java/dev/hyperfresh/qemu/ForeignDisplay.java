@@ -1,8 +1,6 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.VncServer.Address;
-import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -171,8 +169,8 @@ final class ForeignDisplay implements ForeignSubject {
   }
 
   private Address absolute(Address.Socket socket, ForeignVerdict verdict) {
-    String path = folders.path(socket.path()).map(Object::toString).orElse("");
-    if (path.isEmpty() || path.getBytes(StandardCharsets.UTF_8).length > UnixSocket.MAX_PATH) {
+    String path = folders.socket(socket.path()).map(Object::toString).orElse("");
+    if (path.isEmpty()) {
       verdict.refuse("its path cannot be used by another process");
     }
     return new Address.Socket(path);

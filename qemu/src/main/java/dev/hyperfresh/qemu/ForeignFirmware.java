@@ -1,6 +1,9 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.linux.NetworkNamespace;
+import dev.hyperfresh.linux.Unprivileged;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -10,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -20,7 +24,8 @@ import java.util.stream.Stream;
 ///
 /// @param working its working folder, where it looks first
 /// @param folders where it looks then, in that order
-record ForeignFirmware(Path working, List<Path> folders) {
+/// @param complete whether these are all; the others are not known of a program that is not asked
+record ForeignFirmware(Path working, List<Path> folders, boolean complete) {
   private static final Duration LIMIT = Duration.ofSeconds(10);
   private static final int MAX_ANSWER = 1 << 16;
   private static final String FILE = "[A-Za-z0-9][A-Za-z0-9._,+-]{0,127}";
@@ -79,28 +84,67 @@ record ForeignFirmware(Path working, List<Path> folders) {
         .findFirst();
   }
 
-  /// Where `process` looks, as its own program says.
+  /// Where `process` looks, as its own program says. That of another user is asked as the user, in
+  /// the network namespace of the process and unable to get more rights. Under a label it is not
+  /// asked, since it would be without: what the command line says is known then.
   ///
   /// @param given the folders that it was started with
   /// @param log a file that may be made and removed
   /// @throws IOException when the process cannot be looked at or its program does not say
-  static ForeignFirmware of(ForeignProcess process, List<String> given, Path log)
+  static ForeignFirmware of(ForeignProcess process, ForeignUser who, List<String> given, Path log)
       throws IOException {
     Path folder = process.folder();
+    List<Path> said = given.stream().map(folder::resolve).toList();
+    if (!who.ours() && who.rights().label().isPresent()) {
+      return new ForeignFirmware(folder, said, false);
+    }
     List<String> command = new ArrayList<>();
-    command.add(process.program().toString());
-    given.forEach(path -> command.addAll(List.of("-L", folder.resolve(path).toString())));
+    // Another user may not see the program of a process that has changed its user.
+    Path program = who.ours() ? process.program() : Files.readSymbolicLink(process.program());
+    command.add(program.toString());
+    said.forEach(path -> command.addAll(List.of("-L", path.toString())));
     command.addAll(List.of("-L", "help"));
-    return new ForeignFirmware(folder, answer(command, process.libraries(), log));
+    String answer =
+        who.ours()
+            ? new QemuHelp(command, environment(process)).text(log, LIMIT, MAX_ANSWER)
+            : asUser(process, who, command, log);
+    return new ForeignFirmware(folder, folders(answer), true);
   }
 
-  private static List<Path> answer(List<String> command, List<Path> libraries, Path log)
-      throws IOException {
-    String path = String.join(":", libraries.stream().map(Path::toString).toList());
-    Map<String, String> environment =
-        path.isEmpty() ? Map.of("LC_ALL", "C") : Map.of("LC_ALL", "C", "LD_LIBRARY_PATH", path);
-    return new QemuHelp(command, environment)
-        .text(log, LIMIT, MAX_ANSWER)
+  private static Map<String, String> environment(ForeignProcess process) throws IOException {
+    List<Path> libraries = process.libraries();
+    Map<String, String> environment = new TreeMap<>(Map.of("LC_ALL", "C"));
+    if (!libraries.isEmpty()) {
+      environment.put(
+          "LD_LIBRARY_PATH", String.join(":", libraries.stream().map(Path::toString).toList()));
+    }
+    return environment;
+  }
+
+  private static String asUser(
+      ForeignProcess process, ForeignUser who, List<String> command, Path log) throws IOException {
+    QemuHelp help =
+        new QemuHelp(
+            Unprivileged.command(
+                command,
+                environment(process),
+                // It may be any program.
+                who.rights().limited("fsize", MAX_ANSWER),
+                QemuUser.rightsOfThisProcess()),
+            Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin"));
+    try (NetworkNamespace network = NetworkNamespace.of(process.pid())) {
+      return network.within(() -> {
+        try {
+          return help.text(log, LIMIT, MAX_ANSWER);
+        } catch (IOException e) {
+          throw new UncheckedIOException(e);
+        }
+      });
+    }
+  }
+
+  private static List<Path> folders(String answer) {
+    return answer
         .lines()
         .filter(line -> line.startsWith("/"))
         .map(line -> Path.of(line).normalize())

@@ -1,5 +1,7 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.linux.UnixSocket;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.List;
@@ -12,7 +14,9 @@ import java.util.Optional;
 /// @param files the guest's folder, for copies and logs
 /// @param logs what the process was passed open to append to, by `/dev/fdset/` and the number of
 ///   the set
-record ForeignFolders(Path working, Path files, Map<String, Path> logs) {
+/// @param sockets at which it listens, by its descriptors; empty when it was not looked at
+record ForeignFolders(
+    Path working, Path files, Map<String, Path> logs, Optional<Map<Integer, Path>> sockets) {
   private static final String SET = "/dev/fdset/";
 
   /// Where each process finds something else, its own descriptors first of all.
@@ -21,6 +25,12 @@ record ForeignFolders(Path working, Path files, Map<String, Path> logs) {
 
   ForeignFolders {
     logs = Map.copyOf(logs);
+    sockets = sockets.map(Map::copyOf);
+  }
+
+  /// Of a process whose sockets were not looked at.
+  ForeignFolders(Path working, Path files, Map<String, Path> logs) {
+    this(working, files, logs, Optional.empty());
   }
 
   /// How a command line names a set of descriptors as a file.
@@ -50,6 +60,18 @@ record ForeignFolders(Path working, Path files, Map<String, Path> logs) {
     } catch (InvalidPathException e) {
       return Optional.empty();
     }
+  }
+
+  /// As [#path], of a unix socket; empty also when it is too long for one.
+  Optional<Path> socket(String text) {
+    return path(text)
+        .filter(
+            path -> path.toString().getBytes(StandardCharsets.UTF_8).length <= UnixSocket.MAX_PATH);
+  }
+
+  /// The file of a unix socket at which it listens by a descriptor.
+  Optional<Path> socket(int descriptor) {
+    return sockets.flatMap(known -> Optional.ofNullable(known.get(descriptor)));
   }
 
   /// As [#path], of a file that is appended to; empty also when it is a descriptor behind which no

@@ -16,8 +16,14 @@ import java.util.stream.Collectors;
 /// @param number by which its manager knows it; empty when it has none
 /// @param ports the names of the channels to programs inside the guest
 /// @param obstacles to an adoption that can be seen on the command line, one sentence each
+/// @param copyNeeded whether its memory is private to the process, and has to be copied once
 public record ForeignGuest(
-    String name, Owner manager, String number, Set<String> ports, List<String> obstacles) {
+    String name,
+    Owner manager,
+    String number,
+    Set<String> ports,
+    List<String> obstacles,
+    boolean copyNeeded) {
   /// Who starts and stops a QEMU.
   public enum Owner {
     /// HyperFresh.
@@ -70,12 +76,15 @@ public record ForeignGuest(
         ForeignPieces.of(
             arguments.subList(0, Math.min(arguments.size(), ForeignCommandLine.MAX_ARGUMENTS)));
     String number = number(arguments);
+    Optional<ForeignCommandLine> line =
+        bounded ? Optional.of(ForeignCommandLine.unseen(arguments, version)) : Optional.empty();
     return new ForeignGuest(
         name(pieces),
         manager(arguments, groups, number),
         number,
         ports(pieces),
-        bounded ? ForeignCommandLine.unseen(arguments, version).obstacles() : List.of(CUT));
+        line.map(ForeignCommandLine::obstacles).orElse(List.of(CUT)),
+        line.map(ForeignCommandLine::needsCopy).orElse(false));
   }
 
   private static String name(ForeignPieces pieces) {

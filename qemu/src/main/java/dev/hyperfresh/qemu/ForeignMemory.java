@@ -1,14 +1,17 @@
 package dev.hyperfresh.qemu;
 
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 
-/// The guest's memory on a foreign command line: its backend, who uses it, and what is placed on
-/// which node. The backend of later instances is the memory that was taken over.
+/// The guest's memory on a foreign command line: its backends, who uses them, and what is placed on
+/// which node. The backends of later instances are the memories that were taken over, or, when one
+/// of them is private to the process and may be copied, new ones that all of them are copied into.
 final class ForeignMemory implements ForeignSubject {
   private static final String MEMFD = "memory-backend-memfd";
   private static final String FILE = "memory-backend-file";
@@ -17,8 +20,21 @@ final class ForeignMemory implements ForeignSubject {
   private static final String MEMFD_COPIED =
       "QEMU from 8.1 on does not leave a memfd out of a migration";
 
+  /// The host chooses the nodes for it as for any other memory.
+  private static final String ANYWHERE = "default";
+
   private static final String NO_BACKEND =
       "Its memory is private to the process, so no other one can map it";
+
+  private static final String IS_PRIVATE = "its memory is private to the process";
+  private static final String COPY = "copy it once with `guest adopt --copy`";
+  private static final String IS_COPIED = "; it is copied once: `guest adopt --copy`";
+
+  /// What the machines of a PC call the memory that no backend was given for, and with it the block
+  /// in a migration.
+  private static final String DEFAULT_ID = "pc.ram";
+
+  private static final String CANONICAL = "x-use-canonical-path-for-ramblock-id";
 
   /// Those that change nothing for memory whose pages are there already.
   private static final Set<String> KEYS =
@@ -30,6 +46,9 @@ final class ForeignMemory implements ForeignSubject {
           "mem-path",
           "seal",
           "hugetlb",
+          "hugetlbsize",
+          "offset",
+          "align",
           "prealloc",
           "prealloc-threads",
           "merge",
@@ -40,26 +59,36 @@ final class ForeignMemory implements ForeignSubject {
           "readonly",
           "host-nodes",
           "policy",
-          "x-use-canonical-path-for-ramblock-id");
+          CANONICAL);
 
   /// Those that later instances get.
-  private static final List<String> KEPT = List.of("dump", "x-use-canonical-path-for-ramblock-id");
+  private static final List<String> KEPT =
+      List.of("offset", "align", "merge", "dump", "reserve", CANONICAL);
 
   private final ForeignPieces pieces;
   private final LiveMachine live;
+  private final boolean copy;
   private final Set<String> backends = new LinkedHashSet<>();
+
+  /// Those that later instances get, in their order.
+  private final List<String> taken = new ArrayList<>();
 
   /// Those behind devices that cannot move, which are refused for a reason of their own.
   private final Set<String> elsewhere;
 
   private boolean needsCopy;
 
+  /// Whether shared memory is only a part of its file.
+  private boolean isPart;
+
   /// Whether a node has memory without a backend, which is refused by name.
   private boolean bySize;
 
-  ForeignMemory(ForeignPieces pieces, LiveMachine live) {
+  /// @param copy whether memory that no other process can have may be copied
+  ForeignMemory(ForeignPieces pieces, LiveMachine live, boolean copy) {
     this.pieces = pieces;
     this.live = live;
+    this.copy = copy;
     this.elsewhere =
         pieces
             .of(ForeignOption.DEVICE)
@@ -92,51 +121,94 @@ final class ForeignMemory implements ForeignSubject {
     if (piece.option() == ForeignOption.NUMA) {
       return node(piece);
     }
+    if (piece.option() == ForeignOption.MEM_PATH) {
+      ForeignVerdict verdict = ForeignVerdict.of(piece);
+      onlyCopied(verdict, IS_PRIVATE, "use a shared memory backend");
+      return verdict;
+    }
     Suboptions object = piece.pairs("qom-type");
     String id = object.get("id", "");
     String type = object.get("qom-type", "");
     if (elsewhere.contains(id)) {
       return ForeignVerdict.of(piece);
     }
-    if (type.equals(PRIVATE)) {
-      backends.add(id);
-      needsCopy = true;
-      return ForeignVerdict.refused(
-          piece, "its memory is private to the process", "use memory-backend-file,share=on");
-    }
     ForeignVerdict verdict = ForeignVerdict.of(piece);
-    if (!backends.add(id) || backends.size() > 1) {
-      verdict.refuse("a guest with several memories cannot be taken over yet");
+    if (!backends.add(id)) {
+      verdict.refuse("another memory has the same name");
     }
-    check(object, type.equals(FILE), verdict);
-    return verdict.words("-object", ours(id, object));
+    if (taken.size() == Descriptors.MOST_MEMORIES) {
+      verdict.refuse(
+          "a guest with more than "
+              + Descriptors.MOST_MEMORIES
+              + " memories cannot be taken over yet");
+    }
+    if (live.isSeen() && !live.memory().backends().containsKey(id)) {
+      verdict.refuse("the running QEMU does not know it");
+    }
+    check(object, type, verdict);
+    return verdict.words("-object", backend(id, object));
   }
 
-  private void check(Suboptions object, boolean named, ForeignVerdict verdict) {
+  /// The arguments of the next one of later instances' memories.
+  private String backend(String id, Suboptions object) {
+    int index = taken.size();
+    if (isShared(object)) {
+      isPart |= object.get("offset").isPresent();
+      taken.add(id);
+      return ours(id, object, index);
+    }
+    if (copy) {
+      taken.add(id);
+    }
+    // A block of such memory has the plain name also in the oldest machines, where one in a file
+    // has not.
+    Suboptions named = object.get("qom-type", "").equals(PRIVATE) ? plain(object) : object;
+    // They are of the file that it is copied from.
+    return ours(id, named.without("offset").without("align"), index);
+  }
+
+  /// The ids of the memories that later instances get, in the order of their descriptors.
+  List<String> memories() {
+    return taken;
+  }
+
+  private static Suboptions plain(Suboptions object) {
+    return object.without(CANONICAL).with(CANONICAL, "off");
+  }
+
+  /// Of memory that another process can have only as a copy.
+  ///
+  /// @param action what to do to have it moved without one
+  private void onlyCopied(ForeignVerdict verdict, String why, String action) {
+    needsCopy = true;
+    if (!copy) {
+      verdict.refuse(why, action + ", or " + COPY);
+    } else if (!live.isSeen()) {
+      verdict.remark(
+          why.substring(0, 1).toUpperCase(Locale.ROOT) + why.substring(1) + IS_COPIED + ".");
+    }
+  }
+
+  private void check(Suboptions object, String type, ForeignVerdict verdict) {
     // A list, in JSON or with its places counted.
     verdict.refuseUnknown(
         object.values().keySet().stream()
             .map(key -> key.replaceFirst("^host-nodes\\.[0-9]{1,3}$", "host-nodes"))
             .collect(Collectors.toCollection(LinkedHashSet::new)),
         KEYS);
-    if (!isShared(object)) {
-      needsCopy = true;
-      verdict.refuse("its memory is private to the process", "start the guest with share=on");
+    if (type.equals(PRIVATE)) {
+      onlyCopied(verdict, IS_PRIVATE, "use memory-backend-file,share=on");
+    } else if (!isShared(object)) {
+      onlyCopied(verdict, IS_PRIVATE, "start the guest with share=on");
     }
     if (object.isOn("discard-data")) {
       verdict.refuse("the process would empty the memory when it ends (discard-data)");
     }
-    if (object.isOn("hugetlb") || object.isOn("pmem") || object.isOn("readonly")) {
+    if (object.isOn("pmem") || object.isOn("readonly")) {
       verdict.refuse("memory of this kind cannot be taken over yet");
     }
-    if (!named && isShared(object)) {
+    if (type.equals(MEMFD) && isShared(object)) {
       checkMemFd(verdict);
-    }
-    if (!live.isSeen() && object.get("mem-path", "").contains("huge")) {
-      verdict.unknown(
-          "whether its memory has huge pages, which cannot be taken over yet, only its process can"
-              + " tell",
-          "");
     }
   }
 
@@ -145,20 +217,28 @@ final class ForeignMemory implements ForeignSubject {
     if (copied.isEmpty()) {
       verdict.unknown(MEMFD_COPIED + ", and which one this is, only its process can tell", "");
     } else if (copied.get()) {
-      needsCopy = true;
-      verdict.refuse(
-          MEMFD_COPIED, "start the guest with memory-backend-file,mem-path=/dev/shm/NAME,share=on");
+      onlyCopied(
+          verdict,
+          MEMFD_COPIED,
+          "start the guest with memory-backend-file,mem-path=/dev/shm/NAME,share=on");
     }
   }
 
-  private String ours(String id, Suboptions object) {
+  /// Its size, and on which nodes of the host it may be, is what it is in the running QEMU.
+  private String ours(String id, Suboptions object, int index) {
     StringBuilder ours =
         new StringBuilder("memory-backend-file,id=" + id.replace(",", ",,"))
-            .append(",size=" + live.memoryBytes())
-            .append(",mem-path=/proc/self/fd/" + Descriptors.MEMORY + ",share=on");
+            .append(",size=" + live.memory().bytes(id))
+            .append(",mem-path=" + Descriptors.own(Descriptors.memory(index)) + ",share=on");
     for (String key : KEPT) {
       object.get(key).ifPresent(value -> ours.append("," + key + "=" + value.replace(",", ",,")));
     }
+    Optional.ofNullable(live.memory().backends().get(id))
+        .filter(backend -> !backend.policy().equals(ANYWHERE))
+        .ifPresent(backend -> {
+          ours.append(",policy=" + backend.policy());
+          backend.nodes().forEach(node -> ours.append(",host-nodes=" + node));
+        });
     return ours.toString();
   }
 
@@ -179,21 +259,40 @@ final class ForeignMemory implements ForeignSubject {
       // It may be in the file, which is not read.
       return verdict;
     }
-    if (backends.isEmpty() && (bySize || pieces.has(ForeignOption.MEM_PATH))) {
-      needsCopy = true;
-    } else if (backends.isEmpty()) {
-      needsCopy = true;
+    if (backends.isEmpty()) {
+      withoutBackend(verdict);
+    } else if (!users().equals(backends)) {
+      verdict.speaksAgainst(
+          "memory", "Its RAM is not, or not only, the memory backend that is given", "");
+    } else if (copy && needsCopy && isPart) {
+      verdict.speaksAgainst("memory", "Memory that is a part of a file cannot be copied yet", "");
+    }
+    return verdict;
+  }
+
+  /// The machine has made the memory by itself. What names it has been judged.
+  private void withoutBackend(ForeignVerdict verdict) {
+    needsCopy = true;
+    boolean isNamed = bySize || pieces.has(ForeignOption.MEM_PATH);
+    if (!copy && isNamed) {
+      return;
+    }
+    if (!copy) {
       verdict.speaksAgainst(
           "memory",
           NO_BACKEND,
           "start the guest with -object"
               + " memory-backend-file,id=ram,size=SIZE,mem-path=/dev/shm/NAME,share=on and"
-              + " -machine memory-backend=ram");
-    } else if (!users().equals(backends)) {
-      verdict.speaksAgainst(
-          "memory", "Its RAM is not, or not only, the memory backend that is given", "");
+              + " -machine memory-backend=ram, or "
+              + COPY);
+      return;
     }
-    return verdict;
+    if (!live.isSeen() && !isNamed) {
+      verdict.remarkOn("memory", NO_BACKEND + IS_COPIED);
+    }
+    verdict.words("-object", ours(DEFAULT_ID, plain(ForeignPiece.none()), taken.size()));
+    taken.add(DEFAULT_ID);
+    verdict.words("-machine", "memory-backend=" + DEFAULT_ID);
   }
 
   /// The backends that the machine and its nodes are given.

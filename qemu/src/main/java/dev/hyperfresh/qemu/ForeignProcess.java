@@ -1,8 +1,13 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.linux.FileUser;
+import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
+import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.ProcFs;
+import dev.hyperfresh.linux.ProcessMemory;
+import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -11,15 +16,16 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
-import java.util.stream.Collectors;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /// A process that something else started, as proc(5) shows it.
@@ -60,6 +66,11 @@ record ForeignProcess(int pid) {
     return List.of(words).subList(1, words.length);
   }
 
+  /// Its network namespace.
+  Path network() {
+    return proc("ns/net");
+  }
+
   /// Its working folder.
   Path folder() throws IOException {
     return Files.readSymbolicLink(proc("cwd"));
@@ -81,11 +92,6 @@ record ForeignProcess(int pid) {
         .toList();
   }
 
-  /// The user whose rights it has.
-  int uid() throws IOException {
-    return (int) Files.getAttribute(proc("."), "unix:uid");
-  }
-
   boolean isInMyNetwork() throws IOException {
     return Files.readSymbolicLink(proc("ns/net"))
         .equals(Files.readSymbolicLink(Path.of("/proc/thread-self/ns/net")));
@@ -93,8 +99,13 @@ record ForeignProcess(int pid) {
 
   /// Whether a path is the same file for it as for this process.
   boolean sees(Path path) {
+    return isSame(path, path);
+  }
+
+  /// Whether `here`, a path of this process, leads to the file that it finds at `path`.
+  boolean isSame(Path here, Path path) {
     try {
-      return Files.isSameFile(path, proc("root").resolve(path.toString().substring(1)));
+      return Files.isSameFile(here, proc("root").resolve(path.toString().substring(1)));
     } catch (IOException e) {
       return false;
     }
@@ -107,11 +118,14 @@ record ForeignProcess(int pid) {
 
   /// Whether a file was changed after the process had started.
   boolean startedBefore(Path path) throws IOException {
-    FileTime changed = (FileTime) Files.getAttribute(path, CHANGED);
     // Another file may have been put in its place by a link.
-    FileTime link = (FileTime) Files.getAttribute(path, CHANGED, LinkOption.NOFOLLOW_LINKS);
-    Instant start = startedAt();
-    return changed.toInstant().isAfter(start) || link.toInstant().isAfter(start);
+    return startedBeforeChange(path) || startedBeforeChange(path, LinkOption.NOFOLLOW_LINKS);
+  }
+
+  /// As [#startedBefore], of the file alone that a path leads to.
+  boolean startedBeforeChange(Path path, LinkOption... how) throws IOException {
+    FileTime changed = (FileTime) Files.getAttribute(path, CHANGED, how);
+    return changed.toInstant().isAfter(startedAt());
   }
 
   private Instant startedAt() throws IOException {
@@ -120,64 +134,71 @@ record ForeignProcess(int pid) {
     return ProcFs.HOST.startedAt(pid, boot).orElse(boot);
   }
 
-  /// The descriptors through which it maps a whole file of `bytes` shared, one for each such file.
-  List<Descriptor> sharedMemory(long bytes) throws IOException {
-    Map<Long, Long> mapped = new HashMap<>();
-    try (Stream<String> maps = Files.lines(proc("maps"), StandardCharsets.ISO_8859_1)) {
-      // proc_pid_maps(5): address, permissions with `s` for shared, offset, device, inode, name.
-      maps.map(line -> line.split(" +", 6))
-          .filter(fields -> fields.length > 4 && fields[1].endsWith("s"))
-          .forEach(fields -> mapped.merge(Long.valueOf(fields[4]), length(fields[0]), Long::sum));
+  /// The descriptor of the file that it maps at `address` and from there on over `bytes`, so that
+  /// others see what is written; empty when it does not, or that is no plain file, or which file it
+  /// is cannot be told.
+  Optional<Descriptor> sharedMemory(long address, long bytes) throws IOException {
+    List<ProcessMemory.Mapped> files = ProcessMemory.files(pid);
+    Optional<ProcessMemory.Mapped> first =
+        files.stream().filter(file -> file.shared() && contains(file.range(), address)).findFirst();
+    if (first.isEmpty() || covered(files, first.get(), address, bytes) != bytes) {
+      return Optional.empty();
     }
-    Map<Long, Descriptor> found = new HashMap<>();
+    Map<String, Descriptor> found = new HashMap<>();
     for (Descriptor descriptor : descriptors()) {
       Path link = proc("fd").resolve(Integer.toString(descriptor.number()));
-      if (descriptor.target().startsWith("/") && Files.isRegularFile(link)) {
-        long inode = (long) Files.getAttribute(link, "unix:ino");
-        if (Files.size(link) == bytes && mapped.getOrDefault(inode, 0L) == bytes) {
-          found.putIfAbsent(inode, descriptor);
-        }
+      if (descriptor.target().startsWith("/")
+          && Files.isRegularFile(link)
+          && (long) Files.getAttribute(link, "unix:ino") == first.get().inode()) {
+        long device = (long) Files.getAttribute(link, "unix:dev");
+        found.putIfAbsent(ProcessMemory.device(device), descriptor);
       }
     }
-    return List.copyOf(found.values());
+    // Some file systems have another number for their device here.
+    return found.size() == 1
+        ? found.values().stream().findFirst()
+        : Optional.ofNullable(found.get(first.get().device()));
   }
 
-  /// Whether a file lies on a file system of huge pages; one that was unlinked does so, too.
-  boolean hasHugePages(Descriptor descriptor) throws IOException {
-    Path link = proc("fd").resolve(Integer.toString(descriptor.number()));
-    long device = (long) Files.getAttribute(link, "unix:dev");
-    try (Stream<String> mounts = Files.lines(proc("mountinfo"), StandardCharsets.UTF_8)) {
-      return isOnHugePages(mounts, device);
-    }
+  /// Where in the file that it is of the memory at `address` is.
+  long placeInFile(long address) throws IOException {
+    return ProcessMemory.files(pid).stream()
+        .filter(file -> file.shared() && contains(file.range(), address))
+        .mapToLong(file -> file.range().offset() + address - file.range().start())
+        .findFirst()
+        .orElse(0);
   }
 
-  /// @param mounts as proc_pid_mountinfo(5) has them: number, parent, `major:minor` of the device,
-  ///   and after a `-` the type of the file system
-  /// @param device as stat(2) has it
-  static boolean isOnHugePages(Stream<String> mounts, long device) {
-    // gnu_dev_major(3): 12 and 20 bits of each in two pieces.
-    long major = (device >>> 8 & 0xfff) | (device >>> 32 & 0xfffff000L);
-    long minor = (device & 0xff) | (device >>> 12 & 0xffffff00L);
-    String number = major + ":" + minor;
-    return mounts
-        .filter(line -> line.contains(" - hugetlbfs "))
-        .anyMatch(line -> line.split(" ", 4)[2].equals(number));
+  private static boolean contains(ProcessMemory range, long address) {
+    return address >= range.start() && address < range.end();
   }
 
-  private static long length(String range) {
-    int dash = range.indexOf('-');
-    return Long.parseUnsignedLong(range.substring(dash + 1), 16)
-        - Long.parseUnsignedLong(range.substring(0, dash), 16);
+  /// How much of a memory is mapped from the file that it begins in, each part where it belongs.
+  private static long covered(
+      List<ProcessMemory.Mapped> files, ProcessMemory.Mapped first, long address, long bytes) {
+    long place = first.range().start() - first.range().offset();
+    return files.stream()
+        .filter(file -> file.shared() && file.inode() == first.inode())
+        .filter(file -> file.device().equals(first.device()))
+        .map(ProcessMemory.Mapped::range)
+        .filter(range -> range.start() - range.offset() == place)
+        .mapToLong(
+            range -> Math.min(range.end(), address + bytes) - Math.max(range.start(), address))
+        .filter(length -> length > 0)
+        .sum();
   }
 
-  /// Its descriptors of taps, by the name of the tap.
-  Map<String, Integer> taps() throws IOException {
-    Map<String, Integer> taps = new HashMap<>();
+  /// Its descriptors of taps, in their order, by the name of the tap.
+  Map<String, List<Integer>> taps() throws IOException {
+    Map<String, List<Integer>> taps = new HashMap<>();
     for (Descriptor descriptor : descriptors()) {
       if (descriptor.target().equals("/dev/net/tun")) {
-        tapName(descriptor.number()).ifPresent(name -> taps.put(name, descriptor.number()));
+        tapName(descriptor.number())
+            .ifPresent(name ->
+                taps.computeIfAbsent(name, _ -> new ArrayList<>()).add(descriptor.number()));
       }
     }
+    taps.values().forEach(Collections::sort);
     return taps;
   }
 
@@ -226,49 +247,70 @@ record ForeignProcess(int pid) {
     }
   }
 
-  /// The text of a configuration file that it was started with.
+  /// Connects to its control socket in the name of its user, who may have put a link to another
+  /// socket there.
   ///
-  /// @param name as its command line has it
-  /// @throws IOException when it cannot be read, or was changed since
-  String configuration(String name) throws IOException {
-    Path folder = folder();
-    Path file =
-        new ForeignFolders(folder, folder, Map.of())
-            .path(name)
-            .orElseThrow(() -> new IOException("its path cannot be understood"));
-    if (!Files.isRegularFile(file) || !sees(file)) {
-      throw new IOException("it is missing, or is a different file for this daemon");
+  /// @throws LinuxException when the user cannot be served there
+  /// @throws QemuProcess.TroubleException when another process serves there
+  UnixSocket connect(Path control, FileUser user, Duration patience) {
+    UnixSocket socket = user.connect(control, patience);
+    // A socket that was passed to the process belongs to whoever made it, by the kernel's account.
+    int peer = socket.peer().pid();
+    if (peer == pid || isListeningAt(control, peer)) {
+      return socket;
     }
-    byte[] text = BoundedFile.read(file, ForeignConfiguration.MAX_BYTES);
-    // Looked at last: a change while it was read is seen, too.
-    if (startedBefore(file)) {
-      throw new IOException("it was changed since it was read; restore the old one");
-    }
-    return new String(text, StandardCharsets.UTF_8);
+    socket.close();
+    throw new QemuProcess.TroubleException(
+        control + " belongs to process " + peer + ", not to " + pid);
   }
 
-  /// Whether it holds the socket that listens at `path`, which somebody else may have made.
-  boolean listensAt(Path path) throws IOException {
-    Set<String> inodes;
-    try (Stream<String> lines = Files.lines(proc("net/unix"), StandardCharsets.UTF_8)) {
-      // proc_net(5): number, references, protocol, flags, type, state, inode, path.
-      inodes =
-          lines
-              .skip(1)
-              .map(line -> line.strip().split(" +", 8))
-              .filter(fields -> fields.length == 8 && isListening(fields[3]))
-              .filter(fields -> fields[7].equals(path.toString()))
-              .map(fields -> "socket:[" + fields[6] + "]")
-              .collect(Collectors.toSet());
+  private boolean isListeningAt(Path path, int maker) {
+    try (PidFd held = PidFd.open(pid)) {
+      return listensAt(path, maker, held);
+    } catch (IOException | LinuxException gone) {
+      return false;
     }
-    // One whose file was replaced still listens, and is found by nobody.
-    Set<String> held = descriptors().stream().map(Descriptor::target).collect(Collectors.toSet());
-    return !inodes.isEmpty() && held.containsAll(inodes);
   }
 
-  // linux/net.h __SO_ACCEPTCON
-  private static boolean isListening(String flags) {
-    return (Long.parseLong(flags, 16) & 0x10000) != 0;
+  /// Whether it holds a socket that listens at `path`, as the kernel tells of its descriptors.
+  ///
+  /// @param maker the process that has it listen, which whoever connects to it is told
+  /// @param held the same process
+  boolean listensAt(Path path, int maker, PidFd held) throws IOException {
+    return listeners(
+            held, socket -> socket.peer().pid() == maker ? socket.listensAt() : Optional.empty())
+        .containsValue(path);
+  }
+
+  /// The files at which it listens, by its descriptors, as the kernel tells.
+  ///
+  /// @param held the same process
+  Map<Integer, Path> sockets(PidFd held) throws IOException {
+    return listeners(held, UnixSocket::listensAt);
+  }
+
+  private Map<Integer, Path> listeners(PidFd held, Function<UnixSocket, Optional<Path>> place)
+      throws IOException {
+    Map<Integer, Path> sockets = new HashMap<>();
+    for (Descriptor descriptor : descriptors()) {
+      if (descriptor.target().startsWith("socket:[")) {
+        // A path that only its maker understands is no place for another process.
+        asked(held, descriptor.number(), place)
+            .filter(Path::isAbsolute)
+            .ifPresent(path -> sockets.put(descriptor.number(), path));
+      }
+    }
+    return sockets;
+  }
+
+  private static Optional<Path> asked(
+      PidFd held, int number, Function<UnixSocket, Optional<Path>> place) {
+    try (UnixSocket socket = UnixSocket.adopt(held.takeFd(number))) {
+      return place.apply(socket);
+    } catch (LinuxException e) {
+      // One that was closed meanwhile is none.
+      return Optional.empty();
+    }
   }
 
   private List<Descriptor> descriptors() throws IOException {

@@ -30,6 +30,7 @@ final class ForeignSettings implements ForeignSubject {
       case OBJECT -> object(piece);
       case USBDEVICE -> ForeignVerdict.only(piece, Set.of("tablet", "mouse", "keyboard"));
       case RUN_WITH -> runWith(piece);
+      case RUNAS -> becomes(ForeignVerdict.of(piece));
       // Of a process that runs, the options in the file stand in its place.
       case READCONFIG -> readLater(piece);
       // Later instances get their own.
@@ -65,12 +66,22 @@ final class ForeignSettings implements ForeignSubject {
     return verdict;
   }
 
-  /// Dropped, since it only speeds up the end of a process, and QEMU 7.2 does not know it.
+  /// `async-teardown` is dropped, since it only speeds up the end of a process, and QEMU 7.2 does
+  /// not know it.
   private static ForeignVerdict runWith(ForeignPiece piece) {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
-    return Set.of("async-teardown").containsAll(verdict.pairs(piece, "").values().keySet())
-        ? verdict
-        : verdict.refuse("later processes would not run like this");
+    Suboptions with = verdict.pairs(piece, "");
+    with.get("user").ifPresent(_ -> becomes(verdict));
+    with.get("chroot").ifPresent(_ -> verdict.refuse(ForeignOption.CHROOT.remark()));
+    verdict.refuseUnknown(with.values().keySet(), Set.of("async-teardown", "user", "chroot"));
+    return verdict;
+  }
+
+  /// Dropped: later processes are that user from their beginning.
+  private static ForeignVerdict becomes(ForeignVerdict verdict) {
+    return verdict.remark(
+        "Later processes are started as the user that it became, which only a daemon that runs as"
+            + " root can do.");
   }
 
   private ForeignVerdict secret(Suboptions secret, ForeignPiece piece, ForeignVerdict verdict) {

@@ -17,6 +17,7 @@ final class ForeignVerdict {
   private final List<ForeignReason> against = new ArrayList<>();
   private final List<ForeignReason> open = new ArrayList<>();
   private final List<String> remarks = new ArrayList<>();
+  private final List<ForeignReason> lineRemarks = new ArrayList<>();
   private final List<String> words = new ArrayList<>();
 
   private ForeignVerdict(String what, Optional<ForeignPiece> piece) {
@@ -111,6 +112,14 @@ final class ForeignVerdict {
     return this;
   }
 
+  /// As [#remark], of the line, and before its guest is adopted.
+  ///
+  /// @param part of the machine, in a word or two
+  /// @param what a clause that begins like a sentence, without a full stop
+  void remarkOn(String part, String what) {
+    lineRemarks.add(ForeignReason.ofLine(part, what, ""));
+  }
+
   /// Arguments of later instances.
   ForeignVerdict words(String... arguments) {
     words.addAll(List.of(arguments));
@@ -187,6 +196,11 @@ final class ForeignVerdict {
 
   List<String> remarks() {
     return remarks;
+  }
+
+  /// Remarks on the line as a whole.
+  List<ForeignReason> lineRemarks() {
+    return lineRemarks;
   }
 
   List<String> words() {

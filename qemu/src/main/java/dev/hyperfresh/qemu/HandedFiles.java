@@ -19,6 +19,8 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
     HandedFiles files = new HandedFiles(new HashMap<>());
     if (launch.adopted().isPresent()) {
       // Its command line names its files, as it did when something else started it.
+      LentFolder.open(launch)
+          .ifPresent(folder -> files.descriptors().put(Descriptors.LENT, folder));
       return files;
     }
     try {
@@ -41,6 +43,8 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
   static HandedFiles openBoot(Launch launch) {
     HandedFiles files = new HandedFiles(new HashMap<>());
     try {
+      LentFolder.open(launch)
+          .ifPresent(folder -> files.descriptors().put(Descriptors.LENT, folder));
       files.addBoot(launch);
       return files;
     } catch (RuntimeException e) {

@@ -19,7 +19,7 @@ import tools.jackson.databind.JsonNode;
 /// @param machine the versioned machine type, whatever alias it was started with
 /// @param defaultCpu the CPU model that the machine has when none is named
 /// @param processor the one that it has
-/// @param memoryBytes the guest's RAM
+/// @param memory the guest's RAM
 /// @param images the open images by the name they were opened under, with their formats
 /// @param files the names of all files that block devices have open, those below images among them
 /// @param devices the names of all devices that were made by name
@@ -27,6 +27,7 @@ import tools.jackson.databind.JsonNode;
 /// @param identity by what the guest knows it
 /// @param roms the firmware that it loaded from files
 /// @param vnc as [VncServer#services]; empty when it was built without VNC
+/// @param hostPorts as [HostPort#open]
 /// @param sets the descriptors behind each `/dev/fdset/`, by its number; those of the command line
 ///   have other numbers by now
 /// @param obstacles what of its present doings keeps it from moving, one sentence each
@@ -37,7 +38,7 @@ record LiveMachine(
     LiveProcessor processor,
     Accelerator accelerator,
     int vcpus,
-    long memoryBytes,
+    LiveMemory memory,
     List<Image> images,
     Set<String> files,
     Set<String> devices,
@@ -45,6 +46,7 @@ record LiveMachine(
     MachineIdentity identity,
     List<ForeignFirmware.Rom> roms,
     Optional<Set<String>> vnc,
+    Set<String> hostPorts,
     Map<String, List<Integer>> sets,
     List<String> obstacles) {
 
@@ -108,7 +110,7 @@ record LiveMachine(
             ? Accelerator.KVM
             : Accelerator.TCG,
         qmp.execute("query-cpus-fast", Map.of()).size(),
-        qmp.execute("query-memory-size-summary", Map.of()).path("base-memory").asLong(0),
+        LiveMemory.ask(qmp::execute),
         images(qmp),
         files(qmp),
         devices,
@@ -116,6 +118,7 @@ record LiveMachine(
         MachineIdentity.ask(qmp::execute),
         ForeignFirmware.loaded(qmp::execute),
         vnc(qmp),
+        HostPort.open(qmp::execute),
         sets(qmp.execute("query-fdsets", Map.of())),
         obstacles(qmp));
   }
@@ -132,7 +135,7 @@ record LiveMachine(
         LiveProcessor.UNSEEN,
         Accelerator.TCG,
         0,
-        0,
+        LiveMemory.UNSEEN,
         List.of(),
         Set.of(),
         Set.of(),
@@ -140,6 +143,7 @@ record LiveMachine(
         new MachineIdentity(Map.of(), List.of(), List.of(), "", SeenProcessor.UNKNOWN, Map.of()),
         List.of(),
         Optional.empty(),
+        Set.of(),
         Map.of(),
         List.of());
   }
@@ -240,9 +244,14 @@ record LiveMachine(
     if (qmp.execute("query-block-jobs", Map.of()).size() > 0) {
       obstacles.add("A block job runs on a disk of the guest; wait until it ends.");
     }
-    if (qmp.execute("query-memory-devices", Map.of()).size() > 0) {
-      obstacles.add("Memory was hot-plugged into the guest, which cannot be moved yet; unplug it.");
-    }
+    qmp.execute("query-memory-devices", Map.of())
+        .forEach(device ->
+            obstacles.add(
+                "Its memory device "
+                    + device.path("data").path("id").asString("without a name")
+                    + " ("
+                    + device.path("type").asString("")
+                    + ") cannot be moved yet; unplug it."));
     return obstacles;
   }
 

@@ -4,10 +4,9 @@ import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.linux.ClosedException;
+import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.linux.ProcessMemory;
 import dev.hyperfresh.linux.ProcessThreads;
 import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
@@ -53,7 +52,28 @@ final class LocalQemu implements QemuProcess {
 
   @Override
   public Control reconnect() {
-    return new Control(UnixSocket.connect(qmpSocket, RECONNECT_LIMIT), false);
+    return new Control(control(launch, pid(), qmpSocket, RECONNECT_LIMIT), false);
+  }
+
+  /// Connects to the control socket of a process. That of one which something else started is where
+  /// its user put it.
+  ///
+  /// @throws LinuxException when nobody serves there
+  /// @throws TroubleException when another process does
+  static UnixSocket control(Launch launch, int pid, Path socket, Duration limit) {
+    boolean foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
+    return foreign
+        ? new ForeignProcess(pid).connect(socket, user(launch), limit)
+        : UnixSocket.connect(socket, limit);
+  }
+
+  /// In whose name what the guest's own user names is opened.
+  static FileUser user(Launch launch) {
+    return launch
+        .adopted()
+        .flatMap(AdoptedMachine::runAs)
+        .map(runAs -> runAs.rights().files())
+        .orElse(FileUser.SELF);
   }
 
   @Override
@@ -117,20 +137,18 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
-  public long populate(MemFd memory) {
-    return ProcessMemory.sharedMappings(pid(), memory).stream()
-        .mapToLong(mapping -> mapping.populate(memory))
-        .sum();
-  }
-
-  @Override
-  public boolean sharesMemory(MemFd memory) {
-    return !ProcessMemory.sharedMappings(pid(), memory).isEmpty();
-  }
-
-  @Override
   public Optional<Path> agent() {
     return agent;
+  }
+
+  @Override
+  public boolean settle() {
+    return launch
+        .adopted()
+        .filter(_ -> !AdoptedMachine.isFirst(launch.generation()))
+        .flatMap(AdoptedMachine::runAs)
+        .filter(runAs -> !runAs.cgroups().holds(pid()) && runAs.cgroups().take(pid()).isEmpty())
+        .isPresent();
   }
 
   @Override

@@ -21,7 +21,7 @@ final class Migration {
       Map.of("capabilities", Qemu.NEEDED_CAPABILITIES.stream().map(Migration::capability).toList());
 
   /// Far more than any local channel carries: QEMU must never throttle itself.
-  private static final long MAX_BANDWIDTH = 1L << 40;
+  static final long MAX_BANDWIDTH = 1L << 40;
 
   /// Milliseconds; QEMU's own estimate decides when to stop the guest, and with the RAM left out
   /// nothing remains to be estimated.

@@ -48,8 +48,7 @@ public final class Qemu implements Hypervisor, Adopter {
   /// The name of this kind.
   public static final String KIND = "process";
 
-  /// How long a target may wait for everybody else while it starts: several times what it takes on
-  /// a host with a free core.
+  /// How long a target that starts may wait for everybody else: several times what it takes alone.
   private static final Duration START_IN_BACKGROUND = Duration.ofSeconds(1);
 
   /// How long a process may take to end that was told to.
@@ -239,6 +238,11 @@ public final class Qemu implements Hypervisor, Adopter {
     Path qmp = socket(launch, ".qmp");
     Path console = socket(launch, ".con");
     Path log = log(launch.files(), launch.generation());
+    QemuUser.obstacle(launch, release)
+        .or(() -> waiting ? Optional.empty() : QemuUser.narrow(launch))
+        .ifPresent(why -> {
+          throw problem.because(why + ".");
+        });
     try {
       // The listeners are closed here before the greeting is awaited: a QEMU that dies must end the
       // connection.
@@ -268,32 +272,36 @@ public final class Qemu implements Hypervisor, Adopter {
         UnixSocket consoleListener = listen(console);
         HandedFiles files = HandedFiles.open(launch)) {
       Map<Integer, Fd> descriptors = new HashMap<>(files.descriptors());
-      descriptors.put(Descriptors.MEMORY, launch.memory().fd());
+      descriptors.putAll(Descriptors.of(launch));
       descriptors.put(Descriptors.QMP, qmpListener.fd());
       descriptors.put(Descriptors.CONSOLE, consoleListener.fd());
-      for (int i = 0; i < launch.nicQueues().size(); i++) {
-        descriptors.put(Descriptors.FIRST_NIC + i, launch.nicQueues().get(i));
-      }
       agentListener.ifPresent(listener -> descriptors.put(Descriptors.AGENT, listener.fd()));
-      ChildProcess process =
-          ChildProcess.spawn(
-              new ChildProcess.Request(
-                  user.command(CommandLine.of(launch, release, waiting), release),
-                  user.environment(release),
-                  descriptors,
-                  log,
-                  true));
-      enter(launch, process.pid());
+      ChildProcess.Request request =
+          new ChildProcess.Request(
+              user.command(user.labelled(CommandLine.of(launch, release, waiting)), release),
+              user.environment(release),
+              descriptors,
+              log,
+              true);
+      ChildProcess process = launch.confinement().within(() -> ChildProcess.spawn(request));
+      enter(launch, waiting, process.pid());
       return process;
     } finally {
       agentListener.ifPresent(UnixSocket::close);
     }
   }
 
-  /// Without the group the process runs all the same; that it is not in it is seen and said.
-  private static void enter(Launch launch, int pid) {
+  /// Without the group the process runs all the same; that it is not in it is seen and said. Who
+  /// gets a copy of the memory fits in only after the first process ([QemuProcess#settle]).
+  private static void enter(Launch launch, boolean waiting, int pid) {
     try {
       launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
+      launch
+          .adopted()
+          .filter(machine -> !waiting || !machine.hasPrivateMemory())
+          .flatMap(AdoptedMachine::runAs)
+          .flatMap(runAs -> runAs.cgroups().take(pid))
+          .ifPresent(why -> LOG.log(System.Logger.Level.WARNING, "process " + pid + ": " + why));
     } catch (UncheckedIOException e) {
       LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no limits", e);
     }
@@ -321,7 +329,7 @@ public final class Qemu implements Hypervisor, Adopter {
     return new QemuInstance(
         launch,
         new LocalQemu(process, launch, qmp, console, agent(launch)),
-        UnixSocket.connect(qmp, Qmp.PATIENCE),
+        LocalQemu.control(launch, process.pid(), qmp, Qmp.PATIENCE),
         Qmp.Channel.OWN,
         console,
         rehearsals,
@@ -330,13 +338,16 @@ public final class Qemu implements Hypervisor, Adopter {
   }
 
   @Override
-  public Holdings holdings(Release release, GuestSpec guest, int pid, int nics) {
+  public Holdings holdings(Release release, GuestSpec guest, int pid, int memories, int queues) {
     List<Fd> taken = new ArrayList<>();
     try (PidFd process = PidFd.open(pid)) {
-      for (int i = 0; i < nics; i++) {
-        taken.add(process.takeFd(Descriptors.FIRST_NIC + i));
+      for (int i = 0; i < memories; i++) {
+        taken.add(process.takeFd(Descriptors.memory(i)));
       }
-      return new Holdings(process.takeFd(Descriptors.MEMORY), taken);
+      for (int i = 0; i < queues; i++) {
+        taken.add(process.takeFd(Descriptors.queue(i)));
+      }
+      return new Holdings(taken.subList(0, memories), taken.subList(memories, taken.size()));
     } catch (LinuxException e) {
       taken.forEach(Fd::close);
       throw Problem.GUEST_STATE.because("Process " + pid + ": " + e.getMessage(), e);
@@ -349,8 +360,8 @@ public final class Qemu implements Hypervisor, Adopter {
   }
 
   @Override
-  public Holdings holdings(int pid, AdoptedMachine machine) {
-    return QemuAdoption.holdings(pid, machine);
+  public Holdings holdings(GuestSpec guest, int pid, AdoptedMachine machine) {
+    return QemuAdoption.holdings(guest, pid, machine);
   }
 
   @Override
@@ -367,7 +378,7 @@ public final class Qemu implements Hypervisor, Adopter {
           foreign
               .map(machine -> machine.console().orElse(NO_CONSOLE))
               .orElseGet(() -> socket(launch, ".con")));
-    } catch (LinuxException | Qmp.QmpException e) {
+    } catch (LinuxException | Qmp.QmpException | QemuProcess.TroubleException e) {
       process.close();
       throw Problem.GUEST_STATE.because(
           release.name() + " with pid " + pid + " does not answer: " + e.getMessage(), e);

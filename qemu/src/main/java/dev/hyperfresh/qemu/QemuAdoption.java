@@ -3,29 +3,30 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.AdoptedMachine.Memory;
 import dev.hyperfresh.hypervisor.AdoptedMachine.Port;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.ProcFs;
-import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -42,13 +43,16 @@ final class QemuAdoption {
   /// A control socket that answers does so at once; one that does not has another client.
   private static final Duration PATIENCE = Duration.ofSeconds(3);
 
-  private static final int LONGEST_INTERFACE = 15;
-
   /// A log that nobody reads.
   private static final Path NOTHING = Path.of("/dev/null");
 
   /// In the guest's folder: copies of the firmware that it runs with.
   private static final String FIRMWARE = "firmware-files";
+
+  /// How many files are copied at most, and how many bytes together.
+  static final int MOST_COPIES = 64;
+
+  static final long MOST_COPIED = 256L << 20;
 
   /// Configuration files that QEMU reads unless it is told not to, as distributions and QEMU itself
   /// have them.
@@ -59,7 +63,6 @@ final class QemuAdoption {
   private final ForeignProcess process;
   private final List<String> reasons = new ArrayList<>();
   private final List<String> remarks = new ArrayList<>();
-  private final List<Port> ports = new ArrayList<>();
   private final List<Fd> taken = new ArrayList<>();
 
   QemuAdoption(AdoptRequest request) {
@@ -75,8 +78,11 @@ final class QemuAdoption {
     }
     try (PidFd pidFd = PidFd.open(request.pid())) {
       checkProgram();
-      LiveMachine live = ask();
-      Adoption adoption = examine(pidFd, live);
+      ForeignUser who = ForeignUser.of(request.pid());
+      reasons.addAll(who.reasons());
+      remarks.addAll(who.remarks());
+      LiveMachine live = ask(who);
+      Adoption adoption = examine(pidFd, who, live);
       if (!Host.processStart(request.pid()).equals(start)) {
         throw unfit("Process " + request.pid() + " has ended.");
       }
@@ -95,19 +101,15 @@ final class QemuAdoption {
     return Problem.ADOPT_UNFIT.because(detail);
   }
 
-  private LiveMachine ask() throws IOException {
+  private LiveMachine ask(ForeignUser who) throws IOException {
     Path control = request.control();
     UnixSocket socket;
     try {
-      socket = UnixSocket.connect(control, PATIENCE);
+      socket = process.connect(control, who.files(), PATIENCE);
     } catch (LinuxException | IllegalArgumentException e) {
       throw Problem.ADOPT_UNFIT.because(control + " cannot be opened: " + e.getMessage(), e);
-    }
-    // A socket that was passed to the process belongs to whoever made it, by the kernel's account.
-    int peer = socket.peer().pid();
-    if (peer != request.pid() && !process.listensAt(control)) {
-      socket.close();
-      throw unfit(control + " belongs to process " + peer + ", not to " + request.pid() + ".");
+    } catch (QemuProcess.TroubleException e) {
+      throw Problem.ADOPT_UNFIT.because(e.getMessage() + ".", e);
     }
     try (Qmp qmp =
         Qmp.open(socket, request.name() + "-adopt", new Transcript(), new Deaf(), PATIENCE)) {
@@ -126,67 +128,98 @@ final class QemuAdoption {
   /// What speaks against the process and can be seen without an answer of it: its owner learns of
   /// that at once and not when the socket is free.
   private String besides() throws IOException {
-    var _ = checkUser();
-    reasons.addAll(ForeignCommandLine.unseen(process.arguments(), "").obstacles());
+    reasons.addAll(ForeignCommandLine.unseen(process.arguments(), "", request.copy()).obstacles());
     return reasons.isEmpty()
         ? ""
         : " It also cannot be adopted as it is: " + String.join(" ", reasons);
   }
 
-  private Adoption examine(PidFd pidFd, LiveMachine live) throws IOException {
+  private Adoption examine(PidFd pidFd, ForeignUser who, LiveMachine live) throws IOException {
+    ForeignFiles files = new ForeignFiles(process, who.files());
+    LentFolder copies = LentFolder.of(who, request.files());
     reasons.addAll(live.obstacles());
-    boolean ours = checkUser();
-    ForeignConfiguration configuration = configuration(ours);
+    ForeignConfiguration configuration = configuration(who, files);
     reasons.addAll(configuration.faults());
     ForeignCommandLine line =
         new ForeignCommandLine(
             configuration.arguments(),
-            new ForeignFolders(process.folder(), request.files(), process.logs(live.sets())),
+            new ForeignFolders(
+                process.folder(),
+                copies.named(),
+                process.logs(live.sets()),
+                Optional.of(process.sockets(pidFd))),
             request.name(),
-            live);
+            live,
+            request.copy());
     reasons.addAll(line.reasons());
     remarks.addAll(line.remarks());
     checkFiles(line);
     checkLogs(line);
     checkSecrets(line);
-    checkScreen(line);
+    checkAddresses(who, line, files);
+    checkFolders(line);
     checkConfiguration(line);
+    if (!who.ours() && who.isReachable()) {
+      reasons.addAll(files.closed(line, live.accelerator()));
+    }
     // The program of another user is not run with the rights of this one.
     ForeignFirmware firmware =
-        ours
-            ? ForeignFirmware.of(process, line.firmware(), request.files().resolve("firmware.log"))
-            : new ForeignFirmware(process.folder(), List.of());
-    Map<Path, Path> roms = ours ? roms(firmware, wanted(live, line)) : Map.of();
-    Optional<Integer> memory = memory(live);
-    List<Nic> nics = nics(pidFd, line.cards());
-    GuestSpec spec = spec(live, line, nics);
+        who.isReachable()
+            ? ForeignFirmware.of(
+                process, who, line.firmware(), request.files().resolve("firmware.log"))
+            : new ForeignFirmware(process.folder(), List.of(), true);
+    if (!firmware.complete()) {
+      remarks.add(
+          "Its program is not asked for its firmware, since it runs under a label; later processes"
+              + " have that of their releases, but for what is in the folders of its -L.");
+    }
+    Map<Path, Path> roms =
+        who.isReachable() ? roms(firmware, wanted(live, line), files, copies) : Map.of();
+    boolean isCopied = request.copy() && line.needsCopy();
+    List<String> mapped = isCopied ? List.of() : line.memories();
+    MemoryFiles shared = MemoryFiles.find(process, mapped, live.memory(), reasons::add);
+    shared.remark().ifPresent(remarks::add);
+    ForeignPorts ports = ports(pidFd, who, line);
+    GuestSpec spec = spec(live, line, ports.nics());
     if (line.reasons().isEmpty()) {
       // The summary is made of what was taken over; a fault of it is one of the machine.
       spec.faults().stream().filter(f -> !f.startsWith("kernel:")).forEach(reasons::add);
     }
-    if (!reasons.isEmpty() || memory.isEmpty()) {
+    if (line.memories().isEmpty() && reasons.isEmpty()) {
+      reasons.add("It has no memory that another process could map.");
+    }
+    if (!reasons.isEmpty()) {
       throw Problem.ADOPT_REFUSED.because(String.join(" ", reasons));
     }
-    Fd ram = pidFd.takeFd(memory.get());
-    taken.add(ram);
-    pin(line.pinned());
-    pin(roms);
+    GuestMemory memory = isCopied ? apart(line.memories(), live) : shared.take(pidFd, taken::add);
+    copies.make(who);
+    List<Map.Entry<Path, Path>> wanted = new ArrayList<>(line.pinned().entrySet());
+    wanted.addAll(roms.entrySet());
+    pin(wanted, files, copies);
     List<String> words = new ArrayList<>();
     if (!roms.isEmpty()) {
-      words.addAll(List.of("-L", request.files().resolve(FIRMWARE).toString()));
+      words.addAll(List.of("-L", copies.named().resolve(FIRMWARE).toString()));
     }
     words.addAll(line.words());
     AdoptedMachine machine =
         new AdoptedMachine(
-            words, request.control(), request.console().or(line::console), memory.get(), ports);
-    List<Fd> queues = taken.stream().filter(fd -> fd != ram).toList();
+            words,
+            request.control(),
+            request.console().or(line::console),
+            isCopied ? Memory.alone(memory.shape()) : shared.numbered(memory.shape()),
+            ports.ports(),
+            who.runAs());
     return new Adoption(
         spec,
         new AcceleratorChoice(live.accelerator(), "its QEMU was started with it"),
         machine,
-        new Holdings(ram, queues),
-        // A copy of its program would look for them elsewhere.
-        firmware.folders().stream().flatMap(folder -> Stream.of("-L", folder.toString())).toList(),
+        new Holdings(memory.descriptors(), ports.queues()),
+        // A copy of its program would look for them elsewhere. Other guests may run that release,
+        // so nothing of another user is among them.
+        firmware.folders().stream()
+            .filter(_ -> who.ours())
+            .flatMap(folder -> Stream.of("-L", folder.toString()))
+            .toList(),
         remarks);
   }
 
@@ -202,30 +235,16 @@ final class QemuAdoption {
   }
 
   /// Its arguments. A file that another user named is not read with the rights of this one.
-  private ForeignConfiguration configuration(boolean ours) throws IOException {
+  private ForeignConfiguration configuration(ForeignUser who, ForeignFiles files)
+      throws IOException {
     return ForeignConfiguration.of(
         process.arguments(),
         file -> {
-          if (!ours) {
+          if (!who.isReachable()) {
             throw new IOException("it is another user's");
           }
-          return process.configuration(file);
+          return files.configuration(file);
         });
-  }
-
-  /// A new process of another user would have other rights than the guest's owner meant.
-  private boolean checkUser() throws IOException {
-    int uid = process.uid();
-    boolean ours = uid == Host.effectiveUid();
-    if (!ours) {
-      reasons.add(
-          "It runs as user "
-              + uid
-              + ", and later processes would run as user "
-              + Host.effectiveUid()
-              + "; run the daemon as that user, with a --state directory of its own.");
-    }
-    return ours;
   }
 
   private void checkFiles(ForeignCommandLine line) throws IOException {
@@ -268,11 +287,29 @@ final class QemuAdoption {
     }
   }
 
-  /// Later instances listen where this daemon is.
-  private void checkScreen(ForeignCommandLine line) throws IOException {
-    Optional<VncServer> vnc = new AdoptedWords(line.words()).vnc();
-    if (vnc.isPresent()) {
-      reasons.addAll(vnc.get().unreachable(process.isInMyNetwork(), process::sees));
+  /// Later instances listen where the first one did, or where this daemon is.
+  private void checkAddresses(ForeignUser who, ForeignCommandLine line, ForeignFiles files)
+      throws IOException {
+    AdoptedWords words = new AdoptedWords(line.words());
+    boolean here = isWithinReach(who);
+    words.vnc().ifPresent(vnc -> reasons.addAll(vnc.unreachable(here, process::sees)));
+    words.sockets().stream()
+        .flatMap(socket -> socket.unreachable(here, process::sees).stream())
+        .forEach(reasons::add);
+    if (who.runAs().isPresent()) {
+      reasons.addAll(ForeignAddresses.of(files, who.rights()).closed(words));
+    }
+  }
+
+  /// What a network gives out of this host.
+  private void checkFolders(ForeignCommandLine line) {
+    for (Path folder : line.served()) {
+      if (!Files.isDirectory(folder) || !process.sees(folder)) {
+        reasons.add(
+            "The folder "
+                + folder
+                + " of its user-mode network is missing, or is a different folder for this daemon.");
+      }
     }
   }
 
@@ -286,16 +323,24 @@ final class QemuAdoption {
                     + ", which may have changed; start it with -no-user-config."));
   }
 
-  /// The firmware that it runs with, and where copies of it are to lie. The content moves with the
-  /// guest's state; it is the length that must not change.
-  private Map<Path, Path> roms(ForeignFirmware firmware, List<ForeignFirmware.Rom> wanted)
+  /// The firmware that it runs with, and where instances find copies of it. The content moves with
+  /// the guest's state; it is the length that must not change.
+  private Map<Path, Path> roms(
+      ForeignFirmware firmware,
+      List<ForeignFirmware.Rom> wanted,
+      ForeignFiles files,
+      LentFolder copies)
       throws IOException {
     Map<Path, Path> roms = new LinkedHashMap<>();
     for (ForeignFirmware.Rom rom : wanted) {
       Optional<Path> file = firmware.find(rom.name()).filter(process::sees);
-      if (file.isEmpty()) {
+      OptionalLong length = file.map(files::length).orElse(OptionalLong.empty());
+      if (file.isEmpty() && !firmware.complete()) {
+        continue;
+      }
+      if (file.isEmpty() || length.isEmpty()) {
         reasons.add("Its firmware " + rom.name() + " is not there any more; restore it.");
-      } else if (!rom.takes(Files.size(file.get()))
+      } else if (!rom.takes(length.getAsLong())
           || (rom.bytes().isEmpty() && process.startedBefore(file.get()))) {
         reasons.add(
             "Its firmware "
@@ -303,7 +348,7 @@ final class QemuAdoption {
                 + " differs in length from what it runs with, so it was changed since; restore the"
                 + " old one.");
       } else {
-        roms.put(file.get(), request.files().resolve(FIRMWARE).resolve(rom.name()));
+        roms.put(file.get(), copies.named().resolve(FIRMWARE).resolve(rom.name()));
       }
     }
     return roms;
@@ -317,97 +362,39 @@ final class QemuAdoption {
     return Stream.concat(live.roms().stream(), others).distinct().toList();
   }
 
-  private Optional<Integer> memory(LiveMachine live) throws IOException {
-    List<ForeignProcess.Descriptor> found = process.sharedMemory(live.memoryBytes());
-    if (found.size() == 1) {
-      String file = found.getFirst().target();
-      if (!file.startsWith("/memfd:")) {
-        remarks.add(
-            "Its memory is the file " + file + ", which anyone with permission could truncate.");
-      }
-      if (process.hasHugePages(found.getFirst())) {
-        reasons.add("Its memory has huge pages, which cannot be taken over yet.");
-      }
-      return Optional.of(found.getFirst().number());
-    }
-    reasons.add(
-        found.isEmpty()
-            ? "It maps no file of "
-                + live.memoryBytes()
-                + " bytes shared, so its memory is private and no other process can map it."
-            : "It maps several files of its memory's size, and which one is its memory is unknown.");
-    return Optional.empty();
+  /// New memory into which that of the process is to be copied, of ordinary pages.
+  private GuestMemory apart(List<String> ids, LiveMachine live) {
+    List<MemoryPart> parts =
+        ids.stream().map(id -> MemoryPart.ordinary(live.memory().bytes(id))).toList();
+    GuestMemory memory = GuestMemory.create("hf-" + request.name(), parts);
+    taken.addAll(memory.descriptors());
+    return memory;
   }
 
-  private List<Nic> nics(PidFd pidFd, List<ForeignNetwork.Card> cards) throws IOException {
-    if (cards.isEmpty()) {
-      return List.of();
-    }
-    boolean here = process.isInMyNetwork();
-    if (!here) {
-      reasons.add("It runs in another network namespace; run the daemon there.");
-    }
-    List<Nic> nics = new ArrayList<>();
-    Map<String, Integer> taps = process.taps();
-    for (ForeignNetwork.Card card : cards) {
-      Optional<Integer> number = descriptor(card, cards.size(), taps);
-      if (number.isEmpty()) {
-        reasons.add("Its network card " + card.id() + " has no tap that can be found.");
-      } else if (here) {
-        nics.add(nic(pidFd, card, number.get(), nics.size()));
-      }
-    }
-    return nics;
+  /// Whether later instances can be where it is, which takes a daemon that is root.
+  private boolean isWithinReach(ForeignUser who) throws IOException {
+    return who.root() || process.isInMyNetwork();
   }
 
-  private static Optional<Integer> descriptor(
-      ForeignNetwork.Card card, int cards, Map<String, Integer> taps) {
-    if (card.descriptor().isPresent()) {
-      return card.descriptor().filter(taps::containsValue);
+  /// The ends of its networks on this host, where later instances are to have the same ones.
+  private ForeignPorts ports(PidFd pidFd, ForeignUser who, ForeignCommandLine line)
+      throws IOException {
+    ForeignPorts ports = new ForeignPorts(process, request.name());
+    if (line.cards().isEmpty() && !line.hasUserNetwork()) {
+      return ports;
     }
-    if (card.tap().isPresent()) {
-      return card.tap().map(taps::get);
+    if (!isWithinReach(who)) {
+      reasons.add("It runs in another network namespace; run the daemon there, or as root.");
+      return ports;
     }
-    return cards == 1 && taps.size() == 1 ? taps.values().stream().findFirst() : Optional.empty();
-  }
-
-  private Nic nic(PidFd pidFd, ForeignNetwork.Card card, int number, int index) {
-    Fd queue = pidFd.takeFd(number);
-    Tap.Facts facts = Tap.facts(queue);
-    if (facts.extensible()) {
-      taken.add(queue);
-      ports.add(new Port.Queue(number));
-      return new Nic(facts.name(), facts.bridge(), card.mac());
+    try {
+      ports.take(pidFd, line.cards());
+    } finally {
+      taken.addAll(ports.queues());
     }
-    queue.close();
-    if (facts.bridge().isEmpty()) {
-      reasons.add(
-          "Its tap "
-              + facts.name()
-              + " cannot have a second queue and is in no bridge; put it into a bridge, where"
-              + " another tap can replace it.");
-      return new Nic(facts.name(), Optional.empty(), card.mac());
-    }
-    String bridge = facts.bridge().get();
-    ports.add(new Port.Bridged(facts.name(), bridge));
-    String ours = portName(request.name(), index);
-    remarks.add(
-        "With its first replacement, its tap "
-            + facts.name()
-            + " is replaced by "
-            + ours
-            + " in the bridge "
-            + bridge
-            + ".");
-    return new Nic(ours, Optional.of(bridge), card.mac());
-  }
-
-  /// An interface has a short name, and two guests with long names must not share one.
-  private static String portName(String guest, int index) {
-    String plain = guest + "-" + index;
-    return plain.length() <= LONGEST_INTERFACE
-        ? plain
-        : "hfa" + Integer.toHexString(guest.hashCode()) + "-" + index;
+    reasons.addAll(ports.reasons());
+    remarks.addAll(ports.remarks());
+    return ports;
   }
 
   private GuestSpec spec(LiveMachine live, ForeignCommandLine line, List<Nic> nics) {
@@ -415,7 +402,7 @@ final class QemuAdoption {
         new GuestSpec(
             request.name(),
             live.vcpus(),
-            live.memoryBytes(),
+            live.memory().bytes(),
             live.machine(),
             line.cpu(),
             AcceleratorWish.valueOf(live.accelerator().name()),
@@ -427,30 +414,57 @@ final class QemuAdoption {
         : spec;
   }
 
-  private static void pin(Map<Path, Path> files) {
-    files.forEach((from, to) -> {
+  private static void pin(
+      List<Map.Entry<Path, Path>> wanted, ForeignFiles files, LentFolder copies) {
+    if (wanted.size() > MOST_COPIES) {
+      throw Problem.ADOPT_REFUSED.because(
+          "It reads more than " + MOST_COPIES + " files of which later processes need a copy.");
+    }
+    long left = MOST_COPIED;
+    for (Map.Entry<Path, Path> file : wanted) {
       try {
-        Files.createDirectories(to.resolveSibling(""));
-        Files.copy(from, to, StandardCopyOption.REPLACE_EXISTING);
+        left -= files.copy(file.getKey(), copies.real(), copies.real(file.getValue()), left);
       } catch (IOException e) {
-        throw Problem.ADOPT_REFUSED.because(from + " cannot be copied: " + e.getMessage(), e);
+        throw Problem.ADOPT_REFUSED.because(
+            file.getKey() + " cannot be copied: " + e.getMessage(), e);
       }
-    });
+    }
   }
 
   /// What was taken from the process that was adopted, once more.
-  static Holdings holdings(int pid, AdoptedMachine machine) {
+  static Holdings holdings(GuestSpec guest, int pid, AdoptedMachine machine) {
+    List<Fd> memories = new ArrayList<>();
     List<Fd> queues = new ArrayList<>();
     try (PidFd pidFd = PidFd.open(pid)) {
-      for (Port port : machine.ports()) {
-        if (port instanceof Port.Queue queue) {
-          queues.add(pidFd.takeFd(queue.descriptor()));
+      if (machine.hasPrivateMemory()) {
+        memories.addAll(GuestMemory.create("hf-" + guest.name(), machine.parts()).descriptors());
+      } else {
+        for (Memory memory : machine.memories()) {
+          Fd taken = pidFd.takeFd(memory.descriptor());
+          memories.add(taken);
+          requireWhole(taken, memory);
         }
       }
-      return new Holdings(pidFd.takeFd(machine.memoryDescriptor()), queues);
-    } catch (LinuxException e) {
+      for (Port port : machine.ports()) {
+        if (port instanceof Port.Kept kept) {
+          kept.descriptors().forEach(number -> queues.add(pidFd.takeFd(number)));
+        }
+      }
+      return new Holdings(memories, queues);
+    } catch (LinuxException | IOException e) {
+      memories.forEach(Fd::close);
       queues.forEach(Fd::close);
       throw Problem.GUEST_STATE.because("Process " + pid + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// The number may mean another file by now.
+  private static void requireWhole(Fd taken, Memory memory) throws IOException {
+    long bytes = Files.size(Path.of(Descriptors.own(taken.number())));
+    if (bytes != memory.part().bytes()) {
+      throw new IOException(
+          "its descriptor %d has %d bytes and was memory of %d"
+              .formatted(memory.descriptor(), bytes, memory.part().bytes()));
     }
   }
 

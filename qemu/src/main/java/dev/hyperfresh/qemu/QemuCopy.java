@@ -72,6 +72,28 @@ record QemuCopy(Path binary, String sha256, List<String> arguments) {
     }
   }
 
+  /// Copies what belongs to the emulator that a process runs; where its file has been replaced, the
+  /// emulator alone, out of the process.
+  ///
+  /// @param named where the process found it
+  /// @param program the emulator, opened
+  /// @param sha256 of it
+  /// @return the copy of it
+  /// @throws HyperFreshException as [#of]
+  static Path ofProcess(Path named, Path program, String sha256, Path staging) throws IOException {
+    if (Files.isExecutable(named) && ReleaseFolders.sha256(named).equals(sha256)) {
+      QemuCopy copy = of(named, staging);
+      if (!copy.sha256().equals(sha256)) {
+        throw Problem.RELEASE_DAMAGED.because(
+            named + " was replaced while it was copied; adopt the guest again.");
+      }
+      return copy.binary();
+    }
+    Path binary = staging.resolve("qemu-system-x86_64");
+    FileCopies.file(program, binary);
+    return binary;
+  }
+
   private static boolean copied(Path programs, String folder, Path root) throws IOException {
     Path from = programs.resolve("..").resolve(folder).normalize();
     if (!Files.isDirectory(from)) {

@@ -23,9 +23,7 @@ record QemuHelp(List<String> command, Map<String, String> environment) {
   String text(Path log, Duration limit, int most) throws IOException {
     try (ChildProcess child =
         ChildProcess.spawn(new ChildProcess.Request(command, environment, Map.of(), log, true))) {
-      HostProcess process = HostProcess.of(child);
-      if (!process.awaitEnd(limit)) {
-        process.kill();
+      if (!isOver(child, limit)) {
         throw new IOException("its program does not answer " + String.join(" ", question()));
       }
       try (var in = Files.newInputStream(log)) {
@@ -35,6 +33,16 @@ record QemuHelp(List<String> command, Map<String, String> environment) {
       throw new IOException("its program does not run: " + e.getMessage(), e);
     } finally {
       Qemu.removeSockets(log);
+    }
+  }
+
+  /// Nothing that it has started is left.
+  private static boolean isOver(ChildProcess child, Duration limit) {
+    try {
+      return child.pidFd().awaitExit(limit);
+    } finally {
+      child.killSession();
+      HostProcess.of(child).kill();
     }
   }
 

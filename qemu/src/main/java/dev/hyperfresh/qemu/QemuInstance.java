@@ -3,13 +3,14 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.ClockStep;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -20,6 +21,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
+import tools.jackson.databind.JsonNode;
 
 /// One QEMU, wherever its process is. See [Instance] for the order of calls.
 ///
@@ -31,13 +33,13 @@ final class QemuInstance implements Instance {
   private final Release release;
   private final QemuProcess process;
   private final Path console;
-  private final MemFd memory;
+  private final GuestMemory memory;
   private final Rehearser rehearser;
   private final QemuChannel channel;
   private final QemuVcpus vcpus;
   private final QemuSource source;
   private final QemuTarget target;
-  private final String confinement;
+  private String confinement;
 
   /// Takes over `process` and its control channel.
   ///
@@ -64,10 +66,17 @@ final class QemuInstance implements Instance {
     QemuReports reports = new QemuReports(launch.generation(), launch.events(), process);
     this.channel = new QemuChannel(launch, process, reports, control, owner, watcher, patience);
     this.vcpus = new QemuVcpus(release.name(), process, channel, reports);
-    this.source = new QemuSource(release.name(), process, channel, reports, vcpus);
+    this.source =
+        new QemuSource(release.name(), process, channel, reports, vcpus, copiesMemory(launch));
     this.target = new QemuTarget(release.name(), process, channel, reports);
     // The greeting came, so the process is QEMU by now, with the rights that it keeps.
     this.confinement = process.confinement();
+  }
+
+  /// Also one that an earlier daemon has set up for it.
+  private static boolean copiesMemory(Launch launch) {
+    return AdoptedMachine.isFirst(launch.generation())
+        && launch.adopted().filter(AdoptedMachine::hasPrivateMemory).isPresent();
   }
 
   @Override
@@ -106,6 +115,21 @@ final class QemuInstance implements Instance {
   }
 
   @Override
+  public void expectWithMemory(Fd pipe) {
+    target.expectWithMemory(pipe);
+  }
+
+  @Override
+  public void connectWithMemory(Fd pipe, Duration maxDowntime) {
+    source.connectWithMemory(pipe, maxDowntime);
+  }
+
+  @Override
+  public MemoryCopy.Status copied() {
+    return source.copied();
+  }
+
+  @Override
   public void handOver() {
     source.handOver();
   }
@@ -128,6 +152,11 @@ final class QemuInstance implements Instance {
   @Override
   public void takeBack() {
     source.takeBack();
+  }
+
+  @Override
+  public void withdraw() {
+    source.withdraw();
   }
 
   @Override
@@ -172,7 +201,15 @@ final class QemuInstance implements Instance {
     checks.addAll(
         new LiveChecks(release.name(), command -> channel.qmp().execute(command, Map.of())).all());
     checks.addAll(process.diskChecks());
-    launch.adopted().ifPresent(machine -> checks.add(identityCheck(machine)));
+    launch
+        .adopted()
+        .ifPresent(machine -> {
+          checks.add(identityCheck(machine));
+          new AdoptedWords(machine.words())
+              .vhost()
+              .ifPresent(
+                  vhost -> checks.add(vhost.check(VhostNet.isUsable(LocalQemu.user(launch)))));
+        });
     return checks;
   }
 
@@ -192,9 +229,11 @@ final class QemuInstance implements Instance {
     return rehearser.rehearse(this, to, anew, begins);
   }
 
+  /// Of one in a machine, in the process that is the machine's hardware: in the machine itself the
+  /// whole window is in the page tables as soon as it is mapped, because it is a device there.
   @Override
   public long populate() {
-    return process.populate(memory);
+    return memory.populate(pid());
   }
 
   @Override
@@ -205,7 +244,7 @@ final class QemuInstance implements Instance {
   @Override
   public boolean sharesMemory() {
     // A process that is gone is found by its own event.
-    return process.sharesMemory(memory) || ended();
+    return memory.isSharedBy(pid()) || ended();
   }
 
   @Override
@@ -247,31 +286,28 @@ final class QemuInstance implements Instance {
 
   @Override
   public Optional<String> takeAddresses() {
-    return AdoptedMachine.isFirst(launch.generation())
-        ? Optional.empty()
-        : launch
-            .adopted()
-            .flatMap(machine -> new AdoptedWords(machine.words()).vnc())
-            .flatMap(this::listen);
+    if (process.settle()) {
+      confinement = process.confinement();
+    }
+    if (AdoptedMachine.isFirst(launch.generation())) {
+      return Optional.empty();
+    }
+    List<String> amiss =
+        launch.adopted().stream()
+            .flatMap(machine ->
+                new AdoptedWords(machine.words()).takenLater(LocalQemu.user(launch)).stream())
+            .flatMap(later -> later.take(this::ask, pid()).stream())
+            .toList();
+    return amiss.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", amiss));
   }
 
-  private Optional<String> listen(VncServer vnc) {
-    try {
-      vnc.listen(channel.qmp()::execute, pid());
-      return Optional.empty();
-    } catch (Qmp.QmpException e) {
-      return Optional.of(
-          "Its VNC server does not listen as before, at "
-              + vnc.where()
-              + ": "
-              + e.getMessage()
-              + ". Free that; the next replacement and the next start of the daemon try again.");
-    }
+  private JsonNode ask(String command, Map<String, ?> arguments) {
+    return channel.qmp().execute(command, arguments);
   }
 
   @Override
   public OptionalLong ramBytesCopied() {
-    return source.ramBytesCopied(memory.bytes());
+    return source.ramBytesCopied(memory.leastBytes());
   }
 
   @Override

@@ -2,7 +2,6 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.UnixSocket;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -89,15 +88,16 @@ public interface QemuProcess extends AutoCloseable {
   /// As [dev.hyperfresh.hypervisor.Instance#pageFaults].
   OptionalLong pageFaults();
 
-  /// As [dev.hyperfresh.hypervisor.Instance#populate].
-  long populate(MemFd memory);
-
-  /// As [dev.hyperfresh.hypervisor.Instance#sharesMemory], of a process that lives.
-  boolean sharesMemory(MemFd memory);
-
   /// The unix socket of the channel to an agent in the guest, if there is one.
   default Optional<Path> agent() {
     return Optional.empty();
+  }
+
+  /// Puts the process where the guest's hypervisors belong, if there was no room for two of them.
+  ///
+  /// @return whether it came there
+  default boolean settle() {
+    return false;
   }
 
   /// What the host says of the guest's disks.

@@ -3,11 +3,13 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianVersion;
-import dev.hyperfresh.release.FileCopies;
 import dev.hyperfresh.release.Offers;
 import dev.hyperfresh.release.Offers.Offer;
 import dev.hyperfresh.release.ReleaseFolders;
@@ -363,43 +365,41 @@ public final class QemuReleases {
                 .findFirst());
   }
 
-  /// The release of a process that something else started: an installed one with the same binary,
-  /// or the binary itself, registered now. A binary that the host's package manager has replaced
-  /// meanwhile is copied out of the process, so that there is a way back.
+  /// The release of a process that something else started: an installed one with the same binary.
+  /// Of a process with all rights of the daemon, the binary itself is registered otherwise. One
+  /// that the host's package manager has replaced meanwhile is copied out of the process, so that
+  /// there is a way back. What another user has put together is not run to learn what it is.
   ///
   /// @param arguments what a start of it needs, such as where its firmware lies
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED] when it does
-  ///   not run
+  ///   not run, [Problem#ADOPT_REFUSED] when it is another user's and not installed
   public QemuRelease ofProcess(int pid, List<String> arguments) {
     Path image = Path.of("/proc", Integer.toString(pid), "exe");
-    String sha256 = sha256(image);
-    return list().stream()
-        .filter(release -> release.sha256().equals(sha256))
-        .findFirst()
-        .orElseGet(() -> register(pid, image, sha256, arguments));
+    // Whatever the process becomes meanwhile, one file is looked at.
+    try (Fd program = Fd.open(image, OpenFlags.READ_ONLY)) {
+      Path held = Path.of(Descriptors.own(program.number()));
+      String sha256 = sha256(held);
+      Optional<QemuRelease> installed =
+          list().stream().filter(release -> release.sha256().equals(sha256)).findFirst();
+      if (installed.isPresent()) {
+        return installed.get();
+      }
+      if (!ForeignUser.of(pid).ours()) {
+        throw Problem.ADOPT_REFUSED.because(
+            "Its program is no installed release, and nothing of another user is run to learn what"
+                + " it is. Install the build first: hyperfresh release add PATH.");
+      }
+      return register(pid, held, sha256, arguments);
+    } catch (IOException | LinuxException e) {
+      throw Problem.RELEASE_DAMAGED.because(image + " cannot be read: " + e.getMessage(), e);
+    }
   }
 
-  private QemuRelease register(int pid, Path image, String sha256, List<String> arguments) {
+  private QemuRelease register(int pid, Path held, String sha256, List<String> arguments)
+      throws IOException {
     Path staging = folders.stage();
     try {
-      Path named = Files.readSymbolicLink(image);
-      boolean unchanged = Files.isExecutable(named) && sha256(named).equals(sha256);
-      Path binary = staging.resolve("qemu-system-x86_64");
-      if (unchanged) {
-        binary = QemuCopy.of(named, staging).binary();
-      } else {
-        FileCopies.file(image, binary);
-      }
-      return install(
-          StagedQemu.of(
-              staging,
-              binary,
-              sha256,
-              arguments,
-              new ForeignProcess(pid).libraries(),
-              named + " of process " + pid));
-    } catch (IOException e) {
-      throw Problem.RELEASE_DAMAGED.because(image + " cannot be read: " + e.getMessage(), e);
+      return install(StagedQemu.ofProcess(pid, held, sha256, arguments, staging));
     } finally {
       ReleaseFolders.delete(staging);
     }

@@ -31,11 +31,20 @@ final class QemuTarget {
 
   /// As [dev.hyperfresh.hypervisor.Instance#expect].
   void expect(Fd pipe) {
+    expect(pipe, () -> channel.qmp().execute("migrate-set-capabilities", Migration.CAPABILITIES));
+  }
+
+  /// As [dev.hyperfresh.hypervisor.Instance#expectWithMemory].
+  void expectWithMemory(Fd pipe) {
+    expect(pipe, () -> PreCopy.ofTarget(channel.qmp()).apply(channel.qmp()));
+  }
+
+  private void expect(Fd pipe, Runnable settings) {
     Migration.prepare(
         release,
         () -> {
           String uri = process.incoming(pipe).orElseGet(() -> Migration.give(channel.qmp(), pipe));
-          channel.qmp().execute("migrate-set-capabilities", Migration.CAPABILITIES);
+          settings.run();
           reports.expectGuest();
           readBefore = process.bytesRead();
           channel.qmp().execute("migrate-incoming", Map.of("uri", uri));

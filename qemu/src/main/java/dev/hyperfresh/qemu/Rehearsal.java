@@ -2,6 +2,7 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
@@ -9,12 +10,12 @@ import dev.hyperfresh.linux.Clock;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
-import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.ParentDeath;
 import dev.hyperfresh.linux.Pipe;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -130,6 +131,15 @@ final class Rehearsal {
   /// Rehearses once. An interrupt ends it as [Outcome.Impossible]; both processes are killed then.
   Outcome run() {
     try {
+      // Both processes end with the thread that starts them, so all is done on that.
+      return guest.confinement().within(this::rehearsed);
+    } catch (LinuxException | UncheckedIOException e) {
+      return new Outcome.Impossible("this host does not allow it: " + e.getMessage());
+    }
+  }
+
+  private Outcome rehearsed() {
+    try {
       return rehearse();
     } catch (Trouble e) {
       if (Thread.currentThread().isInterrupted()) {
@@ -157,10 +167,14 @@ final class Rehearsal {
   }
 
   private Outcome rehearse() throws IOException {
-    MemFd scratch = MemFd.create("hf-rehearsal-" + guest.spec().name(), guest.memory().bytes());
+    Optional<String> closed = QemuUser.obstacle(guest, to);
+    if (closed.isPresent()) {
+      return new Outcome.Rejected(closed.get() + ".");
+    }
+    GuestMemory scratch = guest.memory().scratch("hf-rehearsal-" + guest.spec().name());
     owned(scratch, scratch::close);
     List<Fd> taps = taps();
-    boolean connected = taps.size() == 2 * guest.spec().nics().size();
+    boolean connected = taps.size() == 2 * queues();
     var backends = new Backends.OfRehearsal(guest.spec().disks(), scenery.diskBytes(), connected);
     twin = Optional.of(start(from, false, scratch, taps, backends));
     Side target = start(to, true, scratch, taps, backends);
@@ -180,11 +194,17 @@ final class Rehearsal {
     };
   }
 
-  /// A tap of its own for every card of twin and target; none at all where that is not allowed.
+  private int queues() {
+    return AdoptedMachine.queues(guest.spec(), guest.adopted()).stream()
+        .mapToInt(Integer::intValue)
+        .sum();
+  }
+
+  /// A tap of its own for every queue of twin and target; none at all where that is not allowed.
   private List<Fd> taps() {
     List<Fd> taps = new ArrayList<>();
     try {
-      for (int i = 0; i < 2 * guest.spec().nics().size(); i++) {
+      for (int i = 0; i < 2 * queues(); i++) {
         Fd tap = Tap.throwAway("rehearsal of " + guest.spec().name());
         taps.add(owned(tap, tap::close));
       }
@@ -196,13 +216,16 @@ final class Rehearsal {
   }
 
   private Side start(
-      QemuRelease release, boolean waiting, MemFd scratch, List<Fd> taps, Backends.OfRehearsal how)
+      QemuRelease release,
+      boolean waiting,
+      GuestMemory scratch,
+      List<Fd> taps,
+      Backends.OfRehearsal how)
       throws IOException {
     Path log = Files.createTempFile(guest.files(), GuestProcesses.REHEARSAL, ".log");
     owned(log, () -> Qemu.removeSockets(log));
-    int nics = guest.spec().nics().size();
     List<Fd> own =
-        taps.isEmpty() ? List.of() : taps.subList(waiting ? nics : 0, waiting ? 2 * nics : nics);
+        waiting ? taps.subList(taps.size() / 2, taps.size()) : taps.subList(0, taps.size() / 2);
     Launch launch =
         new Launch(
             guest.spec(),
@@ -214,10 +237,13 @@ final class Rehearsal {
             guest.sockets(),
             0,
             // Not in the guest's cgroup, whose bounds are made for the guest and one more.
-            new Confinement(guest.confinement().user(), Optional.empty(), ""),
+            new Confinement(
+                guest.confinement().user(), Optional.empty(), "", guest.confinement().network()),
             _ -> {},
             guest.adopted().map(machine -> standIn(machine, !taps.isEmpty())));
-    List<String> command = ParentDeath.ends(CommandLine.ofRehearsal(launch, release, waiting, how));
+    List<String> program =
+        QemuUser.of(launch).labelled(CommandLine.ofRehearsal(launch, release, waiting, how));
+    List<String> command = ParentDeath.ends(program);
     Side side = spawn(command, launch, log);
     owned(side, side::close);
     Background background = Background.of(side.process.pid(), IN_BACKGROUND);
@@ -226,12 +252,7 @@ final class Rehearsal {
   }
 
   private AdoptedMachine standIn(AdoptedMachine machine, boolean connected) {
-    return new AdoptedMachine(
-        connected ? scenery.words() : AdoptedWords.unconnected(scenery.words()),
-        machine.control(),
-        machine.console(),
-        machine.memoryDescriptor(),
-        machine.ports());
+    return machine.with(connected ? scenery.words() : AdoptedWords.unconnected(scenery.words()));
   }
 
   private Side spawn(List<String> command, Launch launch, Path log) {
@@ -240,11 +261,8 @@ final class Rehearsal {
     UnixSocket.Pair control = UnixSocket.pair();
     try (HandedFiles files = HandedFiles.openBoot(launch)) {
       Map<Integer, Fd> descriptors = new HashMap<>(files.descriptors());
-      descriptors.put(Descriptors.MEMORY, launch.memory().fd());
+      descriptors.putAll(Descriptors.of(launch));
       descriptors.put(Descriptors.QMP, control.right().fd());
-      for (int i = 0; i < launch.nicQueues().size(); i++) {
-        descriptors.put(Descriptors.FIRST_NIC + i, launch.nicQueues().get(i));
-      }
       ChildProcess child =
           ChildProcess.spawn(
               new ChildProcess.Request(

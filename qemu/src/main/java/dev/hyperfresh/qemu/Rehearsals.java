@@ -6,6 +6,7 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryLayout;
 import dev.hyperfresh.hypervisor.Release;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -52,6 +53,7 @@ final class Rehearsals implements Rehearser {
       List<Boolean> readOnlyDisks,
       int nics,
       boolean agent,
+      MemoryLayout layout,
       List<String> adopted) {
     static Shape of(Launch guest) {
       GuestSpec spec = guest.spec();
@@ -65,6 +67,7 @@ final class Rehearsals implements Rehearser {
           spec.disks().stream().map(GuestSpec.Disk::readOnly).toList(),
           spec.nics().size(),
           spec.agent(),
+          spec.layout(),
           guest.adopted().map(AdoptedMachine::words).orElse(List.of()));
     }
   }

@@ -1,6 +1,9 @@
 package dev.hyperfresh.qemu;
 
+import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
@@ -32,16 +35,27 @@ record Suboptions(Map<String, String> values, boolean json) {
   /// @param implied the key of a first value that has none, such as `driver`; empty for none
   static Suboptions parse(String text, String implied) throws MalformedException {
     Map<String, String> values = new LinkedHashMap<>();
-    boolean json = text.startsWith("{");
-    if (json) {
-      flatten("", read(text), values);
-    } else {
-      pairs(text, implied, values);
-    }
+    all(text, implied).forEach(pair -> values.put(pair.getKey(), pair.getValue()));
     if (values.size() > MAX_KEYS) {
       throw new MalformedException("more than " + MAX_KEYS + " keys");
     }
-    return new Suboptions(values, json);
+    return new Suboptions(values, isJson(text));
+  }
+
+  /// Reads `text` for the few options that have a key twice and mean both. In the order in which
+  /// they stand.
+  static List<Map.Entry<String, String>> all(String text, String implied)
+      throws MalformedException {
+    if (!isJson(text)) {
+      return pairs(text, implied);
+    }
+    Map<String, String> values = new LinkedHashMap<>();
+    flatten("", read(text), values);
+    return List.copyOf(values.entrySet());
+  }
+
+  private static boolean isJson(String text) {
+    return text.startsWith("{");
   }
 
   private static JsonNode read(String text) throws MalformedException {
@@ -74,8 +88,9 @@ record Suboptions(Map<String, String> values, boolean json) {
     return prefix.isEmpty() ? key : prefix + "." + key;
   }
 
-  private static void pairs(String text, String implied, Map<String, String> values)
+  private static List<Map.Entry<String, String>> pairs(String text, String implied)
       throws MalformedException {
+    List<Map.Entry<String, String>> pairs = new ArrayList<>();
     int at = 0;
     boolean first = true;
     while (at < text.length()) {
@@ -85,16 +100,17 @@ record Suboptions(Map<String, String> values, boolean json) {
       int equals = whole.indexOf('=');
       // A comma inside the key was doubled, which no key of QEMU has.
       if (equals > 0) {
-        values.put(whole.substring(0, equals), whole.substring(equals + 1));
+        pairs.add(Map.entry(whole.substring(0, equals), whole.substring(equals + 1)));
       } else if (first && !implied.isEmpty() && equals < 0) {
-        values.put(implied, whole);
+        pairs.add(Map.entry(implied, whole));
       } else if (equals < 0 && !whole.isEmpty()) {
-        flag(whole, values);
+        pairs.add(flag(whole));
       } else {
         throw new MalformedException("'" + whole + "' has no key");
       }
       first = false;
     }
+    return pairs;
   }
 
   /// Copies up to the next single comma; a doubled one stands for a comma.
@@ -117,12 +133,10 @@ record Suboptions(Map<String, String> values, boolean json) {
   }
 
   /// `share` is `share=on` and `nowait` is `wait=off`, for the options that still take it so.
-  private static void flag(String word, Map<String, String> values) {
-    if (word.startsWith("no") && word.length() > 2) {
-      values.put(word.substring(2), "off");
-    } else {
-      values.put(word, "on");
-    }
+  private static Map.Entry<String, String> flag(String word) {
+    return word.startsWith("no") && word.length() > 2
+        ? Map.entry(word.substring(2), "off")
+        : Map.entry(word, "on");
   }
 
   Optional<String> get(String key) {
@@ -171,8 +185,13 @@ record Suboptions(Map<String, String> values, boolean json) {
 
   /// The pairs with commas between them.
   String text() {
-    return values.entrySet().stream()
-        .map(entry -> entry.getKey() + "=" + entry.getValue().replace(",", ",,"))
+    return text(values.entrySet());
+  }
+
+  /// Pairs with commas between them.
+  static String text(Collection<Map.Entry<String, String>> pairs) {
+    return pairs.stream()
+        .map(pair -> pair.getKey() + "=" + pair.getValue().replace(",", ",,"))
         .collect(Collectors.joining(","));
   }
 }

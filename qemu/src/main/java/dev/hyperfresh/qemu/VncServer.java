@@ -1,15 +1,15 @@
 package dev.hyperfresh.qemu;
 
-import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.UnixSocket;
+import dev.hyperfresh.linux.FileUser;
+import dev.hyperfresh.qemu.SocketFile.Holder;
 import java.net.InetAddress;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Predicate;
@@ -40,8 +40,6 @@ record VncServer(List<Address> addresses, Suboptions options) {
 
   /// Options that are about addresses, and mean nothing without one.
   private static final Set<String> OF_ADDRESSES = Set.of("ipv4", "ipv6", "to");
-
-  private static final Duration PATIENCE = Duration.ofSeconds(1);
 
   /// Where it listens.
   sealed interface Address {
@@ -195,7 +193,7 @@ record VncServer(List<Address> addresses, Suboptions options) {
                 "Its VNC server listens at "
                     + port.text()
                     + " in another network namespace; run the daemon there.");
-        case Address.Socket socket when !sees.test(folder(socket)) ->
+        case Address.Socket socket when !sees.test(new SocketFile(socket.path()).folder()) ->
             reasons.add(
                 "The folder of its VNC server's socket "
                     + socket.path()
@@ -204,11 +202,6 @@ record VncServer(List<Address> addresses, Suboptions options) {
       }
     }
     return reasons;
-  }
-
-  private static Path folder(Address.Socket socket) {
-    Path folder = Path.of(socket.path()).getParent();
-    return folder == null ? Path.of("/") : folder;
   }
 
   /// What names the addresses at which a QEMU's VNC servers listen.
@@ -237,8 +230,9 @@ record VncServer(List<Address> addresses, Suboptions options) {
   /// Has a QEMU that was started with [#silent] listen, unless it does so already.
   ///
   /// @param pid of its process
+  /// @param user who looks whether somebody listens at the socket of another user's QEMU
   /// @throws Qmp.QmpException when it cannot, or not at all addresses
-  void listen(MachineIdentity.Respondent qemu, int pid) {
+  void listen(MachineIdentity.Respondent qemu, int pid, FileUser user) {
     List<Listener> now = listeners(qemu);
     List<String> faults = new ArrayList<>();
     List<Address> free = new ArrayList<>();
@@ -247,14 +241,11 @@ record VncServer(List<Address> addresses, Suboptions options) {
       boolean reported = now.stream().anyMatch(address::is);
       Holder holder =
           address instanceof Address.Socket socket
-              ? holder(socket, reported, pid)
+              ? new SocketFile(socket.path())
+                  .holder(reported ? OptionalInt.of(pid) : OptionalInt.empty(), user)
               : reported ? Holder.QEMU : Holder.NOBODY;
       missing |= holder == Holder.NOBODY;
-      if (holder == Holder.ANOTHER) {
-        faults.add("another process listens at " + address.text());
-      } else {
-        free.add(address);
-      }
+      holder.fault(address.text()).ifPresentOrElse(faults::add, () -> free.add(address));
     }
     if (missing) {
       faults.addAll(take(free, qemu));
@@ -306,28 +297,6 @@ record VncServer(List<Address> addresses, Suboptions options) {
   private void update(List<Address> all, MachineIdentity.Respondent qemu) {
     List<Map<String, Object>> inQmp = all.stream().map(this::inQmp).toList();
     qemu.execute("display-update", Map.of("type", "vnc", "addresses", inQmp));
-  }
-
-  /// Who listens at an address.
-  private enum Holder {
-    NOBODY,
-    QEMU,
-    ANOTHER
-  }
-
-  /// QEMU takes the path of a socket away from whoever listens there, and does not notice when
-  /// somebody takes its own away.
-  ///
-  /// @param reported whether it says that it listens there
-  private static Holder holder(Address.Socket address, boolean reported, int pid) {
-    try (UnixSocket socket = UnixSocket.connect(Path.of(address.path()), PATIENCE)) {
-      return reported && socket.peer().pid() == pid ? Holder.QEMU : Holder.ANOTHER;
-    } catch (LinuxException e) {
-      if (Set.of("ECONNREFUSED", "ENOENT").contains(e.errnoName())) {
-        return Holder.NOBODY;
-      }
-      return reported ? Holder.QEMU : Holder.ANOTHER;
-    }
   }
 
   private static String unbracketed(String host) {

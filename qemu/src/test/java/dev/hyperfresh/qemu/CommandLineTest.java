@@ -13,12 +13,15 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryLayout;
+import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.linux.MemFd;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -310,6 +313,62 @@ class CommandLineTest {
         "web1", 4, 64L << 20, "pc-q35-7.2", "qemu64,+svm", AcceleratorWish.AUTO, boot, disks, nics);
   }
 
+  @Test
+  void eachNodeHasAMemoryOfItsOwn() {
+    GuestSpec spec =
+        rich()
+            .madeOf(
+                new MemoryLayout(
+                    OptionalLong.of(2L << 20),
+                    List.of(
+                        new MemoryLayout.Node(48L << 20, List.of(0, 1, 3), List.of(0, 1)),
+                        new MemoryLayout.Node(16L << 20, List.of(2), List.of()))));
+    List<String> line = CommandLine.of(launch(spec, 1), release("7.2.22", BINARY), false);
+
+    assertThat(spec.faults()).isEmpty();
+    assertThat(line)
+        .containsSequence("-machine", "pc-q35-7.2", "-accel")
+        .containsSequence(
+            "-m",
+            "64M",
+            "-object",
+            "memory-backend-file,id=ram0,size=48M,mem-path=/proc/self/fd/10,share=on,policy=bind,"
+                + "host-nodes=0,host-nodes=1,prealloc=on,prealloc-threads=4",
+            "-numa",
+            "node,nodeid=0,memdev=ram0,cpus=0,cpus=1,cpus=3",
+            "-object",
+            "memory-backend-file,id=ram1,size=16M,mem-path=/proc/self/fd/500,share=on",
+            "-numa",
+            "node,nodeid=1,memdev=ram1,cpus=2",
+            "-chardev");
+    assertThat(CommandLine.of(launch(spec, 2), release("7.2.22", BINARY), true))
+        .as("its memory is there already")
+        .noneMatch(word -> word.contains("prealloc"));
+  }
+
+  /// They would be missing where it is bound to when the guest touches them.
+  @Test
+  void hugePagesOfAnAdoptedGuestAreThereWhenItBoots() {
+    String first = "memory-backend-file,id=a,mem-path=/proc/self/fd/10,share=on";
+    String bound = "memory-backend-file,id=b,mem-path=/proc/self/fd/500,share=on,policy=bind";
+    MemoryPart huge = new MemoryPart(4L << 20, OptionalLong.of(2L << 20));
+    AdoptedWords words =
+        new AdoptedWords(List.of("-object", first, "-object", bound, "-m", "8", "-S"));
+
+    assertThat(words.filled(List.of(huge, huge), 2).words())
+        .containsExactly(
+            "-object",
+            first,
+            "-object",
+            bound + ",prealloc=on,prealloc-threads=2",
+            "-m",
+            "8",
+            "-S");
+    assertThat(words.filled(List.of(huge, MemoryPart.ordinary(4L << 20)), 2)).isEqualTo(words);
+    AdoptedWords unreserved = new AdoptedWords(List.of("-object", bound + ",reserve=off"));
+    assertThat(unreserved.filled(List.of(huge, huge), 2)).isEqualTo(unreserved);
+  }
+
   /// Its addresses may be another process's by now, whichever way it starts.
   @Test
   void noInstanceOfAnAdoptedGuestStartsWithAddresses() {
@@ -319,14 +378,14 @@ class CommandLineTest {
             List.of("-vnc", "vnc=:7", "-cpu", "base,avx2=on,enforce=on"),
             folder.resolve("q"),
             Optional.empty(),
-            3,
+            List.of(new AdoptedMachine.Memory(3, MemoryPart.ordinary(64L << 20))),
             List.of());
     Launch launch =
         new Launch(
             plain.spec(),
             plain.release(),
             plain.accelerator(),
-            memory,
+            plain.memory(),
             List.of(),
             files,
             folder,

@@ -90,8 +90,10 @@ class ExplanationTest {
           -machine microvm                                | cannot  | has no version
           -device vmgenid,guid=auto                       | moves   |
           -device virtio-net-pci,netdev=n                 | moves   |
-          -netdev tap,id=n,ifname=tap7,vhost=on           | cannot  | vhost
-          -netdev l2tpv3,id=n                             | cannot  | only taps
+          -netdev tap,id=n,ifname=tap7,vhost=on           | remark  | scripts are not run
+          -netdev tap,id=n,fds=4:5,vhostfds=6:7           | moves   |
+          -netdev user,id=n,hostfwd=tcp::2222-:22         | remark  | when the old one has ended
+          -netdev l2tpv3,id=n                             | cannot  | one end of a tunnel
           -device vfio-pci,host=01:00.0                   | cannot  | not one that is known to move
           -frobnicate                                     | cannot  | not known here
           -snapshot                                       | cannot  | no name
@@ -112,6 +114,34 @@ class ExplanationTest {
         .hasSizeLessThan(2);
   }
 
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      textBlock =
+          """
+          path=/run/vm/1.qga,server=on,wait=off | unix:/run/vm/1.qga (qga)
+          fd=19,server=on,wait=off              | descriptor 19 (qga)
+          host=127.0.0.1,port=4444,server=on    | tcp:127.0.0.1:4444 (qga)
+          path=/run/vm/agentd,reconnect-ms=500  | unix:/run/vm/agentd (qga)
+          """)
+  void aChannelMovesWithARemark(String address, String named) {
+    Explanation explanation =
+        explain(
+            "-chardev",
+            "socket,id=qga," + address.strip(),
+            "-device",
+            "{\"driver\":\"virtserialport\",\"chardev\":\"qga\",\"id\":\"channel0\"}");
+
+    assertThat(explanation.verdict()).isEqualTo(REMARK);
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.verdict() != MOVES)
+        .singleElement()
+        .satisfies(piece -> {
+          assertThat(piece.what()).isEqualTo("-chardev socket,id=qga," + address.strip());
+          assertThat(piece.reason()).contains(named.strip(), "is lost");
+        });
+  }
+
   @Test
   void piecesAreInTheOrderOfTheLineAndThenComesTheLine() {
     Explanation explanation =
@@ -125,9 +155,13 @@ class ExplanationTest {
     assertThat(explanation.pieces())
         .filteredOn(piece -> piece.what().equals("memory"))
         .singleElement()
-        .extracting(Piece::action)
-        .asString()
-        .startsWith("start the guest with -object");
+        .isEqualTo(
+            new Piece(
+                "memory",
+                REMARK,
+                "Its memory is private to the process, so no other one can map it; it is copied"
+                    + " once: `guest adopt --copy`",
+                ""));
     assertThat(explanation.verdict()).isEqualTo(CANNOT);
   }
 
@@ -169,15 +203,33 @@ class ExplanationTest {
         "",
         "-object memory-backend-ram,id=m,size=256M",
         "-object memory-backend-file,id=m,size=256M,mem-path=/x",
-        "-object {\"qom-type\":\"memory-backend-memfd\",\"id\":\"m\",\"share\":false}",
-        "-numa node,mem=256"
+        "-object {\"qom-type\":\"memory-backend-memfd\",\"id\":\"m\",\"share\":false}"
       })
   void privateMemoryNeedsACopy(String words) {
     List<String> line = new ArrayList<>(MOVING);
     line.subList(10, 12).clear();
-    if (!words.isEmpty()) {
+    if (words.isEmpty()) {
+      line.set(3, "pc-q35-7.2");
+    } else {
       line.addAll(List.of(words.split(" ")));
     }
+    Explanation explanation = Explanation.of(line, "7.2.22", Optional.empty());
+
+    assertThat(explanation.copyNeeded()).isTrue();
+    assertThat(explanation.verdict()).isEqualTo(REMARK);
+    assertThat(explanation.pieces())
+        .filteredOn(piece -> piece.verdict() != MOVES)
+        .singleElement()
+        .extracting(Piece::reason)
+        .asString()
+        .contains("it is copied once: `guest adopt --copy`");
+  }
+
+  @Test
+  void memoryBySizeOfANodeIsNotEvenCopied() {
+    List<String> line = new ArrayList<>(MOVING);
+    line.subList(10, 12).clear();
+    line.addAll(List.of("-numa", "node,mem=256"));
     Explanation explanation = Explanation.of(line, "7.2.22", Optional.empty());
 
     assertThat(explanation.copyNeeded()).isTrue();
@@ -190,11 +242,19 @@ class ExplanationTest {
   }
 
   @Test
-  void hugePagesAreSeenByTheProcessOnly() {
+  void memoriesOfNodesOnHugePagesMove() {
+    String file = "memory-backend-file,id=%s,size=128M,mem-path=/run/hugepages/vm,share=on";
     List<String> line = new ArrayList<>(MOVING);
-    line.set(11, "memory-backend-file,id=m,size=256M,mem-path=/run/hugepages/vm,share=on");
+    line.set(3, "pc-q35-7.2");
+    line.set(11, file.formatted("m0"));
+    line.addAll(List.of("-object", file.formatted("m1")));
+    line.addAll(List.of("-numa", "node,nodeid=0,cpus=0,memdev=m0"));
+    line.addAll(List.of("-numa", "node,nodeid=1,memdev=m1", "-numa", "dist,src=0,dst=1,val=20"));
+    Explanation explanation = Explanation.of(line, "", Optional.empty());
 
-    assertThat(Explanation.of(line, "", Optional.empty()).verdict()).isEqualTo(UNKNOWN);
+    assertThat(explanation.pieces())
+        .allMatch(piece -> piece.verdict() == MOVES && piece.reason().isEmpty());
+    assertThat(explanation.copyNeeded()).isFalse();
   }
 
   @ParameterizedTest
@@ -204,10 +264,10 @@ class ExplanationTest {
     "q35, odd, UNKNOWN, false",
     "pc-q35-7.2, 7.2.22, MOVES, false",
     "pc-q35-7.2, 8.0.5, MOVES, false",
-    "pc-q35-7.2, 8.1.0, CANNOT, true",
-    "pc-q35-7.2, 10.0.2, CANNOT, true",
-    "pc-q35-9.2, '', CANNOT, true",
-    "pc-i440fx-8.1, '', CANNOT, true",
+    "pc-q35-7.2, 8.1.0, REMARK, true",
+    "pc-q35-7.2, 10.0.2, REMARK, true",
+    "pc-q35-9.2, '', REMARK, true",
+    "pc-i440fx-8.1, '', REMARK, true",
     "pc-q35-8.0, '', UNKNOWN, false"
   })
   void aMemFdMovesByItsVersion(String machine, String version, Verdict verdict, boolean copy) {

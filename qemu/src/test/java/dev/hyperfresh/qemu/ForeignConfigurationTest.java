@@ -6,6 +6,7 @@ import static dev.hyperfresh.qemu.ForeignLines.live;
 import static dev.hyperfresh.qemu.ForeignLines.whole;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.linux.FileUser;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -187,14 +188,15 @@ class ForeignConfigurationTest {
       while (!foreign.arguments().contains("60")) {
         Thread.sleep(20);
       }
-      assertThat(foreign.configuration("old.cfg")).isEqualTo(FILE);
-      assertThat(fault(foreign, "none.cfg")).contains("missing");
-      assertThat(fault(foreign, "/dev/null")).contains("missing");
-      assertThat(fault(foreign, "a\0b")).contains("path");
+      ForeignFiles files = new ForeignFiles(foreign, FileUser.SELF);
+      assertThat(files.configuration("old.cfg")).isEqualTo(FILE);
+      assertThat(fault(files, "none.cfg")).contains("missing");
+      assertThat(fault(files, "/dev/null")).contains("missing");
+      assertThat(fault(files, "a\0b")).contains("path");
       // The time of boot, and so of the process, is known to a second.
       Thread.sleep(2_500);
       Files.setLastModifiedTime(old, FileTime.fromMillis(0));
-      assertThat(fault(foreign, "old.cfg")).contains("changed since");
+      assertThat(fault(files, "old.cfg")).contains("changed since");
 
       // QEMU gives what it was passed other numbers, which it reports.
       JsonNode sets =
@@ -208,9 +210,9 @@ class ForeignConfigurationTest {
     }
   }
 
-  private static String fault(ForeignProcess process, String file) {
+  private static String fault(ForeignFiles files, String file) {
     try {
-      return "read: " + process.configuration(file);
+      return "read: " + files.configuration(file);
     } catch (IOException e) {
       return String.valueOf(e.getMessage());
     }

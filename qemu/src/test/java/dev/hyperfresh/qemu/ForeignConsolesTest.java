@@ -77,7 +77,10 @@ class ForeignConsolesTest {
         .contains("-chardev file,id=dbg,path=/log/s1,append=on")
         .contains("-chardev backend=null,id=n,logfile=/srv/vm/n.log,logappend=on")
         .doesNotContain("fdset", "-add-fd");
-    assertThat(known.remarks()).singleElement().asString().contains("another name");
+    assertThat(known.remarks())
+        .satisfiesExactly(
+            con -> assertThat(con).contains("leaves that socket for the one that `guest show`"),
+            term -> assertThat(term).contains("another name"));
 
     // A pipe to a daemon that writes it, for instance.
     ForeignCommandLine unknown = whole(line, live);

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeSet;
 
@@ -34,7 +35,43 @@ final class ForeignLines {
 
   static final LiveProcessor PROCESSOR = new LiveProcessor("qemu64", Map.of(), Map.of(), List.of());
 
+  /// One memory of 512 MiB, which lines call by either name.
+  static final LiveMemory MEMORY =
+      new LiveMemory(512L << 20, Map.of("ram", backend(512), "pc.ram", backend(512)));
+
   private ForeignLines() {}
+
+  /// A memory that the host puts on these of its nodes, or on any.
+  static LiveMemory.Backend backend(int mebibytes, Integer... nodes) {
+    return new LiveMemory.Backend(
+        (long) mebibytes << 20,
+        OptionalLong.empty(),
+        nodes.length == 0 ? "default" : "bind",
+        List.of(nodes));
+  }
+
+  /// A machine of QEMU 7.2 with such memories.
+  static LiveMachine with(LiveMemory memory) {
+    LiveMachine live = live(Set.of(), 0, List.of());
+    return new LiveMachine(
+        live.version(),
+        live.machine(),
+        live.defaultCpu(),
+        live.processor(),
+        live.accelerator(),
+        live.vcpus(),
+        memory,
+        live.images(),
+        live.files(),
+        live.devices(),
+        live.namelessDevices(),
+        live.identity(),
+        live.roms(),
+        live.vnc(),
+        live.hostPorts(),
+        live.sets(),
+        live.obstacles());
+  }
 
   /// A machine of QEMU 7.2.
   ///
@@ -52,7 +89,7 @@ final class ForeignLines {
         PROCESSOR,
         Accelerator.TCG,
         1,
-        512L << 20,
+        MEMORY,
         files.stream().map(file -> new LiveMachine.Image(file, "qcow2", false)).toList(),
         new TreeSet<>(files),
         devices,
@@ -60,8 +97,31 @@ final class ForeignLines {
         IDENTITY,
         List.of(),
         Optional.empty(),
+        Set.of(),
         Map.of(),
         List.of());
+  }
+
+  /// The same machine with ports of the host, as [HostPort#open] has them.
+  static LiveMachine forwarding(LiveMachine live, String... ports) {
+    return new LiveMachine(
+        live.version(),
+        live.machine(),
+        live.defaultCpu(),
+        live.processor(),
+        live.accelerator(),
+        live.vcpus(),
+        live.memory(),
+        live.images(),
+        live.files(),
+        live.devices(),
+        live.namelessDevices(),
+        live.identity(),
+        live.roms(),
+        live.vnc(),
+        Set.of(ports),
+        live.sets(),
+        live.obstacles());
   }
 
   /// A machine whose VNC servers listen there, as [VncServer#services] has it.
@@ -91,7 +151,7 @@ final class ForeignLines {
         processor,
         live.accelerator(),
         live.vcpus(),
-        live.memoryBytes(),
+        live.memory(),
         live.images(),
         live.files(),
         live.devices(),
@@ -99,6 +159,7 @@ final class ForeignLines {
         identity,
         live.roms(),
         vnc,
+        live.hostPorts(),
         live.sets(),
         live.obstacles());
   }
@@ -113,7 +174,7 @@ final class ForeignLines {
         live.processor(),
         live.accelerator(),
         live.vcpus(),
-        live.memoryBytes(),
+        live.memory(),
         images,
         files,
         live.devices(),
@@ -121,6 +182,7 @@ final class ForeignLines {
         live.identity(),
         live.roms(),
         live.vnc(),
+        live.hostPorts(),
         live.sets(),
         live.obstacles());
   }

@@ -48,6 +48,10 @@ class ForeignRandomLinesTest {
             .asString()
             .contains("mem-path=/proc/self/fd/10,share=on");
         assertThat(values("-chardev", words).filter(w -> w.contains("fd=11"))).hasSize(1);
+        // Beside another instance it has no address of the guest.
+        assertThat(values("-chardev", new AdoptedWords(words).silent()))
+            .as("%s", line)
+            .allMatch(w -> !w.startsWith("socket,") || w.contains(",fd=1"));
       }
     }
     System.out.println("  " + accepted + " of " + RANDOM_LINES + " random lines were accepted");
@@ -127,7 +131,15 @@ class ForeignRandomLinesTest {
             "mon:stdio",
             "chardev:c",
             "socket,id=c,path=/x,server=on",
+            "socket,id=c,host=h,port=1",
+            "socket,id=c,fd=7,server=on",
+            "virtserialport,chardev=c",
+            "unix:/x,server,nowait",
+            "telnet:h:7,server",
             "tap,id=n,fd=5",
+            "tap,id=m,fds=5:6,vhost=on",
+            "user,id=u,dnssearch=a,dnssearch=b",
+            "user,model=e1000,hostfwd=tcp::2222-:22",
             "virtio-net-pci,netdev=n",
             "qom-type=iothread,id=i",
             "file=/x,if=virtio",

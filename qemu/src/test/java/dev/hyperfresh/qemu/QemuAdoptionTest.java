@@ -28,7 +28,8 @@ class QemuAdoptionTest {
               Math.toIntExact(process.pid()),
               folder.resolve("none.sock"),
               Optional.empty(),
-              folder);
+              folder,
+              false);
       return assertThatThrownBy(() -> new QemuAdoption(request).adopt())
           .isInstanceOfSatisfying(
               HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem));

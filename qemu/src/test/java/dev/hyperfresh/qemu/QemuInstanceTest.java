@@ -4,30 +4,38 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.qemu.QmpConversation.Peer;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
 
 /// An instance whose process is scripted, so that its channel breaks at an exact moment.
 @Timeout(60)
@@ -77,6 +85,118 @@ class QemuInstanceTest {
       assertThat(next()).isInstanceOf(InstanceEvent.HandOverSent.class);
       assertThat(first.commands).endsWith("migrate").hasSize(5);
     }
+  }
+
+  @Test
+  void aSourceIsSetUpForACopyAndSetBack() {
+    setUpOtherwise();
+    first.answer("query-status", (id, peer) -> peer.send(status(id, "paused")));
+    try (QemuInstance source = instance()) {
+      source.connectWithMemory(memory.fd(), Duration.ofMillis(250));
+      assertThat(capabilities())
+          .isEqualTo(
+              Map.of(
+                  "events",
+                  true,
+                  "auto-converge",
+                  true,
+                  "multifd",
+                  false,
+                  "x-ignore-shared",
+                  false));
+      assertThat(last("migrate-set-parameters").path("downtime-limit").asLong()).isEqualTo(250);
+      assertThat(last("migrate-set-parameters").path("max-bandwidth").asLong())
+          .isEqualTo(Migration.MAX_BANDWIDTH);
+
+      source.withdraw();
+      assertThat(capabilities())
+          .isEqualTo(
+              Map.of(
+                  "events",
+                  false,
+                  "auto-converge",
+                  false,
+                  "multifd",
+                  true,
+                  "x-ignore-shared",
+                  true));
+      assertThat(last("migrate-set-parameters").path("downtime-limit").asLong()).isEqualTo(300);
+      assertThat(last("migrate-set-parameters").path("max-bandwidth").asLong()).isEqualTo(1 << 27);
+
+      int commands = first.commands.size();
+      source.withdraw();
+      assertThat(first.commands.subList(commands, first.commands.size()))
+          .as("set back already, and the guest stays as it is")
+          .doesNotContain("cont", "migrate-set-capabilities", "migrate-set-parameters");
+    }
+  }
+
+  @Test
+  void aTargetOfACopyIsSetUpForItAlone() {
+    setUpOtherwise();
+    try (QemuInstance target = instance()) {
+      target.expectWithMemory(memory.fd());
+      assertThat(capabilities())
+          .isEqualTo(Map.of("events", true, "multifd", false, "x-ignore-shared", false));
+      assertThat(first.commands).endsWith("migrate-incoming");
+    }
+  }
+
+  @Test
+  void aSourceSaysHowFarACopyIs() {
+    first.answer(
+        "query-migrate",
+        (id, peer) ->
+            peer.send(
+                QmpConversation.success(
+                    id,
+                    "{\"status\":\"active\",\"expected-downtime\":70,"
+                        + "\"cpu-throttle-percentage\":20,\"ram\":{\"total\":9000000,"
+                        + "\"transferred\":5000000,\"remaining\":4000000,"
+                        + "\"dirty-pages-rate\":100,\"page-size\":4096,"
+                        + "\"dirty-sync-count\":3}}")));
+    try (QemuInstance source = instance()) {
+      assertThat(source.copied())
+          .isEqualTo(new MemoryCopy.Status(9_000_000, 5_000_000, 4_000_000, 409_600, 3, 70, 20));
+    }
+  }
+
+  /// Whoever started it has used some of it for a migration of its own.
+  private void setUpOtherwise() {
+    first.answer(
+        "query-migrate-capabilities",
+        (id, peer) ->
+            peer.send(
+                QmpConversation.success(
+                    id,
+                    "[{\"capability\":\"events\",\"state\":false},"
+                        + "{\"capability\":\"multifd\",\"state\":true},"
+                        + "{\"capability\":\"xbzrle\",\"state\":false},"
+                        + "{\"capability\":\"auto-converge\",\"state\":false},"
+                        + "{\"capability\":\"x-ignore-shared\",\"state\":true}]")));
+    first.answer(
+        "query-migrate-parameters",
+        (id, peer) ->
+            peer.send(
+                QmpConversation.success(
+                    id,
+                    "{\"max-bandwidth\":134217728,\"downtime-limit\":300,\"tls-creds\":\"\"}")));
+  }
+
+  /// What came with a command when it came last.
+  private JsonNode last(String command) {
+    return first.arguments.get(first.commands.lastIndexOf(command));
+  }
+
+  /// As they were set last.
+  private Map<String, Boolean> capabilities() {
+    return last("migrate-set-capabilities")
+        .path("capabilities")
+        .valueStream()
+        .collect(
+            Collectors.toMap(
+                item -> item.path("capability").asString(),
+                item -> item.path("state").asBoolean()));
   }
 
   @Test
@@ -152,7 +272,77 @@ class QemuInstanceTest {
         .containsSubsequence("query-migrate", "query-status", "cont", "query-status", "closefd");
   }
 
+  @Test
+  void anInstanceOfAnAdoptedGuestTakesItsSockets() {
+    first.answer(
+        "query-chardev",
+        (id, peer) ->
+            peer.send(
+                QmpConversation.success(
+                    id,
+                    "[{\"label\":\"a\",\"filename\":\"null\"},"
+                        + "{\"label\":\"b\",\"filename\":\"disconnected:tcp:h:2,server=on\"}]")));
+    first.answer(
+        "chardev-change",
+        (id, peer) -> peer.send("{\"id\":\"" + id + "\",\"error\":{\"desc\":\"in use\"}}\r\n"));
+    try (QemuInstance target = adopted(GENERATION, Duration.ofSeconds(10))) {
+      assertThat(target.takeAddresses())
+          .contains(
+              "It does not listen at its socket tcp:h:1 (a): chardev-change: in use. The next replacement and the"
+                  + " next start of the daemon try again. It is not connected to tcp:h:3 (c): it has"
+                  + " no character device tcp:h:3 (c). The next replacement and the next start of the"
+                  + " daemon try again.");
+    }
+    assertThat(first.commands)
+        .containsExactly(
+            "qmp_capabilities",
+            "query-chardev",
+            "chardev-change",
+            "query-chardev",
+            "query-chardev");
+  }
+
+  @Test
+  void theProcessThatWasAdoptedHasThemAlready() {
+    try (QemuInstance own = adopted(1, Duration.ofSeconds(10))) {
+      assertThat(own.takeAddresses()).isEmpty();
+    }
+    assertThat(first.commands).containsExactly("qmp_capabilities");
+  }
+
+  /// Each of many would be waited for as long.
+  @Test
+  void oneThatDoesNotAnswerIsAskedOnce() {
+    first.answer("query-chardev", (_, _) -> {});
+    try (QemuInstance target = adopted(GENERATION, Duration.ofMillis(200))) {
+      assertThatThrownBy(target::takeAddresses)
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e -> assertThat(e.problem()).isEqualTo(Problem.GUEST_STATE));
+    }
+    assertThat(first.commands).containsExactly("qmp_capabilities", "query-chardev");
+  }
+
+  private QemuInstance adopted(int generation, Duration patience) {
+    List<String> words =
+        List.of(
+            "-chardev",
+            "socket,id=a,host=h,port=1,server=on,wait=off",
+            "-chardev",
+            "socket,id=b,host=h,port=2,server=on,wait=off",
+            "-chardev",
+            "socket,id=c,host=h,port=3,reconnect-ms=1000");
+    AdoptedMachine machine =
+        new AdoptedMachine(words, Path.of("/run/qmp"), Optional.empty(), List.of(), List.of());
+    return instance(generation, Optional.of(machine), patience);
+  }
+
   private QemuInstance instance() {
+    return instance(GENERATION, Optional.empty(), Duration.ofSeconds(10));
+  }
+
+  private QemuInstance instance(
+      int generation, Optional<AdoptedMachine> adopted, Duration patience) {
     GuestSpec spec =
         new GuestSpec(
             "web1",
@@ -181,12 +371,14 @@ class QemuInstanceTest {
             spec,
             release,
             Accelerator.TCG,
-            memory,
+            GuestMemory.of(memory),
             List.of(),
             files,
             files,
-            GENERATION,
-            events::add);
+            generation,
+            Confinement.NONE,
+            events::add,
+            adopted);
     return new QemuInstance(
         launch,
         process,
@@ -195,15 +387,23 @@ class QemuInstanceTest {
         Path.of(""),
         Rehearser.NONE,
         ControlWatcher.NONE,
-        Duration.ofSeconds(10));
+        patience);
   }
 
   private InstanceEvent next() throws InterruptedException {
-    InstanceEvent event = events.poll(20, TimeUnit.SECONDS);
-    if (event == null) {
-      throw new AssertionError("no event");
+    return Objects.requireNonNull(events.poll(20, TimeUnit.SECONDS), "no event");
+  }
+
+  /// Two hypervisors had no room in a control group that bounds both.
+  @Test
+  void whatHadNoRoomIsPutWhereItBelongsWhenTheOldOneHasEnded() {
+    try (QemuInstance target = instance()) {
+      assertThat(target.takeAddresses()).isEmpty();
+      assertThat(target.confinement()).isEqualTo("outside");
+      process.room = true;
+      assertThat(target.takeAddresses()).isEmpty();
+      assertThat(target.confinement()).isEqualTo("in its cgroups");
     }
-    return event;
   }
 
   private static String status(String id, String status) {
@@ -220,6 +420,7 @@ class QemuInstanceTest {
   /// A process that ends when the test says so, and is connected to the peer that the test says.
   private static final class Scripted implements QemuProcess {
     private volatile boolean over;
+    private volatile boolean room;
     private volatile @Nullable Peer next;
 
     @Override
@@ -273,23 +474,18 @@ class QemuInstanceTest {
     }
 
     @Override
-    public long populate(MemFd memory) {
-      return 0;
-    }
-
-    @Override
-    public boolean sharesMemory(MemFd memory) {
-      return true;
-    }
-
-    @Override
     public List<Check> diskChecks() {
       return List.of();
     }
 
     @Override
+    public boolean settle() {
+      return room;
+    }
+
+    @Override
     public String confinement() {
-      return "";
+      return room ? "in its cgroups" : "outside";
     }
 
     @Override

@@ -119,6 +119,10 @@ abstract class QmpConversation {
     final UnixSocket ours;
     final UnixSocket theirs;
     final List<String> commands = Collections.synchronizedList(new ArrayList<>());
+
+    /// What came with the commands, in their order.
+    final List<JsonNode> arguments = Collections.synchronizedList(new ArrayList<>());
+
     private final Map<String, BiConsumer<String, Peer>> answers =
         new java.util.concurrent.ConcurrentHashMap<>();
     private Thread thread = new Thread(() -> {});
@@ -174,6 +178,7 @@ abstract class QmpConversation {
 
     private void serve(JsonNode command) {
       String name = command.path("execute").asString();
+      arguments.add(command.path("arguments"));
       commands.add(name);
       String id = command.path("id").asString();
       answers.getOrDefault(name, (i, p) -> p.send(success(i, "{}"))).accept(id, this);

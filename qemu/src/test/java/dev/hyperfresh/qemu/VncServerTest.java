@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
+import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.UnixSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -90,7 +91,7 @@ class VncServerTest {
   void itListensWhereTheOtherOneDid() throws Exception {
     Path socket = folder.resolve("v");
     Answering qemu = new Answering(NOWHERE);
-    server("unix:" + socket + ",vnc=:7,vnc=[::1]:8,ipv6=on").listen(qemu, PID);
+    server("unix:" + socket + ",vnc=:7,vnc=[::1]:8,ipv6=on").listen(qemu, PID, FileUser.SELF);
     assertThat(qemu.told).hasSize(1);
     JsonNode addresses =
         QmpMessage.JSON.readTree(qemu.told.getFirst().substring("display-update ".length()));
@@ -109,12 +110,12 @@ class VncServerTest {
   void oneThatListensIsLeftAlone() throws Exception {
     Answering listening =
         new Answering("[{\"id\":\"default\",\"server\":[{\"service\":\"5901\",\"host\":\"::\"}]}]");
-    server(":1").listen(listening, PID);
+    server(":1").listen(listening, PID, FileUser.SELF);
     assertThat(listening.told).isEmpty();
     assertThat(VncServer.services(listening)).containsExactly("5901");
 
     Answering silent = new Answering(NOWHERE);
-    server("none,password=on").listen(silent, PID);
+    server("none,password=on").listen(silent, PID, FileUser.SELF);
     assertThat(silent.told).isEmpty();
   }
 
@@ -139,7 +140,7 @@ class VncServerTest {
             "[{\"server\":[{\"service\":\"5901\",\"host\":\""
                 + (host == null ? "" : host)
                 + "\"}]}]");
-    server(wanted).listen(qemu, PID);
+    server(wanted).listen(qemu, PID, FileUser.SELF);
     assertThat(qemu.told.isEmpty()).isEqualTo(same);
   }
 
@@ -149,14 +150,14 @@ class VncServerTest {
     Path path = folder.resolve("v");
     Answering qemu = new Answering("[{\"server\":[{\"service\":\"" + path + "\"}]}]");
     VncServer server = server("unix:" + path);
-    server.listen(qemu, PID);
+    server.listen(qemu, PID, FileUser.SELF);
     assertThat(qemu.told).hasSize(1);
 
     qemu.told.clear();
     try (UnixSocket _ = UnixSocket.listen(path, 0600)) {
-      server.listen(qemu, PID);
+      server.listen(qemu, PID, FileUser.SELF);
       assertThat(qemu.told).isEmpty();
-      assertThatThrownBy(() -> server.listen(qemu, PID + 1))
+      assertThatThrownBy(() -> server.listen(qemu, PID + 1, FileUser.SELF))
           .hasMessage("another process listens at unix:" + path);
       assertThat(qemu.told).isEmpty();
     }
@@ -167,7 +168,7 @@ class VncServerTest {
     Answering qemu = new Answering(NOWHERE);
     qemu.occupied = "5907";
     VncServer server = server(":6,vnc=:7,vnc=:8");
-    assertThatThrownBy(() -> server.listen(qemu, PID))
+    assertThatThrownBy(() -> server.listen(qemu, PID, FileUser.SELF))
         .isInstanceOf(Qmp.QmpException.class)
         .hasMessage(":7: Address already in use");
     assertThat(qemu.told).hasSize(4);
@@ -175,7 +176,8 @@ class VncServerTest {
 
     VncServer alone = server(":7");
     qemu.told.clear();
-    assertThatThrownBy(() -> alone.listen(qemu, PID)).hasMessage(":7: Address already in use");
+    assertThatThrownBy(() -> alone.listen(qemu, PID, FileUser.SELF))
+        .hasMessage(":7: Address already in use");
     assertThat(qemu.told).hasSize(1);
   }
 
@@ -200,7 +202,7 @@ class VncServerTest {
     try (UnixSocket _ = UnixSocket.listen(path, 0600)) {
       Answering qemu =
           new Answering("[{\"id\":\"default\",\"server\":[{\"service\":\"" + path + "\"}]}]");
-      server("unix:" + path + ",vnc=:7").listen(qemu, PID);
+      server("unix:" + path + ",vnc=:7").listen(qemu, PID, FileUser.SELF);
       assertThat(qemu.told).singleElement().asString().contains(path.toString(), "5907");
     }
   }
@@ -212,21 +214,33 @@ class VncServerTest {
     Answering qemu = new Answering(NOWHERE);
     VncServer server = server("unix:" + path);
     try (UnixSocket _ = UnixSocket.listen(path, 0600)) {
-      assertThatThrownBy(() -> server.listen(qemu, PID))
+      assertThatThrownBy(() -> server.listen(qemu, PID, FileUser.SELF))
           .isInstanceOf(Qmp.QmpException.class)
           .hasMessage("another process listens at unix:" + path);
       assertThat(qemu.told).isEmpty();
 
       // What is free is taken all the same.
       VncServer two = server("unix:" + path + ",vnc=:7");
-      assertThatThrownBy(() -> two.listen(qemu, PID)).isInstanceOf(Qmp.QmpException.class);
+      assertThatThrownBy(() -> two.listen(qemu, PID, FileUser.SELF))
+          .isInstanceOf(Qmp.QmpException.class);
       assertThat(qemu.told).singleElement().asString().contains("5907").doesNotContain("unix");
       qemu.told.clear();
     }
     // Its file stays behind, as that of an old QEMU does.
     assertThat(Files.exists(path)).isTrue();
-    server.listen(qemu, PID);
+    server.listen(qemu, PID, FileUser.SELF);
     assertThat(qemu.told).hasSize(1);
+  }
+
+  /// QEMU removes whatever is in the way of its socket.
+  @Test
+  void aFileThatIsNoSocketStays() throws Exception {
+    Path path = Files.writeString(folder.resolve("v"), "precious");
+    Answering qemu = new Answering(NOWHERE);
+    VncServer server = server("unix:" + path);
+    assertThatThrownBy(() -> server.listen(qemu, PID, FileUser.SELF))
+        .hasMessage("there is a file at unix:" + path + " that is no socket");
+    assertThat(qemu.told).isEmpty();
   }
 
   @Test

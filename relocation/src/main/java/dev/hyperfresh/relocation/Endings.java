@@ -67,7 +67,7 @@ final class Endings {
     if (held.contains(container)) {
       // It has ended; its OS is asked for the rest, and its lock is taken for that again and again.
       restarts.forget(name);
-      all.lives().change(name, told);
+      tell(container, told);
       return;
     }
     if (!container.lock(HealthWatch.patience(container))) {
@@ -78,12 +78,27 @@ final class Endings {
         stopEnded(name, told);
         return;
       }
-      all.lives().change(name, told);
+      tell(container, told);
       end(container, patience);
       giveUp(container);
     } finally {
       container.lock().unlock();
     }
+  }
+
+  /// What is written of a container does not have its end yet.
+  private void tell(Container container, UnaryOperator<Life> told) {
+    ContainerState how = container.state();
+    all.lives()
+        .change(
+            container.name(),
+            known -> {
+              boolean isDone =
+                  how.hasEnded()
+                      && known.end().isEmpty()
+                      && told.apply(known.ended(how)).equals(known.ended(how));
+              return isDone ? known : told.apply(known);
+            });
   }
 
   private void stopEnded(String name, UnaryOperator<Life> told) {

@@ -78,11 +78,13 @@ record Life(
     return told(true, Optional.empty());
   }
 
-  /// It is to stop because the host does, if nobody has told it to before.
+  /// It is to stop because the host does, if nobody has told it to before. One that has ended, and
+  /// is not to be started again, is done.
   ///
   /// @param boot of the host, see [dev.hyperfresh.linux.Host#bootId]
   Life toldToStopIn(String boot) {
-    return isToStay(boot) ? this : told(true, Optional.of(boot));
+    boolean isDone = end().isPresent() && !wantsToRun();
+    return isDone || isToStay(boot) ? this : told(true, Optional.of(boot));
   }
 
   /// What it was told is taken back.
@@ -99,6 +101,12 @@ record Life(
   /// @param boot the present one of the host
   boolean isToStay(String boot) {
     return stopped && stoppedIn.map(boot::equals).orElse(true);
+  }
+
+  /// Whether it has ended so that its policy has it started again. That the host stopped it counts
+  /// as a failure, as does the end of its OS.
+  boolean wantsToRun() {
+    return end().filter(how -> restart.wants(how.hasFailed() || stopped, restarts)).isPresent();
   }
 
   /// It has ended. Of one that had run well, earlier restarts no longer count.

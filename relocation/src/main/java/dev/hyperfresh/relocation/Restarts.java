@@ -76,12 +76,7 @@ final class Restarts {
   }
 
   private static boolean isWanted(Life life) {
-    // Of one that stopped because the host did: that counts as a failure, as does the end of its
-    // OS.
-    return !life.isToStay(Host.bootId())
-        && life.end()
-            .filter(how -> life.restart().wants(how.hasFailed() || life.stopped(), life.restarts()))
-            .isPresent();
+    return !life.isToStay(Host.bootId()) && life.wantsToRun();
   }
 
   private void start(String name, Next expected) {

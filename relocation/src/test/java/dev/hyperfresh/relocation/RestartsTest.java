@@ -101,12 +101,14 @@ class RestartsTest {
 
   /// A container that has run, and ends now.
   private void ended(String policy, ContainerState how) {
-    ContainerSpec spec = new ContainerSpec("job", Path.of("/bundle"), Optional.empty());
-    lives.put(
-        Life.begun(spec, "os1", RestartPolicy.parse(policy).orElseThrow(), time.now())
-            .runs("os1", time.now())
-            .ended(how));
+    lives.put(runs(policy).ended(how));
     restarts.consider("job");
+  }
+
+  private Life runs(String policy) {
+    ContainerSpec spec = new ContainerSpec("job", Path.of("/bundle"), Optional.empty());
+    return Life.begun(spec, "os1", RestartPolicy.parse(policy).orElseThrow(), time.now())
+        .runs("os1", time.now());
   }
 
   private void course(int code, Duration... runs) {
@@ -231,20 +233,30 @@ class RestartsTest {
   @ParameterizedTest
   @CsvSource({"no,0", "on-failure,1", "always,1"})
   void oneThatStoppedWithTheHostIsStartedAfterItsBoot(String policy, int expected) {
-    ended(policy, exited(0));
-    restarts.forget("job");
-    lives.change("job", life -> life.toldToStopIn(Host.bootId()));
+    lives.put(runs(policy).toldToStopIn(Host.bootId()).ended(exited(0)));
     restarts.consider("job");
     time.run(Duration.ofMinutes(5));
     assertThat(starts).as("in the same boot").isEmpty();
 
-    lives.change("job", life -> life.notToldToStop().toldToStopIn("an-earlier-one"));
+    lives.put(runs(policy).toldToStopIn("an-earlier-one").ended(exited(0)));
     restarts.consider("job");
     time.run(Duration.ofSeconds(2));
     course(0, Duration.ofDays(1));
     time.run(Duration.ofMinutes(5));
 
     assertThat(lives.find("job").flatMap(Life::end).isEmpty()).isEqualTo(expected == 1);
+  }
+
+  /// A job that has done its work is not to do it again after the boot.
+  @ParameterizedTest
+  @CsvSource({"no,0,0", "on-failure,0,0", "on-failure,1,1", "always,0,1"})
+  void oneThatHadEndedWhenTheHostStoppedIsStartedAsItsPolicySays(
+      String policy, int code, int expected) {
+    lives.put(runs(policy).ended(exited(code)).toldToStopIn("an-earlier-one"));
+    course(0, Duration.ofDays(1));
+    restarts.consider("job");
+    time.run(Duration.ofMinutes(5));
+    assertThat(starts).hasSize(expected);
   }
 
   @Test

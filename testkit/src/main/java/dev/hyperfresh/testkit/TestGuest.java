@@ -1,6 +1,7 @@
 package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.hyperplexor.Heartbeat;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.linux.Mapping;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.PidFd;
@@ -9,6 +10,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
@@ -19,24 +21,34 @@ final class TestGuest implements AutoCloseable {
   /// The number of the guest's memory in each of its hypervisors.
   private static final int MEMORY_FD = 10;
 
-  private final MemFd memory;
-  private final Mapping mapping;
-  private long page = -1;
+  private final GuestMemory memory;
+  private final List<Mapping> mappings;
+  private Page page = new Page(0, -1);
 
-  private TestGuest(MemFd memory) {
+  /// Where a heartbeat page is.
+  ///
+  /// @param part which file of the memory has it
+  private record Page(int part, long at) {}
+
+  private TestGuest(GuestMemory memory) {
     this.memory = memory;
-    this.mapping = memory.map(false);
+    this.mappings = memory.parts().stream().map(part -> part.map(false)).toList();
   }
 
   /// Takes the memory from a hypervisor that runs the guest.
   static TestGuest in(int pid) {
     try (PidFd hypervisor = PidFd.open(pid)) {
-      return new TestGuest(MemFd.adopt(hypervisor.takeFd(MEMORY_FD)));
+      return new TestGuest(GuestMemory.of(MemFd.adopt(hypervisor.takeFd(MEMORY_FD))));
     }
   }
 
   /// Takes memory that something else made, and waits until the guest counts.
   static TestGuest beatingIn(MemFd memory, Duration patience) {
+    return beatingIn(GuestMemory.of(memory), patience);
+  }
+
+  /// The same of memory that is several files.
+  static TestGuest beatingIn(GuestMemory memory, Duration patience) {
     TestGuest guest = new TestGuest(memory);
     Await.until("the guest's heartbeat", patience, guest::findPage);
     return guest;
@@ -78,7 +90,11 @@ final class TestGuest implements AutoCloseable {
   }
 
   private boolean findPage() {
-    List<Long> candidates = Heartbeat.candidates(memory);
+    List<Page> candidates = new ArrayList<>();
+    for (int i = 0; i < memory.parts().size(); i++) {
+      int part = i;
+      Heartbeat.candidates(memory.parts().get(i)).forEach(at -> candidates.add(new Page(part, at)));
+    }
     long[] before = candidates.stream().mapToLong(at -> word(at, 3)).toArray();
     LockSupport.parkNanos(20_000_000);
     for (int i = 0; i < before.length; i++) {
@@ -90,8 +106,13 @@ final class TestGuest implements AutoCloseable {
     return false;
   }
 
-  private long word(long at, int index) {
-    return mapping.longAt(at + (long) index * Long.BYTES);
+  private long word(Page where, int index) {
+    return mappings.get(where.part()).longAt(where.at() + (long) index * Long.BYTES);
+  }
+
+  /// Which file of the memory has the page, counted from 0.
+  int part() {
+    return page.part();
   }
 
   /// Beats so far; never falls.
@@ -156,12 +177,12 @@ final class TestGuest implements AutoCloseable {
 
   /// How much of the memory has pages behind it.
   long populatedBytes() {
-    return memory.populatedBytes();
+    return memory.parts().stream().mapToLong(MemFd::populatedBytes).sum();
   }
 
   /// Which memory it is: equal for two views of the same.
   long memoryInode() {
-    return memory.inode();
+    return memory.parts().getFirst().inode();
   }
 
   /// Fails unless the counter rises within `patience`.
@@ -172,7 +193,7 @@ final class TestGuest implements AutoCloseable {
 
   @Override
   public void close() {
-    mapping.close();
+    mappings.forEach(Mapping::close);
     memory.close();
   }
 }

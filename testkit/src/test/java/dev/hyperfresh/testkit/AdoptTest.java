@@ -142,7 +142,7 @@ class AdoptTest {
                 "-cpu",
                 "max,migratable=off",
                 "-netdev",
-                "user,id=n0",
+                "hubport,id=n0,hubid=0",
                 "-device",
                 "virtio-net-pci,netdev=n0",
                 "-kernel",
@@ -154,7 +154,7 @@ class AdoptTest {
               e -> assertThat(e.problem()).isEqualTo(Problem.ADOPT_REFUSED))
           .hasMessageContaining("private")
           .hasMessageContaining("migratable=off")
-          .hasMessageContaining("only taps");
+          .hasMessageContaining("hub");
       own.assertRunning();
       assertThat(own.wasStopped()).isFalse();
       assertThat(hyperplexor.list()).isEmpty();
@@ -211,7 +211,7 @@ class AdoptTest {
       network.ip("addr", "add", "10.77.0.1/24", "dev", "br0");
       network.ip("link", "set", "br0", "up");
       network.ip("tuntap", "add", "dev", "old0", "mode", "tap", "vnet_hdr");
-      network.ip("link", "set", "old0", "master", "br0", "up");
+      network.ip("link", "set", "old0", "mtu", "9000", "master", "br0", "up");
       Path disk = disk();
       assertThat(disk).exists();
       List<String> card =
@@ -229,6 +229,7 @@ class AdoptTest {
           assertThat(view.detail()).contains("old0", "mine-0", "br0");
           moved(hyperplexor, NEW, guest);
           assertThat(network.interfaces()).contains("mine-0");
+          assertThat(network.ip("link", "show", "mine-0")).contains("mtu 9000");
           moved(hyperplexor, OLD, guest);
           Workshop.pause(Duration.ofSeconds(1));
           System.out.printf(

@@ -11,8 +11,6 @@ import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -21,7 +19,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.ThreadLocalRandom;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -45,7 +42,7 @@ class AdoptVncTest {
 
   @Test
   void itsClientsFindItAfterEveryMove() throws Exception {
-    port = freePort();
+    port = Workshop.freePort();
     try (OwnQemu own = start()) {
       assertShown("QEMU");
       try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
@@ -107,17 +104,6 @@ class AdoptVncTest {
 
   private Path socket() {
     return workspace.state().resolve("own.vnc");
-  }
-
-  /// Below those that the kernel gives to whoever wants any.
-  private static int freePort() {
-    for (int port = ThreadLocalRandom.current().nextInt(FIRST_PORT, 30_000); true; port++) {
-      try (ServerSocket free = new ServerSocket(port, 1, InetAddress.getLoopbackAddress())) {
-        return free.getLocalPort();
-      } catch (IOException e) {
-        assertThat(port).as("no port is free: %s", e).isLessThan(32_767);
-      }
-    }
   }
 
   private OwnQemu start() throws IOException {

@@ -9,6 +9,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hyperplexor.Rollout;
+import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
@@ -142,7 +143,7 @@ class MachineFaultTest extends MachineScene {
         launch.spec(),
         launch.release(),
         launch.accelerator(),
-        memory,
+        GuestMemory.of(memory),
         launch.nicQueues(),
         launch.files(),
         launch.sockets(),

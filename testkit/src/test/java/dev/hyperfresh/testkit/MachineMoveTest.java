@@ -1,6 +1,7 @@
 package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
@@ -10,6 +11,9 @@ import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.MemoryLayout;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.machine.Machine;
 import java.io.IOException;
@@ -22,6 +26,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
@@ -201,6 +206,11 @@ class MachineMoveTest extends MachineScene {
     Release process = Workshop.release("qemu-10.0");
     Machine machine = machine("nested", "6.12", "10.0");
     GuestSpec spec = Workshop.tick("count", 64, AcceleratorWish.TCG);
+    MemoryLayout huge = new MemoryLayout(OptionalLong.of(2 << 20), List.of());
+    assertThatThrownBy(() -> hyperplexor.create(spec.madeOf(huge), machine, Progress.NONE))
+        .isInstanceOfSatisfying(
+            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(Problem.SPEC_INVALID))
+        .hasMessageContaining("In a machine a guest has one memory");
     hyperplexor.create(spec, process, Progress.NONE);
     try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("count").pid(), BOOT)) {
       assertCommitted(replace("count", machine));

@@ -15,6 +15,8 @@ import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.release.DebianPackages;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,6 +25,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import java.util.logging.Level;
@@ -167,6 +170,20 @@ final class Workshop {
         spec.boot(),
         spec.disks(),
         spec.nics());
+  }
+
+  /// A port of this host that nobody has, below those that the kernel gives to whoever wants any,
+  /// and one that a screen can have.
+  static int freePort() {
+    for (int port = ThreadLocalRandom.current().nextInt(5900, 30_000); true; port++) {
+      try (ServerSocket free = new ServerSocket(port, 1, InetAddress.getLoopbackAddress())) {
+        return free.getLocalPort();
+      } catch (IOException e) {
+        if (port == 32_767) {
+          throw new UncheckedIOException("no port is free", e);
+        }
+      }
+    }
   }
 
   /// Waits until `condition` holds, and fails the test when it does not within `patience`.

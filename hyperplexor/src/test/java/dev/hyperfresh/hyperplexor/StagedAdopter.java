@@ -1,0 +1,52 @@
+package dev.hyperfresh.hyperplexor;
+
+import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.AdoptedMachine.Memory;
+import dev.hyperfresh.hypervisor.Adopter;
+import dev.hyperfresh.hypervisor.Adoption;
+import dev.hyperfresh.hypervisor.GuestMemory;
+import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.Holdings;
+import dev.hyperfresh.hypervisor.MemoryPart;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+
+/// Takes every process for a guest of a stage that can be adopted.
+record StagedAdopter(Stage stage) implements Adopter {
+  @Override
+  public Adoption adopt(AdoptRequest request) {
+    GuestSpec spec = stage.spec(request.name());
+    AdoptedMachine machine = machine(request.copy() && stage.privateMemory);
+    return new Adoption(
+        spec,
+        new AcceleratorChoice(Accelerator.TCG, "a test"),
+        machine,
+        holdings(spec, request.pid(), machine),
+        List.of(),
+        List.of());
+  }
+
+  @Override
+  public Holdings holdings(GuestSpec guest, int pid, AdoptedMachine machine) {
+    return held(machine.parts());
+  }
+
+  static Holdings held(List<MemoryPart> memory) {
+    return new Holdings(GuestMemory.create("test", memory).descriptors(), List.of());
+  }
+
+  /// A machine of which nothing is known.
+  static AdoptedMachine machine(boolean privateMemory) {
+    MemoryPart memory = MemoryPart.ordinary(Stage.MEMORY_BYTES);
+    return new AdoptedMachine(
+        List.of(),
+        Path.of("/control"),
+        Optional.empty(),
+        List.of(new Memory(privateMemory ? Memory.PRIVATE : 3, memory)),
+        List.of());
+  }
+}
