@@ -1,8 +1,9 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.adopt;
+import static dev.hyperfresh.testkit.Adopted.takeBack;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
@@ -25,9 +26,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.Optional;
-import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -277,21 +275,5 @@ class AdoptChannelsTest {
         "socket,id=out,path=server.sock,reconnect=1",
         "-device",
         "virtserialport,bus=ports.0,nr=2,chardev=out,id=outward,name=test.out");
-  }
-
-  private static GuestView adopt(Hyperplexor hyperplexor, OwnQemu own) {
-    return hyperplexor.adopt(
-        "mine",
-        own.pid(),
-        own.qmp(),
-        Optional.empty(),
-        Workshop.RELEASES::ofProcess,
-        Progress.NONE);
-  }
-
-  private static List<String> takeBack(Hyperplexor hyperplexor) {
-    List<String> told = new CopyOnWriteArrayList<>();
-    hyperplexor.takeBack(Workshop.RELEASES::get, Map.of(), PATIENCE, told::add, _ -> {});
-    return told;
   }
 }

@@ -1,5 +1,6 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.takeBack;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -23,9 +24,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -260,17 +259,6 @@ class AdoptCopyTest {
     List<String> line = new ArrayList<>(List.of(arguments));
     line.addAll(List.of("--state", workspace.state().toString()));
     return CommandRun.here(line.toArray(String[]::new));
-  }
-
-  private static List<String> takeBack(Hyperplexor hyperplexor) {
-    List<String> told = new CopyOnWriteArrayList<>();
-    hyperplexor.takeBack(
-        Workshop.RELEASES::get,
-        Map.of(),
-        PATIENCE,
-        told::add,
-        record -> told.add(record.outcome().label()));
-    return told;
   }
 
   private GuestView adopt(

@@ -1,9 +1,9 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.adopt;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
@@ -22,7 +22,6 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.UUID;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -238,16 +237,6 @@ class AdoptIdentityTest {
         .filter(check -> check.name().equals(name))
         .findFirst()
         .orElseThrow(() -> new AssertionError("there is no row " + name));
-  }
-
-  private static GuestView adopt(Hyperplexor hyperplexor, OwnQemu own) {
-    return hyperplexor.adopt(
-        "mine",
-        own.pid(),
-        own.qmp(),
-        Optional.empty(),
-        Workshop.RELEASES::ofProcess,
-        Progress.NONE);
   }
 
   private static void assertRefused(Hyperplexor hyperplexor, OwnQemu own, String reason) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.adopt;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hyperplexor.GuestView;
@@ -17,7 +18,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.Optional;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -199,15 +199,5 @@ class AdoptManagedTest {
 
   private Path file(String name) {
     return workspace.state().resolve(name);
-  }
-
-  private static GuestView adopt(Hyperplexor hyperplexor, OwnQemu own) {
-    return hyperplexor.adopt(
-        "mine",
-        own.pid(),
-        own.qmp(),
-        Optional.empty(),
-        Workshop.RELEASES::ofProcess,
-        Progress.NONE);
   }
 }

@@ -1,5 +1,7 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.adopt;
+import static dev.hyperfresh.testkit.Adopted.takeBack;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -32,10 +34,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -369,27 +368,6 @@ class AdoptMemoriesTest {
       System.out.println("skipped: " + otherwise);
       Assumptions.abort(otherwise);
     }
-  }
-
-  private static GuestView adopt(Hyperplexor hyperplexor, OwnQemu own) {
-    return hyperplexor.adopt(
-        "mine",
-        own.pid(),
-        own.qmp(),
-        Optional.empty(),
-        Workshop.RELEASES::ofProcess,
-        Progress.NONE);
-  }
-
-  private static List<String> takeBack(Hyperplexor hyperplexor) {
-    List<String> told = new CopyOnWriteArrayList<>();
-    hyperplexor.takeBack(
-        Workshop.RELEASES::get,
-        Map.of(),
-        PATIENCE,
-        told::add,
-        record -> told.add(record.outcome().label()));
-    return told;
   }
 
   private static void moved(Hyperplexor hyperplexor, QemuRelease to, TestGuest guest) {

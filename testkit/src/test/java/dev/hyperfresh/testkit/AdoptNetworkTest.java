@@ -1,8 +1,11 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.adopt;
+import static dev.hyperfresh.testkit.Adopted.at;
+import static dev.hyperfresh.testkit.Adopted.moved;
+import static dev.hyperfresh.testkit.Adopted.takeBack;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
@@ -20,9 +23,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.Optional;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ThreadLocalRandom;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -288,48 +288,6 @@ class AdoptNetworkTest {
                 "chardev:ser0"));
     line.addAll(List.of(network));
     return OwnQemu.start(OLD, workspace.state(), prefix, line.toArray(String[]::new));
-  }
-
-  private static GuestView adopt(Hyperplexor hyperplexor, OwnQemu own) {
-    return hyperplexor.adopt(
-        "mine",
-        own.pid(),
-        own.qmp(),
-        Optional.empty(),
-        Workshop.RELEASES::ofProcess,
-        Progress.NONE);
-  }
-
-  private static List<String> takeBack(Hyperplexor hyperplexor) {
-    List<String> told = new CopyOnWriteArrayList<>();
-    hyperplexor.takeBack(Workshop.RELEASES::get, Map.of(), PATIENCE, told::add, _ -> {});
-    return told;
-  }
-
-  private static void moved(
-      Hyperplexor hyperplexor, QemuRelease to, Progress progress, String amiss) {
-    ReplacementRecord record = hyperplexor.replace("mine", to, BLACKOUT, progress);
-    assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
-    assertThat(record.ramBytesCopied()).hasValue(0);
-    assertThat(record.detail()).contains(amiss);
-    assertThat(record.detail().isEmpty()).as(record.detail()).isEqualTo(amiss.isEmpty());
-    System.out.printf(
-        Locale.ROOT,
-        "  to %s: blackout %.2f ms, %d bytes of state%n",
-        to.name(),
-        record.blackoutMs().orElse(-1),
-        record.stateBytes());
-  }
-
-  /// Does `what` when a replacement enters a state for the first time.
-  private static Progress at(String state, Runnable what) {
-    List<String> seen = new ArrayList<>();
-    return (name, _) -> {
-      if (name.equals(state) && !seen.contains(name)) {
-        seen.add(name);
-        what.run();
-      }
-    };
   }
 
   /// Kills the process that waits for the state of `mine`; the one that runs has waited, too.

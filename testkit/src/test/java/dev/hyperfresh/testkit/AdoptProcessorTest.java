@@ -1,5 +1,6 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.adopt;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
@@ -20,7 +21,6 @@ import java.time.Duration;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -194,15 +194,5 @@ class AdoptProcessorTest {
     }
     assertThat(seen.get("00000000")).as("a vendor").isNotEqualTo("00000000 ".repeat(4).strip());
     return seen;
-  }
-
-  private static void adopt(Hyperplexor hyperplexor, OwnQemu own) {
-    hyperplexor.adopt(
-        "mine",
-        own.pid(),
-        own.qmp(),
-        Optional.empty(),
-        Workshop.RELEASES::ofProcess,
-        Progress.NONE);
   }
 }

@@ -1,5 +1,6 @@
 package dev.hyperfresh.testkit;
 
+import static dev.hyperfresh.testkit.Adopted.takeBack;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -20,9 +21,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -98,17 +97,6 @@ class AdoptTest {
       assertThat(hyperplexor.show("mine").console().orElseThrow()).hasFileName("mine.3.con");
       hyperplexor.letGo();
     }
-  }
-
-  private static List<String> takeBack(Hyperplexor hyperplexor) {
-    List<String> told = new CopyOnWriteArrayList<>();
-    hyperplexor.takeBack(
-        Workshop.RELEASES::get,
-        Map.of(),
-        PATIENCE,
-        told::add,
-        record -> told.add(record.outcome().label()));
-    return told;
   }
 
   @Test
