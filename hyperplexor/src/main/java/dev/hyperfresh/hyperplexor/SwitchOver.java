@@ -36,6 +36,7 @@ final class SwitchOver {
     Switching switching = new Switching(prepared.target(), new Reports());
     boolean atOnce = parties.copy().isEmpty();
     if (atOnce) {
+      parties.source().writeBack();
       held.enterGate(parties.world());
     }
     parties.write(switching);

@@ -46,6 +46,7 @@ final class SimulatedInstance implements Instance {
   private boolean cancelled;
   private boolean channelCut;
   private boolean loading;
+  private boolean writtenBack;
 
   /// Hand-overs that it was told to make; answers come in order, so an earlier one is over.
   private int orders;
@@ -228,8 +229,15 @@ final class SimulatedInstance implements Instance {
   }
 
   @Override
+  public void writeBack() {
+    called("writeBack", Problem.REPLACE_PREPARE);
+    writtenBack = true;
+  }
+
+  @Override
   public void handOver() {
     world.step(generation() + ".handOver");
+    world.requireWrittenBack(writtenBack);
     cancelled = false;
     if (!alive || control.isLost()) {
       throw Problem.REPLACE_SWITCH.because("The control channel is broken.");

@@ -232,6 +232,12 @@ final class SimulatedWorld implements Surroundings {
     }
   }
 
+  void requireWrittenBack(boolean done) {
+    if (!done) {
+      throw broken("the order came before the guest's disks were written back");
+    }
+  }
+
   // ---- what a replacement needs of it ----
 
   @Override

@@ -81,6 +81,14 @@ public interface Instance extends AutoCloseable {
     throw Problem.GUEST_STATE.because(release().name() + " copies no memory.");
   }
 
+  /// Source, before the order, while the guest runs: has written to the guest's disks what the host
+  /// still has of them in its memory. A hypervisor that stops a guest waits for that, and the guest
+  /// stands meanwhile. Returns when hardly anything is left, or the guest writes as fast as its
+  /// disks do.
+  ///
+  /// @throws HyperFreshException [Problem#REPLACE_PREPARE] when the disks are too slow for that
+  default void writeBack() {}
+
   /// Source: stop the guest and send its state. Returns at once; the outcome comes as events of
   /// both instances. Allocates nothing, logs nothing.
   ///

@@ -12,6 +12,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.UnixSocket;
+import dev.hyperfresh.linux.WriteBack;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -29,6 +30,9 @@ import tools.jackson.databind.JsonNode;
 /// opened again ([QemuChannel]). What it does as the source and as the target of a hand-over stands
 /// in [QemuSource] and [QemuTarget], what it reports in [QemuReports].
 final class QemuInstance implements Instance {
+  /// How long the guest's disks may take for what it has written. It runs meanwhile.
+  private static final Duration DISKS_LIMIT = Duration.ofMinutes(1);
+
   private final Launch launch;
   private final Release release;
   private final QemuProcess process;
@@ -234,6 +238,26 @@ final class QemuInstance implements Instance {
   @Override
   public long populate() {
     return memory.populate(pid());
+  }
+
+  /// QEMU flushes every disk when it stops a guest. Of one in a machine this is done in the process
+  /// that is the machine's hardware, which has the disks.
+  @Override
+  public void writeBack() {
+    boolean done;
+    try {
+      done = WriteBack.of(pid(), DISKS_LIMIT);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw Problem.REPLACE_PREPARE.because("It was interrupted before its turn to switch.", e);
+    }
+    if (!done) {
+      throw Problem.REPLACE_PREPARE.because(
+          "The guest's disks did not take within "
+              + DISKS_LIMIT.toSeconds()
+              + " s what the guest has written, and it would stand for as long. Try again when"
+              + " they are less busy.");
+    }
   }
 
   @Override
