@@ -142,13 +142,14 @@ abstract class BadInputScene {
         });
   }
 
+  /// A guest that only waits for a core of a busy host beats again within the pause.
   void awaitStandstill() {
     Workshop.await(
         "the guest standing still",
         Duration.ofSeconds(10),
         () -> {
           long counter = guest.counter();
-          Workshop.pause(Duration.ofMillis(100));
+          Workshop.pause(Duration.ofSeconds(1));
           return guest.counter() == counter;
         });
   }
