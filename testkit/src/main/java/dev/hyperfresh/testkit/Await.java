@@ -56,6 +56,11 @@ final class Await {
     }
   }
 
+  /// Rests, so that what went before does not disturb what comes.
+  static void pause(Duration duration) {
+    LockSupport.parkNanos(duration.toNanos());
+  }
+
   /// A thread that is interrupted waits no longer either.
   private static boolean isOver(long deadline) {
     return System.nanoTime() > deadline || Thread.currentThread().isInterrupted();

@@ -96,8 +96,14 @@ class BlackoutTest {
     Path folder = Files.createDirectory(workspace.state().resolve("by-hand"));
     try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
       GuestView view = start(hyperplexor, spec);
-      try (HandDriven hand =
-          new HandDriven(folder, spec.memoryBytes(), view.pid(), releases.getLast())) {
+      QemuRelease first = releases.getLast();
+      try (RivalQemu hand =
+          new RivalQemu(
+              folder,
+              spec.memoryBytes(),
+              new RivalQemu.Model(view.pid(), first),
+              first,
+              RivalQemu.Way.BY_HAND)) {
         TestGuest.beatingIn(hand.pid(), Workshop.BOOT).close();
         int[] next = {0};
         Runnable pair =
@@ -109,7 +115,12 @@ class BlackoutTest {
                       .orElseThrow();
               int pid = hyperplexor.show("ours").pid();
               double other =
-                  alone(pid, () -> hand.replace(releases.get(i % 2), Duration.ofMillis(500)));
+                  alone(
+                      pid,
+                      () ->
+                          hand.replace(releases.get(i % 2), Duration.ofMillis(500), BUDGET)
+                              .orElseThrow()
+                              .blackoutMs());
               // The first pairs warm both up.
               if (i >= 3) {
                 ours.add(own);

@@ -1,0 +1,120 @@
+package dev.hyperfresh.testkit;
+
+import dev.hyperfresh.cli.ExtraCommand;
+import dev.hyperfresh.cli.Logging;
+import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.logging.Level;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import tools.jackson.databind.json.JsonMapper;
+
+/// `hyperfresh bench`: replacements beside every other way to get a guest into a new hypervisor on
+/// the same host, in one run.
+@Command(
+    name = "bench",
+    description =
+        "Measure replacements beside other ways to get a guest into another QEMU on this host.",
+    mixinStandardHelpOptions = true,
+    footer = {
+      "",
+      "Boots its own guests. Each way has a guest of its own, and the ways take turns, so that",
+      "whatever else this host does meets all alike; guests that wait for their turn are frozen.",
+      "The first turns are not counted. A blackout is the time from the old hypervisor's STOP to",
+      "the new one's RESUME, by their own clocks. Use it on a host that does nothing else.",
+      "",
+      "Examples:",
+      "  hyperfresh bench --quick",
+      "  hyperfresh bench --html bench.html",
+      "  hyperfresh bench --json | tail -n 1"
+    })
+public final class Bench implements ExtraCommand {
+  @Option(names = "--quick", description = "Fewer turns: some minutes in all.")
+  private boolean quick;
+
+  @Option(names = "--json", description = "End with one line of JSON on standard output.")
+  private boolean json;
+
+  @Option(
+      names = "--html",
+      paramLabel = "FILE",
+      description = "Write a page with plots there, which needs no other file.")
+  private @Nullable Path html;
+
+  @CommandLine.Spec
+  private CommandLine.Model.CommandSpec spec = CommandLine.Model.CommandSpec.create();
+
+  /// For the service loader.
+  public Bench() {}
+
+  @Override
+  public void run() {
+    Logging.plain(Level.SEVERE);
+    PrintStream out = json ? System.err : System.out;
+    requireWritable();
+    DemoRun.fetch(Cache.ofThisUser(), out);
+    Path state = stateDirectory();
+    BenchRun run = new BenchRun(state, Cache.ofThisUser(), quick, out);
+    // Ctrl-C takes the same way out as the end of the run.
+    Thread exit = new Thread(() -> leave(run, state), "hf-bench-exit");
+    Runtime.getRuntime().addShutdownHook(exit);
+    BenchResult result;
+    try {
+      result = run.measure();
+    } finally {
+      if (Runtime.getRuntime().removeShutdownHook(exit)) {
+        leave(run, state);
+      }
+    }
+    result.print(out);
+    if (html != null) {
+      write(html, BenchPage.of(result));
+    }
+    if (json) {
+      System.out.println(JsonMapper.shared().writeValueAsString(result.json()));
+    }
+  }
+
+  /// Before minutes of work, and not after them.
+  private void requireWritable() {
+    if (html == null) {
+      return;
+    }
+    Path folder = html.toAbsolutePath().getParent();
+    if (Files.isDirectory(html) || folder == null || !Files.isWritable(folder)) {
+      throw new CommandLine.ParameterException(
+          spec.commandLine(), "--html: " + html + " cannot be written");
+    }
+  }
+
+  private static void write(Path file, String text) {
+    try {
+      Files.writeString(file, text, StandardCharsets.UTF_8);
+    } catch (IOException e) {
+      throw Problem.INTERNAL.because(file + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  private static Path stateDirectory() {
+    try {
+      return Files.createTempDirectory(Path.of("/tmp"), "hf-bench-");
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because("/tmp: " + e.getMessage(), e);
+    }
+  }
+
+  private static void leave(BenchRun run, Path state) {
+    run.close();
+    try {
+      GuestImages.delete(state);
+    } catch (IOException e) {
+      System.err.println("hyperfresh: " + state + " could not be removed: " + e.getMessage());
+    }
+  }
+}
