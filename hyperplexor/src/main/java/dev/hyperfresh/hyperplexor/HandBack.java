@@ -74,7 +74,7 @@ record HandBack(HandedFolders folders) {
     ProcessFacts facts = running.handBack();
     // What is kept says whose it is.
     guest.writeDown(Optional.empty());
-    folders.keep(guest.files(), running.pid(), machine.borrowed().orElseThrow());
+    folders.keep(guest.files(), running, machine.borrowed().orElseThrow());
     return new HandedBack(
         name,
         running.pid(),

@@ -3,6 +3,7 @@ package dev.hyperfresh.hyperplexor;
 import dev.hyperfresh.hypervisor.AdoptRequest.Earlier;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -29,13 +30,19 @@ record HandedFolders(Path directory) {
   /// directory, and afterwards it is not.
   ///
   /// @param files the guest's folder, called as the guest
-  /// @param pid of its process
+  /// @param running its instance
   /// @param borrowed the process that it was borrowed with
   /// @throws HyperFreshException [Problem#DAEMON_STATE]; nothing was moved
-  void keep(Path files, int pid, int borrowed) {
+  void keep(Path files, Instance running, int borrowed) {
     OwnFolder.closed(folder());
-    // One process may be handed back several times, and only once as the later one.
-    Path kept = folder().resolve(files.getFileName() + "." + pid + "." + borrowed);
+    // One process may be handed back several times, and what it was kept for stays.
+    sweep();
+    Path kept =
+        folder()
+            .resolve(
+                "%s.%d.%d.%d"
+                    .formatted(
+                        files.getFileName(), running.pid(), borrowed, running.generation()));
     try {
       Files.move(files, kept, StandardCopyOption.ATOMIC_MOVE);
     } catch (IOException e) {

@@ -151,9 +151,8 @@ public final class Hyperplexor implements AutoCloseable {
         new AdoptOrder(name, pid, control, console, releases, Optional.empty(), false), progress);
   }
 
-  /// Gives a guest that was borrowed back to its manager: it is forgotten here, and its process
-  /// goes on as it is. What the process may still open of the guest's files is kept until it has
-  /// ended.
+  /// Gives a guest that was borrowed back to its manager. It is forgotten here, its process goes
+  /// on, and what that may still open of the guest's files is kept until it has ended.
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it was not
   ///   borrowed, when it is not certain that its process alone has it, when it does not listen
@@ -174,8 +173,7 @@ public final class Hyperplexor implements AutoCloseable {
     }
   }
 
-  /// The names of the guests that were borrowed, in their order, but for those that are still being
-  /// taken back from an earlier daemon.
+  /// The names of the borrowed guests, but for those that are still being taken back.
   public List<String> borrowed() {
     return guests.managed().stream()
         .filter(guest -> HandBack.borrowed(guest).isPresent())

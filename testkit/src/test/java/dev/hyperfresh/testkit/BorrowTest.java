@@ -56,8 +56,9 @@ class BorrowTest {
       use Socket;
       use POSIX;
       for my $number (19, 20) {
-        socket(my $s, PF_UNIX, SOCK_STREAM, 0) && bind($s, sockaddr_un(shift)) && listen($s, 8)
-            && POSIX::dup2(fileno($s), $number) || die $!;
+        socket(my $s, PF_UNIX, SOCK_STREAM, 0) || die $!;
+        bind($s, sockaddr_un(shift)) && listen($s, 8) && POSIX::dup2(fileno($s), $number)
+            || die $!;
       }
       exec @ARGV;
       """;
@@ -158,7 +159,7 @@ class BorrowTest {
       moved(hyperplexor, older, Progress.NONE, "");
       HandedBack third = handedBack(hyperplexor, older, devices, guest);
       assertThat(Workspace.names(workspace.state().resolve("handed")))
-          .containsExactly("mine." + third.pid() + "." + second.pid());
+          .containsExactly("mine." + third.pid() + "." + second.pid() + ".2");
 
       // Its manager ends it, and waits until its number is gone.
       ask("quit");
