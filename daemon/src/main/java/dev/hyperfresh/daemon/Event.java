@@ -62,6 +62,19 @@ sealed interface Event {
     }
   }
 
+  /// A guest that was borrowed is its manager's again, and goes on.
+  record GuestHandedBack(String subject) implements Event {
+    @Override
+    public String type() {
+      return "guest.handed-back";
+    }
+
+    @Override
+    public Map<String, ? extends @Nullable Object> data() {
+      return Map.of();
+    }
+  }
+
   /// A replacement has ended, whatever came of it.
   record GuestReplaced(ReplacementRecord record) implements Event {
     @Override

@@ -2,6 +2,7 @@ package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.GuestWatch;
+import dev.hyperfresh.hyperplexor.HandedBack;
 import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.machine.Machine;
 import dev.hyperfresh.relocation.ContainerView;
@@ -104,6 +105,12 @@ final class Events {
       public void deleted(String guest) {
         guests.remove(guest);
         publish(new Event.GuestDeleted(guest));
+      }
+
+      @Override
+      public void handedBack(HandedBack guest) {
+        guests.remove(guest.name());
+        publish(new Event.GuestHandedBack(guest.name()));
       }
     };
   }

@@ -172,7 +172,8 @@ public final class GuestRoom {
                   new AdoptOrder.Copy(
                       target::choose,
                       wish.limits(),
-                      record -> events.publish(new Event.GuestReplaced(record))))),
+                      record -> events.publish(new Event.GuestReplaced(record)))),
+              false),
           progress);
     }
   }

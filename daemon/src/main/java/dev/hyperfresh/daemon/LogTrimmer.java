@@ -30,7 +30,11 @@ import org.slf4j.LoggerFactory;
 final class LogTrimmer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(LogTrimmer.class);
   private static final Duration PERIOD = Duration.ofSeconds(1);
-  private static final List<String> FOLDERS = List.of("guests", "machines", "os");
+
+  /// Of processes that went back to the managers of their guests: `NAME.` and more.
+  private static final String HANDED = "handed";
+
+  private static final List<String> FOLDERS = List.of("guests", HANDED, "machines", "os");
   private static final Pattern OF_HYPERVISOR = Pattern.compile("hypervisor-([0-9]{1,9})\\.log");
 
   /// How many logs of hypervisors are kept for a guest: one comes with each replacement.
@@ -79,7 +83,8 @@ final class LogTrimmer implements AutoCloseable {
     try {
       Guests now = guests.get();
       for (String folder : FOLDERS) {
-        trimEach(state.resolve(folder), folder.equals("guests") ? now.moving() : Set.of());
+        boolean ofGuests = List.of("guests", HANDED).contains(folder);
+        trimEach(state.resolve(folder), ofGuests ? now.moving() : Set.of());
       }
       now.generations().forEach(this::forgetOld);
     } catch (IOException | RuntimeException e) {
@@ -94,7 +99,7 @@ final class LogTrimmer implements AutoCloseable {
     try (DirectoryStream<Path> homes = Files.newDirectoryStream(folder)) {
       for (Path home : homes) {
         if (Files.isDirectory(home, LinkOption.NOFOLLOW_LINKS)
-            && !butThese.contains(String.valueOf(home.getFileName()))) {
+            && !butThese.contains(String.valueOf(home.getFileName()).replaceFirst("\\..*", ""))) {
           try (DirectoryStream<Path> logs = Files.newDirectoryStream(home, "*.log")) {
             logs.forEach(this::trim);
           }

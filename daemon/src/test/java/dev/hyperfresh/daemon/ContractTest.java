@@ -349,6 +349,7 @@ class ContractTest {
         new Event.GuestChanged(guest(GuestView.State.RUNNING)),
         new Event.GuestStarted(guest(GuestView.State.RUNNING), StartReason.UNSEEN_END),
         new Event.GuestDeleted("web1"),
+        new Event.GuestHandedBack("web1"),
         new Event.GuestReplaced(HistoryTest.record("a", "web1", NOON, Outcome.COMMITTED)),
         new Event.ContainerChanged(container(new ContainerState.Running())),
         new Event.ContainerRemoved("c1"),

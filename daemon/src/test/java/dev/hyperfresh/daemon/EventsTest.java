@@ -3,8 +3,11 @@ package dev.hyperfresh.daemon;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hyperplexor.GuestView;
+import dev.hyperfresh.hyperplexor.HandedBack;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 class EventsTest {
@@ -47,8 +50,18 @@ class EventsTest {
     events.guests().changed(ContractTest.guest(GuestView.State.STOPPED));
     events.guests().deleted("web1");
     events.guests().changed(ContractTest.guest(GuestView.State.STOPPED));
+    events
+        .guests()
+        .handedBack(new HandedBack("web1", 7, Map.of(), Map.of(), Map.of(), Path.of("/q")));
+    events.guests().changed(ContractTest.guest(GuestView.State.STOPPED));
 
     assertThat(told)
-        .containsExactly("guest.changed", "guest.changed", "guest.deleted", "guest.changed");
+        .containsExactly(
+            "guest.changed",
+            "guest.changed",
+            "guest.deleted",
+            "guest.changed",
+            "guest.handed-back",
+            "guest.changed");
   }
 }

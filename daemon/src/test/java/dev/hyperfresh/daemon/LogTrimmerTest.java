@@ -36,11 +36,13 @@ class LogTrimmerTest {
     Files.write(machine, FLOOD);
     Path system = Files.createDirectories(state.resolve("os/o1")).resolve("files.log");
     Files.write(system, FLOOD);
+    Path handed = Files.createDirectories(state.resolve("handed/web2.8.7")).resolve("h.log");
+    Files.write(handed, FLOOD);
     Path other = Files.write(guest.resolve("disk.raw"), FLOOD);
     Path outside = Files.write(state.resolve("journal.log"), FLOOD);
     Path linked = Files.createSymbolicLink(guest.resolve("a.log"), outside);
     try (LogTrimmer _ = LogTrimmer.start(state, () -> new LogTrimmer.Guests(Map.of(), Set.of()))) {
-      await(() -> takes(console) && takes(machine) && takes(system));
+      await(() -> takes(console) && takes(machine) && takes(system) && takes(handed));
       Files.write(console, FLOOD, StandardOpenOption.APPEND);
       await(() -> takes(console));
     }
@@ -53,6 +55,8 @@ class LogTrimmerTest {
   @Test
   void theLogsOfAGuestThatIsBeingMovedAreLeftAlone() throws Exception {
     Path console = Files.write(guest.resolve("console.log"), FLOOD);
+    Path handed = Files.createDirectories(state.resolve("handed/web1.8.7")).resolve("h.log");
+    Files.write(handed, FLOOD);
     Path other = Files.createDirectories(state.resolve("guests/web2")).resolve("console.log");
     try (LogTrimmer _ =
         LogTrimmer.start(state, () -> new LogTrimmer.Guests(Map.of(), Set.of("web1")))) {
@@ -62,6 +66,7 @@ class LogTrimmerTest {
       }
     }
     assertThat(console).hasBinaryContent(FLOOD);
+    assertThat(handed).as("its source, that was handed back before").hasBinaryContent(FLOOD);
   }
 
   @Test

@@ -21,13 +21,15 @@ import java.util.function.Function;
 ///   when nothing speaks against the adoption any more
 /// @param copy what is done about memory that is private to the process; without it such a guest is
 ///   refused
+/// @param borrowed whether the guest has a manager that gets it back by [Hyperplexor#handBack]
 public record AdoptOrder(
     String name,
     int pid,
     Path control,
     Optional<Path> console,
     BiFunction<Integer, List<String>, Release> releases,
-    Optional<Copy> copy) {
+    Optional<Copy> copy,
+    boolean borrowed) {
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#SPEC_INVALID] when no guest can
   ///   have the name
@@ -47,7 +49,9 @@ public record AdoptOrder(
       Function<GuestSpec, Release> target, MemoryCopy limits, Consumer<ReplacementRecord> ended) {}
 
   /// @param files the guest's folder
-  AdoptRequest request(Path files) {
-    return new AdoptRequest(name, pid, control, console, files, copy.isPresent());
+  /// @param earlier how the process was started, when it was handed back
+  AdoptRequest request(Path files, Optional<AdoptRequest.Earlier> earlier) {
+    return new AdoptRequest(
+        name, pid, control, console, files, copy.isPresent(), earlier, borrowed);
   }
 }

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Properties;
 import java.util.stream.Collectors;
@@ -35,6 +36,7 @@ final class AdoptedProperties {
   private static final String RIGHTS = "adopted.rights";
   private static final String CGROUP = "adopted.cgroup.";
   private static final String NETWORK = "adopted.network";
+  private static final String BORROWED = "adopted.borrowed";
 
   private AdoptedProperties() {}
 
@@ -64,6 +66,7 @@ final class AdoptedProperties {
       }
     }
     machine.runAs().ifPresent(runAs -> put(p, runAs));
+    machine.borrowed().ifPresent(process -> p.setProperty(BORROWED, Integer.toString(process)));
   }
 
   private static void put(Properties p, RunAs runAs) {
@@ -116,7 +119,13 @@ final class AdoptedProperties {
             Optional.ofNullable(p.getProperty(CONSOLE)).map(Path::of),
             memories(p, spec),
             ports(p),
-            runAs(p)));
+            runAs(p),
+            borrowed(p)));
+  }
+
+  private static OptionalInt borrowed(Properties p) {
+    String process = p.getProperty(BORROWED);
+    return process == null ? OptionalInt.empty() : OptionalInt.of(Integer.parseInt(process));
   }
 
   private static List<Memory> memories(Properties p, GuestSpec spec) {

@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import java.util.List;
 import java.util.function.Supplier;
 
 /// Steps whose failure must not change what happens next: it is logged, and that is all. Errors of
@@ -31,6 +32,17 @@ final class Contained {
     } catch (RuntimeException | VirtualMachineError | LinkageError | AssertionError e) {
       LOG.log(System.Logger.Level.WARNING, what + " failed", e);
       return otherwise;
+    }
+  }
+
+  /// Runs `step`, which closes something.
+  ///
+  /// @param failures gets what failed, in a sentence
+  static void close(List<String> failures, String what, Runnable step) {
+    try {
+      step.run();
+    } catch (RuntimeException e) {
+      failures.add(what + " could not be closed: " + e.getMessage());
     }
   }
 

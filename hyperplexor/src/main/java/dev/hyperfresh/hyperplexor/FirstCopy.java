@@ -85,7 +85,8 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
     return record.outcome() == Outcome.ROLLED_BACK
         && (record.problem().equals(Problem.REPLACE_OFF.code())
             || guest.call(() ->
-                guest.view().state() == GuestView.State.RUNNING && guest.hindrance().isEmpty()));
+                guest.view().state() == GuestView.State.RUNNING
+                    && guest.hosting().hindrance().isEmpty()));
   }
 
   /// Whether it is certain that the first process alone has the guest.
@@ -95,7 +96,7 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
         () ->
             guest.call(() ->
                 AdoptedMachine.isFirst(guest.running().generation())
-                    && guest.hindrance().isEmpty()),
+                    && guest.hosting().hindrance().isEmpty()),
         false);
   }
 

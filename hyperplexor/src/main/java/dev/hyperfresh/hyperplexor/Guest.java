@@ -281,9 +281,9 @@ final class Guest implements Movable {
     return kinds.hasRun(files(), which);
   }
 
-  /// Guest's thread: why it stands, when somebody may have run it since.
-  Optional<String> doubt() {
-    return hosting.doubt();
+  /// Which instance runs it, and whether it may be continued; for the guest's thread.
+  Hosting hosting() {
+    return hosting;
   }
 
   /// What is done to its wall clock after a replacement.
@@ -291,9 +291,9 @@ final class Guest implements Movable {
     return new WallClock(spec());
   }
 
-  /// Guest's thread: as [Hosting#hindrance].
-  Optional<String> hindrance() {
-    return hosting.hindrance();
+  /// Any thread: whether a replacement of it has begun and is not over.
+  boolean isReplacing() {
+    return replacing.get();
   }
 
   /// Guest's thread: what another daemon would need of the guest; still owned by this object.
@@ -409,11 +409,6 @@ final class Guest implements Movable {
     hosting.giveUp(detail);
   }
 
-  /// Guest's thread: as [Hosting#resume].
-  void resume() {
-    hosting.resume(running());
-  }
-
   @Override
   public void publish(GuestView.State state, String detail) {
     view = facts.view(state, detail, hosting.instance());
@@ -478,18 +473,25 @@ final class Guest implements Movable {
   }
 
   /// Any thread, last of all: lets go of the guest, which goes on without a daemon.
-  synchronized void letGo() {
+  void letGo() {
+    letGo(() -> {}, Instance::close);
+  }
+
+  /// As [#letGo()].
+  ///
+  /// @param first done before, on the guest's thread; when it throws, nothing is let go
+  /// @param how its instance is let go
+  synchronized void letGo(Runnable first, Consumer<Instance> how) {
     if (deleted) {
       return;
     }
-    deleted = true;
     thread.last(() -> {
+      first.run();
       // Its channel ends now and the guest does not, so nobody may take that for the guest's end.
-      Instance current = hosting.letGo();
-      if (current != null) {
-        current.close();
-      }
+      Optional.ofNullable(hosting.letGo())
+          .ifPresent(current -> Contained.run("letting go", () -> how.accept(current)));
       giveBackBody();
     });
+    deleted = true;
   }
 }

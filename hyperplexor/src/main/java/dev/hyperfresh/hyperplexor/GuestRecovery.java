@@ -260,13 +260,13 @@ final class GuestRecovery {
       doubtful =
           guest.call(() -> {
             guest.takeBack(release(authority), kept, doubt, generations(survivors));
-            return guest.doubt().isPresent();
+            return guest.hosting().doubt().isPresent();
           });
     } catch (RuntimeException | Error e) {
       guest.letGo();
       throw e;
     }
-    if (survivors.isBeingAdopted(kept) && guest.call(() -> guest.hindrance().isEmpty())) {
+    if (survivors.isBeingAdopted(kept) && guest.call(() -> guest.hosting().hindrance().isEmpty())) {
       notAdopted(guest);
       return false;
     }
@@ -330,7 +330,8 @@ final class GuestRecovery {
     try (Stream<Path> all = Files.list(common.sockets())) {
       for (Path socket : all.toList()) {
         String file = String.valueOf(socket.getFileName());
-        if (file.matches(Pattern.quote(name) + "\\.[0-9]+\\.[a-z]+") && !file.startsWith(kept)) {
+        if (file.matches(Pattern.quote(name) + "\\.[0-9]+\\.[a-z]+[0-9]*")
+            && !file.startsWith(kept)) {
           Files.deleteIfExists(socket);
         }
       }

@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -168,7 +169,7 @@ record GuestStarts(
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
       Guest guest =
-          new Adopting(order.request(files), kinds, sockets, progress)
+          new Adopting(order.request(files, earlier(order)), kinds, sockets, progress)
               .guest(order.releases(), introduction);
       BooleanSupplier found = () -> introduction.make(guest, () -> guests.add(guest));
       if (FirstCopy.isDue(guest)) {
@@ -186,6 +187,12 @@ record GuestStarts(
       }
       throw e;
     }
+  }
+
+  private Optional<AdoptRequest.Earlier> earlier(AdoptOrder order) {
+    return Optional.of(new HandedFolders(directory))
+        .filter(_ -> order.borrowed())
+        .flatMap(handed -> handed.find(order.pid()));
   }
 
   private void requireNotOurs(int pid) {

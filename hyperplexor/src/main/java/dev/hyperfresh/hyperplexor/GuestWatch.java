@@ -12,4 +12,8 @@ public interface GuestWatch {
 
   /// A guest is gone, with its files. No other can have its name before this returns.
   default void deleted(String guest) {}
+
+  /// A guest is its manager's again and is no longer known here. No other can have its name before
+  /// this returns.
+  default void handedBack(HandedBack guest) {}
 }

@@ -105,15 +105,16 @@ final class Hosting {
   /// Why no replacement of the guest may begin, whatever its hypervisor says: it stands, and its
   /// hypervisor may still have an order of an earlier hand-over before it; or it is about to end.
   Optional<String> hindrance() {
+    return unsettled().or(() -> Optional.of("has " + OFF).filter(_ -> poweredOff));
+  }
+
+  /// Why it is not settled that its instance alone has the guest, if it is not.
+  Optional<String> unsettled() {
     Instance target = undead;
-    if (target != null) {
-      return Optional.of(
-          "has another hypervisor, process " + target.pid() + ", which could not be ended yet");
-    }
-    if (poweredOff) {
-      return Optional.of("has " + OFF);
-    }
-    return Optional.of(detail()).filter(why -> !why.isEmpty()).map(why -> "is " + why);
+    return target == null
+        ? Optional.of(detail()).filter(why -> !why.isEmpty()).map(why -> "is " + why)
+        : Optional.of(
+            "has another hypervisor, process " + target.pid() + ", which could not be ended yet");
   }
 
   /// Why the guest stands although its hypervisor lives, or empty.

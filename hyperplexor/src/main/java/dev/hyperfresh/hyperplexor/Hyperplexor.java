@@ -38,7 +38,8 @@ public final class Hyperplexor implements AutoCloseable {
   private final Traffic traffic = new Traffic();
   private final Plans plans = new Plans();
 
-  private final GuestWatch watch;
+  private final Telling telling;
+  private final HandedFolders handed;
   private final GuestTable guests = new GuestTable();
   private final GuestLife life = new GuestLife();
   private final GuestStarts starts;
@@ -50,12 +51,13 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param watch told of every guest
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public Hyperplexor(Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch) {
-    this.watch = watch;
+    this.telling = new Telling(watch, this::changed);
     // So the next daemon finds what is written down of a folder, whatever link it is given.
     this.directory = OwnFolder.real(directory, confiner.givesUsers());
     // A link may be there because the names of sockets must be short.
     this.sockets = directory.toAbsolutePath().resolve("run");
     OwnFolder.closed(sockets);
+    this.handed = new HandedFolders(this.directory);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
     this.moves = new GuestMoves(guests, plans, traffic, journal);
     this.starts =
@@ -67,25 +69,11 @@ public final class Hyperplexor implements AutoCloseable {
             confiner,
             guests,
             new ConcurrentHashMap<>(),
-            new Watched(),
-            this::tellDeleted);
+            telling,
+            telling::deleted);
     this.recovery =
         new Recovery(
             this.directory, sockets, kinds, journal, confiner, guests, this::changed, life::found);
-  }
-
-  /// Guests that are made or started.
-  private final class Watched implements GuestStarts.Watch {
-    @Override
-    public void changed(Guest guest) {
-      Hyperplexor.this.changed(guest);
-    }
-
-    @Override
-    public void started(Guest guest, StartReason why) {
-      Contained.run(
-          "reporting the start of " + guest.spec().name(), () -> watch.started(guest.view(), why));
-    }
   }
 
   /// Guest's thread. A guest that no process runs needs no user and no control group.
@@ -94,13 +82,8 @@ public final class Hyperplexor implements AutoCloseable {
     if (view.state() == GuestView.State.STOPPED) {
       starts.giveBack(guest);
     }
-    watch.changed(view);
+    telling.watch().changed(view);
     life.changed(guest);
-  }
-
-  /// Its name is still taken, so that nothing is told of another guest of that name before.
-  private void tellDeleted(String name) {
-    Contained.run("reporting that " + name + " is deleted", () -> watch.deleted(name));
   }
 
   /// Lets others pass through the directory, on the way to something in it that is open to them.
@@ -120,7 +103,7 @@ public final class Hyperplexor implements AutoCloseable {
   ///
   /// @param start whether it is started; otherwise it is listed as stopped
   public GuestView create(GuestSpec spec, Release release, boolean start, Progress progress) {
-    requireWithoutFaults(spec);
+    Starting.requireWithoutFaults(spec);
     guests.reserve(spec.name());
     boolean made = false;
     try (Work _ = begin()) {
@@ -131,13 +114,6 @@ public final class Hyperplexor implements AutoCloseable {
       if (!made && guests.find(spec.name()).isEmpty()) {
         guests.free(spec.name());
       }
-    }
-  }
-
-  private static void requireWithoutFaults(GuestSpec spec) {
-    List<String> faults = spec.faults();
-    if (!faults.isEmpty()) {
-      throw Problem.SPEC_INVALID.because(String.join("; ", faults));
     }
   }
 
@@ -171,7 +147,39 @@ public final class Hyperplexor implements AutoCloseable {
       Optional<Path> console,
       BiFunction<Integer, List<String>, Release> releases,
       Progress progress) {
-    return adopt(new AdoptOrder(name, pid, control, console, releases, Optional.empty()), progress);
+    return adopt(
+        new AdoptOrder(name, pid, control, console, releases, Optional.empty(), false), progress);
+  }
+
+  /// Gives a guest that was borrowed back to its manager. It is forgotten here, its process goes
+  /// on, and what that may still open of the guest's files is kept until it has ended.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it was not
+  ///   borrowed, when it is not certain that its process alone has it, when it does not listen
+  ///   where its manager looks for it, or when it does not answer; [Problem#REPLACE_BUSY],
+  ///   [Problem#DAEMON_STATE]. It stays then
+  public HandedBack handBack(String name) {
+    Guest guest = guests.get(name);
+    try (Work _ = begin();
+        Work _ = plans.giveWay(name)) {
+      synchronized (guest) {
+        HandedBack back = new HandBack(handed).of(guest);
+        var _ = guests.remove(guest);
+        life.deleted(name);
+        telling.handedBack(back);
+        guests.free(name);
+        return back;
+      }
+    }
+  }
+
+  /// The names of the borrowed guests, but for those that are still being taken back.
+  public List<String> borrowed() {
+    return guests.managed().stream()
+        .filter(guest -> HandBack.borrowed(guest).isPresent())
+        .map(guest -> guest.spec().name())
+        .sorted()
+        .toList();
   }
 
   /// Starts guests by themselves from now on, until this is closed: those with autostart, when the
@@ -230,7 +238,7 @@ public final class Hyperplexor implements AutoCloseable {
       throw Problem.SPEC_INVALID.because(
           "name: '" + spec.name() + "' is not that of guest " + name + ", which stays the same");
     }
-    requireWithoutFaults(spec);
+    Starting.requireWithoutFaults(spec);
     return changing(name, guest -> starts.edit(guest, spec, where, named));
   }
 
@@ -262,6 +270,7 @@ public final class Hyperplexor implements AutoCloseable {
       Duration patience,
       Consumer<String> told,
       Consumer<ReplacementRecord> ended) {
+    Contained.run("removing what was handed back", handed::sweep);
     recovery.start(releases, held, told, ended);
     recovery.await(patience);
   }
@@ -426,7 +435,7 @@ public final class Hyperplexor implements AutoCloseable {
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#GUEST_STATE];
   ///   [Problem#REPLACE_STANDS] when it still does not go on
   public GuestView resume(String name) {
-    return changing(name, Guest::resume);
+    return changing(name, guest -> guest.hosting().resume(guest.running()));
   }
 
   /// Powers the guest off and ends its hypervisor; after `patience` without its consent. Does
@@ -460,7 +469,7 @@ public final class Hyperplexor implements AutoCloseable {
         starts.delete(guest, force);
         var _ = guests.remove(guest);
         life.deleted(name);
-        tellDeleted(name);
+        telling.deleted(name);
         guests.free(name);
       }
     }
@@ -479,21 +488,13 @@ public final class Hyperplexor implements AutoCloseable {
     recovery.close();
     for (Guest guest : guests.managed()) {
       String what = "Guest " + guest.spec().name();
-      attempt(failures, what, () -> guest.delete(true));
-      attempt(failures, what, () -> starts.giveBack(guest));
+      Contained.close(failures, what, () -> guest.delete(true));
+      Contained.close(failures, what, () -> starts.giveBack(guest));
     }
     guests.clear();
-    attempt(failures, "The journal", journal::close);
+    Contained.close(failures, "The journal", journal::close);
     if (!failures.isEmpty()) {
       throw Problem.INTERNAL.because(String.join(" ", failures));
-    }
-  }
-
-  private static void attempt(List<String> failures, String what, Runnable step) {
-    try {
-      step.run();
-    } catch (RuntimeException e) {
-      failures.add(what + " could not be closed: " + e.getMessage());
     }
   }
 }

@@ -55,7 +55,7 @@ record Preflight(
   ///
   /// @throws HyperFreshException [Problem#GUEST_STATE] when the guest does not run
   Seen seen() {
-    return new Seen(guest.running(), guest.hindrance(), guest.endpoints().checks());
+    return new Seen(guest.running(), guest.hosting().hindrance(), guest.endpoints().checks());
   }
 
   /// Looks at everything; what fails does not keep the rest from being looked at.

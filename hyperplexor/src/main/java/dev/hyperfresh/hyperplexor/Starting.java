@@ -197,9 +197,18 @@ record Starting(
     return "starting " + release.name() + " (" + label + ": " + accelerator.reason() + ")";
   }
 
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#SPEC_INVALID]
+  static void requireWithoutFaults(GuestSpec spec) {
+    List<String> faults = spec.faults();
+    if (!faults.isEmpty()) {
+      throw Problem.SPEC_INVALID.because(String.join("; ", faults));
+    }
+  }
+
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_SOCKET_PATH]
   static void requireShortSockets(Path sockets, String name) {
-    // The longest name an instance of this guest can ever have, with ten digits of generation.
+    // The longest name an instance of this guest can ever have, with ten digits of generation, or
+    // with few and the number of the process that it was borrowed with.
     Path longest = sockets.resolve(name + ".9999999999.qmp");
     int length = longest.toString().getBytes(StandardCharsets.UTF_8).length;
     if (length > UnixSocket.MAX_PATH) {

@@ -96,8 +96,8 @@ class FirstCopyTest {
             Optional.empty(),
             (_, _) -> Stage.OLD,
             Optional.of(
-                new AdoptOrder.Copy(
-                    _ -> Stage.NEW, new MemoryCopy(limit, DOWNTIME), records::add))),
+                new AdoptOrder.Copy(_ -> Stage.NEW, new MemoryCopy(limit, DOWNTIME), records::add)),
+            false),
         (step, text) -> steps.add(name + " " + step + " " + text));
   }
 

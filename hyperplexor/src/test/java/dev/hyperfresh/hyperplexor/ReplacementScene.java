@@ -85,7 +85,7 @@ abstract class ReplacementScene {
 
   void resume() {
     guest.call(() -> {
-      guest.resume();
+      guest.hosting().resume(guest.running());
       return true;
     });
   }

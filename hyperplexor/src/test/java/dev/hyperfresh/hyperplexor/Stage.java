@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptRequest;
 import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
@@ -15,6 +16,7 @@ import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.MemoryCopy;
+import dev.hyperfresh.hypervisor.ProcessFacts;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
@@ -79,6 +81,9 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
 
   /// The process that all instances are, if one is to survive a daemon or to be adopted.
   volatile OptionalInt process = OptionalInt.empty();
+
+  /// What was to be adopted.
+  final List<AdoptRequest> requests = Collections.synchronizedList(new ArrayList<>());
 
   /// Whether a process that is adopted has its guest's memory for itself.
   volatile boolean privateMemory;
@@ -380,6 +385,19 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     public Optional<String> takeAddresses() {
       called("takeAddresses");
       return amiss;
+    }
+
+    @Override
+    public ProcessFacts handBack() {
+      called("handBack");
+      return new ProcessFacts(
+          Map.of(0, 4711), Map.of("ser", "/dev/pts/9"), Path.of("/p" + generation()));
+    }
+
+    @Override
+    public void leave() {
+      called("leave");
+      closed = true;
     }
 
     @Override

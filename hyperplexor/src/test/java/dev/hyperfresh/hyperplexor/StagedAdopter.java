@@ -14,13 +14,24 @@ import dev.hyperfresh.hypervisor.MemoryPart;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /// Takes every process for a guest of a stage that can be adopted.
 record StagedAdopter(Stage stage) implements Adopter {
   @Override
   public Adoption adopt(AdoptRequest request) {
     GuestSpec spec = stage.spec(request.name());
-    AdoptedMachine machine = machine(request.copy() && stage.privateMemory);
+    stage.requests.add(request);
+    AdoptedMachine staged = machine(request.copy() && stage.privateMemory);
+    AdoptedMachine machine =
+        new AdoptedMachine(
+            staged.words(),
+            staged.control(),
+            staged.console(),
+            staged.memories(),
+            staged.ports(),
+            staged.runAs(),
+            request.borrowed() ? OptionalInt.of(request.pid()) : OptionalInt.empty());
     return new Adoption(
         spec,
         new AcceleratorChoice(Accelerator.TCG, "a test"),

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /// A machine that HyperFresh did not build: how its kind builds it again, and where the process
 /// that ran it at first keeps its things. Instances of generation 1 are that process.
@@ -16,20 +17,35 @@ import java.util.Optional;
 /// @param memories in the order of [GuestMemory#parts]
 /// @param ports in the order of the spec's cards
 /// @param runAs as whom the first process ran, where that is not as the daemon
+/// @param borrowed the number of the first process, when the guest has a manager that takes it
+///   back; empty of a guest that was adopted for good. It tells what one loan of a guest leaves
+///   behind from what the next one makes
 public record AdoptedMachine(
     List<String> words,
     Path control,
     Optional<Path> console,
     List<Memory> memories,
     List<Port> ports,
-    Optional<RunAs> runAs) {
+    Optional<RunAs> runAs,
+    OptionalInt borrowed) {
   public AdoptedMachine {
     words = List.copyOf(words);
     memories = List.copyOf(memories);
     ports = List.copyOf(ports);
   }
 
-  /// One whose process ran as the daemon does.
+  /// One that was adopted for good.
+  public AdoptedMachine(
+      List<String> words,
+      Path control,
+      Optional<Path> console,
+      List<Memory> memories,
+      List<Port> ports,
+      Optional<RunAs> runAs) {
+    this(words, control, console, memories, ports, runAs, OptionalInt.empty());
+  }
+
+  /// One that was adopted for good, and whose process ran as the daemon does.
   public AdoptedMachine(
       List<String> words,
       Path control,
@@ -41,7 +57,7 @@ public record AdoptedMachine(
 
   /// The same, built by other words.
   public AdoptedMachine with(List<String> others) {
-    return new AdoptedMachine(others, control, console, memories, ports, runAs);
+    return new AdoptedMachine(others, control, console, memories, ports, runAs, borrowed);
   }
 
   /// As whom and where the first process ran, and so does every later instance.

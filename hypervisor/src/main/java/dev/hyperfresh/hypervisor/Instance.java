@@ -151,6 +151,21 @@ public interface Instance extends AutoCloseable {
     return Optional.empty();
   }
 
+  /// Before the guest is given back to the manager that it was borrowed from: has the hypervisor
+  /// forget what it was told for hand-overs, and tells what the manager has to know of it. The
+  /// guest runs on. May be called again; [#leave] follows.
+  ///
+  /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not answer
+  default ProcessFacts handBack() {
+    throw Problem.GUEST_STATE.because(release().name() + " runs no guest that was borrowed.");
+  }
+
+  /// As [#close], of an instance that nobody here controls any more. It goes on, and its control
+  /// sockets are removed.
+  default void leave() {
+    close();
+  }
+
   /// Page faults of the process so far, those of its vCPUs among them (`minflt` and `majflt` of
   /// proc_pid_stat(5)); empty when the process is gone.
   OptionalLong pageFaults();

@@ -5,9 +5,13 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.hyperfresh.linux.Layouts.OpenHow;
 import dev.hyperfresh.linux.Layouts.Statfs;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.List;
 import java.util.function.Supplier;
@@ -49,6 +53,16 @@ public record FileUser(int uid, int gid, List<Integer> groups) {
     } catch (LinuxException expected) {
       var _ = expected.errnoName();
     }
+    try {
+      UnixSocket.listen(none, 0600).close();
+    } catch (LinuxException expected) {
+      var _ = expected.errnoName();
+    }
+    try {
+      move(none, none);
+    } catch (UncheckedIOException expected) {
+      var _ = expected.getCause();
+    }
   }
 
   public FileUser {
@@ -67,6 +81,74 @@ public record FileUser(int uid, int gid, List<Integer> groups) {
   /// As [UnixSocket#connect(Path, Duration)].
   public UnixSocket connect(Path path, Duration limit) {
     return isSelf() ? UnixSocket.connect(path, limit) : call(() -> connected(path, limit));
+  }
+
+  /// As [#connect], of a socket that may be root's, to which root connects then. The user has to
+  /// find it, and a link in its place is not followed: what is found is a file that root has made
+  /// there, and not one of another folder.
+  public UnixSocket connectAsOwner(Path path, Duration limit) {
+    if (isSelf()) {
+      return UnixSocket.connect(path, limit);
+    }
+    try (Fd found = call(() -> opened(path, Constants.O_PATH | Constants.O_NOFOLLOW))) {
+      Path socket = Path.of("/proc/self/fd", Integer.toString(found.number()));
+      return Files.getAttribute(socket, "unix:uid").equals(0)
+          ? UnixSocket.connect(socket, path.toString(), limit)
+          : call(() -> UnixSocket.connect(socket, path.toString(), limit));
+    } catch (IOException e) {
+      throw new UncheckedIOException(path + " cannot be looked at", e);
+    }
+  }
+
+  /// As [UnixSocket#listen]; the file is the user's.
+  public UnixSocket listen(Path path, int mode) {
+    return isSelf() ? UnixSocket.listen(path, mode) : call(() -> UnixSocket.listen(path, mode));
+  }
+
+  /// Gives a file another name of its folder, at once, also in the place of another file.
+  ///
+  /// @throws IOException when there is no such file, or the user may not
+  public void rename(Path from, Path to) throws IOException {
+    done(() -> move(from, to));
+  }
+
+  /// Removes a file, if it is there.
+  ///
+  /// @throws IOException when the user may not
+  public void remove(Path file) throws IOException {
+    done(() -> delete(file));
+  }
+
+  private void done(Runnable step) throws IOException {
+    try {
+      if (isSelf()) {
+        step.run();
+      } else {
+        var _ =
+            call(() -> {
+              step.run();
+              return true;
+            });
+      }
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
+    }
+  }
+
+  private static void move(Path from, Path to) {
+    try {
+      Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static void delete(Path file) {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   private boolean isSelf() {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -112,6 +113,72 @@ class FileUserTest {
         }
       }
     }
+  }
+
+  @Test
+  void aSocketOfRootsInAFolderOfTheUsersIsFoundAndNoLinkToOne() throws Exception {
+    Path roots = folder.resolve("roots.sock");
+    Path link = Files.createSymbolicLink(folder.resolve("link.sock"), roots);
+    Path hidden = Files.createDirectory(folder.resolve("hidden"));
+    mode(hidden, "rwx------");
+    try (UnixSocket listener = UnixSocket.listen(roots, 0600);
+        UnixSocket other = UnixSocket.listen(hidden.resolve("s"), 0666)) {
+      assertRefused(() -> user.connect(roots, PATIENCE));
+      try (UnixSocket _ = user.connectAsOwner(roots, PATIENCE);
+          UnixSocket accepted = listener.accept()) {
+        assertThat(accepted.peer().uid()).isZero();
+      }
+      assertThatThrownBy(() -> user.connectAsOwner(link, PATIENCE))
+          .isInstanceOf(LinuxException.class);
+      assertRefused(() -> user.connectAsOwner(hidden.resolve("s"), PATIENCE));
+      assertThat(listener.fd().pollReadable(Duration.ofMillis(200))).isFalse();
+      assertThat(other.fd().pollReadable(Duration.ZERO)).isFalse();
+
+      Files.setAttribute(roots, "unix:uid", USER);
+      try (UnixSocket _ = user.connectAsOwner(roots, PATIENCE);
+          UnixSocket accepted = listener.accept()) {
+        assertThat(accepted.peer().uid()).isEqualTo(USER);
+      }
+    }
+  }
+
+  @Test
+  void aSocketOfTheUserIsMadeMovedAndRemovedByTheUser() throws Exception {
+    Path made = folder.resolve("made.sock");
+    Path place = file("place.sock", "rw-------");
+    Files.setAttribute(place, "unix:uid", USER);
+    try (UnixSocket listener = user.listen(made, 0660)) {
+      assertThat(Files.getAttribute(made, "unix:uid")).isEqualTo(USER);
+      assertThat(Files.getPosixFilePermissions(made))
+          .isEqualTo(PosixFilePermissions.fromString("rw-rw----"));
+      user.rename(made, place);
+      assertThat(made).doesNotExist();
+      UnixSocket.connect(place).close();
+      assertThat(listener.listensAt()).contains(made);
+    }
+    user.remove(place);
+    user.remove(place);
+    assertThat(place).doesNotExist();
+  }
+
+  @Test
+  void whatTheUserMayNotIsNotMadeMovedOrRemoved() throws Exception {
+    Path hidden = Files.createDirectory(folder.resolve("hidden"));
+    Path secret = Files.writeString(hidden.resolve("secret"), "x");
+    mode(hidden, "rwxr-xr-x");
+    Path own = file("own", "rw-------");
+    Files.setAttribute(own, "unix:uid", USER);
+
+    assertRefused(() -> user.listen(hidden.resolve("made.sock"), 0600));
+    for (ThrowingCallable step :
+        List.<ThrowingCallable>of(
+            () -> user.remove(secret),
+            () -> user.rename(own, secret),
+            () -> user.rename(secret, own))) {
+      assertThatThrownBy(step).isInstanceOf(AccessDeniedException.class);
+    }
+    assertThat(secret).hasContent("x");
+    assertThat(own).hasContent("own");
   }
 
   @Test

@@ -12,8 +12,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.BiFunction;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /// The command line of the later instances of a guest that was adopted, as [ForeignCommandLine]
 /// made it, read again.
@@ -114,7 +116,7 @@ record AdoptedWords(List<String> words) {
             case NAME -> "guest=" + guest + "-rehearsal,debug-threads=on";
             case CHARDEV -> chardev(value);
             case SERIAL -> value.equals("pty") ? "null" : value;
-            case VNC, NETDEV, NIC, NET -> silent(option, value);
+            case VNC, NETDEV, NIC, NET -> silent(option, value, List.of());
             case BLOCKDEV -> node(value, images);
             case DRIVE -> drive(value, images);
             default -> value;
@@ -193,6 +195,36 @@ record AdoptedWords(List<String> words) {
     return values("-chardev").stream().flatMap(value -> socket(value).stream()).toList();
   }
 
+  /// Those of them that are sockets of monitors, which only a guest that was borrowed has.
+  List<SocketChardev> monitors() {
+    Set<String> ids =
+        values(ForeignOption.MON.word()).stream()
+            .map(value -> parse(value, "chardev").get("chardev", ""))
+            .collect(Collectors.toSet());
+    return sockets().stream().filter(socket -> ids.contains(socket.id())).toList();
+  }
+
+  /// What was given to the process for its manager: all but HyperFresh's own control socket.
+  List<String> given() {
+    List<String> line = new ArrayList<>();
+    for (int i = 0; i < words.size(); i++) {
+      ForeignOption option = ForeignOption.of(words.get(i));
+      boolean hasValue = option != null && option.hasValue() && i + 1 < words.size();
+      int next = hasValue ? i + 2 : i + 1;
+      if (!hasValue || !isControl(option, words.get(i + 1))) {
+        line.addAll(words.subList(i, next));
+      }
+      i = next - 1;
+    }
+    return line;
+  }
+
+  private static boolean isControl(@Nullable ForeignOption option, String value) {
+    return (option == ForeignOption.CHARDEV || option == ForeignOption.MON)
+        && (value.startsWith("socket,id=" + ForeignCommandLine.OUR_QMP + ",")
+            || value.startsWith("chardev=" + ForeignCommandLine.OUR_QMP + ","));
+  }
+
   /// The user-mode networks of later instances.
   List<UserNetwork> networks() {
     return Stream.of(ForeignOption.NETDEV, ForeignOption.NIC, ForeignOption.NET)
@@ -216,17 +248,23 @@ record AdoptedWords(List<String> words) {
   /// The same words for an instance that listens nowhere yet: another process may still have the
   /// guest's addresses.
   List<String> silent() {
-    return with(AdoptedWords::silent);
+    List<SocketChardev> monitors = monitors();
+    return with((option, value) -> silent(option, value, monitors));
   }
 
-  private static String silent(ForeignOption option, String value) {
+  private static String silent(ForeignOption option, String value, List<SocketChardev> monitors) {
     return switch (option) {
       case VNC -> vnc(value).silent().text();
       case NETDEV, NIC, NET ->
           UserNetwork.of(value).map(network -> network.silent().text()).orElse(value);
-      case CHARDEV -> socket(value).map(SocketChardev::silent).orElse(value);
+      case CHARDEV -> socket(value).map(socket -> silent(socket, monitors)).orElse(value);
       default -> value;
     };
+  }
+
+  private static String silent(SocketChardev socket, List<SocketChardev> monitors) {
+    int index = monitors.indexOf(socket);
+    return index < 0 ? socket.silent() : socket.passed(Descriptors.monitor(index));
   }
 
   /// What [#silent] leaves out, for an instance that is alone.
@@ -250,7 +288,9 @@ record AdoptedWords(List<String> words) {
                     "Its user-mode network does not listen as before, at " + network.where(),
                     TakenLater.FREE,
                     (qemu, _) -> network.listen(qemu))));
-    for (SocketChardev socket : sockets()) {
+    List<SocketChardev> channels = new ArrayList<>(sockets());
+    channels.removeAll(monitors());
+    for (SocketChardev socket : channels) {
       all.add(
           new TakenLater(
               socket.serves()
@@ -291,10 +331,11 @@ record AdoptedWords(List<String> words) {
   /// As [#silent], for an instance that boots the guest, which then finds what its processor has:
   /// the host may have lost some of that, by new microcode for example.
   List<String> booting() {
+    List<SocketChardev> monitors = monitors();
     return with((option, value) ->
         option == ForeignOption.CPU && isPinned(value)
             ? value.replace(",enforce=on", "")
-            : silent(option, value));
+            : silent(option, value, monitors));
   }
 
   /// The same words with those memories filled at the start whose huge pages the host might not

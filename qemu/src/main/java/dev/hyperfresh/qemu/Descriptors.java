@@ -9,7 +9,7 @@ import java.util.Map;
 /// Under which number a process of QEMU finds each of its descriptors. The next daemon takes them
 /// back by these numbers, so they are the same for every release and stay the same.
 final class Descriptors {
-  /// Of the [LentFolder], of instances that run as another user.
+  /// Of the [LentFolder], of instances that run as another user or of a guest that was borrowed.
   static final int LENT = 7;
 
   /// Of the channel to the agent in the guest, if it has one.
@@ -46,7 +46,18 @@ final class Descriptors {
   /// go from one daemon to the next in one message.
   static final int MOST_MEMORIES = 8;
 
+  /// The socket of the first monitor of a guest that was borrowed; the others follow.
+  private static final int MONITORS = 600;
+
+  /// How many monitors a guest that was borrowed may have.
+  static final int MOST_MONITORS = 8;
+
   private Descriptors() {}
+
+  /// The number of the socket of a monitor, of which the first is 0.
+  static int monitor(int index) {
+    return MONITORS + index;
+  }
 
   /// The number of a queue; those of all cards are counted through, from 0 on.
   static int queue(int index) {

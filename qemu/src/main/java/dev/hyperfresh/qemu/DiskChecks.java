@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 
@@ -23,12 +24,22 @@ record DiskChecks(List<Disk> disks, Path process, Path locks) {
   /// A file that a process has open, by the number of the descriptor.
   private record OpenFile(String descriptor, FileId id) {}
 
+  /// A device is known by its own number, since it may have a file in each of several folders.
   private record FileId(Object device, Object inode) {
+    // linux/stat.h S_IFMT, S_IFBLK
+    private static final int KIND = 0170000;
+    private static final int BLOCKS = 0060000;
+
     static FileId of(Path file) throws IOException {
-      var attributes = Files.readAttributes(file, "unix:dev,ino");
-      return new FileId(
-          Optional.ofNullable(attributes.get("dev")).orElseThrow(),
-          Optional.ofNullable(attributes.get("ino")).orElseThrow());
+      var attributes = Files.readAttributes(file, "unix:dev,ino,mode,rdev");
+      boolean isDevice = ((int) attribute(attributes, "mode") & KIND) == BLOCKS;
+      return isDevice
+          ? new FileId(attribute(attributes, "rdev"), "device")
+          : new FileId(attribute(attributes, "dev"), attribute(attributes, "ino"));
+    }
+
+    private static Object attribute(Map<String, Object> attributes, String name) {
+      return Optional.ofNullable(attributes.get(name)).orElseThrow();
     }
   }
 

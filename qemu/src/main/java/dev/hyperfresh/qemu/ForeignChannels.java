@@ -106,6 +106,34 @@ final class ForeignChannels {
   ///
   /// @param end the type of the device that it serves, or `-serial`; empty when there is none
   ForeignVerdict read(Suboptions chardev, Optional<String> end, ForeignVerdict verdict) {
+    check(chardev, verdict);
+    if (end.isEmpty()) {
+      verdict.refuse("nothing is at it", "leave it out");
+    } else if (!ENDS.contains(end.get())) {
+      verdict.refuse("QEMU gives " + end.get() + " no other socket than the one it started with");
+    }
+    SocketChardev socket = ours(chardev, verdict);
+    remark(socket, chardev, verdict);
+    return words(socket, verdict);
+  }
+
+  /// Reads the socket of a monitor, at the file of which it listens.
+  ForeignVerdict monitor(Suboptions chardev, ForeignVerdict verdict) {
+    check(chardev, verdict);
+    SocketChardev socket = ours(chardev, verdict);
+    if (socket.file().filter(file -> !BesideSocket.fits(file)).isPresent()) {
+      verdict.refuse("its path is too long for another socket beside it");
+    }
+    return words(socket, verdict);
+  }
+
+  private static ForeignVerdict words(SocketChardev socket, ForeignVerdict verdict) {
+    return verdict.against().isEmpty()
+        ? verdict.words(ForeignOption.CHARDEV.word(), socket.text())
+        : verdict;
+  }
+
+  private static void check(Suboptions chardev, ForeignVerdict verdict) {
     Set<String> keys = new TreeSet<>(chardev.values().keySet());
     for (String key : NOT_YET) {
       if (keys.remove(key)) {
@@ -116,11 +144,9 @@ final class ForeignChannels {
     if (chardev.isOn("mux")) {
       verdict.refuse("what several share cannot be given to all of them anew");
     }
-    if (end.isEmpty()) {
-      verdict.refuse("nothing is at it", "leave it out");
-    } else if (!ENDS.contains(end.get())) {
-      verdict.refuse("QEMU gives " + end.get() + " no other socket than the one it started with");
-    }
+  }
+
+  private SocketChardev ours(Suboptions chardev, ForeignVerdict verdict) {
     Map<String, String> ours = new LinkedHashMap<>();
     ours.put(SocketChardev.BACKEND, "socket");
     ours.put("id", chardev.get("id", ""));
@@ -132,11 +158,7 @@ final class ForeignChannels {
       ours.put(SocketChardev.RECONNECT, Long.toString(reconnect(chardev, verdict)));
     }
     KEPT.forEach(key -> chardev.get(key).ifPresent(value -> ours.put(key, value)));
-    SocketChardev socket = new SocketChardev(new Suboptions(ours, false));
-    remark(socket, chardev, verdict);
-    return verdict.against().isEmpty()
-        ? verdict.words(ForeignOption.CHARDEV.word(), socket.text())
-        : verdict;
+    return new SocketChardev(new Suboptions(ours, false));
   }
 
   private Map<String, String> address(Suboptions chardev, ForeignVerdict verdict) {

@@ -35,6 +35,7 @@ final class ForeignCommandLine {
   private final ForeignDevices devices;
   private final ForeignDrives drives;
   private final ForeignNetwork network;
+  private final ForeignMonitors monitors;
   private final ForeignConsoles consoles;
   private final ForeignDisplay display;
   private final ForeignSound sound = new ForeignSound();
@@ -42,6 +43,7 @@ final class ForeignCommandLine {
   private final ForeignSettings settings;
 
   private final ForeignCopies copies;
+  private final boolean borrowed;
 
   /// Reads `arguments`, the program's name not among them; those of a file that `-readconfig` names
   /// stand among them ([ForeignConfiguration]).
@@ -50,12 +52,25 @@ final class ForeignCommandLine {
     this(arguments, folders, name, live, false);
   }
 
+  /// As the other one, of a guest that is adopted for good.
+  ForeignCommandLine(
+      List<String> arguments, ForeignFolders folders, String name, LiveMachine live, boolean copy) {
+    this(arguments, folders, name, live, copy, false);
+  }
+
   /// As the other one.
   ///
   /// @param copy whether memory that no other process can have may be copied, and does not speak
   ///   against the line
+  /// @param borrowed whether the guest has a manager that takes it back and finds it again
   ForeignCommandLine(
-      List<String> arguments, ForeignFolders folders, String name, LiveMachine live, boolean copy) {
+      List<String> arguments,
+      ForeignFolders folders,
+      String name,
+      LiveMachine live,
+      boolean copy,
+      boolean borrowed) {
+    this.borrowed = borrowed;
     boolean bounded = arguments.size() <= MAX_ARGUMENTS;
     this.pieces = ForeignPieces.of(bounded ? arguments : List.of());
     this.copies = new ForeignCopies(folders);
@@ -65,10 +80,11 @@ final class ForeignCommandLine {
     this.devices = new ForeignDevices(pieces, copies, live);
     this.drives = new ForeignDrives(folders, live);
     this.network = new ForeignNetwork(pieces, folders, live);
-    this.consoles = new ForeignConsoles(pieces, folders);
+    this.monitors = new ForeignMonitors(pieces, folders, borrowed);
+    this.consoles = new ForeignConsoles(pieces, folders, monitors, borrowed);
     this.display = new ForeignDisplay(pieces, folders, live.vnc());
     this.boot = new ForeignBoot(copies);
-    this.settings = new ForeignSettings(pieces, folders);
+    this.settings = new ForeignSettings(pieces, folders, borrowed);
     if (bounded) {
       readAll(name);
     } else {
@@ -84,18 +100,20 @@ final class ForeignCommandLine {
   ///
   /// @param version of the QEMU; empty when it is not known
   static ForeignCommandLine unseen(List<String> arguments, String version) {
-    return unseen(arguments, version, true);
+    return unseen(arguments, version, true, false);
   }
 
   /// As the other one.
   ///
   /// @param copy whether memory that no other process can have may be copied
-  static ForeignCommandLine unseen(List<String> arguments, String version, boolean copy) {
+  /// @param borrowed whether the guest has a manager that takes it back
+  static ForeignCommandLine unseen(
+      List<String> arguments, String version, boolean copy, boolean borrowed) {
     List<String> head = arguments.subList(0, Math.min(arguments.size(), MAX_ARGUMENTS));
     LiveMachine live = LiveMachine.unseen(ForeignPieces.of(head), version);
     Path folder = Path.of("/");
     ForeignFolders folders = new ForeignFolders(folder, folder, Map.of());
-    return new ForeignCommandLine(arguments, folders, "guest", live, copy);
+    return new ForeignCommandLine(arguments, folders, "guest", live, copy, borrowed);
   }
 
   private void readAll(String name) {
@@ -152,6 +170,7 @@ final class ForeignCommandLine {
       case DRIVE, BLOCKDEV, HDA, HDB, HDC, HDD, CDROM, PFLASH -> drives;
       case NETDEV, NIC, NET -> network;
       case CHARDEV, SERIAL, PARALLEL, NOGRAPHIC -> consoles;
+      case MON, QMP, QMP_PRETTY, MONITOR -> monitors;
       case DISPLAY, VGA, VNC -> display;
       case AUDIODEV -> sound;
       case L, KERNEL, INITRD, BIOS, SMBIOS, BOOT -> boot;
@@ -160,18 +179,22 @@ final class ForeignCommandLine {
   }
 
   /// What every later instance gets from here, whatever the line says.
-  private static List<String> own(String name) {
-    return List.of(
-        "-name",
-        "guest=" + name + ",debug-threads=on",
-        "-sandbox",
-        CommandLine.SANDBOX,
-        "-monitor",
-        "none",
-        "-chardev",
-        "socket,id=" + OUR_QMP + ",fd=" + Descriptors.QMP + ",server=on,wait=off",
-        "-mon",
-        "chardev=" + OUR_QMP + ",mode=control");
+  private List<String> own(String name) {
+    List<String> own = new ArrayList<>();
+    if (!borrowed || !pieces.has(ForeignOption.NAME)) {
+      own.addAll(List.of("-name", "guest=" + name + ",debug-threads=on"));
+    }
+    own.addAll(
+        List.of(
+            "-sandbox",
+            CommandLine.SANDBOX,
+            "-monitor",
+            "none",
+            "-chardev",
+            "socket,id=" + OUR_QMP + ",fd=" + Descriptors.QMP + ",server=on,wait=off",
+            "-mon",
+            "chardev=" + OUR_QMP + ",mode=control"));
+    return own;
   }
 
   /// Whether it reads the configuration files of its host.

@@ -13,10 +13,11 @@ import java.util.Set;
 
 /// The character devices of a foreign command line and what they serve: serial ports, monitors, the
 /// guest's console. Two processes cannot hold the other end of one; that of the console is
-/// replaced, those of monitors are left out, and sockets are taken over ([ForeignChannels]).
+/// replaced, those of monitors are left out or stay ([ForeignMonitors]), and sockets are taken over
+/// ([ForeignChannels]).
 ///
 /// The console is the first serial port, or else the first console device, whose other end can be
-/// replaced.
+/// replaced. A guest that is borrowed has none: its manager looks for all of them where they were.
 final class ForeignConsoles implements ForeignSubject {
   private static final String OUR_CONSOLE = "hf-console";
   private static final Set<String> NO_PORT = Set.of("none", "null");
@@ -33,6 +34,8 @@ final class ForeignConsoles implements ForeignSubject {
   private final ForeignPieces pieces;
   private final ForeignFolders folders;
   private final ForeignChannels channels;
+  private final ForeignMonitors kept;
+  private final boolean borrowed;
   private final Map<String, Suboptions> chardevs = new LinkedHashMap<>();
   private final Set<String> monitors = new HashSet<>();
 
@@ -53,9 +56,14 @@ final class ForeignConsoles implements ForeignSubject {
   /// How many serial ports were read.
   private int serials;
 
-  ForeignConsoles(ForeignPieces pieces, ForeignFolders folders) {
+  /// @param kept the monitors that stay
+  /// @param borrowed whether the guest has a manager that takes it back
+  ForeignConsoles(
+      ForeignPieces pieces, ForeignFolders folders, ForeignMonitors kept, boolean borrowed) {
     this.pieces = pieces;
     this.folders = folders;
+    this.kept = kept;
+    this.borrowed = borrowed;
     this.channels = new ForeignChannels(folders);
   }
 
@@ -91,7 +99,9 @@ final class ForeignConsoles implements ForeignSubject {
         default -> {}
       }
     }
-    choose();
+    if (!borrowed) {
+      choose();
+    }
     return verdicts;
   }
 
@@ -171,6 +181,9 @@ final class ForeignConsoles implements ForeignSubject {
       return console(ForeignChannels.isSocket(chardev) ? leaves(verdict) : verdict, id, log);
     }
     boolean ofMonitors = monitors.contains(id) && !ends.containsKey(id);
+    if (ofMonitors && kept.keeps(id)) {
+      return kept.socket(logged(chardev, verdict), verdict);
+    }
     if (ofMonitors || elsewhere.contains(id) || isOfSpice(chardev)) {
       return verdict;
     }
@@ -312,14 +325,15 @@ final class ForeignConsoles implements ForeignSubject {
       return verdict.keep(piece);
     }
     String plain = value.replaceFirst(WITH_MONITOR, "");
-    return first && consoleId.isEmpty()
+    return first && consoleId.isEmpty() && !borrowed
         ? literalConsole(plain, verdict)
         : literalSerial(plain, verdict);
   }
 
   /// A port that is not the console gets a character device of its own, which can be taken over.
   private ForeignVerdict literalSerial(String value, ForeignVerdict verdict) {
-    String id = "hf-serial" + serials;
+    // As QEMU would call it, for who looks for it by that.
+    String id = borrowed ? "serial" + (serials - 1) : "hf-serial" + serials;
     Optional<Suboptions> socket = ForeignChannels.serial(value, id, verdict);
     if (socket.isPresent()) {
       Suboptions logged = logged(socket.get(), verdict);
@@ -363,6 +377,9 @@ final class ForeignConsoles implements ForeignSubject {
     ForeignVerdict verdict =
         ForeignVerdict.of(piece).words("-display", "none", "-machine", "graphics=off");
     boolean plain = !pieces.has(ForeignOption.SERIAL, ForeignOption.NODEFAULTS);
+    if (plain && borrowed) {
+      return verdict.refuse(NO_OTHER_END, PUT_ELSEWHERE);
+    }
     return plain && consoleId.isEmpty() ? ourConsole(verdict, folders.consoleLog()) : verdict;
   }
 }

@@ -19,6 +19,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -28,7 +29,9 @@ import java.util.stream.Collectors;
 /// opened is looked at, and not the path once more.
 ///
 /// @param user who opens them
-record ForeignFiles(ForeignProcess process, FileUser user) {
+/// @param own the folder that the process has from HyperFresh, if it was handed back: what is in it
+///   are copies that this daemon has made
+record ForeignFiles(ForeignProcess process, FileUser user, Optional<Path> own) {
   private static final Path KVM = Path.of("/dev/kvm");
 
   private static final String OWNER = "unix:uid";
@@ -39,6 +42,11 @@ record ForeignFiles(ForeignProcess process, FileUser user) {
 
   private static final String PASSABLE = "rwxr-xr-x";
   private static final String READABLE = "rw-r--r--";
+
+  /// Of a process that has none of HyperFresh's.
+  ForeignFiles(ForeignProcess process, FileUser user) {
+    this(process, user, Optional.empty());
+  }
 
   /// What later instances would have to open and their user may not, one sentence each: the first
   /// process may have done so before it became that user.
@@ -195,7 +203,8 @@ record ForeignFiles(ForeignProcess process, FileUser user) {
   private Fd open(Path file) throws IOException {
     Fd opened;
     try {
-      opened = user.open(file, OpenFlags.READ_ONLY);
+      boolean isOwn = own.filter(file.normalize()::startsWith).isPresent();
+      opened = (isOwn ? FileUser.SELF : user).open(file, OpenFlags.READ_ONLY);
     } catch (LinuxException e) {
       throw new IOException(
           e.errnoName().equals("EACCES") ? "its user may not read it" : "it is missing", e);

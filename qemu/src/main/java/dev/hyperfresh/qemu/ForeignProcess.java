@@ -32,6 +32,11 @@ import java.util.stream.Stream;
 record ForeignProcess(int pid) {
   private static final String CHANGED = "unix:ctime";
 
+  // linux/stat.h S_IFMT, S_IFCHR, S_IFBLK
+  private static final int KIND = 0170000;
+  private static final int CHARACTERS = 0020000;
+  private static final int BLOCKS = 0060000;
+
   /// The kernel takes at most 6 MiB of arguments and environment (execve(2)).
   private static final int MAX_ENVIRONMENT = 6 << 20;
 
@@ -102,12 +107,27 @@ record ForeignProcess(int pid) {
     return isSame(path, path);
   }
 
-  /// Whether `here`, a path of this process, leads to the file that it finds at `path`.
+  /// Whether `here`, a path of this process, leads to the file that it finds at `path`. A device is
+  /// the same by its number, whatever file leads to it: some processes have a `/dev` of their own.
   boolean isSame(Path here, Path path) {
+    Path there = proc("root").resolve(path.toString().substring(1));
     try {
-      return Files.isSameFile(here, proc("root").resolve(path.toString().substring(1)));
+      return Files.isSameFile(here, there)
+          || device(here).filter(device -> device(there).equals(Optional.of(device))).isPresent();
     } catch (IOException e) {
       return false;
+    }
+  }
+
+  /// The kind and the number of a device; empty of what is none.
+  private static Optional<String> device(Path file) {
+    try {
+      int kind = (int) Files.getAttribute(file, "unix:mode") & KIND;
+      return kind == CHARACTERS || kind == BLOCKS
+          ? Optional.of(kind + ":" + Files.getAttribute(file, "unix:rdev"))
+          : Optional.empty();
+    } catch (IOException e) {
+      return Optional.empty();
     }
   }
 
@@ -253,7 +273,15 @@ record ForeignProcess(int pid) {
   /// @throws LinuxException when the user cannot be served there
   /// @throws QemuProcess.TroubleException when another process serves there
   UnixSocket connect(Path control, FileUser user, Duration patience) {
-    UnixSocket socket = user.connect(control, patience);
+    return connect(control, user, patience, false);
+  }
+
+  /// As [#connect(Path, FileUser, Duration)].
+  ///
+  /// @param borrowed whether its manager, which is root, may have made the socket for itself
+  UnixSocket connect(Path control, FileUser user, Duration patience, boolean borrowed) {
+    UnixSocket socket =
+        borrowed ? user.connectAsOwner(control, patience) : user.connect(control, patience);
     // A socket that was passed to the process belongs to whoever made it, by the kernel's account.
     int peer = socket.peer().pid();
     if (peer == pid || isListeningAt(control, peer)) {
@@ -297,6 +325,7 @@ record ForeignProcess(int pid) {
         // A path that only its maker understands is no place for another process.
         asked(held, descriptor.number(), place)
             .filter(Path::isAbsolute)
+            .map(BesideSocket::found)
             .ifPresent(path -> sockets.put(descriptor.number(), path));
       }
     }

@@ -13,10 +13,13 @@ final class ForeignSettings implements ForeignSubject {
   private final ForeignPieces pieces;
   private final ForeignFolders folders;
   private final Set<Path> secrets = new LinkedHashSet<>();
+  private final boolean borrowed;
 
-  ForeignSettings(ForeignPieces pieces, ForeignFolders folders) {
+  /// @param borrowed whether the guest has a manager that takes it back
+  ForeignSettings(ForeignPieces pieces, ForeignFolders folders, boolean borrowed) {
     this.pieces = pieces;
     this.folders = folders;
+    this.borrowed = borrowed;
   }
 
   /// The files of secrets, which are read at each start.
@@ -33,8 +36,9 @@ final class ForeignSettings implements ForeignSubject {
       case RUNAS -> becomes(ForeignVerdict.of(piece));
       // Of a process that runs, the options in the file stand in its place.
       case READCONFIG -> readLater(piece);
+      case NAME -> borrowed ? name(piece) : ForeignVerdict.of(piece);
       // Later instances get their own.
-      case NAME, SANDBOX, INCOMING -> ForeignVerdict.of(piece);
+      case SANDBOX, INCOMING -> ForeignVerdict.of(piece);
       default ->
           piece.option().fate() == ForeignOption.Fate.DROPPED
               ? ForeignVerdict.of(piece)
@@ -51,13 +55,23 @@ final class ForeignSettings implements ForeignSubject {
           RANDOM.contains(object.get("filename", "/dev/random"))
               ? verdict.keep(piece)
               : verdict.refuse("only /dev/urandom and /dev/random can be taken over");
-      // No other option that is taken over refers to a secret.
+      // No other option that is taken over refers to a secret, but a manager may.
       case "secret" ->
-          ForeignDisplay.secrets(pieces).contains(object.get("id", ""))
+          borrowed || ForeignDisplay.secrets(pieces).contains(object.get("id", ""))
               ? secret(object, piece, verdict)
               : verdict;
       default -> verdict.refuse("objects of this type cannot be taken over");
     };
+  }
+
+  /// As the manager calls it. What looks after the threads knows them by their names.
+  private static ForeignVerdict name(ForeignPiece piece) {
+    String threads = "debug-threads";
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Suboptions name = verdict.pairs(piece, "guest");
+    return name.isOn(threads)
+        ? verdict.keep(piece)
+        : verdict.words(piece.option().word(), name.with(threads, "on").text());
   }
 
   private static ForeignVerdict readLater(ForeignPiece piece) {

@@ -6,6 +6,7 @@ import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.OpenFlags;
 import java.nio.file.Path;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /// The files of a guest that one instance gets as open descriptors, because it may open no path of
@@ -15,13 +16,20 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
   /// Opens the files of `launch`.
   ///
   /// @throws dev.hyperfresh.linux.LinuxException when one cannot be opened; none is left open then
+  /// @throws java.io.UncheckedIOException when the socket of a monitor cannot be made like the old
+  ///   one; likewise
   static HandedFiles open(Launch launch) {
     HandedFiles files = new HandedFiles(new HashMap<>());
     if (launch.adopted().isPresent()) {
       // Its command line names its files, as it did when something else started it.
-      LentFolder.open(launch)
-          .ifPresent(folder -> files.descriptors().put(Descriptors.LENT, folder));
-      return files;
+      try {
+        files.addLent(launch);
+        files.addMonitors(launch);
+        return files;
+      } catch (RuntimeException e) {
+        files.close();
+        throw e;
+      }
     }
     try {
       files.add(
@@ -43,13 +51,23 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
   static HandedFiles openBoot(Launch launch) {
     HandedFiles files = new HandedFiles(new HashMap<>());
     try {
-      LentFolder.open(launch)
-          .ifPresent(folder -> files.descriptors().put(Descriptors.LENT, folder));
+      files.addLent(launch);
       files.addBoot(launch);
       return files;
     } catch (RuntimeException e) {
       files.close();
       throw e;
+    }
+  }
+
+  private void addLent(Launch launch) {
+    LentFolder.open(launch).ifPresent(folder -> descriptors.put(Descriptors.LENT, folder));
+  }
+
+  private void addMonitors(Launch launch) {
+    List<BesideSocket> monitors = BesideSocket.of(launch);
+    for (int i = 0; i < monitors.size(); i++) {
+      descriptors.put(Descriptors.monitor(i), monitors.get(i).listen(LocalQemu.user(launch)).fd());
     }
   }
 

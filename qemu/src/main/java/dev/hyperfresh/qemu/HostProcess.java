@@ -50,6 +50,22 @@ public record HostProcess(PidFd pidFd, Optional<ChildProcess> child) implements 
     }
   }
 
+  /// Lets go of the process, which goes on without this one. A child is still reaped when it ends:
+  /// whoever ends it may wait for its number to be gone.
+  void leave() {
+    if (child.isEmpty()) {
+      close();
+      return;
+    }
+    Thread.ofPlatform()
+        .name("hf-reap-" + pid())
+        .daemon()
+        .start(() -> {
+          var _ = child.get().waitFor();
+          close();
+        });
+  }
+
   /// Lets go of the process; it goes on if it lives.
   @Override
   public void close() {

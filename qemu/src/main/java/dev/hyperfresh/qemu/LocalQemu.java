@@ -27,6 +27,7 @@ import java.util.stream.Stream;
 /// A QEMU that is a process of this host.
 final class LocalQemu implements QemuProcess {
   private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
+  private static final System.Logger LOG = System.getLogger(LocalQemu.class.getName());
   private static final int LOG_BYTES = 64 * 1024;
 
   private final HostProcess process;
@@ -61,9 +62,13 @@ final class LocalQemu implements QemuProcess {
   /// @throws LinuxException when nobody serves there
   /// @throws TroubleException when another process does
   static UnixSocket control(Launch launch, int pid, Path socket, Duration limit) {
-    boolean foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
-    return foreign
-        ? new ForeignProcess(pid).connect(socket, user(launch), limit)
+    return isForeign(launch)
+        ? new ForeignProcess(pid)
+            .connect(
+                socket,
+                user(launch),
+                limit,
+                launch.adopted().filter(machine -> machine.borrowed().isPresent()).isPresent())
         : UnixSocket.connect(socket, limit);
   }
 
@@ -187,13 +192,45 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
+  public void leave() {
+    removeSockets();
+    BesideSocket.sweep(launch, user(launch));
+    process.leave();
+  }
+
+  @Override
   public void close() {
-    boolean foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
     // Reaps the process if it has ended; if it lives, it goes on without us.
-    if (awaitEnd(Duration.ZERO) && !foreign) {
-      Qemu.removeSockets(qmpSocket, console);
-      agent.ifPresent(Qemu::removeSockets);
+    if (awaitEnd(Duration.ZERO)) {
+      removeSockets();
     }
     process.close();
+  }
+
+  /// Those of the process that something else started are not ours.
+  private void removeSockets() {
+    if (!isForeign(launch)) {
+      Qemu.removeSockets(launch, qmpSocket, console);
+    }
+  }
+
+  private static boolean isForeign(Launch launch) {
+    return launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
+  }
+
+  /// Without the group the process runs all the same; that it is not in it is seen and said. Who
+  /// gets a copy of the memory fits in only after the first process ([#settle]).
+  static void enter(Launch launch, boolean waiting, int pid) {
+    try {
+      launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
+      launch
+          .adopted()
+          .filter(machine -> !waiting || !machine.hasPrivateMemory())
+          .flatMap(AdoptedMachine::runAs)
+          .flatMap(runAs -> runAs.cgroups().take(pid))
+          .ifPresent(why -> LOG.log(System.Logger.Level.WARNING, "process " + pid + ": " + why));
+    } catch (UncheckedIOException e) {
+      LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no limits", e);
+    }
   }
 }

@@ -31,6 +31,13 @@ final class Migration {
   static final Map<String, ?> PARAMETERS =
       Map.of("max-bandwidth", MAX_BANDWIDTH, "downtime-limit", DOWNTIME_LIMIT);
 
+  /// The same as QEMU has them at its start.
+  private static final Map<String, ?> DEFAULTS =
+      Map.of("max-bandwidth", 128L << 20, "downtime-limit", 300L);
+
+  /// The one of [Qemu#NEEDED_CAPABILITIES] that only hand-overs in one host need.
+  private static final String IGNORE_SHARED = "x-ignore-shared";
+
   /// What QEMU calls the descriptor that the state goes through.
   static final String CHANNEL = "hf-channel";
 
@@ -55,6 +62,27 @@ final class Migration {
   ///   answer
   static void forget(Qmp qmp) {
     qmp.execute("closefd", Map.of("fdname", CHANNEL));
+  }
+
+  /// Has QEMU forget how it was set up. Whoever manages it next knows nothing of that, and a
+  /// migration of theirs would leave the guest's memory behind.
+  ///
+  /// @throws Qmp.QmpException when it refuses or does not answer
+  static void unprepare(MachineIdentity.Respondent qemu) {
+    boolean leavesMemory =
+        qemu.execute("query-migrate-capabilities", Map.of())
+            .valueStream()
+            .filter(item -> item.path("capability").asString("").equals(IGNORE_SHARED))
+            .anyMatch(item -> item.path("state").asBoolean(false));
+    if (leavesMemory) {
+      Map<String, ?> off = Map.of("capability", IGNORE_SHARED, "state", false);
+      qemu.execute("migrate-set-capabilities", Map.of("capabilities", List.of(off)));
+    }
+    long bandwidth =
+        qemu.execute("query-migrate-parameters", Map.of()).path("max-bandwidth").asLong(0);
+    if (bandwidth == MAX_BANDWIDTH) {
+      qemu.execute("migrate-set-parameters", DEFAULTS);
+    }
   }
 
   /// How far it is: a QAPI `MigrationStatus`.

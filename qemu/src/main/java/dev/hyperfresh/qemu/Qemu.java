@@ -37,9 +37,11 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /// The `process` kind of hypervisor: each guest in a QEMU process of its own. Remembers nothing but
@@ -253,12 +255,10 @@ public final class Qemu implements Hypervisor, Adopter {
           ? connectInBackground(launch, process, qmp, console)
           : connect(launch, process, qmp, console);
     } catch (DiskImages.DiskChanged e) {
-      removeSockets(qmp, console);
-      agent(launch).ifPresent(Qemu::removeSockets);
+      removeSockets(launch, qmp, console);
       throw problem.because(String.valueOf(e.getMessage()), e);
-    } catch (IOException | LinuxException | Qmp.QmpException e) {
-      removeSockets(qmp, console);
-      agent(launch).ifPresent(Qemu::removeSockets);
+    } catch (IOException | UncheckedIOException | LinuxException | Qmp.QmpException e) {
+      removeSockets(launch, qmp, console);
       throw problem.because(
           release.name() + " did not start: " + lastLines(log, String.valueOf(e.getMessage())), e);
     }
@@ -284,26 +284,10 @@ public final class Qemu implements Hypervisor, Adopter {
               log,
               true);
       ChildProcess process = launch.confinement().within(() -> ChildProcess.spawn(request));
-      enter(launch, waiting, process.pid());
+      LocalQemu.enter(launch, waiting, process.pid());
       return process;
     } finally {
       agentListener.ifPresent(UnixSocket::close);
-    }
-  }
-
-  /// Without the group the process runs all the same; that it is not in it is seen and said. Who
-  /// gets a copy of the memory fits in only after the first process ([QemuProcess#settle]).
-  private static void enter(Launch launch, boolean waiting, int pid) {
-    try {
-      launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
-      launch
-          .adopted()
-          .filter(machine -> !waiting || !machine.hasPrivateMemory())
-          .flatMap(AdoptedMachine::runAs)
-          .flatMap(runAs -> runAs.cgroups().take(pid))
-          .ifPresent(why -> LOG.log(System.Logger.Level.WARNING, "process " + pid + ": " + why));
-    } catch (UncheckedIOException e) {
-      LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no limits", e);
     }
   }
 
@@ -361,7 +345,7 @@ public final class Qemu implements Hypervisor, Adopter {
 
   @Override
   public Holdings holdings(GuestSpec guest, int pid, AdoptedMachine machine) {
-    return QemuAdoption.holdings(guest, pid, machine);
+    return FirstHoldings.of(guest, pid, machine);
   }
 
   @Override
@@ -461,13 +445,28 @@ public final class Qemu implements Hypervisor, Adopter {
     return files.resolve("hypervisor-" + generation + ".log");
   }
 
+  /// A QEMU removes what has the name of its socket when it ends, so the next loan of a guest that
+  /// was borrowed has other names.
   private static Path socket(Launch launch, String ending) {
-    return launch.sockets().resolve(launch.spec().name() + "." + launch.generation() + ending);
+    String loan =
+        launch.adopted().map(AdoptedMachine::borrowed).filter(OptionalInt::isPresent).stream()
+            .map(process -> Integer.toString(process.getAsInt()))
+            .collect(Collectors.joining());
+    return launch
+        .sockets()
+        .resolve(launch.spec().name() + "." + launch.generation() + ending + loan);
   }
 
   /// Where the channel to an agent in the guest is, if it has one.
   private static Optional<Path> agent(Launch launch) {
     return launch.spec().agent() ? Optional.of(socket(launch, ".agt")) : Optional.empty();
+  }
+
+  /// Removes all sockets of a process; nobody is to connect to them any more.
+  static void removeSockets(Launch launch, Path qmp, Path console) {
+    removeSockets(qmp, console);
+    agent(launch).ifPresent(Qemu::removeSockets);
+    BesideSocket.of(launch).forEach(monitor -> monitor.remove(LocalQemu.user(launch)));
   }
 
   /// Removes the sockets of a process that is gone; nobody could connect to them any more.

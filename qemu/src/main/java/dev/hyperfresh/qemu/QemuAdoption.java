@@ -2,9 +2,9 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.AdoptRequest.Earlier;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.AdoptedMachine.Memory;
-import dev.hyperfresh.hypervisor.AdoptedMachine.Port;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
@@ -33,6 +33,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.stream.Stream;
 
@@ -105,7 +106,7 @@ final class QemuAdoption {
     Path control = request.control();
     UnixSocket socket;
     try {
-      socket = process.connect(control, who.files(), PATIENCE);
+      socket = process.connect(control, who.files(), PATIENCE, request.borrowed());
     } catch (LinuxException | IllegalArgumentException e) {
       throw Problem.ADOPT_UNFIT.because(control + " cannot be opened: " + e.getMessage(), e);
     } catch (QemuProcess.TroubleException e) {
@@ -128,15 +129,17 @@ final class QemuAdoption {
   /// What speaks against the process and can be seen without an answer of it: its owner learns of
   /// that at once and not when the socket is free.
   private String besides() throws IOException {
-    reasons.addAll(ForeignCommandLine.unseen(process.arguments(), "", request.copy()).obstacles());
+    reasons.addAll(
+        ForeignCommandLine.unseen(arguments(), "", request.copy(), request.borrowed()).obstacles());
     return reasons.isEmpty()
         ? ""
         : " It also cannot be adopted as it is: " + String.join(" ", reasons);
   }
 
   private Adoption examine(PidFd pidFd, ForeignUser who, LiveMachine live) throws IOException {
-    ForeignFiles files = new ForeignFiles(process, who.files());
-    LentFolder copies = LentFolder.of(who, request.files());
+    ForeignFiles files =
+        new ForeignFiles(process, who.files(), request.earlier().map(Earlier::files));
+    LentFolder copies = LentFolder.of(who, request.files(), request.borrowed());
     reasons.addAll(live.obstacles());
     ForeignConfiguration configuration = configuration(who, files);
     reasons.addAll(configuration.faults());
@@ -150,7 +153,8 @@ final class QemuAdoption {
                 Optional.of(process.sockets(pidFd))),
             request.name(),
             live,
-            request.copy());
+            request.copy(),
+            request.borrowed());
     reasons.addAll(line.reasons());
     remarks.addAll(line.remarks());
     checkFiles(line);
@@ -166,7 +170,7 @@ final class QemuAdoption {
     ForeignFirmware firmware =
         who.isReachable()
             ? ForeignFirmware.of(
-                process, who, line.firmware(), request.files().resolve("firmware.log"))
+                process, who, firmwareGiven(line), request.files().resolve("firmware.log"))
             : new ForeignFirmware(process.folder(), List.of(), true);
     if (!firmware.complete()) {
       remarks.add(
@@ -192,7 +196,7 @@ final class QemuAdoption {
       throw Problem.ADOPT_REFUSED.because(String.join(" ", reasons));
     }
     GuestMemory memory = isCopied ? apart(line.memories(), live) : shared.take(pidFd, taken::add);
-    copies.make(who);
+    copies.make(who, request.borrowed());
     List<Map.Entry<Path, Path>> wanted = new ArrayList<>(line.pinned().entrySet());
     wanted.addAll(roms.entrySet());
     pin(wanted, files, copies);
@@ -208,7 +212,8 @@ final class QemuAdoption {
             request.console().or(line::console),
             isCopied ? Memory.alone(memory.shape()) : shared.numbered(memory.shape()),
             ports.ports(),
-            who.runAs());
+            who.runAs(),
+            request.borrowed() ? OptionalInt.of(request.pid()) : OptionalInt.empty());
     return new Adoption(
         spec,
         new AcceleratorChoice(live.accelerator(), "its QEMU was started with it"),
@@ -217,7 +222,7 @@ final class QemuAdoption {
         // A copy of its program would look for them elsewhere. Other guests may run that release,
         // so nothing of another user is among them.
         firmware.folders().stream()
-            .filter(_ -> who.ours())
+            .filter(_ -> who.ours() && request.earlier().isEmpty())
             .flatMap(folder -> Stream.of("-L", folder.toString()))
             .toList(),
         remarks);
@@ -234,11 +239,30 @@ final class QemuAdoption {
     }
   }
 
+  /// What it was started with. Of one that was handed back its own command line does not say what
+  /// it has taken since.
+  private List<String> arguments() throws IOException {
+    Optional<Earlier> earlier = request.earlier();
+    return earlier.isPresent()
+        ? LentFolder.found(new AdoptedWords(earlier.get().words()).given(), earlier.get().files())
+        : process.arguments();
+  }
+
+  /// The folders of firmware that it was given; those of its release stand on its own command line.
+  private List<String> firmwareGiven(ForeignCommandLine line) throws IOException {
+    return request.earlier().isEmpty()
+        ? line.firmware()
+        : ForeignPieces.of(LentFolder.found(process.arguments(), request.earlier().get().files()))
+            .of(ForeignOption.L)
+            .map(ForeignPiece::value)
+            .toList();
+  }
+
   /// Its arguments. A file that another user named is not read with the rights of this one.
   private ForeignConfiguration configuration(ForeignUser who, ForeignFiles files)
       throws IOException {
     return ForeignConfiguration.of(
-        process.arguments(),
+        arguments(),
         file -> {
           if (!who.isReachable()) {
             throw new IOException("it is another user's");
@@ -428,43 +452,6 @@ final class QemuAdoption {
         throw Problem.ADOPT_REFUSED.because(
             file.getKey() + " cannot be copied: " + e.getMessage(), e);
       }
-    }
-  }
-
-  /// What was taken from the process that was adopted, once more.
-  static Holdings holdings(GuestSpec guest, int pid, AdoptedMachine machine) {
-    List<Fd> memories = new ArrayList<>();
-    List<Fd> queues = new ArrayList<>();
-    try (PidFd pidFd = PidFd.open(pid)) {
-      if (machine.hasPrivateMemory()) {
-        memories.addAll(GuestMemory.create("hf-" + guest.name(), machine.parts()).descriptors());
-      } else {
-        for (Memory memory : machine.memories()) {
-          Fd taken = pidFd.takeFd(memory.descriptor());
-          memories.add(taken);
-          requireWhole(taken, memory);
-        }
-      }
-      for (Port port : machine.ports()) {
-        if (port instanceof Port.Kept kept) {
-          kept.descriptors().forEach(number -> queues.add(pidFd.takeFd(number)));
-        }
-      }
-      return new Holdings(memories, queues);
-    } catch (LinuxException | IOException e) {
-      memories.forEach(Fd::close);
-      queues.forEach(Fd::close);
-      throw Problem.GUEST_STATE.because("Process " + pid + ": " + e.getMessage(), e);
-    }
-  }
-
-  /// The number may mean another file by now.
-  private static void requireWhole(Fd taken, Memory memory) throws IOException {
-    long bytes = Files.size(Path.of(Descriptors.own(taken.number())));
-    if (bytes != memory.part().bytes()) {
-      throw new IOException(
-          "its descriptor %d has %d bytes and was memory of %d"
-              .formatted(memory.descriptor(), bytes, memory.part().bytes()));
     }
   }
 

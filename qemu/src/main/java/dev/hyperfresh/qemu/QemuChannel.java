@@ -227,11 +227,21 @@ final class QemuChannel {
 
   /// Ends it and writes down what passed; the process, if it lives, goes on.
   void close() {
+    end();
+    writeDown();
+  }
+
+  /// As [#close], and writes nothing down.
+  void end() {
     closing = true;
     qmp.close();
     if (!awaitEnded()) {
       note("the reader did not end");
     }
+  }
+
+  /// Writes down what passed until now.
+  void writeDown() {
     transcript.writeTo(
         launch.files().resolve("qmp.log"),
         launch.release().name() + " generation " + launch.generation());

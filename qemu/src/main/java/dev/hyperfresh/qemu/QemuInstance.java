@@ -8,12 +8,15 @@ import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.ProcessFacts;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.linux.WriteBack;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -22,6 +25,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import tools.jackson.databind.JsonNode;
 
 /// One QEMU, wherever its process is. See [Instance] for the order of calls.
@@ -316,13 +320,43 @@ final class QemuInstance implements Instance {
     if (AdoptedMachine.isFirst(launch.generation())) {
       return Optional.empty();
     }
+    FileUser user = LocalQemu.user(launch);
     List<String> amiss =
-        launch.adopted().stream()
-            .flatMap(machine ->
-                new AdoptedWords(machine.words()).takenLater(LocalQemu.user(launch)).stream())
+        Stream.concat(
+                BesideSocket.of(launch).stream().map(monitor -> later(monitor, user)),
+                launch.adopted().stream()
+                    .flatMap(
+                        machine -> new AdoptedWords(machine.words()).takenLater(user).stream()))
             .flatMap(later -> later.take(this::ask, pid()).stream())
             .toList();
     return amiss.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", amiss));
+  }
+
+  private static TakenLater later(BesideSocket monitor, FileUser user) {
+    return new TakenLater(
+        "Its monitor does not listen as before, at " + monitor.path(),
+        "",
+        (_, _) -> monitor.take(user));
+  }
+
+  @Override
+  public ProcessFacts handBack() {
+    try {
+      Migration.unprepare(this::ask);
+      ProcessFacts facts = QemuFacts.ask(this::ask, program());
+      // Its folder is another one in a moment.
+      channel.writeDown();
+      return facts;
+    } catch (Qmp.QmpException | IOException e) {
+      throw Problem.GUEST_STATE.because(release.name() + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// Of one that was started as a release, that of the release: a loader may run it.
+  private Path program() throws IOException {
+    return release instanceof QemuRelease qemu && !AdoptedMachine.isFirst(launch.generation())
+        ? qemu.binary()
+        : Files.readSymbolicLink(new ForeignProcess(pid()).program());
   }
 
   private JsonNode ask(String command, Map<String, ?> arguments) {
@@ -403,6 +437,12 @@ final class QemuInstance implements Instance {
       throw Problem.INTERNAL.because(
           "The control channel of process " + pid() + ", which is dead, stays open.");
     }
+  }
+
+  @Override
+  public void leave() {
+    channel.end();
+    process.leave();
   }
 
   @Override

@@ -119,6 +119,11 @@ public interface QemuProcess extends AutoCloseable {
     return "";
   }
 
+  /// As [#close], of a process that nobody here controls any more: its control sockets are removed.
+  default void leave() {
+    close();
+  }
+
   /// Lets go of the process; it goes on if it lives.
   @Override
   void close();

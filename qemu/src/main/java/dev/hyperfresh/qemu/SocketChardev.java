@@ -21,8 +21,8 @@ import java.util.function.Predicate;
 /// is refused meanwhile. But after the death of a daemon, and for a guest that was stopped, there
 /// is none to pass on, and the address has to be taken anew all the same.
 ///
-/// @param words as behind `-chardev`, the type under `backend`; never with a descriptor, and with
-///   [#RECONNECT] when it is a client
+/// @param words as behind `-chardev`, the type under `backend`; with no descriptor but by
+///   [#passed], and with [#RECONNECT] when it is a client
 record SocketChardev(Suboptions words) {
   static final String BACKEND = "backend";
 
@@ -102,6 +102,11 @@ record SocketChardev(Suboptions words) {
       words.get(key).ifPresent(value -> left.put(key, value));
     }
     return SILENT + "," + new Suboptions(left, false).text();
+  }
+
+  /// The same behind `-chardev`, for an instance that is passed the socket.
+  String passed(int descriptor) {
+    return new SocketChardev(words.without("path").with("fd", Integer.toString(descriptor))).text();
   }
 
   /// What keeps another process of this host from having the same address, if anything, in a

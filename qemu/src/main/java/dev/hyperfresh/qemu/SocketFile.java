@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.Supplier;
 
 /// The file of a unix socket, at which one process at a time listens. QEMU removes a file that is
 /// in the way of its own, whatever it is and whoever listens there, and does not notice when
@@ -67,10 +68,19 @@ record SocketFile(String path) {
   /// @param reporting the QEMU that says that it listens there, by its pid; empty when none does
   /// @param user who connects
   Holder holder(OptionalInt reporting, FileUser user) {
+    return holder(reporting, () -> user.connect(Path.of(path), PATIENCE));
+  }
+
+  /// As [#holder(OptionalInt, FileUser)], of a socket that may be root's, and that no QEMU reports.
+  Holder holderOfOwners(FileUser user) {
+    return holder(OptionalInt.empty(), () -> user.connectAsOwner(Path.of(path), PATIENCE));
+  }
+
+  private Holder holder(OptionalInt reporting, Supplier<UnixSocket> connecting) {
     if (isThere() && !isSocket()) {
       return Holder.NO_SOCKET;
     }
-    try (UnixSocket socket = user.connect(Path.of(path), PATIENCE)) {
+    try (UnixSocket socket = connecting.get()) {
       boolean same = reporting.isPresent() && socket.peer().pid() == reporting.getAsInt();
       return same ? Holder.QEMU : Holder.ANOTHER;
     } catch (LinuxException e) {

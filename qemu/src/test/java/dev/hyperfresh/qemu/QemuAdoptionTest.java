@@ -29,6 +29,8 @@ class QemuAdoptionTest {
               folder.resolve("none.sock"),
               Optional.empty(),
               folder,
+              false,
+              Optional.empty(),
               false);
       return assertThatThrownBy(() -> new QemuAdoption(request).adopt())
           .isInstanceOfSatisfying(

@@ -270,7 +270,8 @@ class AdoptCopyTest {
             own.qmp(),
             Optional.empty(),
             Workshop.RELEASES::ofProcess,
-            Optional.of(new AdoptOrder.Copy(_ -> to, limits, records::add))),
+            Optional.of(new AdoptOrder.Copy(_ -> to, limits, records::add)),
+            false),
         progress);
   }
 
