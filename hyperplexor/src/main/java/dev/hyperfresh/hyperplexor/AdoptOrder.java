@@ -21,13 +21,26 @@ import java.util.function.Function;
 ///   when nothing speaks against the adoption any more
 /// @param copy what is done about memory that is private to the process; without it such a guest is
 ///   refused
+/// @param borrowed whether what manages the guest gets it back, see [Hyperplexor#handBack]
 public record AdoptOrder(
     String name,
     int pid,
     Path control,
     Optional<Path> console,
     BiFunction<Integer, List<String>, Release> releases,
-    Optional<Copy> copy) {
+    Optional<Copy> copy,
+    boolean borrowed) {
+
+  /// Of a guest that stays here.
+  public AdoptOrder(
+      String name,
+      int pid,
+      Path control,
+      Optional<Path> console,
+      BiFunction<Integer, List<String>, Release> releases,
+      Optional<Copy> copy) {
+    this(name, pid, control, console, releases, copy, false);
+  }
 
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#SPEC_INVALID] when no guest can
   ///   have the name
