@@ -40,9 +40,15 @@ import tools.jackson.databind.JsonNode;
       "  hyperfresh replace --all --to qemu-10.0 --canary 1 --soak 30s --parallel 4",
       "  hyperfresh replace web1 --to m2                     to machine m2",
       "  hyperfresh replace --machine m1 --to machine-6.12+qemu-10.0",
+      "  hyperfresh replace --libvirt db1 --to installed --dry-run",
+      "  hyperfresh replace --libvirt db1 db2 --to installed",
       "",
       "With --machine, a machine of the release is booted, or the machine that --to names is used.",
-      "All guests of the old machine move to it, and the old machine is ended when it is empty."
+      "All guests of the old machine move to it, and the old machine is ended when it is empty.",
+      "",
+      "With --libvirt, the guests are running domains of libvirt. libvirt is ended, takes them back",
+      "with their new QEMU when it is started again, and does not answer meanwhile; all guests run",
+      "on. docs/LIBVIRT.md says what can go wrong. The daemon must be root."
     })
 final class ReplaceCommand implements Callable<Integer> {
   private static final String DEFAULT_SOAK = "30s";
@@ -58,6 +64,11 @@ final class ReplaceCommand implements Callable<Integer> {
 
   @Option(names = "--all", description = "Every guest.")
   private boolean all;
+
+  @Option(
+      names = "--libvirt",
+      description = "The guests are running domains of libvirt, which keeps them.")
+  private boolean libvirt;
 
   @Option(
       names = "--machine",
@@ -141,6 +152,9 @@ final class ReplaceCommand implements Callable<Integer> {
     if (!machine.isEmpty()) {
       return replaceMachine(client);
     }
+    if (libvirt) {
+      return replaceDomains(client);
+    }
     if (isSingle()) {
       return dryRun ? plan(client) : replace(client);
     }
@@ -160,6 +174,14 @@ final class ReplaceCommand implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(),
           all ? "Name guests or use --all, not both." : "Name guests or use --all.");
+    }
+    if (libvirt && (!machine.isEmpty() || !from.isEmpty() || canary != 0 || parallel != 1)) {
+      throw new ParameterException(
+          spec.commandLine(), "--libvirt excludes --machine, --from, --canary and --parallel.");
+    }
+    if (libvirt && (force || stepClock)) {
+      throw new ParameterException(
+          spec.commandLine(), "--libvirt excludes --force and --step-clock.");
     }
     if (force && (dryRun || !machine.isEmpty() || !isSingle())) {
       throw new ParameterException(
@@ -268,6 +290,48 @@ final class ReplaceCommand implements Callable<Integer> {
         + (result.path("machine_withdrawn").asBoolean()
             ? " got none and is ended."
             : " stays with those that did.");
+  }
+
+  private int replaceDomains(Client client) {
+    JsonNode result =
+        client.work(
+            "/v1/libvirt/replacements",
+            Map.of(
+                "to",
+                to,
+                "all",
+                all,
+                "domains",
+                guests,
+                "dry_run",
+                dryRun,
+                "rehearse",
+                !noRehearsal,
+                "max_blackout_ms",
+                maxBlackout),
+            Output::progress);
+    if (!options.printed(result)) {
+      print(result);
+      System.out.println(libvirt(result));
+    }
+    return isComplete(result) ? 0 : Problem.REPLACE_OBSTACLES.exitCode();
+  }
+
+  private static String libvirt(JsonNode result) {
+    String service = result.path("service").asString("");
+    if (service.isEmpty()) {
+      return "Nothing was to be done; libvirt was left alone.";
+    }
+    if (result.path("dry_run").asBoolean()) {
+      return "Nothing was done. libvirt (%s) would be ended and started again.".formatted(service);
+    }
+    return result.has("away_ms")
+        ? String.format(
+            Locale.ROOT,
+            "libvirt (%s) did not answer for %.1f s.",
+            service,
+            result.path("away_ms").asDouble() / 1000)
+        : "libvirt (%s) is DOWN.".formatted(service);
   }
 
   private static String to(JsonNode result) {

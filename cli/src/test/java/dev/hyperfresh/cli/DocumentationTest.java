@@ -118,6 +118,8 @@ class DocumentationTest {
           };
       case "GUEST" ->
           problem == Problem.GUEST_START ? "was not created, or stays stopped" : "untouched";
+      case "LIBVIRT" ->
+          problem == Problem.LIBVIRT_BETWEEN ? "runs, unknown to libvirt" : "untouched";
       case "RUN" -> "belonged to the run";
       default -> "untouched";
     };

@@ -50,6 +50,8 @@ class ExitCodesTest {
         "release prune --dry-run --days 7",
         "replace web1 --to qemu-10.0",
         "replace web1 --to qemu-10.0 --dry-run",
+        "replace --libvirt web1 --to installed",
+        "replace --libvirt --all --to installed --dry-run",
         "release build machine --kernel 6.12 --qemu 10.0",
         "machine create m1 --release machine-6.12",
         "machine list",

@@ -87,7 +87,8 @@ class JsonPageTest {
         "post /v1/guests/{name}/replacements",
         "post /v1/guests/{name}/plan",
         "post /v1/rollouts",
-        "post /v1/machines/{name}/replacements");
+        "post /v1/machines/{name}/replacements",
+        "post /v1/libvirt/replacements");
     add("machine create", "post /v1/machines");
     add("machine list", "get /v1/machines");
     add("machine show", "get /v1/machines/{name}");

@@ -96,7 +96,8 @@ class OutdatedCommandTest {
                 + " more).",
             "Proxmox VE manages it as 100, so it is replaced only when Proxmox VE stops and starts"
                 + " it.",
-            "libvirt manages it, so it is replaced only when libvirt stops and starts it.",
+            "libvirt manages it: `hyperfresh replace --libvirt web3 --to installed --dry-run` says"
+                + " whether it can be replaced in place.",
             "`hyperfresh guest adopt NAME --pid 4 --qmp SOCKET` checks it further, and `hyperfresh"
                 + " replace` replaces it then.",
             uid() == 0

@@ -218,6 +218,7 @@ final class Api implements AutoCloseable {
   private List<Route> table() {
     return Stream.of(
             new GuestRoutes(daemon, replies).routes(),
+            new LibvirtRoutes(daemon.libvirt(), replies).routes(),
             new MachineRoutes(daemon, replies).routes(),
             new OsRoutes(daemon.systems(), replies).routes(),
             new ContainerRoutes(daemon.systems(), replies).routes(),

@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.libvirt.LibvirtHost;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.MissingCallException;
 import dev.hyperfresh.linux.Scheduling;
@@ -58,6 +59,7 @@ public final class Daemon implements AutoCloseable {
   private final QemuReleases releases;
   private final Hyperplexor hyperplexor;
   private final GuestRoom guests;
+  private final LibvirtRoom libvirt;
   private final MachineRoom machines;
   private final OsRoom systems;
   private final ReleaseKinds releaseKinds;
@@ -138,6 +140,7 @@ public final class Daemon implements AutoCloseable {
             new GuestRoom.Processes(releases::list, releases::ofProcess),
             new Destinations(machines::list, machines::isStopped, machines::isComing, releaseKinds),
             events());
+    this.libvirt = new LibvirtRoom(LibvirtHost.THIS, config, hyperplexor, guests, releases);
     observers.count(hyperplexor, machines, systems);
     this.api = new Api(this);
   }
@@ -245,6 +248,7 @@ public final class Daemon implements AutoCloseable {
       Roles roles = Roles.read(config.state());
       Daemon daemon = new Daemon(config, wiring, lock, kvm.get(), observers);
       daemon.recover(held);
+      daemon.libvirt.finishLeft();
       if (roles.nameOthers()) {
         daemon.hyperplexor.letOthersPass();
       }
@@ -299,6 +303,11 @@ public final class Daemon implements AutoCloseable {
   /// What is done with guests.
   public GuestRoom guests() {
     return guests;
+  }
+
+  /// The domains of libvirt.
+  LibvirtRoom libvirt() {
+    return libvirt;
   }
 
   /// The machines.
@@ -422,6 +431,7 @@ public final class Daemon implements AutoCloseable {
       return;
     }
     observers.service().stopping();
+    libvirt.close();
     upgrades.ifPresent(UpgradeServer::close);
     hyperplexor.endPlans();
     api.close();

