@@ -154,9 +154,7 @@ final class LocalQemu implements QemuProcess {
   @Override
   public List<Check> diskChecks() {
     return new DiskChecks(
-            launch.spec().disks(),
-            Path.of("/proc", Integer.toString(pid())),
-            Path.of("/proc/locks"))
+            Seed.disks(launch), Path.of("/proc", Integer.toString(pid())), Path.of("/proc/locks"))
         .all();
   }
 
@@ -193,6 +191,7 @@ final class LocalQemu implements QemuProcess {
     if (awaitEnd(Duration.ZERO) && !foreign) {
       Qemu.removeSockets(qmpSocket, console);
       agent.ifPresent(Qemu::removeSockets);
+      ScreenSocket.of(launch).ifPresent(ScreenSocket::removeIfLeft);
     }
     process.close();
   }
