@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent, which is more of its initrd,
-# OUT/ring3.elf, sweep.elf and tick.elf. See README.md. Needs binutils and a static busybox, and gcc and
+# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent and OUT/devices, which are more of
+# its initrd, OUT/ring3.elf, sweep.elf and tick.elf. See README.md. Needs binutils and a static busybox, and gcc and
 # libc6-dev unless HYPERFRESH_PROGRAMS names a folder with its programs, which --programs OUT makes; no root
 # and no network. Libraries that the agent's folder lacks are this host's. The same inputs give the same
 # bytes.
@@ -19,6 +19,9 @@ archive=$here/archive.sh
 # microvm; button and evdev turn the ACPI power button into a power-off; crc32c_generic is what ext4
 # asks the kernel for by name and does not list as a dependency.
 wanted=(virtio_pci virtio_mmio virtio_net virtio_blk virtio_console button evdev crc32c_generic ext4)
+
+# Loaded after them where the archive with them was given too.
+more=(virtio_scsi sd_mod sr_mod virtio_rng virtio_balloon isofs)
 
 # What is compiled.
 programs=(ring3.elf sweep.elf tick.elf guest)
@@ -86,6 +89,15 @@ write_agent() {
     end_archive
 }
 
+# What follows the initrd in a guest with more kinds of devices.
+write_devices() {
+    local name
+    printf '%s.ko\n' "${order[@]}" >"$work/more"
+    file lib/modules/more 0100644 "$work/more"
+    for name in "${order[@]}"; do file "lib/modules/$name.ko" 0100644 "$work/$name.ko"; done
+    end_archive
+}
+
 if [[ ${1-} == --programs ]]; then
     (($# == 2)) || fail "usage: build.sh --programs OUT"
     compile_programs "$2" "${programs[@]}"
@@ -110,4 +122,7 @@ take_programs "${programs[@]}"
 write_archive >"$work/initrd"
 add_libraries "$agent_deb/usr/sbin/qemu-ga"
 write_agent >"$work/agent"
-end_image agent ring3.elf sweep.elf tick.elf
+order=()
+for module in "${more[@]}"; do add_module "$module"; done
+write_devices >"$work/devices"
+end_image agent devices ring3.elf sweep.elf tick.elf

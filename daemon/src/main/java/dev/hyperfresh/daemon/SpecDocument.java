@@ -1,5 +1,10 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.daemon.SpecField.Group;
+import dev.hyperfresh.hypervisor.Card;
+import dev.hyperfresh.hypervisor.Devices;
+import dev.hyperfresh.hypervisor.DiskAccess;
+import dev.hyperfresh.hypervisor.DiskDrive;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
@@ -9,13 +14,16 @@ import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.MemoryLayout;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.hypervisor.UserMode;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
@@ -30,33 +38,14 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
   public static final int MAX_BYTES = YamlReader.MAX_BYTES;
 
   private static final Pattern SIZE = Pattern.compile("([0-9]{1,6})\\s*(M|MiB|G|GiB)");
-  private static final Set<String> KEYS =
-      Set.of(
-          "name",
-          "vcpus",
-          "memory",
-          "huge-pages",
-          "numa",
-          "machine",
-          "cpu",
-          "accelerator",
-          "release",
-          "kernel",
-          "initrd",
-          "cmdline",
-          "disks",
-          "nics",
-          "agent",
-          "clock",
-          "on-crash",
-          "on-reboot",
-          "on-poweroff");
   private static final Set<String> UNSTEADY_CPUS = Set.of("host", "max", "base");
   private static final Pattern RANGE = Pattern.compile("([0-9]{1,4})(?:-([0-9]{1,4}))?");
   private static final int MOST_NUMBERS = 1024;
-  private static final Set<String> NODE_KEYS = Set.of("memory", "vcpus", "host-nodes");
-  private static final Set<String> DISK_KEYS = Set.of("path", "format", "readonly");
-  private static final Set<String> NIC_KEYS = Set.of("tap", "bridge", "mac");
+  private static final Pattern FORWARD =
+      Pattern.compile(
+          "(?:([0-9]{1,3}(?:\\.[0-9]{1,3}){3}):)?([0-9]{1,5}):([0-9]{1,5})(?:/(tcp|udp))?");
+  private static final String LOOPBACK = "127.0.0.1";
+  private static final Pattern ADDRESS = Pattern.compile("(.{1,64}):([0-9]{1,5})");
 
   /// Reads `text`; relative paths in it start at `base`.
   ///
@@ -77,12 +66,12 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
     }
 
     SpecDocument read() {
-      unknownKeys(root, KEYS, "");
+      unknownKeys(root, Group.GUEST.keys(), "");
       String name = text(root, "name", "");
       GuestSpec spec =
           new GuestSpec(
               name,
-              vcpus(),
+              integer(root, "vcpus").orElse(1),
               memory(root, "512M"),
               text(root, "machine", "pc-q35-7.2"),
               cpu(),
@@ -96,7 +85,8 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
                   then("on-crash", EndPolicy.DEFAULT.onCrash()),
                   then("on-reboot", EndPolicy.DEFAULT.onReboot()),
                   then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())),
-              new MemoryLayout(hugePages(), nodes()));
+              new MemoryLayout(hugePages(), nodes()),
+              new Devices(flag(root, "rng"), flag(root, "balloon"), cloudInit(), screen()));
       faults.addAll(spec.faults());
       if (!faults.isEmpty()) {
         throw Problem.SPEC_INVALID.because(String.join("; ", faults) + ".");
@@ -108,16 +98,16 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       return choice(EndPolicy.Then.values(), root, key, otherwise);
     }
 
-    private int vcpus() {
-      JsonNode vcpus = root.path("vcpus");
-      if (vcpus.isMissingNode() || vcpus.isNull()) {
-        return 1;
+    private OptionalInt integer(JsonNode node, String key) {
+      JsonNode value = node.path(key);
+      if (value.isMissingNode() || value.isNull()) {
+        return OptionalInt.empty();
       }
-      if (!vcpus.isInt()) {
-        faults.add("vcpus: '" + vcpus.asString("") + "' is not a whole number");
-        return 1;
+      if (!value.isInt()) {
+        faults.add(at + key + ": '" + value.asString("") + "' is not a whole number");
+        return OptionalInt.empty();
       }
-      return vcpus.intValue();
+      return OptionalInt.of(value.intValue());
     }
 
     /// A model that is another processor on each release would keep the guest where it started.
@@ -137,7 +127,7 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       String text = node.hasNonNull("memory") ? node.path("memory").asString("") : otherwise;
       OptionalLong size = size(text);
       if (size.isEmpty()) {
-        faults.add("memory: '" + text + "' is not a size such as 512M or 2G");
+        faults.add(at + "memory: '" + text + "' is not a size such as 512M or 2G");
       }
       return size.orElse(GuestSpec.MIN_MEMORY_BYTES);
     }
@@ -160,14 +150,12 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
     }
 
     private List<MemoryLayout.Node> nodes() {
-      List<MemoryLayout.Node> nodes = new ArrayList<>();
-      for (JsonNode item : items("numa")) {
-        unknownKeys(item, NODE_KEYS, "numa: ");
-        nodes.add(
-            new MemoryLayout.Node(
-                memory(item, ""), numbers(item, "vcpus"), numbers(item, "host-nodes")));
-      }
-      return nodes;
+      return each(
+          "numa",
+          Group.NODE,
+          (item, _) ->
+              new MemoryLayout.Node(
+                  memory(item, ""), numbers(item, "vcpus"), numbers(item, "host-nodes")));
     }
 
     /// Numbers and ranges of them with commas between.
@@ -180,14 +168,14 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
       for (String piece : text.split(",", -1)) {
         Matcher range = RANGE.matcher(piece.strip());
         if (!range.matches()) {
-          faults.add("numa: " + key + ": '" + text + "' is not numbers such as 0-3,8");
+          faults.add(at + key + ": '" + text + "' is not numbers such as 0-3,8");
           return List.of();
         }
         int from = Integer.parseInt(range.group(1));
         int to = range.group(2) == null ? from : Integer.parseInt(range.group(2));
         IntStream.rangeClosed(from, to).forEach(numbers::add);
         if (numbers.size() > MOST_NUMBERS) {
-          faults.add("numa: " + key + ": more than " + MOST_NUMBERS + " numbers");
+          faults.add(at + key + ": more than " + MOST_NUMBERS + " numbers");
           return List.of();
         }
       }
@@ -204,52 +192,170 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
     }
 
     private List<Disk> disks() {
-      List<Disk> disks = new ArrayList<>();
-      for (JsonNode item : items("disks")) {
-        unknownKeys(item, DISK_KEYS, "disks: ");
-        Optional<Path> path = path(item, "path");
-        if (path.isEmpty()) {
-          faults.add("disks: a disk has no path");
-          continue;
-        }
-        if (!item.hasNonNull("format")) {
-          // Taken for raw, a guest could turn its image into another format and read other files.
-          faults.add("disks: " + path.get() + " has no format; write raw or qcow2");
-        }
-        disks.add(
-            new Disk(
-                path.get(),
-                choice(Disk.Format.values(), item, "format", Disk.Format.RAW),
-                flag(item, "readonly")));
+      return each("disks", Group.DISK, (item, _) -> disk(item));
+    }
+
+    private Disk disk(JsonNode item) {
+      Optional<Path> path = path(item, "path");
+      if (!item.hasNonNull("path")) {
+        faults.add(at + "path: a disk has no path");
       }
-      return disks;
+      if (!item.hasNonNull("format")) {
+        // Taken for raw, a guest could turn its image into another format and read other files.
+        String named = path.map(Path::toString).orElse("a disk");
+        faults.add(at + "format: " + named + " has no format; write raw or qcow2");
+      }
+      boolean cdrom = flag(item, "cdrom");
+      return new Disk(
+          path.orElse(base),
+          choice(Disk.Format.values(), item, "format", Disk.Format.RAW),
+          flag(item, "readonly") || cdrom,
+          new DiskDrive(
+              choice(
+                  DiskDrive.Bus.values(),
+                  item,
+                  "bus",
+                  cdrom ? DiskDrive.Bus.SATA : DiskDrive.Bus.VIRTIO),
+              cdrom,
+              optionalText(item, "serial"),
+              integer(item, "boot")),
+          new DiskAccess(
+              choice(DiskAccess.Cache.values(), item, "cache", DiskAccess.PLAIN.cache()),
+              choice(DiskAccess.Aio.values(), item, "aio", DiskAccess.PLAIN.aio()),
+              flag(item, "discard"),
+              flag(item, "iothread")));
     }
 
     private List<Nic> nics(String guest) {
-      List<Nic> nics = new ArrayList<>();
-      for (JsonNode item : items("nics")) {
-        unknownKeys(item, NIC_KEYS, "nics: ");
-        // Names and addresses that are not given follow from the guest's name, so that the same
-        // document always makes the same network.
-        int hash = (guest + "/" + nics.size()).hashCode();
-        nics.add(
-            new Nic(
-                text(item, "tap", String.format(Locale.ROOT, "hf%08x", hash)),
-                optionalText(item, "bridge"),
-                text(
-                    item,
-                    "mac",
-                    String.format(
-                        Locale.ROOT,
-                        "52:54:00:%02x:%02x:%02x",
-                        hash & 255,
-                        hash >> 8 & 255,
-                        hash >> 16 & 255))));
-      }
-      return nics;
+      return each("nics", Group.NIC, (item, index) -> nic(item, (guest + "/" + index).hashCode()));
     }
 
-    private List<JsonNode> items(String key) {
+    /// Names and addresses that are not given follow from the guest's name, so that the same
+    /// document always makes the same network.
+    private Nic nic(JsonNode item, int hash) {
+      String mac =
+          text(
+              item,
+              "mac",
+              String.format(
+                  Locale.ROOT,
+                  "52:54:00:%02x:%02x:%02x",
+                  hash & 255,
+                  hash >> 8 & 255,
+                  hash >> 16 & 255));
+      Card card =
+          new Card(
+              choice(Card.Model.values(), item, "model", Card.PLAIN.model()),
+              integer(item, "mtu"),
+              integer(item, "queues").orElse(1));
+      if (flag(item, "user")) {
+        if (item.hasNonNull("tap") || item.hasNonNull("bridge")) {
+          faults.add(at + "user: a card on a user-mode network has neither tap nor bridge");
+        }
+        return new Nic("", Optional.empty(), mac, card, Optional.of(new UserMode(forwards(item))));
+      }
+      if (item.hasNonNull("forward")) {
+        faults.add(at + "forward: needs user: true");
+      }
+      return new Nic(
+          text(item, "tap", String.format(Locale.ROOT, "hf%08x", hash)),
+          optionalText(item, "bridge"),
+          mac,
+          card,
+          Optional.empty());
+    }
+
+    private List<UserMode.Forward> forwards(JsonNode item) {
+      List<UserMode.Forward> forwards = new ArrayList<>();
+      JsonNode list = item.path("forward");
+      if (list.isMissingNode() || list.isNull()) {
+        return forwards;
+      }
+      if (!list.isArray()) {
+        faults.add(at + "forward: is not a list");
+      }
+      for (JsonNode entry : list) {
+        Matcher ports = FORWARD.matcher(entry.asString(""));
+        if (!entry.isString() || !ports.matches()) {
+          faults.add(
+              at
+                  + "forward: '"
+                  + entry.asString("")
+                  + "' is not ports such as 2222:22 or 127.0.0.1:5353:53/udp; put it in quotes");
+          continue;
+        }
+        forwards.add(
+            new UserMode.Forward(
+                "udp".equals(ports.group(4)),
+                Optional.ofNullable(ports.group(1)).orElse(LOOPBACK),
+                Integer.parseInt(ports.group(2)),
+                Integer.parseInt(ports.group(3))));
+      }
+      return forwards;
+    }
+
+    private Optional<Devices.CloudInit> cloudInit() {
+      Optional<JsonNode> seed = mapping("cloud-init", Group.CLOUD_INIT);
+      Optional<Devices.CloudInit> read =
+          seed.map(node -> {
+            if (!node.hasNonNull("user-data")) {
+              faults.add(at + "user-data: is missing");
+            }
+            return new Devices.CloudInit(
+                path(node, "user-data").orElse(base),
+                path(node, "meta-data"),
+                path(node, "network-config"));
+          });
+      at = "";
+      return read;
+    }
+
+    private Optional<Devices.Screen> screen() {
+      if (root.path("display").asString("").equals("none")) {
+        return Optional.empty();
+      }
+      Optional<JsonNode> display = mapping("display", Group.DISPLAY);
+      Optional<Devices.Screen> read =
+          display.map(node -> {
+            if (!node.hasNonNull("vnc")) {
+              faults.add(at + "vnc: is missing");
+            }
+            return new Devices.Screen(
+                address(text(node, "vnc", Devices.Address.Socket.WORD)),
+                path(node, "password-file"));
+          });
+      at = "";
+      return read;
+    }
+
+    private Devices.Address address(String text) {
+      Matcher address = ADDRESS.matcher(text);
+      if (address.matches()) {
+        return new Devices.Address.Port(address.group(1), Integer.parseInt(address.group(2)));
+      }
+      if (!text.equals(Devices.Address.Socket.WORD)) {
+        faults.add(at + "vnc: '" + text + "' is neither unix nor an address and a port");
+      }
+      return new Devices.Address.Socket();
+    }
+
+    /// The mapping of a key; the caller sets [#at] back.
+    private Optional<JsonNode> mapping(String key, Group group) {
+      JsonNode node = root.path(key);
+      if (node.isMissingNode() || node.isNull()) {
+        return Optional.empty();
+      }
+      if (!node.isObject()) {
+        faults.add(key + ": is not a mapping");
+        return Optional.empty();
+      }
+      unknownKeys(node, group.keys(), key + ": ");
+      at = key + ".";
+      return Optional.of(node);
+    }
+
+    /// Reads each mapping of a list.
+    private <T> List<T> each(String key, Group group, BiFunction<JsonNode, Integer, T> read) {
       JsonNode list = root.path(key);
       if (list.isMissingNode() || list.isNull()) {
         return List.of();
@@ -258,7 +364,15 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
         faults.add(key + ": is not a list of mappings");
         return List.of();
       }
-      return list.valueStream().toList();
+      List<T> all = new ArrayList<>();
+      for (JsonNode item : list) {
+        String where = key + "[" + all.size() + "]";
+        unknownKeys(item, group.keys(), where + ": ");
+        at = where + ".";
+        all.add(read.apply(item, all.size()));
+        at = "";
+      }
+      return all;
     }
   }
 }

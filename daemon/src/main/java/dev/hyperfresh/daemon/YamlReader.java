@@ -31,6 +31,9 @@ abstract class YamlReader {
   final Path base;
   final List<String> faults = new ArrayList<>();
 
+  /// Where in the document it is read, in front of each key: nothing, or such as `disks[1].`.
+  String at = "";
+
   /// @param base where relative paths start
   YamlReader(JsonNode root, Path base) {
     this.root = root;
@@ -84,15 +87,15 @@ abstract class YamlReader {
       return Optional.empty();
     }
     if (!value.isValueNode()) {
-      faults.add(key + ": is not a plain value");
+      faults.add(at + key + ": is not a plain value");
       return Optional.empty();
     }
     if (!value.isString()) {
-      faults.add(key + ": is not a string; put it in quotes");
+      faults.add(at + key + ": is not a string; put it in quotes");
       return Optional.empty();
     }
     if (value.asString().isBlank() && !key.equals("cmdline")) {
-      faults.add(key + ": is empty");
+      faults.add(at + key + ": is empty");
       return Optional.empty();
     }
     return Optional.of(value.asString());
@@ -101,7 +104,7 @@ abstract class YamlReader {
   final boolean flag(JsonNode node, String key) {
     JsonNode value = node.path(key);
     if (!value.isMissingNode() && !value.isNull() && !value.isBoolean()) {
-      faults.add(key + ": is neither true nor false");
+      faults.add(at + key + ": is neither true nor false");
     }
     return value.asBoolean(false);
   }
@@ -110,7 +113,7 @@ abstract class YamlReader {
     try {
       return optionalText(node, key).map(text -> base.resolve(text).normalize());
     } catch (InvalidPathException e) {
-      faults.add(key + ": is not a path: " + e.getMessage());
+      faults.add(at + key + ": is not a path: " + e.getMessage());
       return Optional.empty();
     }
   }
@@ -126,7 +129,8 @@ abstract class YamlReader {
       }
     }
     faults.add(
-        key
+        at
+            + key
             + ": '"
             + wanted.get()
             + "' is not one of "

@@ -213,7 +213,7 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nmemory: 17M\nhuge-pages: 2M | a part of a page of 2 MiB",
         "name: web1\nkernel: k\nnuma: 2 | numa: is not a list of mappings",
         "name: web1\nkernel: k\nnuma: [{}] | memory: '' is not a size",
-        "name: web1\nkernel: k\nnuma: [{memory: 512M, cpus: 0}] | numa: 'cpus' is not a field",
+        "name: web1\nkernel: k\nnuma: [{memory: 512M, cpus: 0}] | numa[0]: 'cpus' is not a field",
         "name: web1\nkernel: k\nnuma: [{memory: 512M}] | each vcpu, from 0 to 0, must be on one node",
         "name: web1\nkernel: k\nnuma: [{memory: 512M, vcpus: 0-1}] | each vcpu, from 0 to 0, must be",
         "name: web1\nkernel: k\nnuma: [{memory: 512M, vcpus: x}] | vcpus: 'x' is not numbers such as",
@@ -233,7 +233,7 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nName: x | 'Name' is not a field",
         "name: web1\nkernel: k\ndisks: d | disks: is not a list of mappings",
         "name: web1\nkernel: k\ndisks: [d] | disks: is not a list of mappings",
-        "name: web1\nkernel: k\ndisks: [{}] | disks: a disk has no path",
+        "name: web1\nkernel: k\ndisks: [{}] | disks[0].path: a disk has no path",
         "name: web1\nkernel: k\ndisks: [{path: d.qcow2}] | d.qcow2 has no format; write raw or",
         "name: web1\nkernel: k\ndisks: [{path: d, format: }] | d has no format; write raw or qcow2",
         "name: web1\nkernel: k\ndisks: [{path: d, format: vmdk}] | 'vmdk' is not one of raw, qcow2",
@@ -241,7 +241,7 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nvcpus: 1.9 | vcpus: '1.9' is not a whole number",
         "name: web1\nkernel: '' | kernel: is empty",
         "name: web1\nkernel: k\ncmdline: 1e3 | cmdline: is not a string; put it in quotes",
-        "name: web1\nkernel: k\ndisks: [{path: d, format: raw, size: 1}] | disks: 'size' is not a field",
+        "name: web1\nkernel: k\ndisks: [{path: d, format: raw, size: 1}] | disks[0]: 'size' is not a field",
         "name: web1\nkernel: k\nnics: {} | nics: is not a list of mappings",
         "name: web1\nkernel: k\nnics: [{tap: a/b}] | nics: tap 'a/b'",
         "name: web1\nkernel: k\nnics: [{tap: abcdefghijklmnop}] | nics: tap",
@@ -251,7 +251,7 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nnics: [{mac: '52:54:00:00:00:01'}, {mac: '52:54:00:00:00:01'}]"
             + " | two cards have the same mac",
         "name: web1\nkernel: k\nnics: [{tap: a}, {tap: a}] | two cards have the same tap",
-        "name: web1\nkernel: k\nnics: [{ip: 10.0.0.1}] | nics: 'ip' is not a field"
+        "name: web1\nkernel: k\nnics: [{ip: 10.0.0.1}] | nics[0]: 'ip' is not a field"
       })
   void aFaultIsNamed(String faulty) {
     int bar = faulty.lastIndexOf(" | ");

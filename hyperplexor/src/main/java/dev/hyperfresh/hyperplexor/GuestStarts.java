@@ -235,8 +235,6 @@ record GuestStarts(
       requireNoProcess(guest.spec().name(), guest.files(), Problem.GUEST_STATE);
       guest.publish(GuestView.State.STARTING, "");
       boot(guest, starting, why, progress);
-      Addresses.take(guest.spec().name(), guest::running)
-          .ifPresent(amiss -> progress.step("start", amiss));
     } catch (RuntimeException | Error e) {
       later.notStarted(String.valueOf(e.getMessage()));
       throw e;
@@ -296,6 +294,7 @@ record GuestStarts(
           return body;
         });
     watch.started(guest, why);
+    Addresses.take(spec.name(), guest::running).ifPresent(amiss -> progress.step("start", amiss));
   }
 
   /// Of a guest that was adopted, ports are where its hypervisors are.

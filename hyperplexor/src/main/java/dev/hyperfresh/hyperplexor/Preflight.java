@@ -123,7 +123,7 @@ record Preflight(
               "It cannot be copied into a " + to.kind() + ".",
               "Copy it to a QEMU of this host first; replace it then."));
     }
-    if (!guest.spec().nics().isEmpty()) {
+    if (!guest.spec().taps().isEmpty()) {
       // Of a whole port, not of one queue of it: 12 bytes for a process, 10 for a machine.
       checks.add(
           Check.fail(

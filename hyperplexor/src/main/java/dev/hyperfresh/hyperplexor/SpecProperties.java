@@ -1,5 +1,10 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.Card;
+import dev.hyperfresh.hypervisor.Devices;
+import dev.hyperfresh.hypervisor.Devices.Address;
+import dev.hyperfresh.hypervisor.DiskAccess;
+import dev.hyperfresh.hypervisor.DiskDrive;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
 import dev.hyperfresh.hypervisor.GuestSpec;
@@ -9,10 +14,13 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.GuestSpec.KernelBoot;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.hypervisor.MemoryLayout;
+import dev.hyperfresh.hypervisor.UserMode;
+import dev.hyperfresh.hypervisor.UserMode.Forward;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Properties;
 import java.util.stream.Collectors;
@@ -66,6 +74,8 @@ final class SpecProperties {
       set("disk." + i, disk.path().toString());
       set("disk." + i + ".format", disk.format().name());
       set("disk." + i + ".readonly", Boolean.toString(disk.readOnly()));
+      put("disk." + i, disk.drive());
+      put("disk." + i, disk.access());
     }
     for (int i = 0; i < spec.nics().size(); i++) {
       String key = "nic." + i;
@@ -73,6 +83,83 @@ final class SpecProperties {
       set(key, nic.tap());
       set(key + ".mac", nic.mac());
       nic.bridge().ifPresent(bridge -> set(key + ".bridge", bridge));
+      put(key, nic.card());
+      nic.user().ifPresent(user -> put(key + ".user", user));
+    }
+    put(spec.devices());
+  }
+
+  // What a spec does not say is not written, so that older daemons read what they know.
+
+  private void put(String key, DiskDrive drive) {
+    if (drive.bus() != DiskDrive.PLAIN.bus()) {
+      set(key + ".bus", drive.bus().name());
+    }
+    setIf(drive.cdrom(), key + ".cdrom");
+    drive.serial().ifPresent(serial -> set(key + ".serial", serial));
+    drive.boot().ifPresent(place -> set(key + ".boot", Integer.toString(place)));
+  }
+
+  private void put(String key, DiskAccess access) {
+    if (access.cache() != DiskAccess.PLAIN.cache()) {
+      set(key + ".cache", access.cache().name());
+    }
+    if (access.aio() != DiskAccess.PLAIN.aio()) {
+      set(key + ".aio", access.aio().name());
+    }
+    setIf(access.discard(), key + ".discard");
+    setIf(access.ioThread(), key + ".iothread");
+  }
+
+  private void put(String key, Card card) {
+    if (card.model() != Card.PLAIN.model()) {
+      set(key + ".model", card.model().name());
+    }
+    card.mtu().ifPresent(mtu -> set(key + ".mtu", Integer.toString(mtu)));
+    if (card.queues() != 1) {
+      set(key + ".queues", Integer.toString(card.queues()));
+    }
+  }
+
+  private void put(String key, UserMode user) {
+    set(key, "");
+    for (int i = 0; i < user.forwards().size(); i++) {
+      Forward forward = user.forwards().get(i);
+      String port = key + "." + i;
+      set(port, forward.address());
+      set(port + ".port", Integer.toString(forward.port()));
+      set(port + ".guest", Integer.toString(forward.guestPort()));
+      setIf(forward.udp(), port + ".udp");
+    }
+  }
+
+  private void put(Devices devices) {
+    setIf(devices.rng(), "rng");
+    setIf(devices.balloon(), "balloon");
+    devices
+        .cloudInit()
+        .ifPresent(seed -> {
+          set("seed.user", seed.userData().toString());
+          seed.metaData().ifPresent(file -> set("seed.meta", file.toString()));
+          seed.networkConfig().ifPresent(file -> set("seed.network", file.toString()));
+        });
+    devices
+        .screen()
+        .ifPresent(screen -> {
+          switch (screen.address()) {
+            case Address.Socket _ -> set("screen", Address.Socket.WORD);
+            case Address.Port port -> {
+              set("screen", port.host());
+              set("screen.port", Integer.toString(port.port()));
+            }
+          }
+          screen.password().ifPresent(file -> set("screen.password", file.toString()));
+        });
+  }
+
+  private void setIf(boolean holds, String key) {
+    if (holds) {
+      set(key, "true");
     }
   }
 
@@ -117,7 +204,29 @@ final class SpecProperties {
             find("hugepage")
                 .map(bytes -> OptionalLong.of(Long.parseLong(bytes)))
                 .orElse(OptionalLong.empty()),
-            nodes()));
+            nodes()),
+        devices());
+  }
+
+  private Devices devices() {
+    return new Devices(
+        holds("rng"),
+        holds("balloon"),
+        find("seed.user")
+            .map(user ->
+                new Devices.CloudInit(
+                    Path.of(user),
+                    find("seed.meta").map(Path::of),
+                    find("seed.network").map(Path::of))),
+        find("screen")
+            .map(where ->
+                new Devices.Screen(address(where), find("screen.password").map(Path::of))));
+  }
+
+  private Address address(String where) {
+    return where.equals(Address.Socket.WORD)
+        ? new Address.Socket()
+        : new Address.Port(where, Integer.parseInt(get("screen.port")));
   }
 
   private List<MemoryLayout.Node> nodes() {
@@ -153,7 +262,18 @@ final class SpecProperties {
           new Disk(
               Path.of(get(key)),
               Disk.Format.valueOf(get(key + ".format")),
-              Boolean.parseBoolean(get(key + ".readonly"))));
+              Boolean.parseBoolean(get(key + ".readonly")),
+              new DiskDrive(
+                  DiskDrive.Bus.valueOf(find(key + ".bus").orElse(DiskDrive.PLAIN.bus().name())),
+                  holds(key + ".cdrom"),
+                  find(key + ".serial"),
+                  number(key + ".boot")),
+              new DiskAccess(
+                  DiskAccess.Cache.valueOf(
+                      find(key + ".cache").orElse(DiskAccess.PLAIN.cache().name())),
+                  DiskAccess.Aio.valueOf(find(key + ".aio").orElse(DiskAccess.PLAIN.aio().name())),
+                  holds(key + ".discard"),
+                  holds(key + ".iothread"))));
     }
     return disks;
   }
@@ -162,9 +282,42 @@ final class SpecProperties {
     List<Nic> nics = new ArrayList<>();
     for (int i = 0; find("nic." + i).isPresent(); i++) {
       String key = "nic." + i;
-      nics.add(new Nic(get(key), find(key + ".bridge"), get(key + ".mac")));
+      nics.add(
+          new Nic(
+              get(key),
+              find(key + ".bridge"),
+              get(key + ".mac"),
+              new Card(
+                  Card.Model.valueOf(find(key + ".model").orElse(Card.PLAIN.model().name())),
+                  number(key + ".mtu"),
+                  number(key + ".queues").orElse(1)),
+              find(key + ".user").map(_ -> user(key + ".user"))));
     }
     return nics;
+  }
+
+  private UserMode user(String key) {
+    List<Forward> forwards = new ArrayList<>();
+    for (int i = 0; find(key + "." + i).isPresent(); i++) {
+      String port = key + "." + i;
+      forwards.add(
+          new Forward(
+              holds(port + ".udp"),
+              get(port),
+              Integer.parseInt(get(port + ".port")),
+              Integer.parseInt(get(port + ".guest"))));
+    }
+    return new UserMode(forwards);
+  }
+
+  private boolean holds(String key) {
+    return find(key).map(Boolean::parseBoolean).orElse(false);
+  }
+
+  private OptionalInt number(String key) {
+    return find(key)
+        .map(number -> OptionalInt.of(Integer.parseInt(number)))
+        .orElse(OptionalInt.empty());
   }
 
   private String get(String key) {

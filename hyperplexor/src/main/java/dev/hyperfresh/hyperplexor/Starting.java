@@ -31,7 +31,7 @@ import java.util.function.Supplier;
 ///
 /// @param accelerator what executes its code
 /// @param memory of what its memory is made
-/// @param queues how many queues each of its cards has
+/// @param queues how many queues each of its cards with taps has
 record Starting(
     GuestSpec spec,
     Release release,
@@ -134,6 +134,7 @@ record Starting(
           boot.initrd().ifPresent(wanted::add);
         });
     spec.disks().forEach(disk -> wanted.add(disk.path()));
+    wanted.addAll(spec.devices().files());
     List<String> missing =
         wanted.stream().filter(file -> !Files.isReadable(file)).map(Path::toString).toList();
     if (!missing.isEmpty()) {
@@ -153,8 +154,8 @@ record Starting(
     List<Tap> taps = new ArrayList<>();
     List<GuestMemory> memories = new ArrayList<>();
     try {
-      for (int i = 0; i < spec.nics().size(); i++) {
-        taps.add(tap(spec.nics().get(i), queues.get(i)));
+      for (int i = 0; i < queues.size(); i++) {
+        taps.add(tap(spec.taps().get(i), queues.get(i)));
       }
       GuestMemory made = GuestMemory.create("hf-" + spec.name(), memory);
       memories.add(made);
@@ -181,6 +182,8 @@ record Starting(
           .because("Tap " + nic.tap() + " cannot be created: " + e.getMessage(), e);
     }
     try {
+      // A bridge takes over the least of its ports.
+      nic.card().mtu().ifPresent(tap::mtu);
       nic.bridge().ifPresent(tap::addToBridge);
       tap.up();
       return tap;

@@ -37,6 +37,16 @@ class AddressesTest extends LifeScene {
   }
 
   @Test
+  void soDoesAGuestThatIsMade() {
+    stage.amiss = Optional.of("It does not listen at :1. Free that.");
+
+    hyperplexor.create(stage.spec("h"), Stage.OLD, (state, text) -> steps.add(state + ": " + text));
+
+    assertThat(stage.calls).endsWith("1.takeAddresses");
+    assertThat(steps).endsWith("start: It does not listen at :1. Free that.");
+  }
+
+  @Test
   void aFaultThereIsNoFaultOfTheStart() {
     stage.failing("2.takeAddresses", new IllegalStateException("no answer"));
 

@@ -118,6 +118,7 @@ class GuestWatchTest {
   void aGuestThatIsTakenBackTakesItsAddresses() {
     hyperplexor.create(stage.spec("g"), Stage.OLD, NONE);
     hyperplexor.letGo();
+    stage.calls.clear();
     stage.amiss = Optional.of("It does not listen at :1.");
     List<String> sentences = Collections.synchronizedList(new ArrayList<>());
     hyperplexor = hyperplexor();

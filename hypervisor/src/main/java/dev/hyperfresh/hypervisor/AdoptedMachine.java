@@ -3,7 +3,6 @@ package dev.hyperfresh.hypervisor;
 import dev.hyperfresh.linux.CgroupPlace;
 import dev.hyperfresh.linux.ProcessRights;
 import java.nio.file.Path;
-import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -113,13 +112,14 @@ public record AdoptedMachine(
     record Bridged(String tap, String bridge, int queues) implements Port {}
   }
 
-  /// How many queues each card of a guest has: one, unless the guest was adopted with more.
+  /// How many queues each card with a tap has: what its spec says, or with how many the guest was
+  /// adopted.
   ///
   /// @param adopted the machine of one that was
   public static List<Integer> queues(GuestSpec spec, Optional<AdoptedMachine> adopted) {
     return adopted
         .map(machine -> machine.ports().stream().map(Port::queues).toList())
-        .orElseGet(() -> Collections.nCopies(spec.nics().size(), 1));
+        .orElseGet(() -> spec.taps().stream().map(nic -> nic.card().queues()).toList());
   }
 
   /// Whether the first process has the guest's memory for itself.

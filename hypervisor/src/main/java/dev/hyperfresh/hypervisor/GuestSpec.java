@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /// What a guest is, independent of the hypervisor that runs it. Immutable.
 ///
@@ -24,6 +25,7 @@ import java.util.regex.Pattern;
 /// @param clock what becomes of the guest's wall clock after a replacement
 /// @param ends what becomes of the guest when it ends by itself
 /// @param layout of what its memory is made
+/// @param devices what else its machine has
 public record GuestSpec(
     String name,
     int vcpus,
@@ -37,10 +39,17 @@ public record GuestSpec(
     boolean agent,
     ClockPolicy clock,
     EndPolicy ends,
-    MemoryLayout layout) {
+    MemoryLayout layout,
+    Devices devices) {
 
   /// The smallest memory a guest may have.
   public static final long MIN_MEMORY_BYTES = 16L << 20;
+
+  /// The ports of one AHCI adapter.
+  private static final int MOST_SATA = 6;
+
+  /// What goes from one daemon to the next in one message, beside the memory.
+  private static final int MOST_QUEUES = 48;
 
   private static final Pattern NAME = Pattern.compile("[a-zA-Z][a-zA-Z0-9-]{0,31}");
   private static final Pattern TOKEN = Pattern.compile("[a-zA-Z0-9][a-zA-Z0-9._+-]{0,63}");
@@ -81,7 +90,8 @@ public record GuestSpec(
         agent,
         clock,
         EndPolicy.DEFAULT,
-        MemoryLayout.PLAIN);
+        MemoryLayout.PLAIN,
+        Devices.NONE);
   }
 
   /// The same guest with another end.
@@ -99,7 +109,8 @@ public record GuestSpec(
         agent,
         clock,
         policy,
-        layout);
+        layout,
+        devices);
   }
 
   /// The same guest with its memory made of other things.
@@ -117,7 +128,27 @@ public record GuestSpec(
         agent,
         clock,
         ends,
-        memory);
+        memory,
+        devices);
+  }
+
+  /// The same guest with other devices.
+  public GuestSpec with(Devices others) {
+    return new GuestSpec(
+        name,
+        vcpus,
+        memoryBytes,
+        machine,
+        cpu,
+        accelerator,
+        boot,
+        disks,
+        nics,
+        agent,
+        clock,
+        ends,
+        layout,
+        others);
   }
 
   /// The files that its memory is made of.
@@ -181,8 +212,17 @@ public record GuestSpec(
   /// A kernel that the hypervisor loads itself.
   public record KernelBoot(Path kernel, Optional<Path> initrd, String commandLine) {}
 
-  /// A disk image.
-  public record Disk(Path path, Format format, boolean readOnly) {
+  /// A disk image, or a block device of the host.
+  ///
+  /// @param drive how the guest sees it
+  /// @param access how it is read and written
+  public record Disk(
+      Path path, Format format, boolean readOnly, DiskDrive drive, DiskAccess access) {
+    /// A virtio disk of which nothing more is said.
+    public Disk(Path path, Format format, boolean readOnly) {
+      this(path, format, readOnly, DiskDrive.PLAIN, DiskAccess.PLAIN);
+    }
+
     /// The image's format; never guessed from its content, which the guest controls.
     public enum Format {
       /// A plain image.
@@ -197,12 +237,42 @@ public record GuestSpec(
     }
   }
 
-  /// A network card, attached by a tap of HyperFresh's own making.
+  /// A network card, attached by a tap of HyperFresh's own making or to a user-mode network.
   ///
-  /// @param tap the tap's name, 1 to 15 characters
+  /// @param tap the tap's name, 1 to 15 characters; empty without one
   /// @param bridge a bridge that exists, or empty to leave the tap alone
   /// @param mac six lower-case octets with colons
-  public record Nic(String tap, Optional<String> bridge, String mac) {}
+  /// @param card how the guest sees it
+  /// @param user the network of one without a tap
+  public record Nic(
+      String tap, Optional<String> bridge, String mac, Card card, Optional<UserMode> user) {
+    /// A virtio card with a tap.
+    public Nic(String tap, Optional<String> bridge, String mac) {
+      this(tap, bridge, mac, Card.PLAIN, Optional.empty());
+    }
+  }
+
+  /// The cards with taps, in their order.
+  public List<Nic> taps() {
+    return nics.stream().filter(nic -> nic.user().isEmpty()).toList();
+  }
+
+  /// What goes beyond plain virtio disks and cards, as a spec says it: `disks[0].bus: scsi`.
+  public List<String> extras() {
+    List<String> extras = new ArrayList<>();
+    for (int i = 0; i < disks.size(); i++) {
+      String at = "disks[" + i + "].";
+      disks.get(i).drive().words().forEach(word -> extras.add(at + word));
+      disks.get(i).access().words().forEach(word -> extras.add(at + word));
+    }
+    for (int i = 0; i < nics.size(); i++) {
+      String at = "nics[" + i + "].";
+      nics.get(i).card().words().forEach(word -> extras.add(at + word));
+      nics.get(i).user().ifPresent(user -> user.words().forEach(word -> extras.add(at + word)));
+    }
+    extras.addAll(devices.words());
+    return extras;
+  }
 
   /// Every fault in the fields themselves, in the order of the spec; empty when there is none. Does
   /// not look at the host.
@@ -240,18 +310,48 @@ public record GuestSpec(
         faults,
         agent || clock == ClockPolicy.KEEP,
         "clock: step needs a guest agent that sets it; add agent: true");
-    require(faults, disks.size() <= 16, "disks: " + disks.size() + " are more than 16");
+    diskFaults(faults);
     require(faults, nics.size() <= 8, "nics: " + nics.size() + " are more than 8");
-    nics.forEach(nic -> nicFaults(faults, nic));
+    for (int i = 0; i < nics.size(); i++) {
+      nicFaults(faults, nics.get(i), "nics[" + i + "].");
+    }
+    int queues = taps().stream().mapToInt(nic -> nic.card().queues()).sum();
+    require(
+        faults, queues <= MOST_QUEUES, "nics: " + queues + " queues are more than " + MOST_QUEUES);
     require(
         faults,
         nics.stream().map(Nic::mac).distinct().count() == nics.size(),
         "nics: two cards have the same mac");
     require(
         faults,
-        nics.stream().map(Nic::tap).distinct().count() == nics.size(),
+        taps().stream().map(Nic::tap).distinct().count() == taps().size(),
         "nics: two cards have the same tap");
+    faults.addAll(devices.faults());
     return faults;
+  }
+
+  private void diskFaults(List<String> faults) {
+    require(faults, disks.size() <= 16, "disks: " + disks.size() + " are more than 16");
+    for (int i = 0; i < disks.size(); i++) {
+      String at = "disks[" + i + "].";
+      Disk disk = disks.get(i);
+      disk.drive().faults(disk.readOnly()).forEach(fault -> faults.add(at + fault));
+      disk.access().faults(disk.drive().bus()).forEach(fault -> faults.add(at + fault));
+    }
+    long sata = disks.stream().filter(disk -> disk.drive().bus() == DiskDrive.Bus.SATA).count();
+    require(faults, sata <= MOST_SATA, "disks: " + sata + " on sata are more than " + MOST_SATA);
+    requireDifferent(
+        faults, disks.stream().flatMap(disk -> disk.drive().serial().stream()), "serial");
+    requireDifferent(
+        faults, disks.stream().flatMap(disk -> disk.drive().boot().stream().boxed()), "boot");
+  }
+
+  private static void requireDifferent(List<String> faults, Stream<?> values, String what) {
+    List<?> all = values.toList();
+    require(
+        faults,
+        all.stream().distinct().count() == all.size(),
+        "disks: two disks have the same " + what);
   }
 
   /// Whether a guest may be called so.
@@ -263,10 +363,10 @@ public record GuestSpec(
     return text.length() <= 2000 && text.chars().allMatch(c -> c >= 32 && c < 127);
   }
 
-  private static void nicFaults(List<String> faults, Nic nic) {
+  private static void nicFaults(List<String> faults, Nic nic, String at) {
     require(
         faults,
-        INTERFACE.matcher(nic.tap()).matches(),
+        nic.user().isPresent() || INTERFACE.matcher(nic.tap()).matches(),
         "nics: tap '" + nic.tap() + "' is not an interface name");
     nic.bridge()
         .ifPresent(bridge ->
@@ -274,6 +374,8 @@ public record GuestSpec(
                 faults,
                 INTERFACE.matcher(bridge).matches(),
                 "nics: bridge '" + bridge + "' is not an interface name"));
+    nic.card().faults(nic.user().isPresent()).forEach(fault -> faults.add(at + fault));
+    nic.user().ifPresent(user -> user.faults().forEach(fault -> faults.add(at + fault)));
     // The lowest bit of the first octet marks a group address.
     boolean unicast =
         MAC.matcher(nic.mac()).matches() && (Character.digit(nic.mac().charAt(1), 16) & 1) == 0;

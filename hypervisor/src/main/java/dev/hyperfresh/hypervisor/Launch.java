@@ -12,8 +12,8 @@ import java.util.Optional;
 /// @param release the build to run
 /// @param accelerator what executes the guest's code
 /// @param memory the guest's; the instance maps it and never owns it
-/// @param nicQueues the queues of the spec's cards, one after the other, owned by the caller; a
-///   card has one, and only one of a guest that was adopted may have more
+/// @param nicQueues the queues of those of the spec's cards that have taps, one after the other,
+///   owned by the caller; how many each has, [AdoptedMachine#queues] says
 /// @param files the folder with the guest's pinned boot files and its logs
 /// @param sockets the folder for control sockets, mode 0700
 /// @param generation counts the instances of a guest from 1; no two share a socket's path

@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -207,6 +208,109 @@ class GuestSpecTest {
   }
 
   @Test
+  void queuesOfAllCardsAreCounted() {
+    Card many = new Card(Card.Model.VIRTIO, OptionalInt.empty(), 16);
+
+    assertThat(new Draft().nics(cards(3, many)).faults()).isEmpty();
+    assertThat(new Draft().nics(cards(4, many)).faults())
+        .containsExactly("nics: 64 queues are more than 48");
+  }
+
+  @Test
+  void onlyVirtioHasMtuAndQueues() {
+    for (Card card :
+        List.of(
+            new Card(Card.Model.E1000E, OptionalInt.of(9000), 1),
+            new Card(Card.Model.RTL8139, OptionalInt.empty(), 2))) {
+      assertThat(new Draft().nics(cards(1, card)).faults())
+          .containsExactly("nics[0].model: only virtio has mtu and queues");
+    }
+  }
+
+  @Test
+  void cardsOnUserModeNetworksShareNoTap() {
+    UserMode user =
+        new UserMode(
+            List.of(
+                new UserMode.Forward(false, "127.0.0.1", 2222, 22),
+                new UserMode.Forward(true, "127.0.0.1", 2222, 22)));
+    List<Nic> nics =
+        List.of(user(1, Card.PLAIN, user), user(2, Card.PLAIN, new UserMode(List.of())));
+
+    assertThat(new Draft().nics(nics).faults()).isEmpty();
+    assertThat(new Draft().nics(nics).spec().taps()).isEmpty();
+    Card large = new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 1);
+    assertThat(new Draft().nics(List.of(user(1, large, user))).faults())
+        .containsExactly("nics[0].user: a card on a user-mode network has neither mtu nor queues");
+  }
+
+  @Test
+  void aPortOfTheHostIsForwardedOnce() {
+    for (String address : List.of("127.0.0.256", "1.2.3", "::1", "a", "")) {
+      UserMode.Forward forward = new UserMode.Forward(false, address, 22, 22);
+      assertThat(
+              new Draft()
+                  .nics(List.of(user(1, Card.PLAIN, new UserMode(List.of(forward)))))
+                  .faults())
+          .singleElement()
+          .asString()
+          .startsWith("nics[0].forward: '" + address + ":22:22' is not");
+    }
+    UserMode.Forward one = new UserMode.Forward(false, "0.0.0.0", 65_535, 1);
+    UserMode.Forward other = new UserMode.Forward(false, "0.0.0.0", 65_535, 2);
+    assertThat(
+            new Draft()
+                .nics(List.of(user(1, Card.PLAIN, new UserMode(List.of(one, other)))))
+                .faults())
+        .containsExactly("nics[0].forward: a port of this host is given twice");
+    assertThat(
+            new Draft()
+                .nics(
+                    List.of(
+                        user(
+                            1,
+                            Card.PLAIN,
+                            new UserMode(
+                                IntStream.range(1, 34)
+                                    .mapToObj(i -> new UserMode.Forward(false, "0.0.0.0", i, 22))
+                                    .toList()))))
+                .faults())
+        .containsExactly("nics[0].forward: 33 ports are more than 32");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"127.0.0.1:5900", "0.0.0.0:65535", "[::1]:5901", "[fe80::1]:6000"})
+  void screensAreShownAtAddresses(String text) {
+    assertThat(screenFaults(text)).isEmpty();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"127.0.0.1:5899", "127.0.0.1:65536", "localhost:5901", "::1:5901", "a,b:5901"})
+  void otherAddressesOfScreensAreRefused(String text) {
+    assertThat(screenFaults(text))
+        .singleElement()
+        .asString()
+        .startsWith("display.vnc: '" + text + "' is neither unix nor");
+  }
+
+  private static List<String> screenFaults(String text) {
+    int colon = text.lastIndexOf(':');
+    Devices.Address.Port port =
+        new Devices.Address.Port(
+            text.substring(0, colon), Integer.parseInt(text.substring(colon + 1)));
+    return new Draft()
+        .spec()
+        .with(
+            new Devices(
+                false,
+                false,
+                Optional.empty(),
+                Optional.of(new Devices.Screen(port, Optional.empty()))))
+        .faults();
+  }
+
+  @Test
   void allFaultsAreReportedTogetherInTheOrderOfTheSpec() {
     List<String> faults =
         new Draft()
@@ -244,6 +348,16 @@ class GuestSpecTest {
 
   private static List<Nic> cards(int count) {
     return IntStream.range(0, count).mapToObj(i -> card("tap" + i, Optional.empty(), i)).toList();
+  }
+
+  private static List<Nic> cards(int count, Card card) {
+    return cards(count).stream()
+        .map(nic -> new Nic(nic.tap(), nic.bridge(), nic.mac(), card, Optional.empty()))
+        .toList();
+  }
+
+  private static Nic user(int last, Card card, UserMode user) {
+    return new Nic("", Optional.empty(), "52:54:00:00:00:0" + last, card, Optional.of(user));
   }
 
   private static Nic card(String tap, Optional<String> bridge, int last) {

@@ -108,6 +108,15 @@ public final class MachineKind implements Hypervisor {
               "In a machine a guest has one memory, without nodes and without huge pages.",
               "Leave out huge-pages and numa, or choose a release instead of a machine."));
     }
+    if (!spec.extras().isEmpty()) {
+      checks.add(
+          Check.fail(
+              "devices in a machine",
+              "In a machine a guest has plain virtio disks and cards alone, and its spec has "
+                  + String.join(", ", spec.extras())
+                  + ".",
+              "Leave that out, or choose a release instead of a machine."));
+    }
     return checks;
   }
 

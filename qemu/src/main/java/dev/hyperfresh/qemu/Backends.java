@@ -32,11 +32,20 @@ sealed interface Backends {
   /// The character device of the channel to an agent in the guest.
   String agent();
 
-  /// The arguments that make the block node of a disk.
-  List<String> disk(int index);
+  /// The arguments that make the block node of a disk, the one with that index.
+  List<String> disk(int index, Disk disk);
 
-  /// The value of `-netdev` for a card, without its `id`; `fd` is its descriptor in the process.
-  String network(int fd);
+  /// The value of `-netdev` for a card with a tap, without its `id`.
+  ///
+  /// @param queues the descriptors of its queues in the process
+  String network(List<Integer> queues);
+
+  /// The same, connected.
+  private static String tap(List<Integer> queues) {
+    return queues.size() == 1
+        ? "tap,fd=" + queues.getFirst()
+        : "tap,fds=" + String.join(":", queues.stream().map(String::valueOf).toList());
+  }
 
   /// On this host everything comes as a descriptor.
   sealed interface OnHost extends Backends {
@@ -97,7 +106,7 @@ sealed interface Backends {
     }
 
     @Override
-    public List<String> disk(int index) {
+    public List<String> disk(int index, Disk disk) {
       // Through the page cache of the machine's kernel: that kernel has no page structures for a
       // window, so that it cannot transfer to or from the guest's memory directly. QEMU writes the
       // cache out before it hands the disk over, and drops what the target may have read before
@@ -122,8 +131,8 @@ sealed interface Backends {
     }
 
     @Override
-    public String network(int fd) {
-      return "tap,fd=" + fd;
+    public String network(List<Integer> queues) {
+      return tap(queues);
     }
   }
 
@@ -162,24 +171,22 @@ sealed interface Backends {
     }
 
     @Override
-    public List<String> disk(int index) {
-      return images.arguments(index);
+    public List<String> disk(int index, Disk disk) {
+      return images.arguments(index, disk.access());
     }
 
     @Override
-    public String network(int fd) {
-      return "tap,fd=" + fd;
+    public String network(List<Integer> queues) {
+      return tap(queues);
     }
   }
 
   /// Stand-ins for a rehearsal: nothing of the guest is behind them.
   ///
-  /// @param disks the disks of the spec
-  /// @param diskBytes what each of them holds
-  /// @param taps whether each card has a tap of its own; otherwise none is connected
-  record OfRehearsal(List<Disk> disks, List<Long> diskBytes, boolean taps) implements OnHost {
+  /// @param diskBytes what each disk holds
+  /// @param taps whether each queue of a card has a tap of its own; otherwise none is connected
+  record OfRehearsal(List<Long> diskBytes, boolean taps) implements OnHost {
     public OfRehearsal {
-      disks = List.copyOf(disks);
       diskBytes = List.copyOf(diskBytes);
     }
 
@@ -204,7 +211,7 @@ sealed interface Backends {
     }
 
     @Override
-    public List<String> disk(int index) {
+    public List<String> disk(int index, Disk disk) {
       Map<String, ?> node =
           Map.of(
               "driver",
@@ -212,16 +219,16 @@ sealed interface Backends {
               "node-name",
               "disk" + index,
               "read-only",
-              disks.get(index).readOnly(),
+              disk.readOnly(),
               "size",
               diskBytes.get(index));
       return List.of("-blockdev", QmpMessage.JSON.writeValueAsString(node));
     }
 
     @Override
-    public String network(int fd) {
+    public String network(List<Integer> queues) {
       // Each card on a hub of its own, which nothing else is connected to.
-      return taps ? "tap,fd=" + fd : "hubport,hubid=" + fd;
+      return taps ? tap(queues) : "hubport,hubid=" + queues.getFirst();
     }
   }
 }

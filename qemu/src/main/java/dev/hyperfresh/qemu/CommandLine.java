@@ -29,6 +29,14 @@ final class CommandLine {
         .orElseGet(() -> line(launch, program(release), waiting, Backends.OfGuest.of(launch)));
   }
 
+  /// What only one process can have of a guest, in words that say so.
+  static AdoptedWords takenLater(Launch launch) {
+    return launch
+        .adopted()
+        .map(machine -> new AdoptedWords(machine.words()))
+        .orElseGet(() -> DeviceWords.takenLater(launch.spec()));
+  }
+
   private static List<String> words(AdoptedMachine machine, Launch launch, boolean waiting) {
     AdoptedWords words = new AdoptedWords(machine.words());
     return waiting
@@ -116,27 +124,7 @@ final class CommandLine {
     line.addAll(backends.console());
     add(line, "-serial", "chardev:console");
     spec.boot().ifPresent(boot -> kernel(line, boot, backends));
-    for (int i = 0; i < spec.disks().size(); i++) {
-      line.addAll(backends.disk(i));
-      add(line, "-device", "virtio-blk-pci,id=blk" + i + ",drive=disk" + i);
-    }
-    for (int i = 0; i < spec.nics().size(); i++) {
-      add(line, "-netdev", backends.network(Descriptors.FIRST_NIC + i) + ",id=net" + i);
-      // romfile= empty: a boot ROM would be one more image that must match between releases.
-      add(
-          line,
-          "-device",
-          "virtio-net-pci,id=nic"
-              + i
-              + ",netdev=net"
-              + i
-              + ",mac="
-              + spec.nics().get(i).mac()
-              + ",romfile=");
-    }
-    if (spec.agent()) {
-      agent(line, backends);
-    }
+    line.addAll(new DeviceWords(spec, Seed.disks(launch), backends).all());
     if (waiting) {
       add(line, "-incoming", "defer");
     }
@@ -174,16 +162,6 @@ final class CommandLine {
 
   private static String mebibytes(long bytes) {
     return (bytes >> 20) + "M";
-  }
-
-  /// Under the name by which qemu-guest-agent looks for its port.
-  private static void agent(List<String> line, Backends backends) {
-    add(line, "-chardev", backends.agent());
-    add(line, "-device", "virtio-serial-pci,id=ports,max_ports=2");
-    add(
-        line,
-        "-device",
-        "virtserialport,bus=ports.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0");
   }
 
   private static void kernel(List<String> line, GuestSpec.KernelBoot boot, Backends backends) {

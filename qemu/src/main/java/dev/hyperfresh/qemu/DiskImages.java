@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.DiskAccess;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
@@ -26,16 +27,26 @@ import tools.jackson.core.JacksonException;
 /// then on the guest's hypervisor can write whatever it likes into its images and their folders may
 /// change, and neither makes the daemon open another file with its rights.
 ///
-/// @param disks for each disk of the spec its image and those below it
+/// @param disks for each disk of the spec, and for the seed if there is one, its image and those
+///   below it
 record DiskImages(List<List<Image>> disks) {
   private static final String NAME = "disks.json";
   private static final int DEEPEST = 16;
 
+  // Of st_mode, inode(7).
+  private static final int FILE_TYPE = 0xf000;
+  private static final int BLOCK_DEVICE = 0x6000;
+
   /// An image of a disk.
   ///
-  /// @param device number of the device that the file lies on
-  /// @param inode its number there: with the device, what it is rather than what it is called
-  record Image(Path path, Disk.Format format, boolean readOnly, long device, long inode) {}
+  /// @param device number of the device that the file lies on, or that it is
+  /// @param inode its number there: with the device, what it is rather than what it is called;
+  ///   [#DEVICE] of a block device
+  record Image(Path path, Disk.Format format, boolean readOnly, long device, long inode) {
+    /// In place of an inode, which no file has: a block device. Its path in /dev is what it is:
+    /// only root decides what stands there, and its numbers may be others after a boot.
+    static final long DEVICE = 0;
+  }
 
   DiskImages {
     disks = disks.stream().map(List::copyOf).toList();
@@ -50,8 +61,7 @@ record DiskImages(List<List<Image>> disks) {
   }
 
   private static DiskImages decide(Launch launch) {
-    DiskImages images =
-        new DiskImages(launch.spec().disks().stream().map(DiskImages::chain).toList());
+    DiskImages images = new DiskImages(Seed.disks(launch).stream().map(DiskImages::chain).toList());
     Path file = launch.files().resolve(NAME);
     try {
       Files.write(file, QmpMessage.JSON.writeValueAsBytes(images));
@@ -64,7 +74,7 @@ record DiskImages(List<List<Image>> disks) {
   /// What was decided; a guest of an earlier version has it decided now.
   static DiskImages of(Launch launch) {
     Path file = launch.files().resolve(NAME);
-    if (launch.spec().disks().isEmpty()) {
+    if (Seed.disks(launch).isEmpty()) {
       return new DiskImages(List.of());
     }
     if (!Files.exists(file)) {
@@ -108,10 +118,7 @@ record DiskImages(List<List<Image>> disks) {
     boolean readOnly = disk.readOnly();
     while (true) {
       try (Fd file = open(path, true)) {
-        if (!Files.isRegularFile(opened(file))) {
-          throw refused(path, "is not a regular file");
-        }
-        chain.add(new Image(path, format, readOnly, number(file, "dev"), number(file, "ino")));
+        chain.add(image(path, file, format, readOnly, chain.isEmpty()));
         if (format == Disk.Format.RAW) {
           return chain;
         }
@@ -134,6 +141,25 @@ record DiskImages(List<List<Image>> disks) {
         throw refused(path, "is not an image of the given format: " + e.getMessage());
       }
     }
+  }
+
+  /// @param top whether the spec names it: what stands in the header of an image is no block device
+  private static Image image(Path path, Fd file, Disk.Format format, boolean readOnly, boolean top)
+      throws IOException {
+    if (Files.isRegularFile(opened(file))) {
+      return new Image(path, format, readOnly, number(file, "dev"), number(file, "ino"));
+    }
+    if (!top || !isBlockDevice(file)) {
+      throw refused(path, "is not a regular file" + (top ? ", nor a block device" : ""));
+    }
+    if (!path.startsWith("/dev") || path.startsWith("/dev/shm")) {
+      throw refused(path, "leads to a block device; name that by its path in /dev");
+    }
+    return new Image(path, format, readOnly, number(file, "rdev"), Image.DEVICE);
+  }
+
+  private static boolean isBlockDevice(Fd file) throws IOException {
+    return (number(file, "mode") & FILE_TYPE) == BLOCK_DEVICE;
   }
 
   private static Disk.Format format(Path image, Qcow2Header header) {
@@ -201,7 +227,11 @@ record DiskImages(List<List<Image>> disks) {
 
   private static void requireSame(Image image, Fd file) {
     try {
-      if (number(file, "dev") != image.device() || number(file, "ino") != image.inode()) {
+      boolean same =
+          image.inode() == Image.DEVICE
+              ? isBlockDevice(file)
+              : number(file, "dev") == image.device() && number(file, "ino") == image.inode();
+      if (!same) {
         throw new DiskChanged(image.path() + " is not the file that the guest was started with.");
       }
     } catch (IOException e) {
@@ -234,7 +264,9 @@ record DiskImages(List<List<Image>> disks) {
   }
 
   /// The arguments of disk `index`: its block nodes and the descriptors that they are made of.
-  List<String> arguments(int index) {
+  ///
+  /// @param access how it is read and written
+  List<String> arguments(int index, DiskAccess access) {
     int first =
         Descriptors.FIRST_IMAGE + disks.subList(0, index).stream().mapToInt(List::size).sum();
     List<Image> chain = disks.get(index);
@@ -243,12 +275,13 @@ record DiskImages(List<List<Image>> disks) {
       line.addAll(List.of("-add-fd", "fd=" + (first + i) + ",set=" + (first + i)));
     }
     line.addAll(
-        List.of("-blockdev", QmpMessage.JSON.writeValueAsString(node(chain, 0, index, first))));
+        List.of(
+            "-blockdev", QmpMessage.JSON.writeValueAsString(node(chain, 0, index, first, access))));
     return line;
   }
 
   private static Map<String, @Nullable Object> node(
-      List<Image> chain, int depth, int disk, int first) {
+      List<Image> chain, int depth, int disk, int first, DiskAccess access) {
     Image image = chain.get(depth);
     Map<String, @Nullable Object> node = new LinkedHashMap<>();
     node.put("driver", image.format().label());
@@ -256,15 +289,32 @@ record DiskImages(List<List<Image>> disks) {
       node.put("node-name", "disk" + disk);
     }
     node.put("read-only", image.readOnly());
-    node.put(
-        "file",
-        Map.of("driver", "file", "filename", Descriptors.inSet(first + depth), "locking", "on"));
+    if (access.cache().direct() || access.cache().noFlush()) {
+      // Nodes below take it over.
+      node.put(
+          "cache", Map.of("direct", access.cache().direct(), "no-flush", access.cache().noFlush()));
+    }
+    if (access.discard() && depth == 0) {
+      node.put("discard", "unmap");
+    }
+    node.put("file", file(image, first + depth, access));
     if (depth + 1 < chain.size()) {
-      node.put("backing", node(chain, depth + 1, disk, first));
+      node.put("backing", node(chain, depth + 1, disk, first, access));
     } else if (image.format() == Disk.Format.QCOW2) {
       // Whatever the image has come to say since, it stands on nothing.
       node.put("backing", null);
     }
     return node;
+  }
+
+  private static Map<String, Object> file(Image image, int descriptor, DiskAccess access) {
+    Map<String, Object> file = new LinkedHashMap<>();
+    file.put("driver", image.inode() == Image.DEVICE ? "host_device" : "file");
+    file.put("filename", Descriptors.inSet(descriptor));
+    file.put("locking", "on");
+    if (access.aio() != DiskAccess.PLAIN.aio()) {
+      file.put("aio", access.aio().label());
+    }
+    return file;
   }
 }

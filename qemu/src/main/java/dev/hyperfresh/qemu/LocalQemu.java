@@ -159,9 +159,7 @@ final class LocalQemu implements QemuProcess {
   @Override
   public List<Check> diskChecks() {
     return new DiskChecks(
-            launch.spec().disks(),
-            Path.of("/proc", Integer.toString(pid())),
-            Path.of("/proc/locks"))
+            Seed.disks(launch), Path.of("/proc", Integer.toString(pid())), Path.of("/proc/locks"))
         .all();
   }
 
@@ -211,6 +209,7 @@ final class LocalQemu implements QemuProcess {
   private void removeSockets() {
     if (!isForeign(launch)) {
       Qemu.removeSockets(launch, qmpSocket, console);
+      ScreenSocket.of(launch).ifPresent(ScreenSocket::removeIfLeft);
     }
   }
 

@@ -73,7 +73,6 @@ public final class Qemu implements Hypervisor, Adopter {
   static final List<String> NEEDED_CAPABILITIES = List.of("x-ignore-shared", "events");
 
   private final Rehearsals rehearsals = new Rehearsals();
-
   private final ControlWatcher watcher;
   private final Duration patience;
 
@@ -196,8 +195,8 @@ public final class Qemu implements Hypervisor, Adopter {
     return VERSIONED.matcher(machine).matches();
   }
 
-  /// Copies kernel and initrd into the guest's folder: a later release must find the same files,
-  /// whatever the host's package manager did to the originals since.
+  /// Copies small files into the guest's folder: a later release must find the same, whatever the
+  /// host's package manager did to the originals since.
   @Override
   public void pin(Launch launch) {
     launch
@@ -207,6 +206,8 @@ public final class Qemu implements Hypervisor, Adopter {
           copy(boot.kernel(), launch, PINNED_KERNEL);
           boot.initrd().ifPresent(initrd -> copy(initrd, launch, PINNED_INITRD));
         });
+    Seed.pin(launch);
+    ScreenPassword.pin(launch);
     var _ = DiskImages.pin(launch);
   }
 
@@ -246,8 +247,6 @@ public final class Qemu implements Hypervisor, Adopter {
           throw problem.because(why + ".");
         });
     try {
-      // The listeners are closed here before the greeting is awaited: a QEMU that dies must end the
-      // connection.
       // A guest of the same name may have left one.
       Files.deleteIfExists(log);
       ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
@@ -268,6 +267,7 @@ public final class Qemu implements Hypervisor, Adopter {
       Launch launch, QemuRelease release, boolean waiting, Path qmp, Path console, Path log) {
     QemuUser user = QemuUser.of(launch);
     Optional<UnixSocket> agentListener = agent(launch).map(Qemu::listen);
+    // Closed here before the greeting is awaited: a QEMU that dies must end the connection.
     try (UnixSocket qmpListener = listen(qmp);
         UnixSocket consoleListener = listen(console);
         HandedFiles files = HandedFiles.open(launch)) {

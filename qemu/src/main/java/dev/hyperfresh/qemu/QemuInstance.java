@@ -181,11 +181,12 @@ final class QemuInstance implements Instance {
     return launch;
   }
 
-  /// How many bytes the guest sees of each disk of its spec, in the order of the spec.
+  /// How many bytes the guest sees of each disk of its spec, in the order of the spec, and then of
+  /// its seed.
   ///
   /// @throws Qmp.QmpException when QEMU does not say
   List<Long> diskBytes() {
-    return new BlockNodes(channel.qmp()).diskBytes(launch.spec().disks().size());
+    return new BlockNodes(channel.qmp()).diskBytes(Seed.disks(launch).size());
   }
 
   /// By what the guest knows its machine.
@@ -317,18 +318,17 @@ final class QemuInstance implements Instance {
     if (process.settle()) {
       confinement = process.confinement();
     }
-    if (AdoptedMachine.isFirst(launch.generation())) {
+    if (launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation())) {
       return Optional.empty();
     }
     FileUser user = LocalQemu.user(launch);
+    List<TakenLater> later = new ArrayList<>();
+    BesideSocket.of(launch).stream().map(monitor -> later(monitor, user)).forEach(later::add);
+    ScreenPassword.of(launch).map(ScreenPassword::takenLater).ifPresent(later::add);
+    later.addAll(CommandLine.takenLater(launch).takenLater(user));
+    ScreenSocket.of(launch).map(socket -> socket.takenLater(channel.qmp())).ifPresent(later::add);
     List<String> amiss =
-        Stream.concat(
-                BesideSocket.of(launch).stream().map(monitor -> later(monitor, user)),
-                launch.adopted().stream()
-                    .flatMap(
-                        machine -> new AdoptedWords(machine.words()).takenLater(user).stream()))
-            .flatMap(later -> later.take(this::ask, pid()).stream())
-            .toList();
+        later.stream().flatMap(taken -> taken.take(this::ask, pid()).stream()).toList();
     return amiss.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", amiss));
   }
 

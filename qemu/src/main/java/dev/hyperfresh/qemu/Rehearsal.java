@@ -175,7 +175,7 @@ final class Rehearsal {
     owned(scratch, scratch::close);
     List<Fd> taps = taps();
     boolean connected = taps.size() == 2 * queues();
-    var backends = new Backends.OfRehearsal(guest.spec().disks(), scenery.diskBytes(), connected);
+    var backends = new Backends.OfRehearsal(scenery.diskBytes(), connected);
     twin = Optional.of(start(from, false, scratch, taps, backends));
     Side target = start(to, true, scratch, taps, backends);
     twin.get().open();
@@ -311,12 +311,8 @@ final class Rehearsal {
   private Optional<Outcome> unlistening(Side target) {
     // Not by the stand-ins, which listen nowhere.
     boolean listens =
-        guest
-            .adopted()
-            .flatMap(machine -> new AdoptedWords(machine.words()).vnc())
-            .filter(vnc -> !vnc.addresses().isEmpty())
-            .isPresent();
-    if (!listens) {
+        CommandLine.takenLater(guest).vnc().filter(vnc -> !vnc.addresses().isEmpty()).isPresent();
+    if (!listens && guest.spec().devices().screen().isEmpty()) {
       return Optional.empty();
     }
     try {

@@ -2,7 +2,9 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
+import dev.hyperfresh.hypervisor.Card;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.DiskDrive;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
@@ -41,6 +43,27 @@ final class Rehearsals implements Rehearser {
   private record Build(
       String sha256, List<String> arguments, List<Path> libraries, List<FileState> firmware) {}
 
+  /// A disk without its name and its serial number.
+  private record Drive(
+      boolean readOnly, DiskDrive.Bus bus, boolean cdrom, boolean cached, boolean ioThread) {
+    static Drive of(GuestSpec.Disk disk) {
+      return new Drive(
+          disk.readOnly(),
+          disk.drive().bus(),
+          disk.drive().cdrom(),
+          disk.access().cache().writeCache(),
+          disk.access().ioThread());
+    }
+  }
+
+  private record NetworkCard(Card card, boolean user) {
+    static NetworkCard of(GuestSpec.Nic nic) {
+      return new NetworkCard(nic.card(), nic.user().isPresent());
+    }
+  }
+
+  private record Others(boolean rng, boolean balloon, boolean screen) {}
+
   /// A guest without what the device state does not depend on: names, paths, addresses. Of one that
   /// was adopted, its whole command line.
   private record Shape(
@@ -50,9 +73,10 @@ final class Rehearsals implements Rehearser {
       String cpu,
       boolean kernel,
       boolean initrd,
-      List<Boolean> readOnlyDisks,
-      int nics,
+      List<Drive> disks,
+      List<NetworkCard> nics,
       boolean agent,
+      Others others,
       MemoryLayout layout,
       List<String> adopted) {
     static Shape of(Launch guest) {
@@ -64,9 +88,11 @@ final class Rehearsals implements Rehearser {
           spec.cpu(),
           spec.boot().isPresent(),
           spec.boot().flatMap(GuestSpec.KernelBoot::initrd).isPresent(),
-          spec.disks().stream().map(GuestSpec.Disk::readOnly).toList(),
-          spec.nics().size(),
+          Seed.disks(guest).stream().map(Drive::of).toList(),
+          spec.nics().stream().map(NetworkCard::of).toList(),
           spec.agent(),
+          new Others(
+              spec.devices().rng(), spec.devices().balloon(), spec.devices().screen().isPresent()),
           spec.layout(),
           guest.adopted().map(AdoptedMachine::words).orElse(List.of()));
     }

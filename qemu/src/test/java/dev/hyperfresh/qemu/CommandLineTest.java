@@ -147,7 +147,7 @@ class CommandLineTest {
   @Test
   void aRehearsalHasTheSameDevicesAndNothingOfTheGuestsBehindThem() {
     QemuRelease release = release("7.2.22", BINARY);
-    var backends = new Backends.OfRehearsal(rich().disks(), List.of(1L << 30, 512L), true);
+    var backends = new Backends.OfRehearsal(List.of(1L << 30, 512L), true);
     List<String> real = CommandLine.of(launch(rich(), 1), release, true);
     List<String> line = CommandLine.ofRehearsal(launch(rich(), 0), release, true, backends);
 
@@ -163,7 +163,7 @@ class CommandLineTest {
 
   @Test
   void aRehearsalWithoutTapsHasEachCardOnAHubOfItsOwn() {
-    var backends = new Backends.OfRehearsal(rich().disks(), List.of(1L, 1L), false);
+    var backends = new Backends.OfRehearsal(List.of(1L, 1L), false);
 
     assertThat(
             CommandLine.ofRehearsal(launch(rich(), 0), release("7.2.22", BINARY), false, backends))
@@ -190,7 +190,7 @@ class CommandLineTest {
     List<String> real = CommandLine.of(launch(spec, 1), release, true);
     List<String> twin =
         CommandLine.ofRehearsal(
-            launch(spec, 0), release, true, new Backends.OfRehearsal(List.of(), List.of(), false));
+            launch(spec, 0), release, true, new Backends.OfRehearsal(List.of(), false));
 
     assertThat(devices(twin)).isEqualTo(devices(real));
     assertThat(real)

@@ -10,7 +10,10 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.OpenFlags;
+import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -24,7 +27,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -131,6 +136,39 @@ class DiskImagesTest {
           .hasMessageContaining(image + " is an image of format " + start.getKey());
       // A guest that runs already keeps what it was started with.
       assertThat(DiskImages.of(launch).disks()).hasSize(1);
+    }
+  }
+
+  /// Whoever may change the folder could make it lead to any device.
+  @Test
+  void aBlockDeviceIsNamedByItsPathInDev() throws Exception {
+    refused(Path.of("/dev/null"), "not a regular file, nor a block device");
+    Optional<Path> device = blockDevice();
+    Assumptions.assumeTrue(device.isPresent(), "no block device can be opened here");
+    Path link = Files.createSymbolicLink(folder.resolve("link"), device.get());
+    assertThatThrownBy(() -> DiskImages.pin(launch(new Disk(link, Disk.Format.RAW, true))))
+        .hasMessageContaining("name that by its path in /dev");
+
+    DiskImages pinned = DiskImages.pin(launch(new Disk(device.get(), Disk.Format.RAW, true)));
+    assertThat(pinned.disks().getFirst().getFirst().inode()).isEqualTo(DiskImages.Image.DEVICE);
+    pinned.openInto(opened);
+    assertThat(opened).containsOnlyKeys(24);
+  }
+
+  private static Optional<Path> blockDevice() throws IOException {
+    try (Stream<Path> devices = Files.list(Path.of("/dev"))) {
+      return devices
+          .filter(device -> device.getFileName().toString().matches("loop[0-9]+|[sv]da"))
+          .filter(DiskImagesTest::opens)
+          .findFirst();
+    }
+  }
+
+  private static boolean opens(Path device) {
+    try (Fd _ = Fd.open(device, OpenFlags.READ_ONLY)) {
+      return true;
+    } catch (LinuxException e) {
+      return false;
     }
   }
 

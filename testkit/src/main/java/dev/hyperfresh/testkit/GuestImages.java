@@ -29,10 +29,12 @@ import java.util.stream.Stream;
 /// @param kernel a Debian cloud kernel
 /// @param initrd the Linux guest's whole user space
 /// @param agent what is put after the initrd of a guest that runs qemu-guest-agent
+/// @param devices what is put after the initrd of a guest with more kinds of devices
 /// @param ring3 the guest that leaves ring 0 at once, for KVMs that emulate ring 0 slowly
 /// @param sweep the same, which writes to 992 MiB of its memory; needs 1 GiB
 /// @param tick the guest that sleeps between its beats; needs ring 0
-public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path sweep, Path tick) {
+public record GuestImages(
+    Path kernel, Path initrd, Path agent, Path devices, Path ring3, Path sweep, Path tick) {
   private static final List<String> SOURCES =
       List.of(
           "build.sh",
@@ -58,6 +60,7 @@ public record GuestImages(Path kernel, Path initrd, Path agent, Path ring3, Path
         home.resolve("vmlinuz"),
         home.resolve("initrd"),
         home.resolve("agent"),
+        home.resolve("devices"),
         home.resolve("ring3.elf"),
         home.resolve("sweep.elf"),
         home.resolve("tick.elf"));

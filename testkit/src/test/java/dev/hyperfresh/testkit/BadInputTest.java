@@ -168,7 +168,7 @@ class BadInputTest extends BadInputScene {
         arguments("cmdline: 'a\tb'", "cmdline"),
         arguments("cmdline: " + "x".repeat(2001), "cmdline"),
         arguments("disks: one.raw", "disks"),
-        arguments("disks: [{format: raw}]", "disks: a disk has no path"),
+        arguments("disks: [{format: raw}]", "disks[0].path: a disk has no path"),
         arguments("disks: [{path: d}]", "d has no format"),
         arguments("disks: [{path: d, format: vmdk}]", "format: 'vmdk'"),
         arguments("disks: [{path: d, size: 1G}]", "'size' is not a field"),

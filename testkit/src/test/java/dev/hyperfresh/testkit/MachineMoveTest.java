@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Devices;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -211,6 +212,9 @@ class MachineMoveTest extends MachineScene {
         .isInstanceOfSatisfying(
             HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(Problem.SPEC_INVALID))
         .hasMessageContaining("In a machine a guest has one memory");
+    Devices rng = new Devices(true, false, Optional.empty(), Optional.empty());
+    assertThatThrownBy(() -> hyperplexor.create(spec.with(rng), machine, Progress.NONE))
+        .hasMessageContaining("plain virtio disks and cards alone, and its spec has rng: true");
     hyperplexor.create(spec, process, Progress.NONE);
     try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("count").pid(), BOOT)) {
       assertCommitted(replace("count", machine));
