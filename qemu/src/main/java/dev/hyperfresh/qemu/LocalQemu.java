@@ -142,13 +142,14 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
-  public boolean settle() {
+  public Optional<String> settle() {
     return launch
         .adopted()
         .filter(_ -> !AdoptedMachine.isFirst(launch.generation()))
         .flatMap(AdoptedMachine::runAs)
-        .filter(runAs -> !runAs.cgroups().holds(pid()) && runAs.cgroups().take(pid()).isEmpty())
-        .isPresent();
+        .map(AdoptedMachine.RunAs::cgroups)
+        .filter(groups -> !groups.holds(pid()))
+        .flatMap(groups -> groups.take(pid()));
   }
 
   @Override

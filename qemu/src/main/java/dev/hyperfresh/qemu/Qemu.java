@@ -291,16 +291,12 @@ public final class Qemu implements Hypervisor, Adopter {
     }
   }
 
-  /// Without the group the process runs all the same; that it is not in it is seen and said. Who
-  /// gets a copy of the memory fits in only after the first process ([QemuProcess#settle]).
+  /// Without the group the process runs all the same; that it is not in it is seen and said.
   private static void enter(Launch launch, boolean waiting, int pid) {
     try {
       launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
-      launch
-          .adopted()
-          .filter(machine -> !waiting || !machine.hasPrivateMemory())
-          .flatMap(AdoptedMachine::runAs)
-          .flatMap(runAs -> runAs.cgroups().take(pid))
+      QemuUser.groups(launch, waiting)
+          .flatMap(groups -> groups.take(pid))
           .ifPresent(why -> LOG.log(System.Logger.Level.WARNING, "process " + pid + ": " + why));
     } catch (UncheckedIOException e) {
       LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no limits", e);

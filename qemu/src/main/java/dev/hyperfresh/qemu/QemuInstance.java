@@ -285,19 +285,25 @@ final class QemuInstance implements Instance {
   }
 
   @Override
+  public Optional<String> settle() {
+    Optional<String> why = process.settle();
+    confinement = process.confinement();
+    return why.map(half ->
+        "It is not in the control groups that the guest was in: "
+            + half
+            + ". The next replacement and the next start of the daemon try again.");
+  }
+
+  @Override
   public Optional<String> takeAddresses() {
-    if (process.settle()) {
-      confinement = process.confinement();
+    List<String> amiss = new ArrayList<>(settle().stream().toList());
+    if (!AdoptedMachine.isFirst(launch.generation())) {
+      launch.adopted().stream()
+          .flatMap(machine ->
+              new AdoptedWords(machine.words()).takenLater(LocalQemu.user(launch)).stream())
+          .flatMap(later -> later.take(this::ask, pid()).stream())
+          .forEach(amiss::add);
     }
-    if (AdoptedMachine.isFirst(launch.generation())) {
-      return Optional.empty();
-    }
-    List<String> amiss =
-        launch.adopted().stream()
-            .flatMap(machine ->
-                new AdoptedWords(machine.words()).takenLater(LocalQemu.user(launch)).stream())
-            .flatMap(later -> later.take(this::ask, pid()).stream())
-            .toList();
     return amiss.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", amiss));
   }
 
