@@ -96,10 +96,12 @@ public final class Hyperplexor implements AutoCloseable {
     }
     watch.changed(view);
     life.changed(guest);
+    starts.leaveIfOver(guest);
   }
 
   /// Its name is still taken, so that nothing is told of another guest of that name before.
   private void tellDeleted(String name) {
+    life.deleted(name);
     Contained.run("reporting that " + name + " is deleted", () -> watch.deleted(name));
   }
 
@@ -459,7 +461,6 @@ public final class Hyperplexor implements AutoCloseable {
         }
         starts.delete(guest, force);
         var _ = guests.remove(guest);
-        life.deleted(name);
         tellDeleted(name);
         guests.free(name);
       }
