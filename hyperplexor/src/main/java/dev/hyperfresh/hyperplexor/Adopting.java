@@ -30,6 +30,7 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /// Makes a guest of a process that something else started.
 ///
@@ -151,10 +152,9 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
       throw Problem.ADOPT_UNFIT.because("Process " + pid + ": " + e.getMessage(), e);
     }
     try {
-      return new GuestBody(
+      return GuestBody.of(
           GuestMemory.adoptForeign(found.holdings().memories()),
-          confinement.within(
-              () -> endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid)),
+          () -> endpoints(found.spec(), found.machine(), found.holdings().nicQueues(), pid),
           confinement);
     } catch (RuntimeException e) {
       confinement.letGo();
@@ -218,17 +218,17 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
   static Endpoints endpoints(GuestSpec spec, AdoptedMachine machine, List<Fd> queues, int pid) {
     Path namespace = Path.of("/proc", Integer.toString(pid), "ns/net");
     Iterator<Fd> next = queues.iterator();
-    List<Port> ports = new ArrayList<>();
+    List<Supplier<Port>> ports = new ArrayList<>();
     for (int i = 0; i < machine.ports().size(); i++) {
       String name = spec.nics().get(i).tap();
       ports.add(
           switch (machine.ports().get(i)) {
             case AdoptedMachine.Port.Kept kept ->
-                new Port.Own(Tap.adopt(Endpoints.next(next, kept.queues())));
+                () -> new Port.Own(Tap.adopt(Endpoints.next(next, kept.queues())));
             case AdoptedMachine.Port.Bridged bridged ->
-                new Port.Successor(name, bridged, namespace);
+                () -> new Port.Successor(name, bridged, namespace);
           });
     }
-    return new Endpoints(ports);
+    return Endpoints.make(ports);
   }
 }

@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
@@ -7,6 +8,7 @@ import dev.hyperfresh.linux.Tap;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.function.Supplier;
 
 /// A guest's network ports, moved together from one hypervisor to the next. See [Tap] for why a
 /// waiting hypervisor gets spares that join late. For the guest's thread alone.
@@ -23,13 +25,29 @@ class Endpoints implements AutoCloseable {
     return new Endpoints(taps.stream().<Port>map(Port.Own::new).toList());
   }
 
-  /// Ports whose queues survived the daemon that made them.
+  /// Ports that are made in their order. When one cannot be made, those before it are closed.
+  static Endpoints make(List<Supplier<Port>> makers) {
+    List<Port> made = new ArrayList<>();
+    try {
+      makers.forEach(maker -> made.add(maker.get()));
+      return new Endpoints(made);
+    } catch (RuntimeException | Error e) {
+      made.forEach(Port::close);
+      throw e;
+    }
+  }
+
+  /// Ports whose queues survived the daemon that made them. When this throws, those that no port
+  /// has closed still belong to the caller.
   ///
   /// @param queues of all ports, one after the other; each becomes the property of its port
   /// @param counts how many of them each port has
   static Endpoints adopt(List<Fd> queues, List<Integer> counts) {
     Iterator<Fd> next = queues.iterator();
-    return of(counts.stream().map(count -> Tap.adopt(next(next, count))).toList());
+    return make(
+        counts.stream()
+            .<Supplier<Port>>map(count -> () -> new Port.Own(Tap.adopt(next(next, count))))
+            .toList());
   }
 
   /// As many queues as one port has.
@@ -65,8 +83,22 @@ class Endpoints implements AutoCloseable {
   }
 
   /// The waiting hypervisor has set its spares up: they become silent queues of the ports.
-  void join() {
-    ports.forEach(Port::join);
+  ///
+  /// @param copying as in [Port#join]
+  void join(boolean copying) {
+    ports.forEach(port -> port.join(copying));
+  }
+
+  /// As [Port#joinLate], of those ports that a guest which was adopted has in the bridges of
+  /// others.
+  void joinLate(List<AdoptedMachine.Port> adopted) {
+    for (int i = 0; i < adopted.size(); i++) {
+      if (adopted.get(i) instanceof AdoptedMachine.Port.Bridged old) {
+        Port port = ports.get(i);
+        Contained.run(
+            "putting " + port.name() + " into " + old.bridge(), () -> port.joinLate(old.bridge()));
+      }
+    }
   }
 
   /// From here on packets wait for the new hypervisor; the old one takes none that it could not
@@ -74,6 +106,7 @@ class Endpoints implements AutoCloseable {
   ///
   /// @throws LinuxException when the kernel refuses; some ports may then have been switched
   void switchOver() {
+    switched = 0;
     for (Port port : ports) {
       // One that fails may have done a part of it; where nothing was done, nothing is undone.
       switched++;

@@ -45,7 +45,7 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
     ReplacementRecord record = moved(found);
     if (record.committed()) {
       guest.call(() -> {
-        guest.publish(GuestView.State.RUNNING, remarks + " " + words(record));
+        tell(remarks + " " + words(record));
         return true;
       });
       var _ = found.getAsBoolean();
@@ -60,6 +60,12 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
     }
   }
 
+  /// It may have ended since it arrived, or be in a state of which something is told.
+  private void tell(String words) {
+    GuestView now = guest.view();
+    guest.publish(now.state(), now.detail().isEmpty() ? words : now.detail() + "; " + words);
+  }
+
   /// What keeps it from being moved keeps it from being adopted.
   private ReplacementRecord moved(BooleanSupplier found) {
     try {
@@ -67,6 +73,7 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
       progress.step("adopt", "its memory is private, and is copied to " + to.name());
       return mover.move(guest, to, order.limits(), progress);
     } catch (RuntimeException e) {
+      // It is the plan that throws, before anything is touched.
       if (isInFirst()) {
         Contained.run(
             "leaving " + guest.spec().name() + " alone", () -> Adopting.leaveAlone(guest));
@@ -80,24 +87,34 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
   }
 
   /// Whether nothing has come of it: the guest runs in its first process, or has powered itself off
-  /// there.
+  /// there, and no other one is left.
   private boolean isAsBefore(ReplacementRecord record) {
     return record.outcome() == Outcome.ROLLED_BACK
+        && guest.call(guest::isAlone)
         && (record.problem().equals(Problem.REPLACE_OFF.code())
             || guest.call(() ->
                 guest.view().state() == GuestView.State.RUNNING
                     && guest.hosting().hindrance().isEmpty()));
   }
 
-  /// Whether it is certain that the first process alone has the guest.
+  /// Whether no other process than the first has had the guest, whatever has become of it there.
   private boolean isInFirst() {
     return Contained.get(
-        "asking who runs " + guest.spec().name(),
+        "asking who has " + guest.spec().name(),
         () ->
-            guest.call(() ->
-                AdoptedMachine.isFirst(guest.running().generation())
-                    && guest.hosting().hindrance().isEmpty()),
+            guest.call(
+                () -> AdoptedMachine.isFirst(guest.view().generation()) && guest.doubt().isEmpty()),
         false);
+  }
+
+  /// Guest's thread: whether the guest is listed only because it stood, or was in doubt, after a
+  /// copy that came to nothing, and now goes on in its first process: nobody can move it from
+  /// there.
+  static boolean isOver(Guest guest) {
+    return guest.view().state() == GuestView.State.RUNNING
+        && AdoptedMachine.isFirst(guest.running().generation())
+        && isDue(guest)
+        && guest.hindrance().isEmpty();
   }
 
   private static Problem problem(ReplacementRecord record) {

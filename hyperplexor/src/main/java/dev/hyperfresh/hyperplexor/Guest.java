@@ -67,7 +67,7 @@ final class Guest implements Movable {
   }
 
   /// The guest as its hosting needs it.
-  private final class Home implements Hosting.Home {
+  private final class Home implements Hosted {
     @Override
     public void publish(GuestView.State state, String detail) {
       Guest.this.publish(state, detail);
@@ -86,8 +86,8 @@ final class Guest implements Movable {
     }
 
     @Override
-    public void targetGone() {
-      body.ifPresent(held -> held.endpoints().drop());
+    public void undeadGone(boolean source) {
+      body.map(GuestBody::endpoints).ifPresent(source ? Endpoints::keep : Endpoints::drop);
     }
 
     @Override
@@ -296,6 +296,11 @@ final class Guest implements Movable {
     return replacing.get();
   }
 
+  /// Guest's thread: as [Hosting#isAlone].
+  boolean isAlone() {
+    return hosting.isAlone();
+  }
+
   /// Guest's thread: what another daemon would need of the guest; still owned by this object.
   Holdings holdings() {
     return new Holdings(body().memory().descriptors(), endpoints().queues());
@@ -385,8 +390,8 @@ final class Guest implements Movable {
   }
 
   @Override
-  public void goOn() {
-    hosting.goOn();
+  public void goOn(Optional<Instance> undead) {
+    hosting.goOn(undead);
   }
 
   @Override

@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestMemory;
+import java.util.function.Supplier;
 
 /// What a guest has of the host while something runs it. Made anew for every start. For the guest's
 /// thread.
@@ -14,6 +15,20 @@ record GuestBody(GuestMemory memory, Endpoints endpoints, Pulse pulse, Confineme
   /// All of it belongs to this object now.
   GuestBody(GuestMemory memory, Endpoints endpoints, Confinement confinement) {
     this(memory, endpoints, new Pulse(memory), confinement);
+  }
+
+  /// All of it belongs to the new object. When this throws, memory and confinement are as before,
+  /// and of the ports none is left.
+  ///
+  /// @param ports takes them, in the network of `confinement`
+  static GuestBody of(GuestMemory memory, Supplier<Endpoints> ports, Confinement confinement) {
+    Pulse pulse = new Pulse(memory);
+    try {
+      return new GuestBody(memory, confinement.within(ports), pulse, confinement);
+    } catch (RuntimeException | Error e) {
+      pulse.close();
+      throw e;
+    }
   }
 
   /// Returns memory and ports to the host.

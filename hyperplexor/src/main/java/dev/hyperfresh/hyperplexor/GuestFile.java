@@ -255,13 +255,18 @@ record GuestFile(
     }
   }
 
+  /// Whether there is one in the folder `files`, whatever stands in it.
+  static boolean isIn(Path files) {
+    return Files.exists(files.resolve(NAME));
+  }
+
   /// Reads the file of the folder `files`, if there is one.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#DAEMON_STATE] when it cannot be
   ///   understood
   static Optional<GuestFile> read(Path files) {
     Path path = files.resolve(NAME);
-    if (!Files.exists(path)) {
+    if (!isIn(files)) {
       return Optional.empty();
     }
     Properties p = new Properties();

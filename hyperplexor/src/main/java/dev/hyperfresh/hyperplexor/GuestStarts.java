@@ -168,6 +168,7 @@ record GuestStarts(
     try {
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
+      OwnFolder.begin(files);
       Guest guest =
           new Adopting(order.request(files, earlier(order)), kinds, sockets, progress)
               .guest(order.releases(), introduction);
@@ -180,6 +181,7 @@ record GuestStarts(
             .ifPresent(_ -> progress.step("adopt", "its memory is shared; nothing is copied"));
         var _ = found.getAsBoolean();
       }
+      OwnFolder.finish(files);
       return guest.view();
     } catch (RuntimeException e) {
       if (!introduction.isMade()) {
@@ -193,6 +195,42 @@ record GuestStarts(
     return Optional.of(new HandedFolders(directory))
         .filter(_ -> order.borrowed())
         .flatMap(handed -> handed.find(order.pid()));
+  }
+
+  /// Guest's thread: lets go of a guest whose copy came to nothing and that goes on where it was.
+  /// That takes a thread of its own, since it ends the guest's.
+  void leaveIfOver(Guest guest) {
+    if (FirstCopy.isOver(guest)) {
+      String name = guest.spec().name();
+      Thread.ofPlatform()
+          .name("hf-leave-" + name)
+          .daemon()
+          .start(() -> Contained.run("leaving " + name + " alone", () -> leave(guest)));
+    }
+  }
+
+  private void leave(Guest guest) {
+    String name = guest.spec().name();
+    synchronized (guest) {
+      if (guests.find(name).filter(guest::equals).isEmpty()
+          || !guest.call(() -> isLeftAlone(guest))) {
+        return;
+      }
+      guest.letGo();
+      var _ = guests.remove(guest);
+      Contained.run("removing " + guest.files(), () -> OwnFolder.delete(guest.files()));
+      deleted.accept(name);
+      guests.free(name);
+    }
+  }
+
+  /// Guest's thread: somebody may have stopped it meanwhile.
+  private static boolean isLeftAlone(Guest guest) {
+    boolean over = FirstCopy.isOver(guest);
+    if (over) {
+      guest.leaveAlone();
+    }
+    return over;
   }
 
   private void requireNotOurs(int pid) {

@@ -18,6 +18,7 @@ final class Held {
   private Optional<SwitchGate.Pass> pass = Optional.empty();
   private Optional<Surroundings.Priority> priority = Optional.empty();
   private boolean interrupted;
+  private boolean steering;
   private boolean steered;
 
   /// @param id the replacement's, for the log
@@ -86,8 +87,17 @@ final class Held {
   /// Packets go to the target from now on. Does nothing once it has succeeded.
   void steer(Endpoints ports) {
     if (!steered) {
+      // One that fails may have done a part of it.
+      steering = true;
       ports.switchOver();
       steered = true;
+    }
+  }
+
+  /// Packets go to the source again, as far as [#steer] has changed that.
+  void steerBack(Endpoints ports) {
+    if (steering) {
+      ports.switchBack();
     }
   }
 

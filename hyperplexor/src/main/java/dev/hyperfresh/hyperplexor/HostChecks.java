@@ -42,7 +42,8 @@ final class HostChecks {
   ///
   /// @param pid the hypervisor that runs the guest, which the next one will resemble
   /// @param folder the guest's, in the state directory
-  static List<Check> now(int pid, Path folder) {
+  /// @param copied how much memory the next one has for itself
+  static List<Check> now(int pid, Path folder, long copied) {
     return List.of(
         memory(Host.availableMemoryBytes()),
         openFiles(
@@ -52,7 +53,7 @@ final class HostChecks {
         mappings(
             first(text(PROC.resolve("sys/vm/max_map_count"))),
             lines(PROC.resolve(Integer.toString(pid)).resolve("maps"))),
-        commitment(text(NO_OVERCOMMIT).strip().equals("2"), text(PROC.resolve("meminfo"))),
+        commitment(text(NO_OVERCOMMIT).strip().equals("2"), text(PROC.resolve("meminfo")), copied),
         stateDirectory(folder, Files.isWritable(folder), usable(folder)));
   }
 
@@ -140,7 +141,8 @@ final class HostChecks {
   }
 
   /// @param strict whether the kernel refuses to promise more memory than it has
-  static Check commitment(boolean strict, String meminfo) {
+  /// @param copied as in [#now]
+  static Check commitment(boolean strict, String meminfo, long copied) {
     if (!strict) {
       return Check.pass("overcommit", "The kernel lets processes map more than they use.");
     }
@@ -157,7 +159,7 @@ final class HostChecks {
         "The kernel commits no more memory than it has (vm.overcommit_memory=2), and "
             + (left >> 20)
             + " MiB are left.";
-    return left < OVERHEAD_BYTES
+    return left < OVERHEAD_BYTES + copied
         ? Check.fail("overcommit", finding, "Raise vm.overcommit_ratio, or end other processes.")
         : Check.pass("overcommit", finding);
   }

@@ -10,7 +10,6 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.Queue;
 import org.jspecify.annotations.Nullable;
 
 /// Which instance runs a guest, and whether it may be continued. All rules about that are here, for
@@ -22,7 +21,8 @@ import org.jspecify.annotations.Nullable;
 /// - When somebody may have, the guest is in **doubt**. That is written down before anything else
 ///   and survives every restart; no daemon continues such a guest, only [#resume] does. It is over
 ///   when the guest runs.
-/// - A target that could not be ended is watched, and the source waits for its end.
+/// - A target that could not be ended is watched, and the source waits for its end. A source that
+///   could not be ended is watched, too, and the guest is not moved before it has.
 /// - An instance whose process lives is never given up.
 final class Hosting {
   /// Far more events than any honest hypervisor has waiting.
@@ -31,44 +31,7 @@ final class Hosting {
   static final String OFF = "powered off by itself";
   private static final String RESET = "was reset, and its policy is to stop then";
 
-  /// What hosting needs of the guest.
-  interface Home {
-    /// Makes the state visible.
-    void publish(GuestView.State state, String detail);
-
-    /// Writes down, for the next daemon, who has the guest. Returns when it is on disk.
-    ///
-    /// @param doubt why it must not be continued by itself
-    /// @throws HyperFreshException [Problem#DAEMON_STATE]
-    void write(Instance running, Optional<Instance> waiting, Optional<String> doubt);
-
-    /// The guest's vCPUs stopped or went on, outside of a replacement.
-    default void stood(InstanceEvent event) {}
-
-    /// A target that could not be ended has ended, and needs its ports no more.
-    default void targetGone() {}
-
-    /// Whether a reset of the guest ends its instance.
-    default boolean endsAtReset() {
-      return false;
-    }
-
-    /// No process has the guest any more.
-    ///
-    /// @param why as half a sentence
-    void gone(GuestEnd end, String why);
-
-    /// As [dev.hyperfresh.hypervisor.Reattacher#hasRun].
-    Optional<Boolean> hasRun(int generation);
-
-    /// What the instances reported and nobody has looked at yet, oldest first.
-    Queue<InstanceEvent> mailbox();
-
-    /// The guest's name, for logs.
-    String name();
-  }
-
-  private final Home home;
+  private final Hosted home;
 
   /// Events that came before those in the mailbox.
   private final Deque<InstanceEvent> earlier = new ArrayDeque<>();
@@ -80,7 +43,8 @@ final class Hosting {
   /// Whether it was reset and ends for that.
   private boolean reset;
 
-  /// A target that could not be ended yet, whatever has become of the guest since.
+  /// A target, or the source before the one that has the guest, that could not be ended yet,
+  /// whatever has become of the guest since.
   private @Nullable Instance undead;
 
   private Optional<Written> written = Optional.empty();
@@ -88,7 +52,7 @@ final class Hosting {
   /// What is on disk.
   private record Written(int running, OptionalInt waiting, Optional<String> doubt) {}
 
-  Hosting(Home home) {
+  Hosting(Hosted home) {
     this.home = home;
   }
 
@@ -143,7 +107,9 @@ final class Hosting {
     if (current == null) {
       return;
     }
-    Optional<Instance> other = waiting.or(() -> Optional.ofNullable(undead));
+    // An old source is no target: whoever finds it ends it.
+    Optional<Instance> other =
+        waiting.or(() -> Optional.ofNullable(undead).filter(left -> !isSource(left)));
     Written next =
         new Written(
             current.generation(),
@@ -177,7 +143,14 @@ final class Hosting {
   // ---- after a replacement ----
 
   /// A replacement is over and the instance runs the guest, unless that ended meanwhile.
-  void goOn() {
+  ///
+  /// @param other a hypervisor of the guest that could not be ended, if there is one
+  void goOn(Optional<Instance> other) {
+    other.ifPresent(left -> undead = left);
+    goOn();
+  }
+
+  private void goOn() {
     standing = new Standing.No();
     Contained.run("recording " + home.name(), this::writeIfChanged);
     settle();
@@ -386,16 +359,19 @@ final class Hosting {
     }
   }
 
-  /// The target that could not be ended has ended. Where the source waits for that, what the target
-  /// left behind says whether it ran the guest.
+  /// The hypervisor that could not be ended has ended. Where the source waits for a target, what
+  /// that left behind says whether it ran the guest.
   private void unblock(InstanceEvent event, Instance current) {
-    Instance target = undead;
-    if (target == null
+    Instance left = undead;
+    if (left == null
         || !(event instanceof InstanceEvent.Ended)
-        || event.generation() != target.generation()) {
+        || event.generation() != left.generation()) {
       return;
     }
     letGoOfUndead();
+    if (isSource(left)) {
+      var _ = Addresses.take(home.name(), () -> current);
+    }
     if (!(standing instanceof Standing.Blocked blocked)) {
       Contained.run("recording " + home.name(), this::writeIfChanged);
       return;
@@ -411,12 +387,29 @@ final class Hosting {
   }
 
   private void letGoOfUndead() {
-    Instance target = undead;
+    Instance left = undead;
     undead = null;
-    if (target != null) {
-      Contained.run("dropping the ports of a target of " + home.name(), home::targetGone);
-      Contained.run("closing the target of " + home.name(), target::close);
+    if (left != null) {
+      boolean source = isSource(left);
+      Contained.run("freeing ports of " + home.name(), () -> home.undeadGone(source));
+      Contained.run("closing an old hypervisor of " + home.name(), left::close);
     }
+  }
+
+  /// Whether it ran the guest before the instance that has it.
+  private boolean isSource(Instance other) {
+    Instance current = instance;
+    return current != null && other.generation() < current.generation();
+  }
+
+  /// Whether no other hypervisor of the guest is left. One that could not be ended is waited for
+  /// once more.
+  boolean isAlone() {
+    Instance left = undead;
+    if (left != null && Contained.run("ending process " + left.pid(), left::kill)) {
+      letGoOfUndead();
+    }
+    return undead == null;
   }
 
   /// Shows how the guest stands, as its hypervisor says now.
@@ -481,10 +474,10 @@ final class Hosting {
     if (current != null) {
       Contained.run("closing an instance of " + home.name(), current::close);
     }
-    instance = null;
-    standing = new Standing.No();
     // It was killed long ago, and dies when the kernel lets it.
     letGoOfUndead();
+    instance = null;
+    standing = new Standing.No();
     Contained.run("recording the end of " + home.name(), () -> home.gone(end, detail));
     home.publish(GuestView.State.STOPPED, detail);
   }

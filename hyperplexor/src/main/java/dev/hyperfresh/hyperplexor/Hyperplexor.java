@@ -70,7 +70,7 @@ public final class Hyperplexor implements AutoCloseable {
             guests,
             new ConcurrentHashMap<>(),
             telling,
-            telling::deleted);
+            this::tellDeleted);
     this.recovery =
         new Recovery(
             this.directory, sockets, kinds, journal, confiner, guests, this::changed, life::found);
@@ -84,6 +84,12 @@ public final class Hyperplexor implements AutoCloseable {
     }
     telling.watch().changed(view);
     life.changed(guest);
+    starts.leaveIfOver(guest);
+  }
+
+  private void tellDeleted(String name) {
+    life.deleted(name);
+    telling.deleted(name);
   }
 
   /// Lets others pass through the directory, on the way to something in it that is open to them.
@@ -478,8 +484,7 @@ public final class Hyperplexor implements AutoCloseable {
         }
         starts.delete(guest, force);
         var _ = guests.remove(guest);
-        life.deleted(name);
-        telling.deleted(name);
+        tellDeleted(name);
         guests.free(name);
       }
     }

@@ -76,7 +76,10 @@ interface Movable {
   Optional<Boolean> hasRun(int generation);
 
   /// A replacement is over and an instance runs the guest, unless that ended meanwhile.
-  void goOn();
+  ///
+  /// @param undead another one that could not be ended: the source of a replacement that was
+  ///   committed, or the target of one that was not; it belongs to the guest now
+  void goOn(Optional<Instance> undead);
 
   /// A replacement is over; the guest's instance lives and does not go on for now. It is left
   /// alone, since it alone holds the guest's state, and continued when it can be.

@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Host;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermission;
@@ -19,6 +20,7 @@ final class OwnFolder {
 
   private static final String PASSABLE = "rwx--x--x";
   private static final String CLOSED = "rwx------";
+  private static final String UNFINISHED = "unfinished";
 
   private OwnFolder() {}
 
@@ -60,6 +62,38 @@ final class OwnFolder {
       return folder.toRealPath();
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(folder + " cannot be found: " + e.getMessage(), e);
+    }
+  }
+
+  /// Marks a folder as one that means nothing before [#finish]: whoever finds the mark may remove
+  /// it.
+  static void begin(Path folder) {
+    try {
+      Files.createFile(folder.resolve(UNFINISHED));
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(folder + " cannot be written: " + e.getMessage(), e);
+    }
+  }
+
+  /// The folder means something from now on.
+  static void finish(Path folder) {
+    Contained.run(
+        "unmarking " + folder,
+        () -> {
+          try {
+            Files.deleteIfExists(folder.resolve(UNFINISHED));
+          } catch (IOException e) {
+            throw new UncheckedIOException(e);
+          }
+        });
+  }
+
+  /// Whether it is empty, or [#begin] was not followed by [#finish].
+  static boolean isUnfinished(Path folder) {
+    try (Stream<Path> files = Files.list(folder)) {
+      return Files.exists(folder.resolve(UNFINISHED)) || files.findAny().isEmpty();
+    } catch (IOException e) {
+      return false;
     }
   }
 

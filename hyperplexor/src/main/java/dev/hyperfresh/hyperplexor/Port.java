@@ -2,11 +2,13 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.linux.Bridge;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -20,14 +22,21 @@ sealed interface Port extends AutoCloseable {
   /// What the hypervisor that runs the guest holds, when HyperFresh holds it too.
   List<Fd> queues();
 
-  /// Whether a hypervisor that waits can have a queue. Only asks.
+  /// Whether a hypervisor that waits can have a queue. Changes nothing.
   Check check();
 
   /// What a hypervisor that waits gets.
   List<Fd> spares();
 
   /// The waiting hypervisor has set its spare up.
-  void join();
+  ///
+  /// @param copying whether the guest's memory is copied before the switch, for minutes maybe; what
+  ///   would pile up meanwhile may join with the switch
+  void join(boolean copying);
+
+  /// Joins its bridge, if a daemon that made it has died before it could do that. In the network
+  /// namespace of the port.
+  default void joinLate(String bridge) {}
 
   /// Packets wait for the new hypervisor from now on.
   void switchOver();
@@ -78,8 +87,17 @@ sealed interface Port extends AutoCloseable {
     }
 
     @Override
-    public void join() {
+    public void join(boolean copying) {
       tap.joinSpare();
+    }
+
+    /// A port that works, or is in a bridge, is as somebody wants it.
+    @Override
+    public void joinLate(String bridge) {
+      if (!tap.isUp() && Tap.facts(tap.queue()).bridge().isEmpty()) {
+        tap.addToBridge(bridge);
+        tap.up();
+      }
     }
 
     @Override
@@ -120,6 +138,7 @@ sealed interface Port extends AutoCloseable {
     private final int count;
     private final Path namespace;
     private Optional<Tap> made = Optional.empty();
+    private boolean entered;
     private boolean kept;
 
     /// @param old the tap that it replaces
@@ -144,10 +163,47 @@ sealed interface Port extends AutoCloseable {
 
     @Override
     public Check check() {
-      return made.filter(_ -> kept)
-          .map(Own::check)
-          .orElseGet(() ->
-              Check.pass("port " + name, "A new port replaces the old one in " + bridge + "."));
+      return made.filter(_ -> kept).map(Own::check).orElseGet(this::checkFirst);
+    }
+
+    private Check checkFirst() {
+      String port = "port " + name;
+      try {
+        return Host.inNetworkNamespace(namespace, () -> look(port));
+      } catch (LinuxException | IllegalArgumentException e) {
+        return Check.fail(
+            port,
+            "No tap can be made in place of " + replaced + ": " + e.getMessage() + ".",
+            "Run the daemon with the right to make taps (CAP_NET_ADMIN), where the process is.");
+      }
+    }
+
+    private Check look(String port) {
+      if (Tap.mtuOf(name).isPresent()) {
+        return Check.fail(
+            port,
+            "There is a network interface " + name + " already, as the new tap is to be called.",
+            "Remove it, or adopt the guest under another name.");
+      }
+      Optional<Duration> silence = Bridge.silence(bridge);
+      if (silence.isEmpty()) {
+        return Check.fail(
+            port, "There is no bridge " + bridge + " any more.", "Make it again, with its ports.");
+      }
+      try (Fd _ = Tap.throwAway(port)) {
+        String replaces = "A new port replaces the old one in " + bridge;
+        return silence.get().isZero()
+            ? Check.pass(port, replaces + ".")
+            : Check.remark(
+                port,
+                replaces
+                    + ", which looks for loops (STP): a new port carries nothing for the first "
+                    + silence.get().toSeconds()
+                    + " s.",
+                "Switch STP off on the bridge if it can have no loops: ip link set "
+                    + bridge
+                    + " type bridge stp_state 0.");
+      }
     }
 
     @Override
@@ -173,24 +229,40 @@ sealed interface Port extends AutoCloseable {
       }
     }
 
-    /// Only now is the new tap in the bridge: until here nothing for it could pile up.
+    /// Only now is the first tap in the bridge: until here nothing for it could pile up. Where the
+    /// bridge lets nothing through a new port for a while, that has to begin now in any case.
     ///
     /// @throws LinuxException when the bridge is gone
     @Override
-    public void join() {
-      Tap tap = made.orElseThrow();
+    public void join(boolean copying) {
       if (kept) {
-        tap.joinSpare();
-      } else {
-        tap.addToBridge(bridge);
-        tap.up();
+        made.orElseThrow().joinSpare();
+      } else if (!copying || isSilentAtFirst()) {
+        enter();
       }
+    }
+
+    private boolean isSilentAtFirst() {
+      return Host.inNetworkNamespace(namespace, () -> Bridge.silence(bridge))
+          .filter(Duration::isPositive)
+          .isPresent();
+    }
+
+    private void enter() {
+      Tap tap = made.orElseThrow();
+      if (!entered) {
+        tap.addToBridge(bridge);
+        entered = true;
+      }
+      tap.up();
     }
 
     @Override
     public void switchOver() {
       if (kept) {
         made.orElseThrow().switchToSpare();
+      } else {
+        enter();
       }
     }
 
@@ -216,6 +288,7 @@ sealed interface Port extends AutoCloseable {
       } else {
         made.ifPresent(Tap::close);
         made = Optional.empty();
+        entered = false;
       }
     }
 

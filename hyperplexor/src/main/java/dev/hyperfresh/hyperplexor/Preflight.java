@@ -89,7 +89,8 @@ record Preflight(
             ? HostChecks.copy(guest.spec().memoryBytes(), Host.availableMemoryBytes())
             : sharing(running));
     checks.addAll(seen.ports());
-    checks.addAll(HostChecks.now(running.pid(), guest.files()));
+    long copied = copying ? guest.spec().memoryBytes() : 0;
+    checks.addAll(HostChecks.now(running.pid(), guest.files(), copied));
     checks.add(rehearsal(running, checks.stream().anyMatch(Check::failed)));
     return checks;
   }

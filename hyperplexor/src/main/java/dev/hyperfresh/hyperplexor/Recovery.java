@@ -93,6 +93,10 @@ final class Recovery implements AutoCloseable {
     for (Path files : folders()) {
       String name = String.valueOf(files.getFileName());
       List<Reattacher.Survivor> found = processes.getOrDefault(files, List.of());
+      if (found.isEmpty() && isUnfinished(files)) {
+        Contained.run("removing " + files, () -> OwnFolder.delete(files));
+        continue;
+      }
       GuestRecovery recovery =
           new GuestRecovery(
               common,
@@ -117,6 +121,11 @@ final class Recovery implements AutoCloseable {
           });
     }
     unclaimed.values().forEach(Holdings::close);
+  }
+
+  /// Of an adoption, in the middle of which a daemon died, there is nothing but copies of files.
+  private static boolean isUnfinished(Path files) {
+    return !GuestFile.isIn(files) && OwnFolder.isUnfinished(files);
   }
 
   private Map<String, Journal.Entry> unfinished() {

@@ -165,7 +165,7 @@ final class Replacement {
     switch (state) {
       case Retired retired -> {
         finish(retired, retired.kept());
-        guest.goOn();
+        guest.goOn(retired.undead());
         retired.asked().ifPresent(guest::carryOut);
       }
       case RolledBack back -> {
@@ -174,7 +174,7 @@ final class Replacement {
         switch (back.reason().problem()) {
           case REPLACE_STANDS -> guest.stand(why, back.undead());
           case REPLACE_DOUBT -> guest.stayInDoubt(why);
-          default -> guest.goOn();
+          default -> guest.goOn(back.undead());
         }
       }
       case Failed failed -> {
@@ -206,7 +206,7 @@ final class Replacement {
         guest.kinds().of(to).startWaiting(guest.launch(to, guest.endpoints().spares()));
     held.target(target);
     guest.writeDown(Optional.of(target));
-    guest.endpoints().join();
+    guest.endpoints().join(parties.copy().isPresent());
     openChannel(target);
     Contained.get("populating the page tables of " + parties.id(), target::populate, 0L);
     observe();

@@ -36,17 +36,23 @@ sealed interface ReplacementState {
   record Committed(Instance target, Reports reports, OptionalLong resumedMicros)
       implements ReplacementState {}
 
-  /// The source is gone; the replacement is over.
+  /// The replacement is over, and the source is gone unless it could not be ended.
   ///
   /// @param kept what was reported and is the guest's own affair, for [Movable#heard]
   /// @param asked what the guest asked of its source, too late for that
-  record Retired(ReplacementRecord record, List<InstanceEvent> kept, Optional<InstanceEvent> asked)
+  /// @param undead a source that could not be ended
+  record Retired(
+      ReplacementRecord record,
+      List<InstanceEvent> kept,
+      Optional<InstanceEvent> asked,
+      Optional<Instance> undead)
       implements ReplacementState {}
 
   /// The source has the guest as before: it runs, or stands until it may go on.
   ///
   /// @param kept as in [Retired]
-  /// @param undead a target that could not be ended, and for whose end the source waits
+  /// @param undead a target that could not be ended; where the reason is that the guest stands, the
+  ///   source waits for its end
   record RolledBack(HyperFreshException reason, List<InstanceEvent> kept, Optional<Instance> undead)
       implements ReplacementState {}
 

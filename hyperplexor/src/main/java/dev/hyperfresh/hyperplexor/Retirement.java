@@ -25,6 +25,9 @@ final class Retirement {
   private final Movable guest;
   private final Instance source;
 
+  /// The source, when it could not be ended.
+  private Optional<Instance> undead = Optional.empty();
+
   Retirement(Parties parties, Held held, Measurement measured) {
     this.parties = parties;
     this.held = held;
@@ -111,16 +114,19 @@ final class Retirement {
   ///
   /// @return what it did not get, in sentences, or empty
   private String endSource(Instance now) {
+    // What the source is in may end with it. Whether that was possible is known at the end.
+    Contained.run("settling the target of " + parties.id(), now::settle);
     boolean gone =
         parties.endSource() || Contained.run("killing the source of " + parties.id(), source::kill);
+    undead = Optional.of(source).filter(_ -> !gone);
     if (!gone) {
       // The ports stay as they are, since the old process still has its queues.
       return amiss(
           "Process "
               + source.pid()
-              + ", in which the guest ran before, cannot be ended. It keeps what only one process"
-              + " can have, such as the address of the guest's screen; the next start of the daemon"
-              + " tries again.");
+              + ", in which the guest ran before, cannot be ended yet. Until it has ended, the guest"
+              + " is not moved again, and the process keeps what only one can have, such as the"
+              + " address of the guest's screen.");
     }
     Contained.run("closing the source of " + parties.id(), source::close);
     Contained.run("keeping the ports of " + guest.spec().name(), guest.endpoints()::keep);
@@ -161,7 +167,7 @@ final class Retirement {
     lastReports(reports);
     ReplacementRecord record = measured.committed(committed, held.watch(), after);
     held.closeWatch();
-    return new Retired(record, reports.kept(), reports.asked());
+    return new Retired(record, reports.kept(), reports.asked(), undead);
   }
 
   /// What the source reported at last, after the target's RESUME: one that has ended has reported

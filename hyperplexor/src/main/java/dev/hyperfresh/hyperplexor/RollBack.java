@@ -40,7 +40,7 @@ final class RollBack {
   ReplacementState beforeTheOrder(HyperFreshException reason) {
     Optional<Instance> target = held.target();
     target.ifPresent(t -> Contained.run("killing the target of " + parties.id(), t::kill));
-    guest.endpoints().switchBack();
+    held.steerBack(guest.endpoints());
     if (parties.copy().isPresent()) {
       Contained.run("setting the source of " + parties.id() + " back", source::withdraw);
     }
@@ -134,9 +134,12 @@ final class RollBack {
     boolean harmless =
         Contained.run(
             "killing the target of " + parties.id(), frozen ? target::condemn : target::kill);
-    guest.endpoints().switchBack();
+    held.steerBack(guest.endpoints());
     if (guestIsOff(reports)) {
-      return rolledBack(reports, reason.problem() == Problem.REPLACE_OFF ? reason : poweredOff());
+      return new RolledBack(
+          reason.problem() == Problem.REPLACE_OFF ? reason : poweredOff(),
+          reports.kept(),
+          harmless ? Optional.empty() : Optional.of(target));
     }
     if (!harmless) {
       return source.ended() ? lost(reports, reason.detail(), reason) : blocked(switching, reason);

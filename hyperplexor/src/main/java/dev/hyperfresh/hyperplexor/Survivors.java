@@ -165,11 +165,11 @@ record Survivors(
             .map(machine -> Adopting.asRunning(machine, authority.pid()))
             .orElse(confinement);
     try {
-      Endpoints endpoints = own.within(() -> endpoints(authority, held));
+      GuestBody body = GuestBody.of(memory(held), () -> endpoints(authority, held), own);
       return new Guest(
           GuestFacts.of(file, GuestIdentity.of(file, files, sockets), kinds),
           kinds,
-          Optional.of(new GuestBody(memory(held), endpoints, own)),
+          Optional.of(body),
           changed);
     } catch (RuntimeException | Error e) {
       own.letGo();
@@ -180,7 +180,13 @@ record Survivors(
   private Endpoints endpoints(GuestFile.Tenant authority, Holdings held) {
     return first(authority)
         .map(machine -> Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
-        .orElseGet(() -> Endpoints.adopt(held.nicQueues(), queues()));
+        .orElseGet(() -> later(held));
+  }
+
+  private Endpoints later(Holdings held) {
+    Endpoints ports = Endpoints.adopt(held.nicQueues(), queues());
+    file.adopted().ifPresent(machine -> ports.joinLate(machine.ports()));
+    return ports;
   }
 
   /// The same, when the guest may have stood still while no daemon was there to measure it.

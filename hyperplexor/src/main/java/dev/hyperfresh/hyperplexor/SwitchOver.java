@@ -17,6 +17,10 @@ final class SwitchOver {
   /// How long a target is waited for that alone can still run the guest, its source being gone.
   private static final long ONLY_HOPE_NANOS = 60_000_000_000L;
 
+  /// For how long a guest that is copied may stand before its time is counted: two questions that
+  /// are not answered. Clocks that say more have been set meanwhile.
+  private static final long MOST_UNHEARD_MICROS = 4_000_000;
+
   private final Parties parties;
   private final Held held;
   private final BlackoutLimit limit;
@@ -92,14 +96,23 @@ final class SwitchOver {
   ReplacementState run(Switching switching) {
     Reports reports = switching.reports();
     if (reports.isSourceGone()) {
-      return await(switching, ONLY_HOPE_NANOS);
+      return await(switching, parties.world().nanos() + ONLY_HOPE_NANOS);
     }
     reports.ordered(parties.world().wallMicros());
     parties.source().handOver();
     return parties
         .copy()
         .flatMap(copy -> copy(switching, new CopyOrder.Watch(copy, parties)))
-        .orElseGet(() -> await(switching, limit.duration().toNanos()));
+        .orElseGet(() -> await(switching, deadline(reports)));
+  }
+
+  /// When the switch is given up. The guest may stand already: a source that was asked something
+  /// when it stopped a guest whose memory it copies may have been slow to answer.
+  private long deadline(Reports reports) {
+    long now = parties.world().wallMicros();
+    long stands = now - reports.stoppedMicros().orElse(now);
+    boolean believed = stands > 0 && stands <= MOST_UNHEARD_MICROS;
+    return parties.world().nanos() + limit.duration().toNanos() - (believed ? 1000 * stands : 0);
   }
 
   /// The guest runs on the source while its memory is copied, until the source stops it.
@@ -146,9 +159,9 @@ final class SwitchOver {
 
   /// The blackout. Waits for the target to resume, for a failure, or for the budget to run out. A
   /// source that has ended may have sent everything: then only the target can go on.
-  private ReplacementState await(Switching switching, long budgetNanos) {
+  private ReplacementState await(Switching switching, long until) {
     Reports reports = switching.reports();
-    long deadline = parties.world().nanos() + budgetNanos;
+    long deadline = until;
     while (true) {
       InstanceEvent event = parties.next(deadline);
       if (event == null) {

@@ -120,6 +120,8 @@ sealed interface Verdict {
       if (instance.runState() != RunState.AWAITING
           || hasResumed(source, instance, heard, remains)) {
         if (remains.lives(source)) {
+          // What the source is in may end with it.
+          Contained.run("settling generation " + target.generation(), instance::settle);
           remains.end(source);
         }
         return new Kept(target, true, false, Optional.empty());

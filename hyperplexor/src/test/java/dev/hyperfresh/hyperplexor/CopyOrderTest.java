@@ -6,9 +6,9 @@ import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.RunState;
+import dev.hyperfresh.linux.Clock;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -28,48 +28,13 @@ class CopyOrderTest {
   private Stage stage;
   private Guest guest;
   private Journal journal;
-  private volatile boolean steeringFails;
-
-  /// Ports that write down what is done to them.
-  private final class Ports extends Endpoints {
-    Ports() {
-      super(List.of());
-    }
-
-    @Override
-    void join() {
-      stage.calls.add("join");
-    }
-
-    @Override
-    void switchOver() {
-      stage.calls.add("steer");
-      if (steeringFails) {
-        steeringFails = false;
-        throw new IllegalStateException("no");
-      }
-    }
-
-    @Override
-    void switchBack() {
-      stage.calls.add("steer back");
-    }
-
-    @Override
-    void keep() {
-      stage.calls.add("keep");
-    }
-
-    @Override
-    void drop() {
-      stage.calls.add("drop");
-    }
-  }
+  private RecordingPorts ports;
 
   @BeforeEach
   void begin() {
     stage = new Stage(folder);
-    guest = stage.guest("web1", new Ports());
+    ports = new RecordingPorts(stage.calls);
+    guest = stage.guest("web1", ports);
     journal = Journal.open(folder.resolve("journal.log"));
   }
 
@@ -120,7 +85,7 @@ class CopyOrderTest {
     assertThat(replace(copying(Duration.ofSeconds(5))).committed()).isTrue();
 
     assertThat(stage.calls)
-        .containsSubsequence("join", "1.handOver", "steer", "1.end", "keep")
+        .containsSubsequence("join copying", "1.handOver", "steer", "1.end", "keep")
         .containsOnlyOnce("steer");
   }
 
@@ -161,7 +126,7 @@ class CopyOrderTest {
 
     assertThat(record.problem()).isEqualTo(Problem.ADOPT_COPY.code());
     assertThat(stage.calls)
-        .containsSubsequence("join", "1.handOver", "2.freeze", "1.takeBack", "drop")
+        .containsSubsequence("join copying", "1.handOver", "2.freeze", "1.takeBack", "drop")
         .doesNotContain("steer");
   }
 
@@ -180,6 +145,22 @@ class CopyOrderTest {
     assertThat(record.problem()).isEqualTo(Problem.REPLACE_DEADLINE.code());
     assertThat(record.detail()).contains("within 3200 ms");
     assertThat(stage.calls).containsSubsequence("steer", "2.freeze", "steer back", "1.takeBack");
+  }
+
+  /// Something may have kept the daemon from hearing of it.
+  @Test
+  void theTimeBeforeTheStopIsHeardCounts() {
+    stage.on(
+        "1.handOver",
+        source -> {
+          source.runState = RunState.SENDING;
+          source.tell(new InstanceEvent.Stopped(1, Clock.realtimeNanos() / 1000 - 2_700_000));
+        });
+
+    ReplacementRecord record = replace(copying(Duration.ofSeconds(10)));
+
+    assertThat(record.problem()).isEqualTo(Problem.REPLACE_DEADLINE.code());
+    assertThat(record.totalMs()).as("500 of 3200 ms are left").isLessThan(2900);
   }
 
   /// Its owner paused it, and wants it to stay so.
@@ -219,7 +200,7 @@ class CopyOrderTest {
 
   @Test
   void portsThatCannotBeSteeredAreSteeredWhenTheTargetRuns() {
-    steeringFails = true;
+    ports.steeringFails = true;
     stage.handingOver();
 
     assertThat(replace(copying(Duration.ofSeconds(5))).committed()).isTrue();

@@ -9,114 +9,24 @@ import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
-import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Host;
-import dev.hyperfresh.linux.KvmProbe;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
-import java.util.function.Function;
-import org.assertj.core.api.AbstractThrowableAssert;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 /// A process that has its guest's memory for itself is adopted by a move that copies it. Either the
 /// guest arrives and is one like all others, or nothing of it was adopted.
-@Timeout(30)
-class FirstCopyTest {
-  private static final KvmProbe.Result NO_KVM =
-      new KvmProbe.Result(KvmProbe.Verdict.ABSENT, 0, 0, false, "there is none.");
-  private static final Duration LONG = Duration.ofSeconds(10);
-  private static final Duration DOWNTIME = Duration.ofMillis(300);
-
-  @TempDir Path folder;
-
-  private final List<GuestView> told = Collections.synchronizedList(new ArrayList<>());
-  private final List<String> steps = Collections.synchronizedList(new ArrayList<>());
-  private final List<ReplacementRecord> records = Collections.synchronizedList(new ArrayList<>());
-  private Stage stage;
-  private Process process;
-  private Hyperplexor hyperplexor;
-
-  @BeforeEach
-  void open() throws IOException {
-    stage = new Stage(folder);
-    stage.privateMemory = true;
-    process = new ProcessBuilder("sleep", "60").start();
-    stage.process = OptionalInt.of((int) process.pid());
-    hyperplexor = hyperplexor();
-  }
-
-  @AfterEach
-  void close() {
-    hyperplexor.close();
-    process.destroyForcibly();
-    stage.close();
-  }
-
-  private Hyperplexor hyperplexor() {
-    return new Hyperplexor(state(), new Kinds(stage), NO_KVM, told::add);
-  }
-
-  private Path state() {
-    return folder.resolve("state");
-  }
-
-  private Path files() {
-    return state().resolve("guests/g");
-  }
-
-  private GuestView adopt(Duration limit) {
-    return adopt("g", process, limit);
-  }
-
-  private GuestView adopt(String name, Process one, Duration limit) {
-    return hyperplexor.adopt(
-        new AdoptOrder(
-            name,
-            (int) one.pid(),
-            Path.of("/control"),
-            Optional.empty(),
-            (_, _) -> Stage.OLD,
-            Optional.of(
-                new AdoptOrder.Copy(_ -> Stage.NEW, new MemoryCopy(limit, DOWNTIME), records::add)),
-            false),
-        (step, text) -> steps.add(name + " " + step + " " + text));
-  }
-
-  private AbstractThrowableAssert<?, ? extends Throwable> assertNotAdopted(
-      Problem problem, Duration limit) {
-    return assertThatThrownBy(() -> adopt(limit))
-        .isInstanceOfSatisfying(
-            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem));
-  }
-
-  /// It runs on in its process, and nothing shows that somebody wanted it.
-  private void assertUntouched() {
-    assertThat(stage.calls).endsWith("1.close").doesNotContain("1.end", "1.kill");
-    assertThat(hyperplexor.list()).isEmpty();
-    assertThat(told).isEmpty();
-    assertThat(files()).doesNotExist();
-    assertThat(Journal.unfinished(state().resolve("journal.log"))).isEmpty();
-  }
-
+class FirstCopyTest extends FirstCopyScene {
   @Test
   void aGuestArrivesWithItsMemoryAndIsOneLikeAllOthersThen() {
     stage.handingOver();
@@ -131,6 +41,7 @@ class FirstCopyTest {
             "1.connectWithMemory",
             "1.handOver",
             "1.ramBytesCopied",
+            "2.settle",
             "1.end",
             "2.takeAddresses")
         .doesNotContain("1.connect", "2.expect", "1.takeBack");
@@ -332,10 +243,6 @@ class FirstCopyTest {
     }
   }
 
-  private static void run(Runnable task) {
-    Thread.ofPlatform().daemon().start(task);
-  }
-
   /// Nobody knows what has happened to it.
   @Test
   void aGuestInDoubtIsListedWhateverIsThrown() {
@@ -443,14 +350,6 @@ class FirstCopyTest {
   private static Optional<GuestFile.Tenant> gone() {
     return Optional.of(
         new GuestFile.Tenant(0x3fffff, 1, Host.bootId(), 2, Stage.NEW.name(), Stage.KIND));
-  }
-
-  private List<String> takeBack() {
-    List<String> sentences = Collections.synchronizedList(new ArrayList<>());
-    Function<String, Release> releases =
-        name -> name.equals(Stage.OLD.name()) ? Stage.OLD : Stage.NEW;
-    hyperplexor.takeBack(releases, Map.of(), LONG, sentences::add, _ -> {});
-    return sentences;
   }
 
   @Test

@@ -51,7 +51,7 @@ class HostChecksTest {
         .isEqualTo(Verdict.UNKNOWN);
     assertThat(HostChecks.mappings(of(65530), OptionalLong.empty()).verdict())
         .isEqualTo(Verdict.UNKNOWN);
-    assertThat(HostChecks.commitment(true, "MemTotal: 1 kB\n").verdict())
+    assertThat(HostChecks.commitment(true, "MemTotal: 1 kB\n", 0).verdict())
         .isEqualTo(Verdict.UNKNOWN);
     assertThat(HostChecks.stateDirectory(FOLDER, true, OptionalLong.empty()).verdict())
         .isEqualTo(Verdict.UNKNOWN);
@@ -81,11 +81,16 @@ class HostChecksTest {
   void withoutOvercommitMemoryMustBePromised() {
     String meminfo = "CommitLimit:     1000000 kB\nCommitted_AS:     %d kB\n";
 
-    assertPasses(HostChecks.commitment(false, ""));
-    assertPasses(HostChecks.commitment(true, meminfo.formatted(1_000_000 - (256 << 10))));
+    assertPasses(HostChecks.commitment(false, "", 0));
+    assertPasses(HostChecks.commitment(true, meminfo.formatted(1_000_000 - (256 << 10)), 0));
     assertFails(
-        HostChecks.commitment(true, meminfo.formatted(1_000_001 - (256 << 10))),
+        HostChecks.commitment(true, meminfo.formatted(1_000_001 - (256 << 10)), 0),
         "255 MiB are left");
+    assertPasses(
+        HostChecks.commitment(true, meminfo.formatted(1_000_000 - (512 << 10)), 256L << 20));
+    assertFails(
+        HostChecks.commitment(true, meminfo.formatted(1_000_001 - (512 << 10)), 256L << 20),
+        "511 MiB are left");
   }
 
   @Test
@@ -98,7 +103,7 @@ class HostChecksTest {
 
   @Test
   void thisHostCanBeRead(@TempDir Path folder) {
-    List<Check> checks = HostChecks.now((int) ProcessHandle.current().pid(), folder);
+    List<Check> checks = HostChecks.now((int) ProcessHandle.current().pid(), folder, 0);
 
     assertThat(checks).noneMatch(check -> check.verdict() == Verdict.UNKNOWN);
     // The kernel's default is 65530, and nobody lowers it below what a JVM needs.

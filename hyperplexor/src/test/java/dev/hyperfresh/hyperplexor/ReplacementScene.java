@@ -32,8 +32,12 @@ abstract class ReplacementScene {
   @BeforeEach
   void raiseTheCurtain() {
     stage = new Stage(folder);
-    guest = stage.guest("web1");
+    guest = stage.guest("web1", ports());
     journal = Journal.open(folder.resolve("journal.log"));
+  }
+
+  Endpoints ports() {
+    return Endpoints.of(List.of());
   }
 
   @AfterEach

@@ -52,6 +52,7 @@ class ReplacementTest extends ReplacementScene {
             "2.pageFaults",
             "2.stateBytes",
             "1.ramBytesCopied",
+            "2.settle",
             "1.end",
             "1.close",
             "2.takeAddresses",

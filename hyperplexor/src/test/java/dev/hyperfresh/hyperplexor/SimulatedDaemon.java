@@ -27,7 +27,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /// One daemon's life with the guest: what is forgotten when it is killed.
-final class SimulatedDaemon implements Movable, Hosting.Home, Verdict.Remains {
+final class SimulatedDaemon implements Movable, Hosted, Verdict.Remains {
   private static final Duration BUDGET = Duration.ofSeconds(1);
   private static final MemFd MEMORY = MemFd.create("simulated", 16 << 20);
 
@@ -227,7 +227,7 @@ final class SimulatedDaemon implements Movable, Hosting.Home, Verdict.Remains {
     world.time.passUntil(heard::over, world.time.now() + limit.toNanos());
   }
 
-  // ---- Home ----
+  // ---- Hosted ----
 
   @Override
   public void write(Instance running, Optional<Instance> waiting, Optional<String> doubt) {
@@ -236,8 +236,12 @@ final class SimulatedDaemon implements Movable, Hosting.Home, Verdict.Remains {
   }
 
   @Override
-  public void targetGone() {
-    world.ports.drop();
+  public void undeadGone(boolean source) {
+    if (source) {
+      world.ports.keep();
+    } else {
+      world.ports.drop();
+    }
   }
 
   @Override
@@ -367,8 +371,8 @@ final class SimulatedDaemon implements Movable, Hosting.Home, Verdict.Remains {
   }
 
   @Override
-  public void goOn() {
-    hosting.goOn();
+  public void goOn(Optional<Instance> undead) {
+    hosting.goOn(undead);
   }
 
   @Override

@@ -8,7 +8,6 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
@@ -20,9 +19,6 @@ import dev.hyperfresh.hypervisor.ProcessFacts;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.hypervisor.RunState;
 import dev.hyperfresh.linux.Fd;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
@@ -148,22 +144,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
   }
 
   GuestSpec spec(String name, long memoryBytes) {
-    Path kernel = folder.resolve("kernel");
-    try {
-      Files.write(kernel, new byte[] {1});
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    return new GuestSpec(
-        name,
-        1,
-        memoryBytes,
-        "pc-q35-7.2",
-        "qemu64",
-        AcceleratorWish.TCG,
-        Optional.of(new GuestSpec.KernelBoot(kernel, Optional.empty(), "")),
-        List.of(),
-        List.of());
+    return StagedSpec.of(folder, name, memoryBytes);
   }
 
   /// A guest that runs on [#OLD] in generation 1.
@@ -398,6 +379,12 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     public void leave() {
       called("leave");
       closed = true;
+    }
+
+    @Override
+    public Optional<String> settle() {
+      called("settle");
+      return Optional.empty();
     }
 
     @Override

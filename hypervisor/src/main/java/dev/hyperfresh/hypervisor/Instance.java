@@ -117,8 +117,9 @@ public interface Instance extends AutoCloseable {
 
   /// Source, after a hand-over that failed: ends what is left of the hand-over and continues a
   /// guest that the hand-over stopped ([RunState#afterRollBack]); one that stopped for a reason of
-  /// its own stays so. What a copy of the memory had changed of its settings is set back. Returns
-  /// within some seconds. May be called again.
+  /// its own stays so, and so does one that somebody paused while its memory was copied. What a
+  /// copy had changed of the settings is set back. Returns within some seconds, of a copy within a
+  /// minute. May be called again.
   ///
   /// @throws HyperFreshException [Problem#REPLACE_LOST] when the process has ended;
   ///   [Problem#REPLACE_STANDS] when it lives and does not answer or refuses to go on: it still
@@ -140,9 +141,18 @@ public interface Instance extends AutoCloseable {
   /// @return bytes that were walked, 0 where the host does not allow it
   long populate();
 
+  /// Target that runs the guest, while its source is still there: goes where the guest's
+  /// hypervisors belong, unless it is there already. Such a place may end with the last process in
+  /// it, as a control group does. Where there is no room for two, [#takeAddresses] tries again.
+  ///
+  /// @return why it is not there, in sentences; empty when it is
+  default Optional<String> settle() {
+    return Optional.empty();
+  }
+
   /// When no other instance of the guest is left: takes the addresses that one process alone can
-  /// have, such as those of the guest's screen and of its channels, unless it has them. May be
-  /// called again.
+  /// have, such as those of the guest's screen and of its channels, unless it has them, and does
+  /// what [#settle] does. May be called again.
   ///
   /// @return what it could not have and what to do about it, in sentences; empty when nothing is
   ///   amiss

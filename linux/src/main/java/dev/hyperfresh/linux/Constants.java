@@ -190,9 +190,14 @@ final class Constants {
   static final long TUNGETIFF = 0x800454d2L;
   static final long TUNSETQUEUE = 0x400454d9L;
   static final long TUNSETSTEERINGEBPF = 0x800454e0L;
+  static final int IFLA_IFNAME = 3;
   static final int IFLA_MASTER = 10;
   static final int IFLA_LINKINFO = 18;
+  static final int IFLA_INFO_KIND = 1;
+  static final int IFLA_INFO_DATA = 2;
   static final int IFLA_INFO_SLAVE_KIND = 4;
+  static final int IFLA_BR_FORWARD_DELAY = 1;
+  static final int IFLA_BR_STP_STATE = 5;
   static final long SIOCGIFNAME = 0x8910;
   static final long SIOCGIFFLAGS = 0x8913;
   static final long SIOCSIFFLAGS = 0x8914;

@@ -8,14 +8,19 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /// Network interfaces, through rtnetlink(7), in the network namespace of the calling thread.
 final class Links {
   private static final int HEADER_BYTES = (int) Nlmsghdr.TYPE.bytes();
   private static final int REQUEST_BYTES = HEADER_BYTES + (int) Ifinfomsg.TYPE.bytes();
+
+  // The unit of times: USER_HZ is 100 everywhere.
+  private static final Duration TICK = Duration.ofMillis(10);
 
   // Far more than a link's whole description.
   private static final int LINK_BYTES = 32 * 1024;
@@ -39,8 +44,12 @@ final class Links {
   ///
   /// @param label what errors call it
   static OptionalInt bridge(int index, String label) {
+    return bridge(description(request(index, Constants.RTM_GETLINK, 0), label));
+  }
+
+  /// What the kernel tells of an interface.
+  private static ByteBuffer description(byte[] request, String label) {
     try (Fd socket = open(label)) {
-      byte[] request = request(index, Constants.RTM_GETLINK, 0);
       socket.write(request, 0, request.length);
       byte[] answer = new byte[LINK_BYTES];
       int bytes = socket.read(answer, 0, answer.length);
@@ -48,8 +57,52 @@ final class Links {
           || Nlmsghdr.nlmsg_type.get(MemorySegment.ofArray(answer)) != Constants.RTM_NEWLINK) {
         check(result(answer, bytes), "rtnetlink RTM_GETLINK", label);
       }
-      return bridge(ByteBuffer.wrap(answer, 0, bytes).order(ByteOrder.nativeOrder()));
+      return ByteBuffer.wrap(answer, 0, bytes).order(ByteOrder.nativeOrder());
     }
+  }
+
+  /// As [Bridge#silence].
+  static Optional<Duration> silence(String name) {
+    try {
+      return silence(description(byName(name), name));
+    } catch (LinuxException e) {
+      if (e.errno() == Constants.ENODEV) {
+        return Optional.empty();
+      }
+      throw e;
+    }
+  }
+
+  private static Optional<Duration> silence(ByteBuffer message) {
+    boolean isBridge = false;
+    Duration silence = Duration.ZERO;
+    for (Attribute link : attributes(message, REQUEST_BYTES, message.limit())) {
+      if (link.type() == Constants.IFLA_LINKINFO) {
+        for (Attribute info : attributes(message, link.from(), link.to())) {
+          if (info.type() == Constants.IFLA_INFO_KIND) {
+            isBridge = text(message, info).equals("bridge");
+          } else if (info.type() == Constants.IFLA_INFO_DATA) {
+            silence = silence(message, attributes(message, info.from(), info.to()));
+          }
+        }
+      }
+    }
+    return isBridge ? Optional.of(silence) : Optional.empty();
+  }
+
+  private static Duration silence(ByteBuffer message, List<Attribute> bridge) {
+    long looks = number(message, bridge, Constants.IFLA_BR_STP_STATE);
+    long delay = number(message, bridge, Constants.IFLA_BR_FORWARD_DELAY);
+    return looks == 0 ? Duration.ZERO : TICK.multipliedBy(2 * delay);
+  }
+
+  /// 0 when it is not there.
+  private static long number(ByteBuffer message, List<Attribute> attributes, int type) {
+    return attributes.stream()
+        .filter(attribute -> attribute.type() == type && attribute.to() - attribute.from() == 4)
+        .mapToLong(attribute -> Integer.toUnsignedLong(message.getInt(attribute.from())))
+        .findFirst()
+        .orElse(0);
   }
 
   private static OptionalInt bridge(ByteBuffer message) {
@@ -106,6 +159,22 @@ final class Links {
     Nlmsghdr.nlmsg_type.set(message, type);
     Nlmsghdr.nlmsg_flags.set(message, Constants.NLM_F_REQUEST | flags);
     Ifinfomsg.ifi_index.set(message.asSlice(HEADER_BYTES), index);
+    return bytes;
+  }
+
+  /// Asks for an interface by its name instead of its number.
+  private static byte[] byName(String name) {
+    byte[] text = name.getBytes(StandardCharsets.US_ASCII);
+    if (text.length == 0 || text.length >= Constants.IFNAMSIZ) {
+      throw new IllegalArgumentException("\"" + name + "\" cannot name a network interface");
+    }
+    byte[] bytes = new byte[REQUEST_BYTES + 4 + Constants.IFNAMSIZ];
+    ByteBuffer message = ByteBuffer.wrap(bytes).order(ByteOrder.nativeOrder());
+    message.put(0, request(0, Constants.RTM_GETLINK, 0));
+    message.putShort(REQUEST_BYTES, (short) (4 + Constants.IFNAMSIZ));
+    message.putShort(REQUEST_BYTES + 2, (short) Constants.IFLA_IFNAME);
+    message.put(REQUEST_BYTES + 4, text);
+    Nlmsghdr.nlmsg_len.set(MemorySegment.ofArray(bytes), bytes.length);
     return bytes;
   }
 

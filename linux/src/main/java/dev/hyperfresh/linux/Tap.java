@@ -374,6 +374,15 @@ public final class Tap implements AutoCloseable {
     }
   }
 
+  /// Whether the interface is set to work.
+  public boolean isUp() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment request = TapQueues.request(arena, name);
+      TapQueues.ioctl(control, "SIOCGIFFLAGS", Constants.SIOCGIFFLAGS, request, name);
+      return (Ifreq.ifr_flags.get(request) & Constants.IFF_UP) != 0;
+    }
+  }
+
   /// Makes the interface a port of a bridge of its namespace.
   ///
   /// @throws LinuxException when there is no such bridge (`ENODEV`) or the tap is in one (`EBUSY`)

@@ -17,6 +17,7 @@ import java.lang.management.ManagementFactory;
 import java.nio.channels.DatagramChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterAll;
@@ -294,6 +295,27 @@ class TapTest {
           .hasMessage("ioctl SIOCBRADDIF hft4 to nobridge: ENODEV (19)");
       assertThatThrownBy(() -> tap.mtu(1)).hasMessageContaining("hft4 1: EINVAL");
     }
+  }
+
+  @Test
+  void tellsForHowLongABridgeLetsNothingThroughANewPort() {
+    namespace.ip("link", "add", "hfbr11", "type", "bridge");
+    try (Tap _ = namespace.within(() -> Tap.create("hft20"))) {
+      namespace.ip("link", "set", "hfbr11", "type", "bridge", "stp_state", "0");
+      assertThat(silence("hfbr11")).hasValue(Duration.ZERO);
+      namespace.ip(
+          "link", "set", "hfbr11", "type", "bridge", "stp_state", "1", "forward_delay", "400");
+      assertThat(silence("hfbr11")).hasValue(Duration.ofSeconds(8));
+      assertThat(silence("hft20")).as("it is no bridge").isEmpty();
+      assertThat(silence("nobridge")).isEmpty();
+      assertThatThrownBy(() -> silence("sixteen-letters-")).hasMessageContaining("cannot name");
+    } finally {
+      namespace.ip("link", "del", "hfbr11");
+    }
+  }
+
+  private Optional<Duration> silence(String bridge) {
+    return namespace.within(() -> Bridge.silence(bridge));
   }
 
   @Test

@@ -50,10 +50,10 @@ final class FirstHoldings {
     }
   }
 
-  /// The number may mean another file by now.
+  /// The number may mean another file by now. Of a longer one the memory is a part.
   private static void requireWhole(Fd taken, Memory memory) throws IOException {
     long bytes = Files.size(Path.of(Descriptors.own(taken.number())));
-    if (bytes != memory.part().bytes()) {
+    if (bytes < memory.part().bytes()) {
       throw new IOException(
           "its descriptor %d has %d bytes and was memory of %d"
               .formatted(memory.descriptor(), bytes, memory.part().bytes()));

@@ -147,13 +147,14 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
-  public boolean settle() {
+  public Optional<String> settle() {
     return launch
         .adopted()
         .filter(_ -> !AdoptedMachine.isFirst(launch.generation()))
         .flatMap(AdoptedMachine::runAs)
-        .filter(runAs -> !runAs.cgroups().holds(pid()) && runAs.cgroups().take(pid()).isEmpty())
-        .isPresent();
+        .map(AdoptedMachine.RunAs::cgroups)
+        .filter(groups -> !groups.holds(pid()))
+        .flatMap(groups -> groups.take(pid()));
   }
 
   @Override
@@ -222,11 +223,8 @@ final class LocalQemu implements QemuProcess {
   static void enter(Launch launch, boolean waiting, int pid) {
     try {
       launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
-      launch
-          .adopted()
-          .filter(machine -> !waiting || !machine.hasPrivateMemory())
-          .flatMap(AdoptedMachine::runAs)
-          .flatMap(runAs -> runAs.cgroups().take(pid))
+      QemuUser.groups(launch, waiting)
+          .flatMap(groups -> groups.take(pid))
           .ifPresent(why -> LOG.log(System.Logger.Level.WARNING, "process " + pid + ": " + why));
     } catch (UncheckedIOException e) {
       LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no limits", e);

@@ -87,9 +87,9 @@ final class Migration {
 
   /// How far it is: a QAPI `MigrationStatus`.
   ///
-  /// @throws Qmp.QmpException when QEMU does not say within [#LIMIT]
-  static String status(Qmp qmp) {
-    return qmp.execute(LIMIT, "query-migrate", Map.of()).path("status").asString("none");
+  /// @throws Qmp.QmpException when QEMU does not say within `limit`
+  static String status(Qmp qmp, Duration limit) {
+    return qmp.execute(limit, "query-migrate", Map.of()).path("status").asString("none");
   }
 
   /// Sets one side up.

@@ -106,9 +106,10 @@ final class PreCopy {
 
   /// How far the copy is.
   ///
-  /// @throws Qmp.QmpException when QEMU does not say
+  /// @throws Qmp.QmpException when QEMU does not say within [Migration#LIMIT]: the guest may have
+  ///   been stopped meanwhile
   static MemoryCopy.Status status(Qmp qmp) {
-    JsonNode migration = qmp.execute("query-migrate", Map.of());
+    JsonNode migration = qmp.execute(Migration.LIMIT, "query-migrate", Map.of());
     JsonNode ram = migration.path("ram");
     return new MemoryCopy.Status(
         ram.path("total").asLong(0),

@@ -220,7 +220,7 @@ final class QemuChannel {
   private void catchUp(Qmp next) {
     RunState state = RunStates.ask(next);
     reports.saw(state);
-    reports.catchUp(state, Migration.status(next));
+    reports.catchUp(state, Migration.status(next, Migration.LIMIT));
     // Last of all: a freeze that sees it must also see the events above.
     heardAll = true;
   }

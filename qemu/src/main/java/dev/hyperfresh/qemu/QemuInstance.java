@@ -314,12 +314,20 @@ final class QemuInstance implements Instance {
   }
 
   @Override
+  public Optional<String> settle() {
+    Optional<String> why = process.settle();
+    confinement = process.confinement();
+    return why.map(half ->
+        "It is not in the control groups that the guest was in: "
+            + half
+            + ". The next replacement and the next start of the daemon try again.");
+  }
+
+  @Override
   public Optional<String> takeAddresses() {
-    if (process.settle()) {
-      confinement = process.confinement();
-    }
+    List<String> amiss = new ArrayList<>(settle().stream().toList());
     if (launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation())) {
-      return Optional.empty();
+      return joined(amiss);
     }
     FileUser user = LocalQemu.user(launch);
     List<TakenLater> later = new ArrayList<>();
@@ -327,9 +335,12 @@ final class QemuInstance implements Instance {
     ScreenPassword.of(launch).map(ScreenPassword::takenLater).ifPresent(later::add);
     later.addAll(CommandLine.takenLater(launch).takenLater(user));
     ScreenSocket.of(launch).map(socket -> socket.takenLater(channel.qmp())).ifPresent(later::add);
-    List<String> amiss =
-        later.stream().flatMap(taken -> taken.take(this::ask, pid()).stream()).toList();
-    return amiss.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", amiss));
+    later.stream().flatMap(taken -> taken.take(this::ask, pid()).stream()).forEach(amiss::add);
+    return joined(amiss);
+  }
+
+  private static Optional<String> joined(List<String> sentences) {
+    return sentences.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", sentences));
   }
 
   private static TakenLater later(BesideSocket monitor, FileUser user) {

@@ -93,11 +93,11 @@ public interface QemuProcess extends AutoCloseable {
     return Optional.empty();
   }
 
-  /// Puts the process where the guest's hypervisors belong, if there was no room for two of them.
+  /// Puts the process where the guest's hypervisors belong, unless it is there.
   ///
-  /// @return whether it came there
-  default boolean settle() {
-    return false;
+  /// @return why it is not there, as half a sentence; empty when it is, or belongs nowhere
+  default Optional<String> settle() {
+    return Optional.empty();
   }
 
   /// What the host says of the guest's disks.

@@ -24,6 +24,7 @@ final class QemuSource {
   private final QemuChannel channel;
   private final QemuReports reports;
   private final QemuVcpus vcpus;
+  private final boolean copies;
 
   /// How long what is left of a hand-over may take to end.
   private final Duration endLimit;
@@ -48,6 +49,7 @@ final class QemuSource {
     this.channel = channel;
     this.reports = reports;
     this.vcpus = vcpus;
+    this.copies = copies;
     this.endLimit = copies ? COPY_END : Migration.LIMIT;
   }
 
@@ -113,7 +115,14 @@ final class QemuSource {
 
   /// As [dev.hyperfresh.hypervisor.Instance#takeBack].
   void takeBack() {
-    end(() -> vcpus.goOn(state -> state.afterRollBack() == RunState.AfterRollBack.AS_IT_IS));
+    end(() -> vcpus.goOn(this::stays));
+  }
+
+  /// The stop of a copy has a name of its own: whoever paused a guest that is copied wants it to
+  /// stay so, also one who did so while no daemon was there to hear it.
+  private boolean stays(RunState state) {
+    return state.afterRollBack() == RunState.AfterRollBack.AS_IT_IS
+        || (copies && state == RunState.PAUSED);
   }
 
   /// As [dev.hyperfresh.hypervisor.Instance#withdraw].
@@ -148,11 +157,12 @@ final class QemuSource {
 
   /// A hand-over under way would stop the guest a moment later, so its end is awaited, also while
   /// the guest runs. It ends by itself: its reader is dead or dying, and the channel holds all of
-  /// the state or, of a copy of the memory, takes no more. It is not cancelled, because a QEMU 7.2
-  /// whose migration is cancelled while it gives its disks away resumes the guest without having
-  /// them back, and aborts at the guest's next write.
+  /// the state or, of a copy of the memory, takes no more. It may be too busy to answer at once,
+  /// and has as long for that. It is not cancelled, because a QEMU 7.2 whose migration is cancelled
+  /// while it gives its disks away resumes the guest without having them back, and aborts at the
+  /// guest's next write.
   private void awaitHandOverOver() {
-    if (Migration.UNDER_WAY.contains(Migration.status(channel.qmp()))) {
+    if (Migration.UNDER_WAY.contains(Migration.status(channel.qmp(), endLimit))) {
       try {
         if (!reports.awaitHandOverOver(endLimit)) {
           throw new Qmp.QmpException("the hand-over did not end");

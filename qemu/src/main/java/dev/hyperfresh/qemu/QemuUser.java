@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.AdoptedMachine.RunAs;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.linux.CgroupPlace;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.Host;
@@ -90,6 +91,19 @@ record QemuUser(OptionalInt id, OptionalInt group, String reason, Optional<Proce
         .filter(runAs -> runAs.rights().uid() != Host.effectiveUid())
         .flatMap(runAs -> runAs.cgroups().narrow())
         .map(why -> "control group " + why + "; make room there, or raise its bound");
+  }
+
+  /// In which control groups of another user a process begins. Who gets a copy of the first one's
+  /// memory would fill them with it, and comes there with [QemuProcess#settle].
+  ///
+  /// @param waiting whether it is a target
+  static Optional<CgroupPlace> groups(Launch launch, boolean waiting) {
+    boolean follows = AdoptedMachine.isFirst(launch.generation() - 1);
+    return launch
+        .adopted()
+        .filter(machine -> !(waiting && follows && machine.hasPrivateMemory()))
+        .flatMap(AdoptedMachine::runAs)
+        .map(RunAs::cgroups);
   }
 
   private static boolean canRead(FileUser user, Path file) {

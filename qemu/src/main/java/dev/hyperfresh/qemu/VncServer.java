@@ -227,7 +227,9 @@ record VncServer(List<Address> addresses, Suboptions options) {
     return listeners;
   }
 
-  /// Has a QEMU that was started with [#silent] listen, unless it does so already.
+  /// Has a QEMU that was started with [#silent] listen, unless it does so already. Told of
+  /// addresses, it gives up all that it has and removes their files, whoever has put others in
+  /// their place: so it is told nothing then.
   ///
   /// @param pid of its process
   /// @param user who looks whether somebody listens at the socket of another user's QEMU
@@ -237,6 +239,7 @@ record VncServer(List<Address> addresses, Suboptions options) {
     List<String> faults = new ArrayList<>();
     List<Address> free = new ArrayList<>();
     boolean missing = false;
+    boolean lost = false;
     for (Address address : addresses) {
       boolean reported = now.stream().anyMatch(address::is);
       Holder holder =
@@ -244,10 +247,14 @@ record VncServer(List<Address> addresses, Suboptions options) {
               ? new SocketFile(socket.path())
                   .holder(reported ? OptionalInt.of(pid) : OptionalInt.empty(), user)
               : reported ? Holder.QEMU : Holder.NOBODY;
+      Optional<String> fault = holder.fault(address.text());
       missing |= holder == Holder.NOBODY;
-      holder.fault(address.text()).ifPresentOrElse(faults::add, () -> free.add(address));
+      lost |= reported && fault.isPresent();
+      fault.ifPresentOrElse(faults::add, () -> free.add(address));
     }
-    if (missing) {
+    if (missing && lost) {
+      faults.add("the others cannot be taken, since that would remove what is there");
+    } else if (missing) {
       faults.addAll(take(free, qemu));
     }
     if (!faults.isEmpty()) {

@@ -3,68 +3,23 @@ package dev.hyperfresh.qemu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
-import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.hypervisor.Confinement;
-import dev.hyperfresh.hypervisor.GuestMemory;
-import dev.hyperfresh.hypervisor.GuestSpec;
-import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
-import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.MemFd;
-import dev.hyperfresh.qemu.QmpConversation.Peer;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.Set;
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
-import org.jspecify.annotations.Nullable;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 
-/// An instance whose process is scripted, so that its channel breaks at an exact moment.
-@Timeout(60)
-class QemuInstanceTest {
-  private static final int GENERATION = 3;
-
-  @TempDir Path files;
-
-  private final MemFd memory = MemFd.create("test", 1 << 20);
-  private final BlockingQueue<InstanceEvent> events = new LinkedBlockingQueue<>();
-  private final Scripted process = new Scripted();
-  private final Peer first = new Peer();
-  private final Peer second = new Peer();
-
-  @BeforeEach
-  void greet() {
-    for (Peer peer : List.of(first, second)) {
-      peer.send(QmpConversation.GREETING);
-      peer.start();
-    }
-  }
-
-  @AfterEach
-  void close() {
-    first.close();
-    second.close();
-    memory.close();
-  }
-
+/// What an instance makes of what its channel says, and of its end.
+class QemuInstanceTest extends InstanceScene {
   @Test
   void aHandOverIsPreparedAndThenOneWrite() throws Exception {
     try (QemuInstance source = instance()) {
@@ -337,68 +292,16 @@ class QemuInstanceTest {
     return instance(generation, Optional.of(machine), patience);
   }
 
-  private QemuInstance instance() {
-    return instance(GENERATION, Optional.empty(), Duration.ofSeconds(10));
-  }
-
-  private QemuInstance instance(
-      int generation, Optional<AdoptedMachine> adopted, Duration patience) {
-    GuestSpec spec =
-        new GuestSpec(
-            "web1",
-            1,
-            1 << 20,
-            "pc-q35-7.2",
-            "qemu64",
-            AcceleratorWish.AUTO,
-            Optional.empty(),
-            List.of(),
-            List.of());
-    QemuRelease release =
-        new QemuRelease(
-            "qemu-7.2.22",
-            "7.2.22",
-            Path.of("/opt/qemu/bin/qemu"),
-            List.of(),
-            List.of(),
-            "0",
-            Set.of("pc-q35-7.2"),
-            Set.of("qemu64"),
-            Set.of(),
-            "a test");
-    Launch launch =
-        new Launch(
-            spec,
-            release,
-            Accelerator.TCG,
-            GuestMemory.of(memory),
-            List.of(),
-            files,
-            files,
-            generation,
-            Confinement.NONE,
-            events::add,
-            adopted);
-    return new QemuInstance(
-        launch,
-        process,
-        first.ours,
-        Qmp.Channel.OWN,
-        Path.of(""),
-        Rehearser.NONE,
-        ControlWatcher.NONE,
-        patience);
-  }
-
-  private InstanceEvent next() throws InterruptedException {
-    return Objects.requireNonNull(events.poll(20, TimeUnit.SECONDS), "no event");
-  }
-
   /// Two hypervisors had no room in a control group that bounds both.
   @Test
   void whatHadNoRoomIsPutWhereItBelongsWhenTheOldOneHasEnded() {
+    process.room = false;
     try (QemuInstance target = instance()) {
-      assertThat(target.takeAddresses()).isEmpty();
+      assertThat(target.settle()).isPresent();
+      assertThat(target.takeAddresses())
+          .contains(
+              "It is not in the control groups that the guest was in: there is no room. The next"
+                  + " replacement and the next start of the daemon try again.");
       assertThat(target.confinement()).isEqualTo("outside");
       process.room = true;
       assertThat(target.takeAddresses()).isEmpty();
@@ -406,94 +309,10 @@ class QemuInstanceTest {
     }
   }
 
-  private static String status(String id, String status) {
-    return QmpConversation.success(id, "{\"status\":\"" + status + "\"}");
-  }
-
   private static String migration(String status) {
     return "{\"timestamp\":{\"seconds\":1,\"microseconds\":9},\"event\":\"MIGRATION\","
         + "\"data\":{\"status\":\""
         + status
         + "\"}}\r\n";
-  }
-
-  /// A process that ends when the test says so, and is connected to the peer that the test says.
-  private static final class Scripted implements QemuProcess {
-    private volatile boolean over;
-    private volatile boolean room;
-    private volatile @Nullable Peer next;
-
-    @Override
-    public int pid() {
-      return 1;
-    }
-
-    @Override
-    public Control reconnect() {
-      Peer peer = next;
-      if (peer == null) {
-        throw new TroubleException("nobody listens");
-      }
-      return new Control(peer.ours, false);
-    }
-
-    @Override
-    public void stop() {}
-
-    @Override
-    public boolean stands() {
-      return true;
-    }
-
-    @Override
-    public void goOn() {}
-
-    @Override
-    public void condemn() {
-      over = true;
-    }
-
-    @Override
-    public boolean awaitEnd(Duration limit) {
-      return over;
-    }
-
-    @Override
-    public void kill() {
-      over = true;
-    }
-
-    @Override
-    public long bytesRead() {
-      return 0;
-    }
-
-    @Override
-    public OptionalLong pageFaults() {
-      return OptionalLong.empty();
-    }
-
-    @Override
-    public List<Check> diskChecks() {
-      return List.of();
-    }
-
-    @Override
-    public boolean settle() {
-      return room;
-    }
-
-    @Override
-    public String confinement() {
-      return room ? "in its cgroups" : "outside";
-    }
-
-    @Override
-    public String lastWords() {
-      return "";
-    }
-
-    @Override
-    public void close() {}
   }
 }

@@ -58,6 +58,11 @@ class QemuUserTest {
   }
 
   private Launch launch(QemuRelease release) {
+    return launch(release, 3, 2);
+  }
+
+  /// @param descriptor of the memory of the first process
+  private Launch launch(QemuRelease release, int descriptor, int generation) {
     GuestSpec spec =
         new GuestSpec(
             "web1",
@@ -74,7 +79,7 @@ class QemuUserTest {
             List.of("-nodefaults"),
             folder.resolve("q"),
             Optional.empty(),
-            List.of(new AdoptedMachine.Memory(3, MemoryPart.ordinary(64L << 20))),
+            List.of(new AdoptedMachine.Memory(descriptor, MemoryPart.ordinary(64L << 20))),
             List.of(),
             Optional.of(new RunAs(RIGHTS, new CgroupPlace(groups), Optional.empty())));
     return new Launch(
@@ -85,7 +90,7 @@ class QemuUserTest {
         List.of(),
         folder,
         folder,
-        2,
+        generation,
         Confinement.NONE,
         _ -> {},
         Optional.of(machine));
@@ -110,6 +115,18 @@ class QemuUserTest {
     assertThat(command)
         .endsWith("/usr/bin/setpriv", "--apparmor-profile", "libvirt-57d0", "--", "qemu", "-S");
     assertThat(user.environment(release)).containsOnlyKeys("LC_ALL", "PATH");
+  }
+
+  /// Only what a copy fills would not fit in beside the process that is copied.
+  @Test
+  void allButTheTargetOfACopyAreInTheControlGroupsFromTheirStart() throws Exception {
+    QemuRelease release = release();
+    int copied = AdoptedMachine.Memory.PRIVATE;
+
+    assertThat(QemuUser.groups(launch(release, copied, 2), true)).isEmpty();
+    assertThat(QemuUser.groups(launch(release, copied, 3), true)).isPresent();
+    assertThat(QemuUser.groups(launch(release, copied, 2), false)).isPresent();
+    assertThat(QemuUser.groups(launch(release, 3, 2), true)).isPresent();
   }
 
   /// A start waits for nothing to end that would make room.

@@ -232,6 +232,29 @@ class VncServerTest {
     assertThat(qemu.told).hasSize(1);
   }
 
+  /// QEMU removes the file of its old socket, too, which may be somebody else's by now.
+  @Test
+  void whatSomebodyHasPutInThePlaceOfItsSocketStays() throws Exception {
+    Path path = folder.resolve("v");
+    Answering qemu = new Answering("[{\"server\":[{\"service\":\"" + path + "\"}]}]");
+    VncServer server = server("unix:" + path + ",vnc=:7");
+    try (UnixSocket _ = UnixSocket.listen(path, 0600)) {
+      assertThatThrownBy(() -> server.listen(qemu, PID + 1, FileUser.SELF))
+          .hasMessage(
+              "another process listens at unix:"
+                  + path
+                  + "; the others cannot be taken, since that would remove what is there");
+    }
+    Files.delete(path);
+    Files.writeString(path, "precious");
+    assertThatThrownBy(() -> server.listen(qemu, PID, FileUser.SELF))
+        .hasMessageStartingWith("there is a file at unix:" + path);
+    assertThat(qemu.told).isEmpty();
+    Files.delete(path);
+    server.listen(qemu, PID, FileUser.SELF);
+    assertThat(qemu.told).hasSize(1);
+  }
+
   /// QEMU removes whatever is in the way of its socket.
   @Test
   void aFileThatIsNoSocketStays() throws Exception {
