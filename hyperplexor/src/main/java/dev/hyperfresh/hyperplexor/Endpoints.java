@@ -1,12 +1,15 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
 
 /// A guest's network ports, moved together from one hypervisor to the next. See [Tap] for why a
 /// waiting hypervisor gets spares that join late. For the guest's thread alone.
@@ -20,16 +23,31 @@ class Endpoints implements AutoCloseable {
 
   /// Ports of HyperFresh's own making.
   static Endpoints of(List<Tap> taps) {
-    return new Endpoints(taps.stream().<Port>map(Port.Own::new).toList());
+    return new Endpoints(taps.stream().<Port>map(tap -> new Port.Own(tap, true)).toList());
   }
 
-  /// Ports whose queues survived the daemon that made them.
+  /// Ports whose queues survived the daemon that had them, on a process that HyperFresh started.
   ///
   /// @param queues of all ports, one after the other; each becomes the property of its port
-  /// @param counts how many of them each port has
-  static Endpoints adopt(List<Fd> queues, List<Integer> counts) {
+  /// @param adopted the machine of a guest that was adopted
+  /// @throws LinuxException when one is not a queue of the interface that the spec names
+  static Endpoints adopt(List<Fd> queues, GuestSpec spec, Optional<AdoptedMachine> adopted) {
     Iterator<Fd> next = queues.iterator();
-    return of(counts.stream().map(count -> Tap.adopt(next(next, count))).toList());
+    List<Integer> counts = AdoptedMachine.queues(spec, adopted);
+    List<Port> ports = new ArrayList<>();
+    for (int i = 0; i < counts.size(); i++) {
+      Tap tap = Tap.adopt(next(next, counts.get(i)), spec.nics().get(i).tap());
+      ports.add(new Port.Own(tap, !came(adopted, i)));
+    }
+    return new Endpoints(ports);
+  }
+
+  /// Whether a port came with the process that was adopted.
+  private static boolean came(Optional<AdoptedMachine> adopted, int index) {
+    return adopted
+        .map(machine -> machine.ports().get(index))
+        .filter(AdoptedMachine.Port.Kept.class::isInstance)
+        .isPresent();
   }
 
   /// As many queues as one port has.
@@ -97,7 +115,12 @@ class Endpoints implements AutoCloseable {
 
   /// The new hypervisor is gone, and so are its queues.
   void drop() {
-    ports.forEach(Port::drop);
+    ports.forEach(port -> Contained.run("dropping the spare of " + port.name(), port::drop));
+  }
+
+  /// As [Port#giveUp], of all.
+  void giveUp() {
+    ports.forEach(port -> Contained.run("deleting " + port.name(), port::giveUp));
   }
 
   @Override

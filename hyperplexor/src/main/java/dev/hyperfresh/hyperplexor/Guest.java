@@ -132,6 +132,11 @@ final class Guest implements Movable {
   }
 
   @Override
+  public boolean isForeign(Instance instance) {
+    return facts.isForeign(instance);
+  }
+
+  @Override
   public Endpoints endpoints() {
     return body().endpoints();
   }
@@ -489,7 +494,7 @@ final class Guest implements Movable {
       if (current != null) {
         current.close();
       }
-      giveBackBody();
+      body.ifPresent(held -> held.letGo(spec().name()));
     });
   }
 }

@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -169,7 +170,7 @@ public final class Hyperplexor implements AutoCloseable {
       int pid,
       Path control,
       Optional<Path> console,
-      BiFunction<Integer, List<String>, Release> releases,
+      BiFunction<FoundProcess, List<String>, Release> releases,
       Progress progress) {
     return adopt(new AdoptOrder(name, pid, control, console, releases, Optional.empty()), progress);
   }

@@ -180,7 +180,7 @@ record Survivors(
   private Endpoints endpoints(GuestFile.Tenant authority, Holdings held) {
     return first(authority)
         .map(machine -> Adopting.endpoints(file.spec(), machine, held.nicQueues(), authority.pid()))
-        .orElseGet(() -> Endpoints.adopt(held.nicQueues(), queues()));
+        .orElseGet(() -> Endpoints.adopt(held.nicQueues(), file.spec(), file.adopted()));
   }
 
   /// The same, when the guest may have stood still while no daemon was there to measure it.

@@ -289,6 +289,11 @@ final class SimulatedDaemon implements Movable, Hosting.Home, Verdict.Remains {
   }
 
   @Override
+  public boolean isForeign(Instance instance) {
+    return false;
+  }
+
+  @Override
   public Endpoints endpoints() {
     return world.ports;
   }

@@ -69,8 +69,9 @@ public record FileUser(int uid, int gid, List<Integer> groups) {
     return isSelf() ? UnixSocket.connect(path, limit) : call(() -> connected(path, limit));
   }
 
+  /// A user of the same number may have fewer rights. No user has the group of [#SELF].
   private boolean isSelf() {
-    return uid == Host.effectiveUid();
+    return equals(SELF);
   }
 
   /// Whether the user may use the socket is decided by what was found, whatever is at the path

@@ -143,12 +143,7 @@ final class LocalQemu implements QemuProcess {
 
   @Override
   public boolean settle() {
-    return launch
-        .adopted()
-        .filter(_ -> !AdoptedMachine.isFirst(launch.generation()))
-        .flatMap(AdoptedMachine::runAs)
-        .filter(runAs -> !runAs.cgroups().holds(pid()) && runAs.cgroups().take(pid()).isEmpty())
-        .isPresent();
+    return new GuestGroups(launch, pid()).settle();
   }
 
   @Override
@@ -193,6 +188,7 @@ final class LocalQemu implements QemuProcess {
     if (awaitEnd(Duration.ZERO) && !foreign) {
       Qemu.removeSockets(qmpSocket, console);
       agent.ifPresent(Qemu::removeSockets);
+      new GuestGroups(launch, pid()).removeOwn();
     }
     process.close();
   }

@@ -93,9 +93,10 @@ public interface QemuProcess extends AutoCloseable {
     return Optional.empty();
   }
 
-  /// Puts the process where the guest's hypervisors belong, if there was no room for two of them.
+  /// Puts the process where the guest's hypervisors belong, if there was no room for two of them,
+  /// or else where it is bounded all the same.
   ///
-  /// @return whether it came there
+  /// @return whether it was put anywhere
   default boolean settle() {
     return false;
   }
