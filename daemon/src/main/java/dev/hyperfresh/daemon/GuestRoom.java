@@ -9,6 +9,7 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.Rollout;
 import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.MemoryCopy;
@@ -39,7 +40,7 @@ public final class GuestRoom {
   ///   the process and what a start of it needs
   record Processes(
       Supplier<List<QemuRelease>> installed,
-      BiFunction<Integer, List<String>, QemuRelease> ofProcess) {}
+      BiFunction<FoundProcess, List<String>, QemuRelease> ofProcess) {}
 
   GuestRoom(
       Hyperplexor hyperplexor, Processes processes, Destinations destinations, Events events) {

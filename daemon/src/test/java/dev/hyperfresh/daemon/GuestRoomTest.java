@@ -21,7 +21,11 @@ import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.ProcFs;
+import dev.hyperfresh.linux.ProcessRights;
 import dev.hyperfresh.qemu.QemuRelease;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -72,8 +76,18 @@ class GuestRoomTest {
           new AcceleratorChoice(Accelerator.TCG, "a test"),
           machine,
           holdings(spec, request.pid(), machine),
+          rights(request.pid()),
+          true,
           List.of(),
           List.of());
+    }
+
+    private static ProcessRights rights(int pid) {
+      try {
+        return ProcessRights.of(ProcFs.HOST, pid);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
     }
 
     @Override

@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AdoptRequest;
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
@@ -18,7 +19,8 @@ import java.util.function.Function;
 /// @param control the process's control socket
 /// @param console the socket of its serial console; empty to find it out
 /// @param releases finds the release that a process runs, given what a start of it needs; called
-///   when nothing speaks against the adoption any more
+///   when nothing speaks against the adoption any more, and asks the process whether it is the same
+///   before it runs anything
 /// @param copy what is done about memory that is private to the process; without it such a guest is
 ///   refused
 /// @param borrowed whether the guest has a manager that gets it back by [Hyperplexor#handBack]
@@ -27,7 +29,7 @@ public record AdoptOrder(
     int pid,
     Path control,
     Optional<Path> console,
-    BiFunction<Integer, List<String>, Release> releases,
+    BiFunction<FoundProcess, List<String>, Release> releases,
     Optional<Copy> copy,
     boolean borrowed) {
 

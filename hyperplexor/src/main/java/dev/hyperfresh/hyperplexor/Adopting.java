@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.AdoptedMachine.RunAs;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.Confinement;
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -16,10 +17,7 @@ import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.NetworkNamespace;
 import dev.hyperfresh.linux.PidFd;
-import dev.hyperfresh.linux.ProcFs;
-import dev.hyperfresh.linux.ProcessRights;
 import dev.hyperfresh.linux.Tap;
-import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -80,11 +78,11 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
   ///
   /// @param releases finds that release, given the process and what a start of it needs; called
   ///   when nothing speaks against the adoption any more
-  Guest guest(BiFunction<Integer, List<String>, Release> releases, Consumer<Guest> changed) {
+  Guest guest(BiFunction<FoundProcess, List<String>, Release> releases, Consumer<Guest> changed) {
     progress.step("adopt", "examining process " + request.pid());
-    // Held to the end: its number means no other process meanwhile.
-    try (PidFd _ = hold()) {
-      return guest(Start.of(request.pid()), releases, changed);
+    // Held from before it is examined: if it lives at the end, its number was its own all the time.
+    try (PidFd held = hold()) {
+      return guest(held, Host.processStart(request.pid()), releases, changed);
     }
   }
 
@@ -97,50 +95,25 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
   }
 
   private Guest guest(
-      Start start, BiFunction<Integer, List<String>, Release> releases, Consumer<Guest> changed) {
+      PidFd held,
+      OptionalLong start,
+      BiFunction<FoundProcess, List<String>, Release> releases,
+      Consumer<Guest> changed) {
     Adoption found = kinds.adopter().adopt(request);
+    // Whose it is was decided once, by the rights that it must have until the end.
+    FoundProcess process = new FoundProcess(held, start, found.rights(), found.ours());
     Release release;
-    try {
-      release = releases.apply(request.pid(), found.releaseArguments());
-    } catch (RuntimeException e) {
-      found.holdings().close();
-      throw e;
-    }
-    progress.step("adopt", "adopting it on " + release.name());
     GuestBody body;
     try {
-      requireSame(start, found.machine());
+      release = releases.apply(process, found.releaseArguments());
+      process.requireSame();
+      progress.step("adopt", "adopting it on " + release.name());
       body = body(found);
     } catch (RuntimeException e) {
       found.holdings().close();
       throw e;
     }
-    return takenOver(found, body, release, changed);
-  }
-
-  /// When it was started, and as whom it ran when it was first looked at: it may become another
-  /// program, or another user, while it is examined.
-  private record Start(OptionalLong time, Optional<ProcessRights> rights) {
-    static Start of(int pid) {
-      try {
-        return new Start(Host.processStart(pid), Optional.of(ProcessRights.of(ProcFs.HOST, pid)));
-      } catch (IOException unseen) {
-        // The examination says what is wrong with it.
-        return new Start(Host.processStart(pid), Optional.empty());
-      }
-    }
-  }
-
-  private void requireSame(Start start, AdoptedMachine machine) {
-    Start now = Start.of(request.pid());
-    boolean asSaid =
-        machine.runAs().isEmpty() || machine.runAs().map(RunAs::rights).equals(now.rights());
-    if (!now.equals(start) || !asSaid) {
-      throw Problem.ADOPT_UNFIT.because(
-          "Process "
-              + request.pid()
-              + " has ended, or has other rights than when it was examined.");
-    }
+    return takenOver(found, process, body, release, changed);
   }
 
   private GuestBody body(Adoption found) {
@@ -163,7 +136,11 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
   }
 
   private Guest takenOver(
-      Adoption found, GuestBody body, Release release, Consumer<Guest> changed) {
+      Adoption found,
+      FoundProcess process,
+      GuestBody body,
+      Release release,
+      Consumer<Guest> changed) {
     int pid = request.pid();
     GuestIdentity identity =
         new GuestIdentity(
@@ -181,6 +158,8 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
             changed);
     try {
       guest.call(() -> {
+        // The network and the ports were found by its number.
+        process.requireSame();
         guest.takeOver(release, pid, remarks(found, body.memory()));
         return true;
       });
@@ -224,7 +203,7 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
       ports.add(
           switch (machine.ports().get(i)) {
             case AdoptedMachine.Port.Kept kept ->
-                () -> new Port.Own(Tap.adopt(Endpoints.next(next, kept.queues())));
+                () -> new Port.Own(Tap.adopt(Endpoints.next(next, kept.queues()), name), false);
             case AdoptedMachine.Port.Bridged bridged ->
                 () -> new Port.Successor(name, bridged, namespace);
           });

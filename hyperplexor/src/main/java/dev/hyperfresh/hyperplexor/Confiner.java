@@ -1,5 +1,6 @@
 package dev.hyperfresh.hyperplexor;
 
+import dev.hyperfresh.hypervisor.Bounds;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.linux.Cgroup;
@@ -34,16 +35,6 @@ final class Confiner {
   static final int USERS = 65_536;
 
   private static final Path SHARED = Path.of("/run/hyperfresh/users");
-
-  /// What two hypervisors of a guest need beside its memory, bytes: twice QEMU's own 256 MiB, and
-  /// as much code as its translator keeps, 1 GiB, and a quarter more.
-  private static final long OVERHEAD_BYTES = 2 * (1280L << 20) + (512L << 20);
-
-  /// Page tables of two hypervisors take a 256th of the memory; this leaves as much again.
-  private static final int TABLES = 128;
-
-  /// Threads beside the vCPUs, for two hypervisors: QEMU's pool for disks has at most 64 each.
-  private static final int OVERHEAD_TASKS = 2 * 128;
 
   private final Path users;
   private final List<Path> cgroups;
@@ -104,14 +95,7 @@ final class Confiner {
     Optional<Cgroup> cgroup = cgroup(spec.name(), user);
     boolean made =
         cgroup.isPresent()
-            && Contained.run(
-                "bounding " + spec.name(),
-                () ->
-                    cgroup
-                        .get()
-                        .create(
-                            spec.memoryBytes() + spec.memoryBytes() / TABLES + OVERHEAD_BYTES,
-                            2 * spec.vcpus() + OVERHEAD_TASKS));
+            && Contained.run("bounding " + spec.name(), () -> Bounds.of(spec).make(cgroup.get()));
     if (cgroup.isPresent() && !made) {
       Contained.run("removing cgroup " + cgroup.get(), cgroup.get()::remove);
     }

@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.Tap;
@@ -9,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.function.Supplier;
+import java.util.Optional;
 
 /// A guest's network ports, moved together from one hypervisor to the next. See [Tap] for why a
 /// waiting hypervisor gets spares that join late. For the guest's thread alone.
@@ -22,7 +24,7 @@ class Endpoints implements AutoCloseable {
 
   /// Ports of HyperFresh's own making.
   static Endpoints of(List<Tap> taps) {
-    return new Endpoints(taps.stream().<Port>map(Port.Own::new).toList());
+    return new Endpoints(taps.stream().<Port>map(tap -> new Port.Own(tap, true)).toList());
   }
 
   /// Ports that are made in their order. When one cannot be made, those before it are closed.
@@ -37,17 +39,31 @@ class Endpoints implements AutoCloseable {
     }
   }
 
-  /// Ports whose queues survived the daemon that made them. When this throws, those that no port
-  /// has closed still belong to the caller.
+  /// Ports whose queues survived the daemon that had them, on a process that HyperFresh started.
+  /// When this throws, those that no port has closed still belong to the caller.
   ///
   /// @param queues of all ports, one after the other; each becomes the property of its port
-  /// @param counts how many of them each port has
-  static Endpoints adopt(List<Fd> queues, List<Integer> counts) {
+  /// @param adopted the machine of a guest that was adopted
+  /// @throws LinuxException when one is not a queue of the interface that the spec names
+  static Endpoints adopt(List<Fd> queues, GuestSpec spec, Optional<AdoptedMachine> adopted) {
     Iterator<Fd> next = queues.iterator();
-    return make(
-        counts.stream()
-            .<Supplier<Port>>map(count -> () -> new Port.Own(Tap.adopt(next(next, count))))
-            .toList());
+    List<Integer> counts = AdoptedMachine.queues(spec, adopted);
+    List<Supplier<Port>> makers = new ArrayList<>();
+    for (int i = 0; i < counts.size(); i++) {
+      int count = counts.get(i);
+      String name = spec.nics().get(i).tap();
+      boolean made = !came(adopted, i);
+      makers.add(() -> new Port.Own(Tap.adopt(next(next, count), name), made));
+    }
+    return make(makers);
+  }
+
+  /// Whether a port came with the process that was adopted.
+  private static boolean came(Optional<AdoptedMachine> adopted, int index) {
+    return adopted
+        .map(machine -> machine.ports().get(index))
+        .filter(AdoptedMachine.Port.Kept.class::isInstance)
+        .isPresent();
   }
 
   /// As many queues as one port has.
@@ -130,7 +146,12 @@ class Endpoints implements AutoCloseable {
 
   /// The new hypervisor is gone, and so are its queues.
   void drop() {
-    ports.forEach(Port::drop);
+    ports.forEach(port -> Contained.run("dropping the spare of " + port.name(), port::drop));
+  }
+
+  /// As [Port#giveUp], of all.
+  void giveUp() {
+    ports.forEach(port -> Contained.run("deleting " + port.name(), port::giveUp));
   }
 
   @Override

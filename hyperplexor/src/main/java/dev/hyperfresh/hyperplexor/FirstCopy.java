@@ -103,7 +103,7 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
         "asking who has " + guest.spec().name(),
         () ->
             guest.call(
-                () -> AdoptedMachine.isFirst(guest.view().generation()) && guest.doubt().isEmpty()),
+                () -> AdoptedMachine.isFirst(guest.view().generation()) && guest.hosting().doubt().isEmpty()),
         false);
   }
 
@@ -114,7 +114,7 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
     return guest.view().state() == GuestView.State.RUNNING
         && AdoptedMachine.isFirst(guest.running().generation())
         && isDue(guest)
-        && guest.hindrance().isEmpty();
+        && guest.hosting().hindrance().isEmpty();
   }
 
   private static Problem problem(ReplacementRecord record) {

@@ -132,6 +132,11 @@ final class Guest implements Movable {
   }
 
   @Override
+  public boolean isForeign(Instance instance) {
+    return facts.isForeign(instance);
+  }
+
+  @Override
   public Endpoints endpoints() {
     return body().endpoints();
   }
@@ -495,7 +500,8 @@ final class Guest implements Movable {
       // Its channel ends now and the guest does not, so nobody may take that for the guest's end.
       Optional.ofNullable(hosting.letGo())
           .ifPresent(current -> Contained.run("letting go", () -> how.accept(current)));
-      giveBackBody();
+      body.ifPresent(held -> held.letGo(spec().name()));
+      body = Optional.empty();
     });
     deleted = true;
   }

@@ -31,10 +31,16 @@ record GuestBody(GuestMemory memory, Endpoints endpoints, Pulse pulse, Confineme
     }
   }
 
-  /// Returns memory and ports to the host.
+  /// Returns memory and ports to the host: nothing runs the guest any more.
   ///
   /// @param guest its name, for the log
   void giveBack(String guest) {
+    Contained.run("deleting the ports of " + guest, endpoints::giveUp);
+    letGo(guest);
+  }
+
+  /// Lets go of memory and ports, which go on with the hypervisor that runs the guest.
+  void letGo(String guest) {
     Contained.run("unmapping the memory of " + guest, pulse::close);
     Contained.run("releasing the memory of " + guest, memory::close);
     Contained.run("releasing the ports of " + guest, endpoints::close);

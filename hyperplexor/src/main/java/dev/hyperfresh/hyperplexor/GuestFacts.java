@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Instance;
@@ -66,6 +67,11 @@ final class GuestFacts {
   /// Any thread: what its later starts need.
   Upkeep upkeep() {
     return upkeep;
+  }
+
+  /// As [Movable#isForeign].
+  boolean isForeign(Instance instance) {
+    return identity.adopted().isPresent() && AdoptedMachine.isFirst(instance.generation());
   }
 
   Standstill standstill() {

@@ -192,7 +192,7 @@ record GuestFile(
 
     /// The instance that it is, of the guest whose folder is `files`.
     Reattacher.Survivor in(Path files) {
-      return new Reattacher.Survivor(kind, pid, files, generation);
+      return new Reattacher.Survivor(kind, pid, files, generation, start);
     }
 
     boolean isExpected() {

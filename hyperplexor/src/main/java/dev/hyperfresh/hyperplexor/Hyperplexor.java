@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.HyperFreshException;
@@ -151,7 +152,7 @@ public final class Hyperplexor implements AutoCloseable {
       int pid,
       Path control,
       Optional<Path> console,
-      BiFunction<Integer, List<String>, Release> releases,
+      BiFunction<FoundProcess, List<String>, Release> releases,
       Progress progress) {
     return adopt(
         new AdoptOrder(name, pid, control, console, releases, Optional.empty(), false), progress);
@@ -186,16 +187,6 @@ public final class Hyperplexor implements AutoCloseable {
         .map(guest -> guest.spec().name())
         .sorted()
         .toList();
-  }
-
-  /// Gives a borrowed guest back to what manages it and forgets it.
-  public HandedBack handBack(String name) {
-    return new HandedBack(name, show(name).pid(), Map.of(), Map.of(), Map.of(), directory);
-  }
-
-  /// The borrowed guests.
-  public List<String> borrowed() {
-    return List.of();
   }
 
   /// Starts guests by themselves from now on, until this is closed: those with autostart, when the

@@ -35,6 +35,9 @@ interface Movable {
   /// @throws HyperFreshException [Problem#GUEST_STATE] when none does
   Instance running();
 
+  /// Whether an instance is the process that was adopted, which something else started.
+  boolean isForeign(Instance instance);
+
   /// The generation of the next instance.
   int nextGeneration();
 

@@ -50,11 +50,19 @@ sealed interface Port extends AutoCloseable {
   /// The new hypervisor has ended.
   void drop();
 
+  /// Nothing runs the guest any more: what HyperFresh has made is deleted, whoever a hypervisor has
+  /// passed its queue to.
+  void giveUp();
+
+  /// Lets go of the port, which goes on with the hypervisor that has it.
   @Override
   void close();
 
-  /// A port of HyperFresh's own making: the same interface for every hypervisor.
-  record Own(Tap tap) implements Port {
+  /// The same interface for every hypervisor.
+  ///
+  /// @param made whether HyperFresh has made it; one that came with an adopted guest belongs to
+  ///   somebody else, who may want it again
+  record Own(Tap tap, boolean made) implements Port {
     @Override
     public String name() {
       return tap.name();
@@ -118,6 +126,15 @@ sealed interface Port extends AutoCloseable {
     @Override
     public void drop() {
       tap.dropSpare();
+    }
+
+    @Override
+    public void giveUp() {
+      if (made) {
+        tap.delete();
+      } else {
+        tap.close();
+      }
     }
 
     @Override
@@ -286,10 +303,15 @@ sealed interface Port extends AutoCloseable {
       if (kept) {
         made.orElseThrow().dropSpare();
       } else {
-        made.ifPresent(Tap::close);
+        giveUp();
         made = Optional.empty();
         entered = false;
       }
+    }
+
+    @Override
+    public void giveUp() {
+      made.ifPresent(Tap::delete);
     }
 
     @Override

@@ -44,8 +44,10 @@ final class Retirement {
     Reports reports = committed.reports();
     guest.adopt(now);
     steer();
-    held.lowerPriority();
+    // Others need not wait until the processes, which may have many threads, have their old
+    // priority.
     held.leaveGate();
+    held.lowerPriority();
     long resumed = parties.world().nanos();
     OptionalLong faults = faults(now);
     long beats = held.watch().map(Pulse.Watch::beats).orElse(0L);

@@ -16,7 +16,9 @@ interface Surroundings {
   void pause(long nanos);
 
   /// The right to run first, for the switch alone.
-  Priority priority(int source, int target);
+  ///
+  /// @param passedOn whether also what the source starts meanwhile has it
+  Priority priority(int source, int target, boolean passedOn);
 
   /// Waits until this guest may switch. The guest runs meanwhile.
   default SwitchGate.Pass enterSwitch() throws InterruptedException {
@@ -53,8 +55,8 @@ interface Surroundings {
     }
 
     @Override
-    public Priority priority(int source, int target) {
-      return SwitchPriority.of(source, target);
+    public Priority priority(int source, int target, boolean passedOn) {
+      return SwitchPriority.of(source, target, passedOn);
     }
 
     @Override

@@ -184,7 +184,7 @@ record Survivors(
   }
 
   private Endpoints later(Holdings held) {
-    Endpoints ports = Endpoints.adopt(held.nicQueues(), queues());
+    Endpoints ports = Endpoints.adopt(held.nicQueues(), file.spec(), file.adopted());
     file.adopted().ifPresent(machine -> ports.joinLate(machine.ports()));
     return ports;
   }

@@ -56,11 +56,15 @@ final class SwitchOver {
     return switching;
   }
 
-  /// A process that serves other guests as well is not favoured: they would pay for it.
+  /// A process that serves other guests as well is not favoured: they would pay for it. One that
+  /// something else started can start processes, which would keep what it passes on.
   private Optional<Surroundings.Priority> priority(Instance target) {
     Instance source = parties.source();
     return source.hasOwnProcess() && target.hasOwnProcess()
-        ? Optional.of(parties.world().priority(source.pid(), target.pid()))
+        ? Optional.of(
+            parties
+                .world()
+                .priority(source.pid(), target.pid(), !parties.guest().isForeign(source)))
         : Optional.empty();
   }
 

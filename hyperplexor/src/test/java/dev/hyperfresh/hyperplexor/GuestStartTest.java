@@ -198,7 +198,8 @@ class GuestStartTest extends LifeScene {
   }
 
   private Reattacher.Survivor survivor(int pid, int generation) {
-    return new Reattacher.Survivor(Stage.KIND, pid, folder.resolve("state/guests/g"), generation);
+    return new Reattacher.Survivor(
+        Stage.KIND, pid, folder.resolve("state/guests/g"), generation, 0);
   }
 
   @Test

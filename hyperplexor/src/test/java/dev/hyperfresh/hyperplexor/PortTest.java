@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hypervisor.AdoptedMachine.Port.Bridged;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Check.Verdict;
+import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
@@ -17,6 +18,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assumptions;
@@ -131,8 +133,23 @@ class PortTest {
     next.close();
   }
 
+  private static GuestSpec spec(String... taps) {
+    return new GuestSpec(
+        "g",
+        1,
+        1 << 20,
+        "pc-q35-7.2",
+        "qemu64",
+        GuestSpec.AcceleratorWish.TCG,
+        Optional.empty(),
+        List.of(),
+        Stream.of(taps)
+            .map(tap -> new GuestSpec.Nic(tap, Optional.empty(), "52:54:00:00:00:01"))
+            .toList());
+  }
+
   private static Endpoints adopted(List<Fd> queues, Bridged old) {
-    Endpoints ports = Endpoints.adopt(queues, List.of(1));
+    Endpoints ports = Endpoints.adopt(queues, spec("new-0"), Optional.empty());
     ports.joinLate(List.of(old));
     return ports;
   }
@@ -191,7 +208,7 @@ class PortTest {
       for (int attempt = 0; attempt < 3; attempt++) {
         List<Fd> copies = queues.stream().map(Fd::duplicate).toList();
         assertThatThrownBy(() ->
-                Host.inNetworkNamespace(namespace(), () -> Endpoints.adopt(copies, List.of(1, 1))))
+                Host.inNetworkNamespace(namespace(), () -> Endpoints.adopt(copies, spec("new-1", "new-2"), Optional.empty())))
             .isInstanceOf(LinuxException.class);
         copies.forEach(Fd::close);
       }

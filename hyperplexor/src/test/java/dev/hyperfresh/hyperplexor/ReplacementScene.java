@@ -58,15 +58,13 @@ abstract class ReplacementScene {
   }
 
   ReplacementRecord replace(Duration maxBlackout, Runnable plan) {
+    return replace(maxBlackout, plan, new Surroundings.OfHost(journal, gate));
+  }
+
+  ReplacementRecord replace(Duration maxBlackout, Runnable plan, Surroundings world) {
     return guest.call(() ->
         new Replacement(
-                "id1",
-                guest,
-                Stage.NEW,
-                new BlackoutLimit(maxBlackout),
-                new Surroundings.OfHost(journal, gate),
-                plan,
-                progress)
+                "id1", guest, Stage.NEW, new BlackoutLimit(maxBlackout), world, plan, progress)
             .run());
   }
 

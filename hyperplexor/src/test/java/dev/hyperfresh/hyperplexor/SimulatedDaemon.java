@@ -293,6 +293,11 @@ final class SimulatedDaemon implements Movable, Hosted, Verdict.Remains {
   }
 
   @Override
+  public boolean isForeign(Instance instance) {
+    return false;
+  }
+
+  @Override
   public Endpoints endpoints() {
     return world.ports;
   }

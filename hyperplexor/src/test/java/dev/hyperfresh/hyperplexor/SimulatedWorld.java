@@ -264,7 +264,7 @@ final class SimulatedWorld implements Surroundings {
   }
 
   @Override
-  public Priority priority(int source, int target) {
+  public Priority priority(int source, int target, boolean passedOn) {
     return new Priority() {
       @Override
       public void raise() {

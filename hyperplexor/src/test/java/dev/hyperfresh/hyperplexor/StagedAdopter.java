@@ -11,6 +11,10 @@ import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.MemoryPart;
+import dev.hyperfresh.linux.ProcFs;
+import dev.hyperfresh.linux.ProcessRights;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -37,8 +41,18 @@ record StagedAdopter(Stage stage) implements Adopter {
         new AcceleratorChoice(Accelerator.TCG, "a test"),
         machine,
         holdings(spec, request.pid(), machine),
+        rights(request.pid()),
+        true,
         List.of(),
         List.of());
+  }
+
+  private static ProcessRights rights(int pid) {
+    try {
+      return ProcessRights.of(ProcFs.HOST, pid);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Override

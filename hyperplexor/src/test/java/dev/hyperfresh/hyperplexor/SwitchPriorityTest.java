@@ -36,7 +36,22 @@ class SwitchPriorityTest {
         print('started', flush=True)
       """;
 
+  /// Forks as soon as it has a real-time priority; the child ends with it.
+  private static final String FORKING =
+      """
+      import ctypes, os, signal, time
+      print('ready', flush=True)
+      while os.sched_getscheduler(0) & 0xff != os.SCHED_FIFO: time.sleep(0.001)
+      child = os.fork()
+      if child == 0:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        time.sleep(60)
+      print(child, flush=True)
+      time.sleep(60)
+      """;
+
   // sched.h
+  private static final int SCHED_OTHER = 0;
   private static final int SCHED_FIFO = 1;
 
   private Side source;
@@ -93,7 +108,7 @@ class SwitchPriorityTest {
   @Test
   void everyThreadIsAnOrdinaryOneAfterASwitchAlsoThoseThatWereStartedInIt() throws Exception {
     CpuPriority before = CpuPriority.of(source.pid()).orElseThrow();
-    SwitchPriority priority = SwitchPriority.of(source.pid(), target.pid());
+    SwitchPriority priority = SwitchPriority.of(source.pid(), target.pid(), true);
     priority.raise();
     source.startThread();
     target.startThread();
@@ -107,10 +122,33 @@ class SwitchPriorityTest {
     assertThat(target.threads()).hasSize(3).containsOnly(before);
   }
 
+  /// What it forks is another process, whose priority nobody takes back.
+  @Test
+  void aProcessThatAForeignSourceForksIsAnOrdinaryOne() throws Exception {
+    Process forking =
+        new ProcessBuilder("setsid", "python3", "-c", FORKING)
+            .redirectError(ProcessBuilder.Redirect.INHERIT)
+            .start();
+    try {
+      BufferedReader said = forking.inputReader(StandardCharsets.US_ASCII);
+      assertThat(said.readLine()).isEqualTo("ready");
+      SwitchPriority priority = SwitchPriority.of((int) forking.pid(), target.pid(), false);
+      priority.raise();
+      int child = Integer.parseInt(said.readLine());
+      assertThat(CpuPriority.of((int) forking.pid()).orElseThrow().policy()).isEqualTo(SCHED_FIFO);
+      priority.lower();
+
+      assertThat(CpuPriority.of(child).orElseThrow().policy()).isEqualTo(SCHED_OTHER);
+      assertThat(CpuPriority.of((int) forking.pid()).orElseThrow().policy()).isEqualTo(SCHED_OTHER);
+    } finally {
+      forking.destroyForcibly();
+    }
+  }
+
   @Test
   void theNextDaemonGivesBackTheSame() throws Exception {
     CpuPriority before = CpuPriority.of(source.pid()).orElseThrow();
-    SwitchPriority.of(source.pid(), target.pid()).raise();
+    SwitchPriority.of(source.pid(), target.pid(), true).raise();
     source.startThread();
 
     SwitchPriority.giveBack(source.pid());
@@ -128,7 +166,7 @@ class SwitchPriorityTest {
     int processor = ProcessThreads.of(source.pid())[2];
     assertThat(Scheduling.nice(processor, 7)).isTrue();
 
-    SwitchPriority priority = SwitchPriority.of(source.pid(), target.pid());
+    SwitchPriority priority = SwitchPriority.of(source.pid(), target.pid(), true);
     priority.raise();
     priority.lower();
 
@@ -150,7 +188,7 @@ class SwitchPriorityTest {
     given.giveTo(source.pid());
     CpuPriority.background(target.pid());
 
-    SwitchPriority priority = SwitchPriority.of(source.pid(), target.pid());
+    SwitchPriority priority = SwitchPriority.of(source.pid(), target.pid(), true);
     assertThat(target.threads()).hasSize(2).containsOnly(given);
     priority.raise();
     target.startThread();

@@ -40,6 +40,58 @@ class SwitchTurnTest extends ReplacementScene {
     assertThat(stage.replacementCalls()).contains("2.stateBytes", "1.end");
   }
 
+  /// That takes as long as a process has threads.
+  @Test
+  void theNextGuestNeedNotWaitUntilThePriorityIsTakenBack() {
+    int[] places = {-1};
+    Surroundings host = new Surroundings.OfHost(journal, gate);
+    stage.handingOver();
+
+    assertThat(replace(LONG, () -> {}, new Lowering(host, () -> places[0] = gate.free())).outcome())
+        .isEqualTo(Outcome.COMMITTED);
+    assertThat(places).containsExactly(1);
+  }
+
+  private record Lowering(Surroundings host, Runnable lowered) implements Surroundings {
+    @Override
+    public long nanos() {
+      return host.nanos();
+    }
+
+    @Override
+    public long wallMicros() {
+      return host.wallMicros();
+    }
+
+    @Override
+    public void pause(long nanos) {
+      host.pause(nanos);
+    }
+
+    @Override
+    public Priority priority(int source, int target, boolean passedOn) {
+      return new Priority() {
+        @Override
+        public void raise() {}
+
+        @Override
+        public void lower() {
+          lowered.run();
+        }
+      };
+    }
+
+    @Override
+    public SwitchGate.Pass enterSwitch() throws InterruptedException {
+      return host.enterSwitch();
+    }
+
+    @Override
+    public void write(Journal.Entry entry) {
+      host.write(entry);
+    }
+  }
+
   @Test
   void nobodyElseSwitchesWhileTheOrderIsOut() {
     int[] places = {-1, -1};

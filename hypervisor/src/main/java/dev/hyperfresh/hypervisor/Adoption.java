@@ -1,5 +1,6 @@
 package dev.hyperfresh.hypervisor;
 
+import dev.hyperfresh.linux.ProcessRights;
 import java.util.List;
 
 /// What was found out about a process that can be taken under management, and taken from it.
@@ -8,6 +9,8 @@ import java.util.List;
 /// @param accelerator what it runs on
 /// @param machine how to build it again
 /// @param holdings its memory and the queues of those ports that go on; the caller owns them
+/// @param rights with which the process ran when it was examined
+/// @param ours as [FoundProcess#ours], decided by these rights
 /// @param releaseArguments what a start of the release that runs it needs
 /// @param remarks what its owner should know, one sentence each
 public record Adoption(
@@ -15,6 +18,8 @@ public record Adoption(
     AcceleratorChoice accelerator,
     AdoptedMachine machine,
     Holdings holdings,
+    ProcessRights rights,
+    boolean ours,
     List<String> releaseArguments,
     List<String> remarks) {
   public Adoption {

@@ -14,7 +14,9 @@ public interface Reattacher {
   /// @param pid as in [Instance#pid]
   /// @param files the guest's folder
   /// @param generation as in [Instance#generation]
-  record Survivor(String kind, int pid, Path files, int generation) {}
+  /// @param start when the process was started, as [dev.hyperfresh.linux.Host#processStart] has it,
+  ///   since its number may mean another one later; 0 of one that is not ended by its number
+  record Survivor(String kind, int pid, Path files, int generation, long start) {}
 
   /// Takes, from a process that an earlier daemon started, what that daemon owned of the guest. The
   /// process keeps its own.

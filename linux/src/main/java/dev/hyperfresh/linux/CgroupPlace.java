@@ -99,8 +99,8 @@ public record CgroupPlace(List<Path> folders) {
     return at;
   }
 
-  /// Puts a process with all its threads into the groups, unless one of them has so little left
-  /// that the processes in it would have to make room.
+  /// Puts a process with all its threads into the groups, unless one of them is gone, or has so
+  /// little left that the processes in it would have to make room.
   ///
   /// @return why it is not in all of them, as half a sentence
   public Optional<String> take(int pid) {
@@ -119,9 +119,18 @@ public record CgroupPlace(List<Path> folders) {
     return refused.stream().findFirst();
   }
 
-  /// Which of the groups has so little left, and of what; empty when each has room for one more.
+  /// Which of the groups is gone, or has so little left and of what; empty when each has room for
+  /// one more.
   public Optional<String> narrow() {
-    return folders.stream().flatMap(at -> narrow(at).stream()).findFirst();
+    return gone()
+        .map(folder -> folder + " is gone; make it again")
+        .or(() -> folders.stream().flatMap(at -> narrow(at).stream()).findFirst());
+  }
+
+  /// One of the groups that is not there any more, as that of a systemd scope whose last process
+  /// has ended.
+  public Optional<Path> gone() {
+    return folders.stream().filter(at -> !Files.exists(at.resolve(PROCESSES))).findFirst();
   }
 
   /// Bounds of the groups around it count, too.
@@ -134,7 +143,7 @@ public record CgroupPlace(List<Path> folders) {
             && now.isPresent()
             && most.getAsLong() - now.getAsLong() + bound.spare(at) < bound.needed()) {
           return Optional.of(
-              "%s has no room for one more (%s is %d)"
+              "%s has no room for one more (%s is %d); make room there, or raise its bound"
                   .formatted(at, bound.most(), most.getAsLong()));
         }
       }

@@ -16,6 +16,7 @@ final class Constants {
   static final int EAGAIN = 11;
   static final int EACCES = 13;
   static final int EEXIST = 17;
+  static final int EXDEV = 18;
   static final int ENODEV = 19;
   static final int ENOTDIR = 20;
   static final int EISDIR = 21;
@@ -24,6 +25,7 @@ final class Constants {
   static final int ENOSYS = 38;
   static final int ENOTEMPTY = 39;
   static final int ELOOP = 40;
+  static final int EBADFD = 77;
   static final int EMSGSIZE = 90;
   static final int EOPNOTSUPP = 95;
 
@@ -41,7 +43,9 @@ final class Constants {
   static final int O_CLOEXEC = 0x80000;
   static final int O_PATH = 0x200000;
   static final int O_TMPFILE = 0x410000;
+  static final int AT_FDCWD = -100;
   static final int AT_REMOVEDIR = 0x200;
+  static final int AT_STATX_DONT_SYNC = 0x4000;
   static final int F_DUPFD_CLOEXEC = 1030;
   static final int F_SETPIPE_SZ = 1031;
   static final int F_ADD_SEALS = 1033;
@@ -66,11 +70,13 @@ final class Constants {
   // sys/stat.h
   static final int S_IFMT = 0xf000;
   static final int S_IFREG = 0x8000;
+  static final int STATX_BASIC_STATS = 0x7ff;
 
   // unistd.h
   static final int FALLOC_FL_KEEP_SIZE = 1;
   static final int FALLOC_FL_PUNCH_HOLE = 2;
   static final int FALLOC_FL_COLLAPSE_RANGE = 8;
+  static final int SEEK_SET = 0;
   static final int SEEK_DATA = 3;
   static final int SEEK_HOLE = 4;
 
@@ -190,6 +196,7 @@ final class Constants {
   static final long TUNGETIFF = 0x800454d2L;
   static final long TUNSETQUEUE = 0x400454d9L;
   static final long TUNSETSTEERINGEBPF = 0x800454e0L;
+  static final long TUNGETDEVNETNS = 0x54e3L;
   static final int IFLA_IFNAME = 3;
   static final int IFLA_MASTER = 10;
   static final int IFLA_LINKINFO = 18;

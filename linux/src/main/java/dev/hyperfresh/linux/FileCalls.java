@@ -23,6 +23,7 @@ final class FileCalls {
     static final MethodHandle UNLINKAT = Symbol.UNLINKAT.link();
     static final MethodHandle RENAMEAT = Symbol.RENAMEAT.link();
     static final MethodHandle GETDENTS64 = Symbol.GETDENTS64.link();
+    static final MethodHandle STATX = Symbol.STATX.link();
   }
 
   static int open(MemorySegment path, int flags, int mode) {
@@ -145,6 +146,17 @@ final class FileCalls {
     try {
       return Errno.result(
           (long) Folders.GETDENTS64.invokeExact(errno, folder, buffer, bytes), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int statx(MemorySegment path, int flags, int mask, MemorySegment found) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result(
+          (int) Folders.STATX.invokeExact(errno, Constants.AT_FDCWD, path, flags, mask, found),
+          errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

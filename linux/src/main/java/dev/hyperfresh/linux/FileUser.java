@@ -151,8 +151,9 @@ public record FileUser(int uid, int gid, List<Integer> groups) {
     }
   }
 
+  /// A user of the same number may have fewer rights. No user has the group of [#SELF].
   private boolean isSelf() {
-    return uid == Host.effectiveUid();
+    return equals(SELF);
   }
 
   /// Whether the user may use the socket is decided by what was found, whatever is at the path

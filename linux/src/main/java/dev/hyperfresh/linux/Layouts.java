@@ -126,6 +126,15 @@ final class Layouts {
     static final I64 st_blocks = new I64(64);
   }
 
+  static final class Statx {
+    static final CType TYPE = whole("struct statx", 256);
+    static final I32 stx_uid = new I32(20);
+    static final I16 stx_mode = new I16(28);
+    static final I64 stx_ino = new I64(32);
+    static final I32 stx_dev_major = new I32(136);
+    static final I32 stx_dev_minor = new I32(140);
+  }
+
   static final class Statfs {
     static final CType TYPE = whole("struct statfs", 120);
     static final I64 f_type = new I64(0);

@@ -57,32 +57,46 @@ public final class LogFile {
   /// system cannot close the gap (`FALLOC_FL_COLLAPSE_RANGE`: ext4 and XFS can), a hole stays,
   /// which takes no room but counts in the file's length.
   ///
-  /// @return whether there was something to cut
-  /// @throws IOException when the log cannot be written
-  /// @throws LinuxException when the file system can do neither
-  public boolean cut() throws IOException {
-    try (Fd log = Fd.open(path, OpenFlags.READ_WRITE)) {
-      long length = (length(log) - HEAD_BYTES - TAIL_BYTES) / ALIGNMENT * ALIGNMENT;
-      if (length <= 0 || allocated(log) <= MAX_BYTES) {
+  /// @return whether something was cut; not while somebody has a lease on the log (fcntl(2)), which
+  ///   the kernel then takes away within a minute
+  /// @throws LinuxException when the log cannot be written, or the file system can do neither
+  public boolean cut() {
+    try (Fd log = open(OpenFlags.READ_WRITE)) {
+      return cut(log);
+    } catch (LinuxException e) {
+      if (e.errno() == Constants.EAGAIN) {
         return false;
       }
-      // First: whoever reads meanwhile may think that something is missing, never the contrary.
-      mark();
-      int done = fallocate(log, Constants.FALLOC_FL_COLLAPSE_RANGE, length);
-      if (done == -Constants.EOPNOTSUPP || done == -Constants.EINVAL) {
-        int hole = Constants.FALLOC_FL_PUNCH_HOLE | Constants.FALLOC_FL_KEEP_SIZE;
-        done = fallocate(log, hole, length);
-      }
-      check(done, "fallocate", path.toString());
-      return true;
+      throw e;
     }
+  }
+
+  /// Never waits for whoever has a lease.
+  private Fd open(int flags) {
+    return Fd.open(path, flags | OpenFlags.NON_BLOCKING);
+  }
+
+  private boolean cut(Fd log) {
+    long length = (length(log) - HEAD_BYTES - TAIL_BYTES) / ALIGNMENT * ALIGNMENT;
+    if (length <= 0 || allocated(log) <= MAX_BYTES) {
+      return false;
+    }
+    // First: whoever reads meanwhile may think that something is missing, never the contrary.
+    mark(log);
+    int done = fallocate(log, Constants.FALLOC_FL_COLLAPSE_RANGE, length);
+    if (done == -Constants.EOPNOTSUPP || done == -Constants.EINVAL) {
+      int hole = Constants.FALLOC_FL_PUNCH_HOLE | Constants.FALLOC_FL_KEEP_SIZE;
+      done = fallocate(log, hole, length);
+    }
+    check(done, "fallocate", path.toString());
+    return true;
   }
 
   /// How much room the log takes on the disk.
   ///
   /// @throws LinuxException when it cannot be opened
   public long allocatedBytes() {
-    try (Fd log = Fd.open(path, OpenFlags.READ_ONLY)) {
+    try (Fd log = open(OpenFlags.READ_ONLY)) {
       return allocated(log);
     }
   }
@@ -115,13 +129,17 @@ public final class LogFile {
     return stat;
   }
 
-  private void mark() throws IOException {
-    ByteBuffer mark = ByteBuffer.wrap(CUT.getBytes(StandardCharsets.US_ASCII));
-    try (FileChannel log = FileChannel.open(path, StandardOpenOption.WRITE)) {
-      long at = (long) HEAD_BYTES - mark.remaining();
-      while (mark.hasRemaining()) {
-        at += log.write(mark, at);
-      }
+  private static void mark(Fd log) {
+    byte[] mark = CUT.getBytes(StandardCharsets.US_ASCII);
+    int held = log.acquire();
+    try {
+      long at = MemoryCalls.lseek(held, (long) HEAD_BYTES - mark.length, Constants.SEEK_SET);
+      check(at, "lseek", log.label());
+    } finally {
+      log.release();
+    }
+    for (int done = 0; done < mark.length; ) {
+      done += log.write(mark, done, mark.length - done);
     }
   }
 

@@ -13,7 +13,8 @@ public final class NetworkNamespace implements AutoCloseable {
 
   private final Fd file;
 
-  private NetworkNamespace(Fd file) {
+  /// Takes ownership of a descriptor of one.
+  NetworkNamespace(Fd file) {
     this.file = file;
   }
 
@@ -41,14 +42,17 @@ public final class NetworkNamespace implements AutoCloseable {
   ///
   /// @throws LinuxException without the right to enter it
   public <T> T within(Supplier<T> body) {
-    Path namespace = Path.of("/proc/self/fd", Integer.toString(file.number()));
-    return isMine(namespace) ? body.get() : Host.inNetworkNamespace(namespace, body);
+    return isMine() ? body.get() : Host.inNetworkNamespace(path(), body);
   }
 
-  /// A namespace is one file, by whatever path.
-  private static boolean isMine(Path namespace) {
+  private Path path() {
+    return Path.of("/proc/self/fd", Integer.toString(file.number()));
+  }
+
+  /// Whether the calling thread is in it: a namespace is one file, by whatever path.
+  boolean isMine() {
     try {
-      return Files.isSameFile(MINE, namespace);
+      return Files.isSameFile(MINE, path());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -4,8 +4,10 @@ import static dev.hyperfresh.linux.LinuxException.check;
 
 import java.time.Duration;
 
-/// A process held by a descriptor: its number cannot come to mean another process meanwhile. All
-/// methods may be called by any thread.
+/// A process held by a descriptor: what is done by this object is done to that process alone. Its
+/// number is not held: when the process has ended, it may come to mean another one. What was read
+/// by the number is of this process if [#exited] says afterwards that it has not ended. All methods
+/// may be called by any thread.
 public final class PidFd implements AutoCloseable {
   private final int pid;
   private final Fd fd;

@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -59,18 +60,28 @@ public record ProcessRights(
     private static final Pattern CONFINED = Pattern.compile("(\\S{1,1000}) \\(([a-z]{1,20})\\)");
     private static final Pattern CONTEXT = Pattern.compile("[^\\s:]+:[^\\s:]+:[^\\s:]+(:\\S+)?");
 
+    /// What stands there of a process that no module confines; `kernel` is SELinux without a
+    /// policy.
+    private static final Set<String> NONE = Set.of("", "unconfined", "kernel");
+
     /// Reads what stands in `attr/current` of a process.
     ///
     /// @return empty where no module knows it, or it is not confined
-    static Optional<Label> parse(String text) {
+    /// @throws IOException when it is something else: a process that is confined in a way that is
+    ///   not known here is not one without a label
+    static Optional<Label> parse(String text) throws IOException {
       String current = text.replace("\0", "").strip();
+      if (NONE.contains(current)) {
+        return Optional.empty();
+      }
       Matcher confined = CONFINED.matcher(current);
       if (confined.matches()) {
         return Optional.of(new Label(APPARMOR, confined.group(1)));
       }
-      return CONTEXT.matcher(current).matches()
-          ? Optional.of(new Label(SELINUX, current))
-          : Optional.empty();
+      if (CONTEXT.matcher(current).matches()) {
+        return Optional.of(new Label(SELINUX, current));
+      }
+      throw new IOException("its security label '" + current + "' cannot be understood");
     }
   }
 
@@ -81,8 +92,8 @@ public record ProcessRights(
 
   /// Those of a process.
   ///
-  /// @throws IOException when there is none, it may not be looked at, or it has rights of several
-  ///   users at once
+  /// @throws IOException when there is none, it may not be looked at, it has rights of several
+  ///   users at once, or a label that is not understood
   public static ProcessRights of(ProcFs proc, int pid) throws IOException {
     Map<String, String> status = new HashMap<>();
     text(proc, pid, "status")
@@ -148,10 +159,13 @@ public record ProcessRights(
   }
 
   /// Where both modules are there, AppArmor has a file of its own.
-  private static Optional<Label> label(ProcFs proc, int pid) {
-    return proc.head(pid, "attr/apparmor/current", FILE_BYTES)
-        .or(() -> proc.head(pid, "attr/current", FILE_BYTES))
-        .flatMap(bytes -> Label.parse(new String(bytes, StandardCharsets.UTF_8)));
+  private static Optional<Label> label(ProcFs proc, int pid) throws IOException {
+    Optional<byte[]> label =
+        proc.head(pid, "attr/apparmor/current", FILE_BYTES)
+            .or(() -> proc.head(pid, "attr/current", FILE_BYTES));
+    return label.isPresent()
+        ? Label.parse(new String(label.get(), StandardCharsets.UTF_8))
+        : Optional.empty();
   }
 
   /// Whether a process that one with `mine` starts without more ado would be somebody else, or have

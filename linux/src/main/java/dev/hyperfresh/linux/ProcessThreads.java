@@ -13,6 +13,9 @@ import java.util.stream.Stream;
 
 /// The threads of a process as proc(5) shows them.
 public final class ProcessThreads {
+  /// How often threads are looked for at most; one that works is done after two or three times.
+  private static final int MOST_LOOKS = 16;
+
   private ProcessThreads() {}
 
   /// Whether no thread of process `pid` can run: each is stopped or dead. `SIGSTOP` reaches the
@@ -50,11 +53,12 @@ public final class ProcessThreads {
   }
 
   /// Does something to every thread that process `pid` has or gets meanwhile: ends when no new one
-  /// has appeared.
+  /// has appeared, or after [#MOST_LOOKS]. A process that never ceases to start threads keeps
+  /// nobody here.
   static void forEach(int pid, IntConsumer step) {
     Set<Integer> done = new HashSet<>();
     boolean more = true;
-    while (more) {
+    for (int look = 0; more && look < MOST_LOOKS; look++) {
       more = false;
       for (int thread : of(pid)) {
         if (done.add(thread)) {

@@ -31,6 +31,7 @@ enum Symbol {
   PIPE2("int pipe2(int *, int)"),
   FCNTL("int fcntl(int, int, ...)", "int"),
   FSTAT("int fstat(int, struct stat *)"),
+  STATX("int statx(int, const char *, int, unsigned int, struct statx *)"),
   FSTATFS("int fstatfs(int, struct statfs *)"),
   FTRUNCATE("int ftruncate(int, off_t)"),
   CHMOD("int chmod(const char *, mode_t)"),

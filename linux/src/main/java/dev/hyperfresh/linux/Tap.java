@@ -1,7 +1,5 @@
 package dev.hyperfresh.linux;
 
-import static dev.hyperfresh.linux.LinuxException.check;
-
 import dev.hyperfresh.linux.Layouts.Ifreq;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -40,7 +38,7 @@ import java.util.regex.Pattern;
 ///
 /// All methods may be called by any thread, one at a time; [#create] and [#spare] in the network
 /// namespace of the port. The port lives until the last descriptor of it is closed in every
-/// process.
+/// process, or until [#delete].
 public final class Tap implements AutoCloseable {
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9_.-]*");
   private static final String THROW_AWAY = "hfwait%d";
@@ -52,6 +50,9 @@ public final class Tap implements AutoCloseable {
   private List<Fd> queues;
   private List<Fd> spares = List.of();
   private boolean joined;
+
+  /// Whether the spares are still queues of a device of their own.
+  private boolean throwAway;
 
   /// Whether the program chooses the queue, of a port with several.
   private boolean steers;
@@ -106,21 +107,27 @@ public final class Tap implements AutoCloseable {
     }
   }
 
-  /// Takes ownership of the surviving queue of a tap whose owner has died. When this throws, the
-  /// descriptor still belongs to the caller.
+  /// Takes ownership of the surviving queues of a tap whose owner has died. When this throws, the
+  /// descriptors still belong to the caller.
   ///
   /// Call it in the namespace of the tap, and only when no other process holds another queue of it.
   ///
-  /// @throws LinuxException when the descriptor is not a queue of a tap
-  public static Tap adopt(Fd survivor) {
-    return adopt(List.of(survivor));
-  }
-
-  /// As [#adopt(Fd)], of a tap with several queues.
-  ///
   /// @param survivors all its queues, at least one
-  public static Tap adopt(List<Fd> survivors) {
-    return own(TapQueues.device(survivors.getFirst()), survivors, true);
+  /// @param name the network interface that they must be queues of: whoever held them may have put
+  ///   others in their place
+  /// @throws LinuxException when one is not a queue of that tap of this namespace
+  public static Tap adopt(List<Fd> survivors, String name) {
+    for (Fd queue : survivors) {
+      String device = TapQueues.device(queue);
+      if (!device.equals(name)) {
+        throw LinuxException.of(
+            "ioctl TUNGETIFF",
+            queue.label() + ", a queue of " + device + " and not of " + name,
+            Constants.ENODEV);
+      }
+      TapQueues.requireHere(queue);
+    }
+    return own(name, survivors, true);
   }
 
   /// What the kernel knows of a tap.
@@ -138,10 +145,11 @@ public final class Tap implements AutoCloseable {
   public static Facts facts(Fd queue) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment request = TapQueues.ask(queue, arena);
+      TapQueues.requireHere(queue);
       String name = Ifreq.ifr_name.in(request).getString(0);
       int ours = TapQueues.FLAGS;
       boolean extensible = (Ifreq.ifr_flags.get(request) & ours) == ours;
-      try (Fd socket = control(name)) {
+      try (Fd socket = TapQueues.socket(name)) {
         TapQueues.ioctl(socket, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, name);
         OptionalInt bridge = Links.bridge(Ifreq.ifr_ifindex.get(request), name);
         if (bridge.isEmpty()) {
@@ -162,18 +170,11 @@ public final class Tap implements AutoCloseable {
         TapQueues.spread(first);
       }
       NetworkNamespace namespace = NetworkNamespace.ofThisThread();
-      return new Tap(name, queues, namespace, control(name), steering);
+      return new Tap(name, queues, namespace, TapQueues.socket(name), steering);
     } catch (LinuxException refused) {
       steering.ifPresent(QueueSteering::close);
       throw refused;
     }
-  }
-
-  // Bound to the namespace of the tap, whichever thread asks later.
-  private static Fd control(String name) {
-    int socket =
-        SocketCalls.socket(Constants.AF_INET, Constants.SOCK_DGRAM | Constants.SOCK_CLOEXEC);
-    return Fd.adopt(check(socket, "socket AF_INET", name), name + " control");
   }
 
   private static Optional<QueueSteering> steering(Fd queue) {
@@ -228,17 +229,26 @@ public final class Tap implements AutoCloseable {
         List.copyOf(
             namespace.within(() -> TapQueues.make(THROW_AWAY, 0, queues.size(), name + " spare")));
     joined = false;
+    throwAway = true;
     return spares;
   }
 
   /// A queue of a tap that nobody else uses, for a hypervisor that is only tried out; the caller
-  /// owns it. The tap is in the network namespace of the calling thread, and is gone when the last
-  /// descriptor of it is closed.
+  /// owns it, and gives it to [#deleteThrowAway] at last. The tap is in the network namespace of
+  /// the calling thread.
   ///
   /// @param label what errors call it
   /// @throws LinuxException without the right (`EPERM`) or without taps (`ENOENT`)
   public static Fd throwAway(String label) {
     return TapQueues.make(THROW_AWAY, 0, 1, label).getFirst();
+  }
+
+  /// Deletes the tap of [#throwAway], in the same network namespace, and closes the queue: whoever
+  /// was given it may have passed it on.
+  public static void deleteThrowAway(Fd queue) {
+    try (queue) {
+      TapQueues.deleteIfThere(queue);
+    }
   }
 
   /// Why no hypervisor that waits can have queues of this port, or nothing when one can. Only asks.
@@ -286,7 +296,11 @@ public final class Tap implements AutoCloseable {
     }
     if (!joined) {
       List<Fd> idle = spares.stream().filter(TapQueues::isDetached).toList();
-      namespace.within(() -> removeDevice(spares.getFirst()));
+      namespace.within(() -> {
+        TapQueues.delete(spares.getFirst());
+        return true;
+      });
+      throwAway = false;
       for (Fd spare : spares) {
         TapQueues.attach(spare, name, 0);
         if (idle.contains(spare)) {
@@ -345,6 +359,14 @@ public final class Tap implements AutoCloseable {
 
   /// Closes the spare, if there is one. Its hypervisor must have ended.
   public void dropSpare() {
+    try {
+      deleteThrowAway();
+    } finally {
+      forgetSpares();
+    }
+  }
+
+  private void forgetSpares() {
     spares.forEach(Fd::close);
     spares = List.of();
     joined = false;
@@ -412,7 +434,7 @@ public final class Tap implements AutoCloseable {
   public static OptionalInt mtuOf(String name) {
     requireName(name);
     try (Arena arena = Arena.ofConfined();
-        Fd socket = control(name)) {
+        Fd socket = TapQueues.socket(name)) {
       MemorySegment request = TapQueues.request(arena, name);
       TapQueues.ioctl(socket, "SIOCGIFMTU", Constants.SIOCGIFMTU, request, name);
       return OptionalInt.of(Ifreq.ifr_mtu.get(request));
@@ -424,6 +446,32 @@ public final class Tap implements AutoCloseable {
     }
   }
 
+  /// Deletes the interface, whoever else holds a queue of it or has made it outlive them, and
+  /// closes the queues. For a port of [#create] whose guest has ended: a hypervisor may have passed
+  /// a queue on to another process.
+  public void delete() {
+    try {
+      deleteThrowAway();
+      delete(queue());
+    } finally {
+      close();
+    }
+  }
+
+  private void deleteThrowAway() {
+    if (throwAway) {
+      throwAway = false;
+      delete(spares.getFirst());
+    }
+  }
+
+  private void delete(Fd queue) {
+    namespace.within(() -> {
+      TapQueues.deleteIfThere(queue);
+      return true;
+    });
+  }
+
   /// Closes the queues; the interface is gone when no hypervisor holds one either.
   @Override
   public void close() {
@@ -432,17 +480,6 @@ public final class Tap implements AutoCloseable {
     control.close();
     namespace.close();
     steering.ifPresent(QueueSteering::close);
-  }
-
-  /// Deletes the device that `queue` belongs to. The kernel then takes the open descriptor as one
-  /// that was never attached, so that it can be attached elsewhere; no other call detaches it.
-  private boolean removeDevice(Fd queue) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment request = TapQueues.ask(queue, arena);
-      TapQueues.ioctl(control, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, queue.label());
-      Links.delete(Ifreq.ifr_ifindex.get(request), queue.label());
-      return true;
-    }
   }
 
   private static void requireName(String name) {

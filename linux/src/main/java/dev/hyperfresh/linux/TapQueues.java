@@ -91,6 +91,61 @@ final class TapQueues {
     }
   }
 
+  /// A device is found by its name, which one of another network namespace may have as well:
+  /// whoever has a namespace of its own can make a tap there of any name.
+  ///
+  /// @throws LinuxException with `EXDEV` when the device is not in the namespace of the calling
+  ///   thread
+  static void requireHere(Fd queue) {
+    int held = queue.acquire();
+    try {
+      int its = DeviceCalls.ioctl(held, Constants.TUNGETDEVNETNS, MemorySegment.NULL);
+      check(its, "ioctl TUNGETDEVNETNS", queue.label());
+      try (NetworkNamespace namespace = new NetworkNamespace(Fd.adopt(its, queue.label()))) {
+        if (!namespace.isMine()) {
+          throw LinuxException.of(
+              "ioctl TUNGETDEVNETNS",
+              queue.label() + ", whose tap is in another network namespace",
+              Constants.EXDEV);
+        }
+      }
+    } finally {
+      queue.release();
+    }
+  }
+
+  /// Deletes the device that `queue` belongs to, whoever else holds a queue of it, in the network
+  /// namespace of the calling thread. The kernel then takes the open descriptors as some that were
+  /// never attached, so that they can be attached elsewhere; no other call detaches them.
+  static void delete(Fd queue) {
+    try (Arena arena = Arena.ofConfined();
+        Fd socket = socket(queue.label())) {
+      MemorySegment request = ask(queue, arena);
+      requireHere(queue);
+      ioctl(socket, "SIOCGIFINDEX", Constants.SIOCGIFINDEX, request, queue.label());
+      Links.delete(Ifreq.ifr_ifindex.get(request), queue.label());
+    }
+  }
+
+  /// As [#delete], of a device that may be gone already.
+  static void deleteIfThere(Fd queue) {
+    try {
+      delete(queue);
+    } catch (LinuxException refused) {
+      if (refused.errno() != Constants.EBADFD && refused.errno() != Constants.ENODEV) {
+        throw refused;
+      }
+    }
+  }
+
+  /// For requests about network interfaces of the namespace of the calling thread, whichever thread
+  /// asks later.
+  static Fd socket(String label) {
+    int socket =
+        SocketCalls.socket(Constants.AF_INET, Constants.SOCK_DGRAM | Constants.SOCK_CLOEXEC);
+    return Fd.adopt(check(socket, "socket AF_INET", label), label + " control");
+  }
+
   static boolean isDetached(Fd queue) {
     return has(queue, Constants.IFF_DETACH_QUEUE);
   }

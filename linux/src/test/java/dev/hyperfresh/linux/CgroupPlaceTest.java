@@ -118,6 +118,9 @@ class CgroupPlaceTest {
 
     assertThat(place.take(13)).hasValueSatisfying(why -> assertThat(why).contains("web1"));
     assertThat(place.holds(13)).isFalse();
+    // A process that is not started yet would have no bounds there.
+    assertThat(place.narrow()).hasValue(group + " is gone; make it again");
+    assertThat(place.gone()).hasValue(group);
   }
 
   @Test

@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -31,6 +32,20 @@ class CpuPriorityTest {
             threading.Thread(target=threading.Event().wait, daemon=True).start()
             print('started', flush=True)
           """);
+
+  /// Always has some threads that it has just started.
+  private static final String RESTLESS =
+      """
+      import threading, time
+      end = time.monotonic() + 60
+      def start():
+        if time.monotonic() < end:
+          threading.Thread(target=start, daemon=True).start()
+          time.sleep(0.02)
+      for i in range(4): threading.Thread(target=start, daemon=True).start()
+      print('ready', flush=True)
+      time.sleep(60)
+      """;
 
   /// The program, and a way to have it start a thread.
   private record Running(Process process, BufferedReader said) implements AutoCloseable {
@@ -76,6 +91,32 @@ class CpuPriorityTest {
         assertThat(running.threads()).hasSize(3).allSatisfy(CpuPriorityTest::isLast);
       }
       assertThat(running.threads()).hasSize(3).containsOnly(before);
+    }
+  }
+
+  /// Whoever looks for threads until there is no new one would stay, in a switch too.
+  @Test
+  void aProcessThatNeverCeasesToStartThreadsKeepsNobody() throws Exception {
+    Here.requireProgram("python3");
+    Here.require(CpuPriority.mayRaise(), "needs CAP_SYS_NICE");
+    Process process = new ProcessBuilder("setsid", "python3", "-c", RESTLESS).start();
+    try {
+      assertThat(process.inputReader().readLine()).isEqualTo("ready");
+      long begin = System.nanoTime();
+      try (Background _ = Background.of((int) process.pid(), LONG)) {
+        assertThat(Duration.ofNanos(System.nanoTime() - begin)).isLessThan(Duration.ofSeconds(2));
+      }
+      assertThat(Duration.ofNanos(System.nanoTime() - begin)).isLessThan(Duration.ofSeconds(4));
+      AtomicInteger looks = new AtomicInteger();
+      ProcessThreads.forEach(
+          (int) process.pid(),
+          thread -> {
+            looks.incrementAndGet();
+            LockSupport.parkNanos(5_000_000);
+          });
+      assertThat(looks).hasPositiveValue();
+    } finally {
+      process.destroyForcibly().waitFor();
     }
   }
 

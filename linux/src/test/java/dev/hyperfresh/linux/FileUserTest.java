@@ -115,6 +115,24 @@ class FileUserTest {
     }
   }
 
+  /// A process of root may have fewer rights than this one: in a namespace of its own, under a
+  /// label.
+  @Test
+  void aUserOfTheSameNumberIsNotThisProcess() throws Exception {
+    FileUser less = new FileUser(Host.effectiveUid(), 0, List.of());
+    try (MemFd memory = MemFd.create("secret", 4096)) {
+      Path magic =
+          Files.createSymbolicLink(
+              folder.resolve("magic"), Path.of("/proc/self/fd/" + memory.fd().number()));
+      assertThatThrownBy(() -> less.open(magic, OpenFlags.READ_ONLY))
+          .isInstanceOf(LinuxException.class)
+          .hasMessageContaining("ELOOP (40)");
+    }
+    Path secret = file("secret", "rw-------");
+    Files.setAttribute(secret, "unix:uid", USER);
+    assertRefused(() -> less.open(secret, OpenFlags.READ_ONLY));
+  }
+
   @Test
   void aSocketOfRootsInAFolderOfTheUsersIsFoundAndNoLinkToOne() throws Exception {
     Path roots = folder.resolve("roots.sock");

@@ -12,6 +12,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -19,6 +20,16 @@ import org.junit.jupiter.params.provider.MethodSource;
 class LogFileTest {
   private static final String FIRST = "the first line\n";
   private static final String LAST = "the last line\n";
+
+  private static final String LEASE =
+      """
+      import fcntl, signal, sys, time
+      signal.signal(signal.SIGIO, signal.SIG_IGN)
+      log = open(sys.argv[1], 'rb')
+      fcntl.fcntl(log, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+      print('leased', flush=True)
+      time.sleep(60)
+      """;
 
   @TempDir Path folder;
 
@@ -56,6 +67,27 @@ class LogFileTest {
       Files.delete(path);
       Files.delete(where);
     }
+  }
+
+  /// Who owns a log can have a lease on it, and each opening then waits for its end, 45 s long.
+  @Test
+  @Timeout(20)
+  void aLogOnWhichItsOwnerHasALeaseIsCutLater() throws Exception {
+    Here.requireProgram("python3");
+    Path path = Files.writeString(folder.resolve("leased.log"), "x".repeat(3 << 20));
+    LogFile log = new LogFile(path);
+    Process owner =
+        new ProcessBuilder("python3", "-c", LEASE, path.toString())
+            .redirectError(ProcessBuilder.Redirect.INHERIT)
+            .start();
+    try {
+      assertThat(owner.inputReader().readLine()).isEqualTo("leased");
+      assertThat(log.cut()).isFalse();
+      assertThat(Files.size(path)).isEqualTo(3 << 20);
+    } finally {
+      owner.destroyForcibly().waitFor();
+    }
+    assertThat(log.cut()).isTrue();
   }
 
   @Test

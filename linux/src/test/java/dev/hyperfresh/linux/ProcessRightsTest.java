@@ -138,9 +138,21 @@ class ProcessRightsTest {
         "'snap.lxd.daemon (complain)', apparmor, snap.lxd.daemon",
         "'system_u:system_r:svirt_t:s0:c1,c2\u0000', selinux, 'system_u:system_r:svirt_t:s0:c1,c2'",
       })
-  void aLabelIsOfOneModule(String text, String module, String name) {
+  void aLabelIsOfOneModule(String text, String module, String name) throws Exception {
     assertThat(Label.parse(text))
         .isEqualTo(Optional.ofNullable(module).map(known -> new Label(known, name)));
+  }
+
+  /// One that is taken for none would have later processes run without it.
+  @ParameterizedTest
+  @ValueSource(strings = {"my qemu (enforce)", "_", "a (b) (c)", "unconfined unconfined"})
+  void aLabelThatIsNotUnderstoodIsNotNone(String text) throws Exception {
+    assertThatThrownBy(() -> Label.parse(text))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("security label '" + text + "'");
+    ProcFs proc = process(STATUS);
+    Files.writeString(root.resolve("12/attr/apparmor/current"), text);
+    assertThatThrownBy(() -> ProcessRights.of(proc, 12)).isInstanceOf(IOException.class);
   }
 
   @Test

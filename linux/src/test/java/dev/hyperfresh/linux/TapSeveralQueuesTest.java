@@ -171,7 +171,7 @@ class TapSeveralQueuesTest {
       first.switchToSpare();
       expectFlows(sender, List.of(), survivors);
     }
-    try (Tap tap = namespace.within(() -> Tap.adopt(survivors));
+    try (Tap tap = namespace.within(() -> Tap.adopt(survivors, "hft17"));
         DatagramChannel sender = sender(namespace)) {
       assertThat(tap.name()).isEqualTo("hft17");
       assertThat(carried(sender, survivors)).isEqualTo(FLOWS);

@@ -19,7 +19,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -85,7 +87,7 @@ class TapTest {
 
   @Test
   void aPortOfSomebodyElseMayHaveASingleQueue() {
-    try (Tap tap = namespace.within(() -> Tap.adopt(singleQueue("hft12")))) {
+    try (Tap tap = namespace.within(() -> Tap.adopt(List.of(singleQueue("hft12")), "hft12"))) {
       assertThat(tap.refusesQueues()).hasValue("hft12 was made for a single queue");
     }
   }
@@ -130,6 +132,89 @@ class TapTest {
       assertThat(namespace.within(() -> Tap.facts(queue)))
           .isEqualTo(new Tap.Facts("hft13", false, Optional.empty()));
     }
+  }
+
+  /// Whoever has a network namespace of its own can make a tap of any name there.
+  @Test
+  void aTapOfAnotherNamespaceIsNotTakenForTheOneOfThatNameHere() {
+    namespace.ip("link", "add", "hfbr14", "type", "bridge");
+    try (TestNamespace users = TestNamespace.create("tap-user");
+        Tap here = port("hft14");
+        Tap there = users.within(() -> Tap.create("hft14"))) {
+      here.addToBridge("hfbr14");
+      List<Fd> theirs = List.of(there.queue());
+      for (Supplier<?> attempt :
+          List.<Supplier<?>>of(() -> Tap.facts(there.queue()), () -> Tap.adopt(theirs, "hft14"))) {
+        assertThatThrownBy(() -> namespace.within(attempt))
+            .isInstanceOf(LinuxException.class)
+            .hasMessageContaining("in another network namespace: EXDEV");
+      }
+      assertThat(users.within(() -> Tap.facts(there.queue())).bridge()).isEmpty();
+    } finally {
+      namespace.ip("link", "del", "hfbr14");
+    }
+  }
+
+  @Test
+  void aQueueOfAnotherTapIsNotAdopted() {
+    try (Tap wanted = port("hft15");
+        Tap other = port("hft16")) {
+      List<Fd> queues = List.of(wanted.queue(), other.queue());
+      assertThatThrownBy(() -> namespace.within(() -> Tap.adopt(queues, "hft15")))
+          .isInstanceOf(LinuxException.class)
+          .hasMessageContaining("a queue of hft16 and not of hft15: ENODEV");
+    }
+  }
+
+  /// A hypervisor may pass its queue on, and have the interface outlive all queues.
+  @Test
+  void aPortThatIsGivenUpIsGoneWhoeverHoldsAQueue() {
+    Tap tap = port("hft17");
+    try (ChildProcess holder =
+        ChildProcess.spawn(
+            new ChildProcess.Request(
+                List.of("sleep", "60"),
+                Map.of(),
+                Map.of(5, tap.queue()),
+                Path.of("/dev/null"),
+                true))) {
+      try {
+        persist(tap.queue());
+        tap.spares();
+        assertThat(interfaces()).contains("hft17");
+
+        tap.delete();
+
+        assertThat(interfaces()).doesNotContain("hft17").noneMatch(it -> it.startsWith("hfwait"));
+      } finally {
+        holder.kill();
+        holder.waitFor();
+      }
+    }
+  }
+
+  @Test
+  void aSpareThatIsDroppedLeavesNoTapOfItsOwn() {
+    try (Tap tap = port("hft18");
+        Fd passedOn = tap.spare().duplicate();
+        Fd rehearsed = namespace.within(() -> Tap.throwAway("a rehearsal"));
+        Fd kept = rehearsed.duplicate()) {
+      persist(passedOn);
+      persist(kept);
+      tap.dropSpare();
+      namespace.within(() -> {
+        Tap.deleteThrowAway(rehearsed);
+        return true;
+      });
+
+      assertThat(rehearsed.isOpen()).isFalse();
+      assertThat(interfaces()).contains("hft18").noneMatch(it -> it.startsWith("hfwait"));
+    }
+  }
+
+  private static void persist(Fd queue) {
+    assertThat(DeviceCalls.ioctl(queue.number(), TUNSETPERSIST, MemorySegment.ofAddress(1)))
+        .isZero();
   }
 
   private Tap.Facts facts(Tap tap) {
@@ -213,7 +298,7 @@ class TapTest {
       first.joinSpare();
       first.switchToSpare();
     }
-    try (Tap tap = namespace.within(() -> Tap.adopt(survivor));
+    try (Tap tap = namespace.within(() -> Tap.adopt(List.of(survivor), "hft2"));
         DatagramChannel sender = sender()) {
       assertThat(tap.name()).isEqualTo("hft2");
       assertThat(tap.steered()).isTrue();
@@ -377,6 +462,7 @@ class TapTest {
   }
 
   // linux/if_tun.h
+  private static final long TUNSETPERSIST = 0x400454cbL;
   private static final long TUNGETVNETHDRSZ = 0x800454d7L;
   private static final long TUNSETVNETHDRSZ = 0x400454d8L;
 

@@ -278,7 +278,7 @@ public final class MachineKind implements Hypervisor {
             machine.getValue().stream()
                 .filter(place -> guests.equals(place.files().getParent()))
                 .map(place ->
-                    new Survivor(kind(), machine.getKey(), place.files(), place.generation())))
+                    new Survivor(kind(), machine.getKey(), place.files(), place.generation(), 0)))
         .toList();
   }
 

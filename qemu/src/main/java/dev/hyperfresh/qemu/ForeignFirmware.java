@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.linux.NetworkNamespace;
 import dev.hyperfresh.linux.Unprivileged;
 import java.io.IOException;
@@ -28,6 +29,10 @@ import java.util.stream.Stream;
 record ForeignFirmware(Path working, List<Path> folders, boolean complete) {
   private static final Duration LIMIT = Duration.ofSeconds(10);
   private static final int MAX_ANSWER = 1 << 16;
+
+  /// The descriptor by which a program finds itself: its path may be another file's by then.
+  private static final int PROGRAM = 3;
+
   private static final String FILE = "[A-Za-z0-9][A-Za-z0-9._,+-]{0,127}";
 
   /// HMP `info roms`: what was made and not read from a file begins with a slash.
@@ -84,31 +89,53 @@ record ForeignFirmware(Path working, List<Path> folders, boolean complete) {
         .findFirst();
   }
 
-  /// Where `process` looks, as its own program says. That of another user is asked as the user, in
+  /// Where a process looks, as its own program says. That of another user is asked as the user, in
   /// the network namespace of the process and unable to get more rights. Under a label it is not
-  /// asked, since it would be without: what the command line says is known then.
+  /// asked, since it would be without, nor where its path is another file for this daemon: what the
+  /// command line says is known then.
   ///
   /// @param given the folders that it was started with
   /// @param log a file that may be made and removed
   /// @throws IOException when the process cannot be looked at or its program does not say
-  static ForeignFirmware of(ForeignProcess process, ForeignUser who, List<String> given, Path log)
-      throws IOException {
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException as [FoundProcess#requireSame]
+  static ForeignFirmware of(FoundProcess found, List<String> given, Path log) throws IOException {
+    ForeignProcess process = new ForeignProcess(found.pid());
     Path folder = process.folder();
     List<Path> said = given.stream().map(folder::resolve).toList();
-    if (!who.ours() && who.rights().label().isPresent()) {
+    List<String> question = new ArrayList<>();
+    said.forEach(path -> question.addAll(List.of("-L", path.toString())));
+    question.addAll(List.of("-L", "help"));
+    if (found.ours()) {
+      return new ForeignFirmware(folder, folders(asOurs(found, process, question, log)), true);
+    }
+    // Another user may not see the program of a process that has changed its user.
+    Path program = Files.readSymbolicLink(process.program());
+    if (found.rights().label().isPresent()
+        || !process.isInMyMounts()
+        || !isSame(program, process.program())) {
       return new ForeignFirmware(folder, said, false);
     }
-    List<String> command = new ArrayList<>();
-    // Another user may not see the program of a process that has changed its user.
-    Path program = who.ours() ? process.program() : Files.readSymbolicLink(process.program());
-    command.add(program.toString());
-    said.forEach(path -> command.addAll(List.of("-L", path.toString())));
-    command.addAll(List.of("-L", "help"));
-    String answer =
-        who.ours()
-            ? new QemuHelp(command, environment(process)).text(log, LIMIT, MAX_ANSWER)
-            : asUser(process, who, command, log);
-    return new ForeignFirmware(folder, folders(answer), true);
+    question.addFirst(program.toString());
+    return new ForeignFirmware(folder, folders(asUser(found, process, question, log)), true);
+  }
+
+  private static boolean isSame(Path program, Path running) {
+    try {
+      return Files.isSameFile(program, running);
+    } catch (IOException gone) {
+      return false;
+    }
+  }
+
+  private static String asOurs(
+      FoundProcess found, ForeignProcess process, List<String> question, Path log)
+      throws IOException {
+    try (RunningProgram program = RunningProgram.of(found)) {
+      question.addFirst(Descriptors.own(PROGRAM));
+      QemuHelp help = new QemuHelp(question, environment(process), Map.of(PROGRAM, program.file()));
+      found.requireSame();
+      return help.text(log, LIMIT, MAX_ANSWER);
+    }
   }
 
   private static Map<String, String> environment(ForeignProcess process) throws IOException {
@@ -122,17 +149,19 @@ record ForeignFirmware(Path working, List<Path> folders, boolean complete) {
   }
 
   private static String asUser(
-      ForeignProcess process, ForeignUser who, List<String> command, Path log) throws IOException {
+      FoundProcess found, ForeignProcess process, List<String> command, Path log)
+      throws IOException {
     QemuHelp help =
         new QemuHelp(
             Unprivileged.command(
                 command,
                 environment(process),
                 // It may be any program.
-                who.rights().limited("fsize", MAX_ANSWER),
+                found.rights().limited("fsize", MAX_ANSWER),
                 QemuUser.rightsOfThisProcess()),
             Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin"));
-    try (NetworkNamespace network = NetworkNamespace.of(process.pid())) {
+    try (NetworkNamespace network = NetworkNamespace.of(found.pid())) {
+      found.requireSame();
       return network.within(() -> {
         try {
           return help.text(log, LIMIT, MAX_ANSWER);

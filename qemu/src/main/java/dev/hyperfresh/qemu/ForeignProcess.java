@@ -102,6 +102,11 @@ record ForeignProcess(int pid) {
         .equals(Files.readSymbolicLink(Path.of("/proc/thread-self/ns/net")));
   }
 
+  boolean isInMyMounts() throws IOException {
+    return Files.readSymbolicLink(proc("ns/mnt"))
+        .equals(Files.readSymbolicLink(Path.of("/proc/thread-self/ns/mnt")));
+  }
+
   /// Whether a path is the same file for it as for this process.
   boolean sees(Path path) {
     return isSame(path, path);

@@ -162,11 +162,6 @@ record ForeignUser(
     return remarks;
   }
 
-  /// Whether its files can be opened in the name of its user.
-  boolean isReachable() {
-    return ours || root;
-  }
-
   /// The user in whose name its files are opened.
   FileUser files() {
     return root && !ours ? rights.files() : FileUser.SELF;

@@ -85,10 +85,10 @@ record LiveMachine(
 
   private static final Set<String> FILTERS = Set.of("throttle");
 
-  /// Asks through `qmp`.
+  /// Asks a running QEMU.
   ///
   /// @throws Qmp.QmpException when a question is not answered
-  static LiveMachine ask(Qmp qmp) {
+  static LiveMachine ask(MachineIdentity.Respondent qmp) {
     JsonNode version = qmp.execute("query-version", Map.of()).path("qemu");
     String type =
         qmp.execute("qom-get", Map.of("path", "/machine", "property", "type")).asString("");
@@ -105,20 +105,20 @@ record LiveMachine(
             + version.path("micro").asInt(),
         machine,
         defaultCpu(qmp, machine),
-        LiveProcessor.ask(qmp::execute),
+        LiveProcessor.ask(qmp),
         qmp.execute("query-kvm", Map.of()).path("enabled").asBoolean(false)
             ? Accelerator.KVM
             : Accelerator.TCG,
         qmp.execute("query-cpus-fast", Map.of()).size(),
-        LiveMemory.ask(qmp::execute),
+        LiveMemory.ask(qmp),
         images(qmp),
         files(qmp),
         devices,
         children(qmp, "/machine/peripheral-anon").size(),
-        MachineIdentity.ask(qmp::execute),
-        ForeignFirmware.loaded(qmp::execute),
+        MachineIdentity.ask(qmp),
+        ForeignFirmware.loaded(qmp),
         vnc(qmp),
-        HostPort.open(qmp::execute),
+        HostPort.open(qmp),
         sets(qmp.execute("query-fdsets", Map.of())),
         obstacles(qmp));
   }
@@ -167,9 +167,9 @@ record LiveMachine(
     return !machine.isEmpty();
   }
 
-  private static Optional<Set<String>> vnc(Qmp qmp) {
+  private static Optional<Set<String>> vnc(MachineIdentity.Respondent qmp) {
     try {
-      return Optional.of(VncServer.services(qmp::execute));
+      return Optional.of(VncServer.services(qmp));
     } catch (Qmp.QmpException e) {
       if (e.unanswered()) {
         throw e;
@@ -178,7 +178,7 @@ record LiveMachine(
     }
   }
 
-  private static String defaultCpu(Qmp qmp, String machine) {
+  private static String defaultCpu(MachineIdentity.Respondent qmp, String machine) {
     return qmp.execute("query-machines", Map.of())
         .valueStream()
         .filter(m -> m.path("name").asString("").equals(machine))
@@ -187,13 +187,13 @@ record LiveMachine(
         .orElse("");
   }
 
-  private static Set<String> children(Qmp qmp, String path) {
+  private static Set<String> children(MachineIdentity.Respondent qmp, String path) {
     Set<String> names = new TreeSet<>();
-    MachineIdentity.children(qmp::execute, path).forEach(child -> names.add(child.name()));
+    MachineIdentity.children(qmp, path).forEach(child -> names.add(child.name()));
     return names;
   }
 
-  private static List<Image> images(Qmp qmp) {
+  private static List<Image> images(MachineIdentity.Respondent qmp) {
     List<Image> images = new ArrayList<>();
     qmp.execute("query-block", Map.of())
         .forEach(device -> {
@@ -209,7 +209,7 @@ record LiveMachine(
     return images;
   }
 
-  private static Set<String> files(Qmp qmp) {
+  private static Set<String> files(MachineIdentity.Respondent qmp) {
     Set<String> files = new TreeSet<>();
     qmp.execute("query-named-block-nodes", Map.of("flat", true))
         .forEach(node -> files.add(node.path("file").asString("")));
@@ -226,7 +226,7 @@ record LiveMachine(
     return sets;
   }
 
-  private static List<String> obstacles(Qmp qmp) {
+  private static List<String> obstacles(MachineIdentity.Respondent qmp) {
     List<String> obstacles = new ArrayList<>();
     String status = qmp.execute("query-status", Map.of()).path("status").asString("");
     if (!status.equals("running")) {

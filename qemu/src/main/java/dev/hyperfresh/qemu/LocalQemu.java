@@ -148,13 +148,7 @@ final class LocalQemu implements QemuProcess {
 
   @Override
   public Optional<String> settle() {
-    return launch
-        .adopted()
-        .filter(_ -> !AdoptedMachine.isFirst(launch.generation()))
-        .flatMap(AdoptedMachine::runAs)
-        .map(AdoptedMachine.RunAs::cgroups)
-        .filter(groups -> !groups.holds(pid()))
-        .flatMap(groups -> groups.take(pid()));
+    return new GuestGroups(launch, pid()).settle();
   }
 
   @Override
@@ -211,23 +205,11 @@ final class LocalQemu implements QemuProcess {
     if (!isForeign(launch)) {
       Qemu.removeSockets(launch, qmpSocket, console);
       ScreenSocket.of(launch).ifPresent(ScreenSocket::removeIfLeft);
+      new GuestGroups(launch, pid()).removeOwn();
     }
   }
 
   private static boolean isForeign(Launch launch) {
     return launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
-  }
-
-  /// Without the group the process runs all the same; that it is not in it is seen and said. Who
-  /// gets a copy of the memory fits in only after the first process ([#settle]).
-  static void enter(Launch launch, boolean waiting, int pid) {
-    try {
-      launch.confinement().cgroup().ifPresent(cgroup -> cgroup.add(pid));
-      QemuUser.groups(launch, waiting)
-          .flatMap(groups -> groups.take(pid))
-          .ifPresent(why -> LOG.log(System.Logger.Level.WARNING, "process " + pid + ": " + why));
-    } catch (UncheckedIOException e) {
-      LOG.log(System.Logger.Level.WARNING, "process " + pid + " has no limits", e);
-    }
   }
 }

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -30,6 +31,10 @@ record MachineIdentity(
     String uuid,
     SeenProcessor processor,
     Map<String, Block> blocks) {
+
+  /// How long all answers about a machine may take: there are as many questions as it says that it
+  /// has devices.
+  static final Duration LIMIT = Duration.ofSeconds(60);
 
   /// More devices than any machine here has.
   private static final int MAX_DEVICES = 2000;
@@ -125,6 +130,18 @@ record MachineIdentity(
   interface Respondent {
     /// @throws Qmp.QmpException when it refuses or does not answer
     JsonNode execute(String command, Map<String, ?> arguments);
+
+    /// The same, which is asked nothing more when `limit` is over.
+    default Respondent within(Duration limit) {
+      long end = System.nanoTime() + limit.toNanos();
+      return (command, arguments) -> {
+        if (System.nanoTime() - end >= 0) {
+          throw Qmp.QmpException.late(
+              "it takes more than " + limit.toSeconds() + " s to answer all questions");
+        }
+        return execute(command, arguments);
+      };
+    }
   }
 
   /// A child of a QOM object.
@@ -132,8 +149,9 @@ record MachineIdentity(
 
   /// Asks all.
   ///
-  /// @throws Qmp.QmpException when a question is not answered
-  static MachineIdentity ask(Respondent qemu) {
+  /// @throws Qmp.QmpException when a question is not answered, or all together take too long
+  static MachineIdentity ask(Respondent asked) {
+    Respondent qemu = asked.within(LIMIT);
     Map<String, Device> named = new TreeMap<>();
     children(qemu, "/machine/peripheral")
         .forEach(child -> named.put(child.name(), device(qemu, "/machine/peripheral", child)));

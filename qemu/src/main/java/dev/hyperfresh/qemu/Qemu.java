@@ -18,6 +18,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
@@ -98,7 +99,7 @@ public final class Qemu implements Hypervisor, Adopter {
             .getBytes(StandardCharsets.UTF_8);
     var _ = QmpMessage.decode(answer, 0, answer.length);
     var _ = Qmp.encode("query-status", Map.of("a", List.of()), "1");
-    var _ = GuestProcesses.under(Path.of("/nonexistent"));
+    var _ = GuestProcesses.in(Path.of("/nonexistent")).survivors();
   }
 
   @Override
@@ -284,7 +285,7 @@ public final class Qemu implements Hypervisor, Adopter {
               log,
               true);
       ChildProcess process = launch.confinement().within(() -> ChildProcess.spawn(request));
-      LocalQemu.enter(launch, waiting, process.pid());
+      new GuestGroups(launch, process.pid()).enter(waiting);
       return process;
     } finally {
       agentListener.ifPresent(UnixSocket::close);
@@ -305,6 +306,7 @@ public final class Qemu implements Hypervisor, Adopter {
     } catch (RuntimeException e) {
       process.kill();
       process.close();
+      new GuestGroups(launch, child.pid()).removeOwn();
       throw e;
     }
   }
@@ -382,7 +384,7 @@ public final class Qemu implements Hypervisor, Adopter {
 
   @Override
   public List<Survivor> survivors(Path guests) {
-    return GuestProcesses.under(guests);
+    return GuestProcesses.in(guests).survivors();
   }
 
   /// The instance is the process.
@@ -413,8 +415,13 @@ public final class Qemu implements Hypervisor, Adopter {
         });
   }
 
+  /// By a descriptor that was opened before the process is looked at once more: its number may mean
+  /// another one by now.
   private static void signal(Survivor instance, int signal, Consumer<PidFd> then) {
     try (PidFd process = PidFd.open(instance.pid())) {
+      if (Host.processStart(instance.pid()).orElse(-1) != instance.start()) {
+        throw Problem.GUEST_STATE.because("Process " + instance.pid() + " has ended.");
+      }
       process.signal(signal);
       then.accept(process);
     } catch (LinuxException e) {
@@ -426,15 +433,9 @@ public final class Qemu implements Hypervisor, Adopter {
   /// that in time is ended here.
   @Override
   public void endRehearsals(Path guests) {
-    for (int pid : GuestProcesses.rehearsing(guests)) {
-      try (PidFd process = PidFd.open(pid)) {
-        process.signal(Signals.KILL);
-      } catch (LinuxException gone) {
-        LOG.log(System.Logger.Level.DEBUG, "rehearsal " + pid + " has ended", gone);
-      }
-    }
-    try (Stream<Path> logs =
-        Files.find(guests, 2, (file, _) -> GuestProcesses.isOfRehearsal(file, guests))) {
+    GuestProcesses all = GuestProcesses.in(guests);
+    all.endRehearsals();
+    try (Stream<Path> logs = Files.find(guests, 2, (file, _) -> all.isOfRehearsal(file))) {
       logs.forEach(Qemu::removeSockets);
     } catch (IOException | UncheckedIOException e) {
       LOG.log(System.Logger.Level.DEBUG, guests + " cannot be searched", e);

@@ -8,6 +8,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine.Memory;
 import dev.hyperfresh.hypervisor.Adoption;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
@@ -61,13 +62,21 @@ final class QemuAdoption {
       List.of(Path.of("/etc/qemu/qemu.conf"), Path.of("/usr/local/etc/qemu/qemu.conf"));
 
   private final AdoptRequest request;
+  private final Duration limit;
   private final ForeignProcess process;
   private final List<String> reasons = new ArrayList<>();
   private final List<String> remarks = new ArrayList<>();
   private final List<Fd> taken = new ArrayList<>();
 
   QemuAdoption(AdoptRequest request) {
+    this(request, MachineIdentity.LIMIT);
+  }
+
+  /// @param limit how long the process may take to answer all questions, each of which has
+  ///   [#PATIENCE]
+  QemuAdoption(AdoptRequest request, Duration limit) {
     this.request = request;
+    this.limit = limit;
     this.process = new ForeignProcess(request.pid());
   }
 
@@ -80,13 +89,15 @@ final class QemuAdoption {
     try (PidFd pidFd = PidFd.open(request.pid())) {
       checkProgram();
       ForeignUser who = ForeignUser.of(request.pid());
-      reasons.addAll(who.reasons());
-      remarks.addAll(who.remarks());
-      LiveMachine live = ask(who);
-      Adoption adoption = examine(pidFd, who, live);
-      if (!Host.processStart(request.pid()).equals(start)) {
-        throw unfit("Process " + request.pid() + " has ended.");
+      if (!who.reasons().isEmpty()) {
+        // Nothing of it is connected to, read or run.
+        throw Problem.ADOPT_REFUSED.because(String.join(" ", who.reasons()));
       }
+      remarks.addAll(who.remarks());
+      FoundProcess found = new FoundProcess(pidFd, start, who.rights(), who.ours());
+      LiveMachine live = ask(who);
+      Adoption adoption = examine(found, who, live);
+      found.requireSame();
       return adoption;
     } catch (IOException | UncheckedIOException | LinuxException e) {
       taken.forEach(Fd::close);
@@ -114,7 +125,8 @@ final class QemuAdoption {
     }
     try (Qmp qmp =
         Qmp.open(socket, request.name() + "-adopt", new Transcript(), new Deaf(), PATIENCE)) {
-      return LiveMachine.ask(qmp);
+      MachineIdentity.Respondent patient = qmp::execute;
+      return LiveMachine.ask(patient.within(limit));
     } catch (Qmp.QmpException e) {
       throw Problem.ADOPT_UNFIT.because(
           control
@@ -136,12 +148,16 @@ final class QemuAdoption {
         : " It also cannot be adopted as it is: " + String.join(" ", reasons);
   }
 
-  private Adoption examine(PidFd pidFd, ForeignUser who, LiveMachine live) throws IOException {
+  private Adoption examine(FoundProcess found, ForeignUser who, LiveMachine live)
+      throws IOException {
+    PidFd pidFd = found.held();
     ForeignFiles files =
         new ForeignFiles(process, who.files(), request.earlier().map(Earlier::files));
     LentFolder copies = LentFolder.of(who, request.files(), request.borrowed());
     reasons.addAll(live.obstacles());
-    ForeignConfiguration configuration = configuration(who, files);
+    // A file that another user named is not read with the rights of this one.
+    ForeignConfiguration configuration =
+        ForeignConfiguration.of(arguments(), files::configuration);
     reasons.addAll(configuration.faults());
     ForeignCommandLine line =
         new ForeignCommandLine(
@@ -163,22 +179,19 @@ final class QemuAdoption {
     checkAddresses(who, line, files);
     checkFolders(line);
     checkConfiguration(line);
-    if (!who.ours() && who.isReachable()) {
+    if (!who.ours()) {
       reasons.addAll(files.closed(line, live.accelerator()));
     }
     // The program of another user is not run with the rights of this one.
     ForeignFirmware firmware =
-        who.isReachable()
-            ? ForeignFirmware.of(
-                process, who, firmwareGiven(line), request.files().resolve("firmware.log"))
-            : new ForeignFirmware(process.folder(), List.of(), true);
+        ForeignFirmware.of(found, firmwareGiven(line), request.files().resolve("firmware.log"));
     if (!firmware.complete()) {
       remarks.add(
-          "Its program is not asked for its firmware, since it runs under a label; later processes"
-              + " have that of their releases, but for what is in the folders of its -L.");
+          "Its program is not asked for its firmware, since it runs under a label, in another mount"
+              + " namespace, or from a file that was replaced; later processes have that of their"
+              + " releases, but for what is in the folders of its -L.");
     }
-    Map<Path, Path> roms =
-        who.isReachable() ? roms(firmware, wanted(live, line), files, copies) : Map.of();
+    Map<Path, Path> roms = roms(firmware, wanted(live, line), files, copies);
     boolean isCopied = request.copy() && line.needsCopy();
     List<String> mapped = isCopied ? List.of() : line.memories();
     MemoryFiles shared = MemoryFiles.find(process, mapped, live.memory(), reasons::add);
@@ -219,6 +232,8 @@ final class QemuAdoption {
         new AcceleratorChoice(live.accelerator(), "its QEMU was started with it"),
         machine,
         new Holdings(memory.descriptors(), ports.queues()),
+        who.rights(),
+        who.ours(),
         // A copy of its program would look for them elsewhere. Other guests may run that release,
         // so nothing of another user is among them.
         firmware.folders().stream()
@@ -256,19 +271,6 @@ final class QemuAdoption {
             .of(ForeignOption.L)
             .map(ForeignPiece::value)
             .toList();
-  }
-
-  /// Its arguments. A file that another user named is not read with the rights of this one.
-  private ForeignConfiguration configuration(ForeignUser who, ForeignFiles files)
-      throws IOException {
-    return ForeignConfiguration.of(
-        arguments(),
-        file -> {
-          if (!who.isReachable()) {
-            throw new IOException("it is another user's");
-          }
-          return files.configuration(file);
-        });
   }
 
   private void checkFiles(ForeignCommandLine line) throws IOException {

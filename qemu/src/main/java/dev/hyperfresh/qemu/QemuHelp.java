@@ -1,6 +1,7 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.linux.ChildProcess;
+import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -13,7 +14,13 @@ import java.util.Map;
 /// A program that prints something about itself and ends.
 ///
 /// @param command which makes it do so
-record QemuHelp(List<String> command, Map<String, String> environment) {
+/// @param descriptors which it has beside the standard ones
+record QemuHelp(
+    List<String> command, Map<String, String> environment, Map<Integer, Fd> descriptors) {
+  QemuHelp(List<String> command, Map<String, String> environment) {
+    this(command, environment, Map.of());
+  }
+
   /// What it prints.
   ///
   /// @param log a file that may be made and removed
@@ -22,7 +29,8 @@ record QemuHelp(List<String> command, Map<String, String> environment) {
   /// @throws IOException when it does not run or does not end
   String text(Path log, Duration limit, int most) throws IOException {
     try (ChildProcess child =
-        ChildProcess.spawn(new ChildProcess.Request(command, environment, Map.of(), log, true))) {
+        ChildProcess.spawn(
+            new ChildProcess.Request(command, environment, descriptors, log, true))) {
       if (!isOver(child, limit)) {
         throw new IOException("its program does not answer " + String.join(" ", question()));
       }

@@ -93,9 +93,11 @@ public interface QemuProcess extends AutoCloseable {
     return Optional.empty();
   }
 
-  /// Puts the process where the guest's hypervisors belong, unless it is there.
+  /// Puts the process where the guest's hypervisors belong, unless it is there, or else where it is
+  /// bounded all the same.
   ///
-  /// @return why it is not there, as half a sentence; empty when it is, or belongs nowhere
+  /// @return why it is not where they belong, as half a sentence; empty when it is, or belongs
+  ///   nowhere
   default Optional<String> settle() {
     return Optional.empty();
   }

@@ -1,11 +1,10 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.BoundedFile;
-import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
-import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
@@ -372,34 +371,26 @@ public final class QemuReleases {
   ///
   /// @param arguments what a start of it needs, such as where its firmware lies
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_DAMAGED] when it does
-  ///   not run, [Problem#ADOPT_REFUSED] when it is another user's and not installed
-  public QemuRelease ofProcess(int pid, List<String> arguments) {
-    Path image = Path.of("/proc", Integer.toString(pid), "exe");
-    // Whatever the process becomes meanwhile, one file is looked at.
-    try (Fd program = Fd.open(image, OpenFlags.READ_ONLY)) {
-      Path held = Path.of(Descriptors.own(program.number()));
-      String sha256 = sha256(held);
+  ///   not run, [Problem#ADOPT_REFUSED] when it is another user's and not installed, or too long,
+  ///   [Problem#ADOPT_UNFIT] when the process is not the same any more
+  public QemuRelease ofProcess(FoundProcess process, List<String> arguments) {
+    Path staging = folders.stage();
+    try (RunningProgram program = RunningProgram.of(process)) {
+      String sha256 = program.sha256();
       Optional<QemuRelease> installed =
           list().stream().filter(release -> release.sha256().equals(sha256)).findFirst();
       if (installed.isPresent()) {
         return installed.get();
       }
-      if (!ForeignUser.of(pid).ours()) {
+      if (!process.ours()) {
         throw Problem.ADOPT_REFUSED.because(
             "Its program is no installed release, and nothing of another user is run to learn what"
                 + " it is. Install the build first: hyperfresh release add PATH.");
       }
-      return register(pid, held, sha256, arguments);
+      return install(program.staged(sha256, arguments, staging));
     } catch (IOException | LinuxException e) {
-      throw Problem.RELEASE_DAMAGED.because(image + " cannot be read: " + e.getMessage(), e);
-    }
-  }
-
-  private QemuRelease register(int pid, Path held, String sha256, List<String> arguments)
-      throws IOException {
-    Path staging = folders.stage();
-    try {
-      return install(StagedQemu.ofProcess(pid, held, sha256, arguments, staging));
+      throw Problem.RELEASE_DAMAGED.because(
+          "The program of process " + process.pid() + " cannot be read: " + e.getMessage(), e);
     } finally {
       ReleaseFolders.delete(staging);
     }

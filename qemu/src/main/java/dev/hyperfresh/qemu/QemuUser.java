@@ -83,14 +83,17 @@ record QemuUser(OptionalInt id, OptionalInt group, String reason, Optional<Proce
   }
 
   /// Why the control groups of another user have no room for a first process, as half a sentence.
-  /// Nothing of the user's is started outside of the user's bounds.
+  /// Nothing of the user's is started outside of all bounds. Where a group is gone, as that of a
+  /// systemd scope is after its last process, HyperFresh has another one ([GuestGroups]).
   static Optional<String> narrow(Launch launch) {
     return launch
         .adopted()
         .flatMap(AdoptedMachine::runAs)
         .filter(runAs -> runAs.rights().uid() != Host.effectiveUid())
-        .flatMap(runAs -> runAs.cgroups().narrow())
-        .map(why -> "control group " + why + "; make room there, or raise its bound");
+        .map(RunAs::cgroups)
+        .filter(groups -> groups.gone().isEmpty() || new GuestGroups(launch, 0).own().isEmpty())
+        .flatMap(CgroupPlace::narrow)
+        .map(why -> "control group " + why);
   }
 
   /// In which control groups of another user a process begins. Who gets a copy of the first one's
@@ -178,16 +181,18 @@ record QemuUser(OptionalInt id, OptionalInt group, String reason, Optional<Proce
   /// What process `pid` really has, for people.
   static String describe(Launch launch, int pid) {
     Optional<RunAs> runAs = launch.adopted().flatMap(AdoptedMachine::runAs);
-    return runAs.isPresent() ? describe(runAs.get(), pid) : describe(launch, pid, of(launch));
+    return runAs.isPresent()
+        ? describe(runAs.get(), pid)
+            + "; "
+            + new GuestGroups(launch, pid).describe(runAs.get().cgroups())
+        : describe(launch, pid, of(launch));
   }
 
   private static String describe(RunAs runAs, int pid) {
     String user =
         "user " + Host.processUid(pid).orElse(0) + ", as something else started it at first";
     String network = runAs.network().isPresent() ? "; in its network namespace" : "";
-    return user
-        + network
-        + (runAs.cgroups().holds(pid) ? "; in its cgroups" : "; not in all of its cgroups");
+    return user + network;
   }
 
   private static String describe(Launch launch, int pid, QemuUser given) {

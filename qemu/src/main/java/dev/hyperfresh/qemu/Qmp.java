@@ -64,6 +64,11 @@ final class Qmp implements AutoCloseable {
       this.unanswered = unanswered;
     }
 
+    /// Of a question that is not asked, since the answers take too long.
+    static QmpException late(String message) {
+      return new QmpException(message, true);
+    }
+
     /// Whether no answer came in time, so that it may come later.
     boolean unanswered() {
       return unanswered;

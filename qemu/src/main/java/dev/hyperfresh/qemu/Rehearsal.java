@@ -206,7 +206,7 @@ final class Rehearsal {
     try {
       for (int i = 0; i < 2 * queues(); i++) {
         Fd tap = Tap.throwAway("rehearsal of " + guest.spec().name());
-        taps.add(owned(tap, tap::close));
+        taps.add(owned(tap, () -> Tap.deleteThrowAway(tap)));
       }
       return taps;
     } catch (LinuxException e) {

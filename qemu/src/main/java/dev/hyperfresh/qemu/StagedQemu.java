@@ -4,8 +4,6 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.release.DebianVersion;
 import dev.hyperfresh.release.ReleaseFolders;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
@@ -62,24 +60,6 @@ record StagedQemu(Path folder, QemuRelease release) {
             "-L", root.resolve("usr/share/seabios").toString()),
         List.of(root.resolve("usr/lib/x86_64-linux-gnu"), root.resolve("lib/x86_64-linux-gnu")),
         QemuRelease.sourceOf(packaged));
-  }
-
-  /// The same of what a process with all rights of this one runs.
-  ///
-  /// @param program the emulator, opened
-  /// @throws IOException when it cannot be copied
-  static StagedQemu ofProcess(
-      int pid, Path program, String sha256, List<String> arguments, Path staging)
-      throws IOException {
-    ForeignProcess process = new ForeignProcess(pid);
-    Path named = Files.readSymbolicLink(process.program());
-    return of(
-        staging,
-        QemuCopy.ofProcess(named, program, sha256, staging),
-        sha256,
-        arguments,
-        process.libraries(),
-        named + " of process " + pid);
   }
 
   /// What a release says of itself now.

@@ -4,16 +4,21 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.FoundProcess;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
+import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.linux.Unprivileged;
 import dev.hyperfresh.release.DebianPackages;
 import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -23,17 +28,24 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// A process of another user that names what is not the user's.
 @Timeout(60)
 class ForeignFilesTest {
   private static final int USER = 1_999_000_001;
   private static final Duration PATIENCE = Duration.ofSeconds(2);
+
+  /// As many as take a second or more to compare.
+  private static final long MANY_BYTES = 768L << 20;
 
   @TempDir Path folder;
 
@@ -244,7 +256,11 @@ class ForeignFilesTest {
         (process, _) ->
             // Not one of root's either: what it is told by its environment is the user's.
             assertThatThrownBy(
-                    () -> releases.ofProcess(process.pid(), List.of("-L", seen.toString())))
+                    () -> {
+                      try (PidFd held = PidFd.open(process.pid())) {
+                        var _ = releases.ofProcess(found(held), List.of("-L", seen.toString()));
+                      }
+                    })
                 .isInstanceOfSatisfying(
                     HyperFreshException.class,
                     e -> assertThat(e.problem()).isEqualTo(Problem.ADOPT_REFUSED))
@@ -252,6 +268,119 @@ class ForeignFilesTest {
         "/bin/sleep",
         "60");
     assertThat(releases.list()).isEmpty();
+  }
+
+  private static FoundProcess found(PidFd held) throws IOException {
+    ForeignUser who = ForeignUser.of(held.pid());
+    return new FoundProcess(held, Host.processStart(held.pid()), who.rights(), who.ours());
+  }
+
+  private QemuReleases releases() throws IOException {
+    return new QemuReleases(
+        Files.createDirectories(folder.resolve("releases")),
+        new DebianPackages(folder.resolve("apt")));
+  }
+
+  /// A program of that length, most of which is a hole.
+  private Path padded(long bytes) throws IOException {
+    Path program =
+        Files.copy(Path.of("/bin/sleep").toRealPath(), folder.resolve("padded-" + bytes));
+    try (RandomAccessFile file = new RandomAccessFile(program.toFile(), "rw")) {
+      file.setLength(bytes);
+    }
+    return mode(program, "rwxr-xr-x");
+  }
+
+  private static Process running(Path program, List<String> command) throws Exception {
+    Process process = new ProcessBuilder(command).start();
+    Path exe = Path.of("/proc/" + process.pid() + "/exe");
+    while (!Files.isSameFile(exe, program)) {
+      Thread.sleep(20);
+    }
+    return process;
+  }
+
+  /// Has another process of root get the number of one that is gone.
+  private ChildProcess reborn(int pid) {
+    for (int attempt = 0; attempt < 300; attempt++) {
+      try {
+        Files.writeString(Path.of("/proc/sys/kernel/ns_last_pid"), Integer.toString(pid - 1));
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      ChildProcess next =
+          ChildProcess.spawn(
+              new ChildProcess.Request(
+                  List.of("sleep", "60"), Map.of(), Map.of(), folder.resolve("out"), true));
+      if (next.pid() == pid) {
+        return next;
+      }
+      end(next);
+    }
+    throw new IllegalStateException("number " + pid + " was taken by another process");
+  }
+
+  private static void end(ChildProcess process) {
+    process.kill();
+    process.waitFor();
+    process.close();
+  }
+
+  /// Comparing a program takes as long as its owner likes. Meanwhile the process can end, and its
+  /// number mean one of root, by which the program would be run with root's rights.
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aNumberThatMeansAnotherProcessByThenChangesNothing(boolean ours) throws Exception {
+    Path program = padded(MANY_BYTES);
+    List<String> command = List.of(program.toString(), "60");
+    Process process =
+        running(
+            program,
+            ours ? command : Unprivileged.command(command, Map.of(), USER, OptionalInt.empty()));
+    int pid = (int) process.pid();
+    QemuReleases releases = releases();
+    try (PidFd held = PidFd.open(pid)) {
+      FoundProcess found = found(held);
+      assertThat(found.ours()).isEqualTo(ours);
+      long[] rebornAt = {Long.MAX_VALUE};
+      CompletableFuture<ChildProcess> other =
+          CompletableFuture.supplyAsync(() -> {
+            LockSupport.parkNanos(Duration.ofMillis(100).toNanos());
+            process.destroyForcibly().onExit().join();
+            ChildProcess next = reborn(pid);
+            rebornAt[0] = System.nanoTime();
+            return next;
+          });
+      assertThatThrownBy(() -> releases.ofProcess(found, List.of()))
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e ->
+                  assertThat(e.problem())
+                      .isEqualTo(ours ? Problem.ADOPT_UNFIT : Problem.ADOPT_REFUSED));
+      long refusedAt = System.nanoTime();
+      end(other.join());
+      assertThat(rebornAt[0]).as("when the number was another's").isLessThan(refusedAt);
+      assertThat(releases.list()).isEmpty();
+    } finally {
+      process.destroyForcibly();
+    }
+  }
+
+  @Test
+  void aProgramThatIsLongerThanAnyQemuIsNotRead() throws Exception {
+    Path program = padded(RunningProgram.MOST_BYTES + 1);
+    Process process = running(program, List.of(program.toString(), "60"));
+    QemuReleases releases = releases();
+    try (PidFd held = PidFd.open((int) process.pid())) {
+      FoundProcess found = found(held);
+      assertThatThrownBy(() -> releases.ofProcess(found, List.of()))
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e -> assertThat(e.problem()).isEqualTo(Problem.ADOPT_REFUSED))
+          .hasMessageContaining("more than 1024 MiB");
+    } finally {
+      process.destroyForcibly();
+    }
   }
 
   @Test

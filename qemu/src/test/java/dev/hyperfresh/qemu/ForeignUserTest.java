@@ -93,7 +93,6 @@ class ForeignUserTest {
     ForeignUser who = of();
 
     assertThat(who.ours()).isFalse();
-    assertThat(who.isReachable()).isTrue();
     RunAs runAs = who.runAs().orElseThrow();
     assertThat(runAs.rights().uid()).isEqualTo(64055);
     assertThat(runAs.rights().groups()).containsExactly(108, 36);
@@ -111,7 +110,6 @@ class ForeignUserTest {
     namespace(QEMU, "pid", "pid:[7]");
     ForeignUser who = of();
 
-    assertThat(who.isReachable()).isFalse();
     assertThat(who.runAs()).isEmpty();
     assertThat(who.files()).isSameAs(FileUser.SELF);
     assertThat(who.reasons())

@@ -14,6 +14,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Cgroup;
 import dev.hyperfresh.linux.CgroupPlace;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.ProcessRights;
@@ -154,6 +155,33 @@ class QemuUserTest {
         .hasMessageContaining("raise its bound");
     Files.writeString(group.resolve("pids.max"), "max\n");
     assertThat(QemuUser.narrow(launch)).isEmpty();
+  }
+
+  /// Their user may remove the groups, or narrow them, when a process is to be put there.
+  @Test
+  void whatItsGroupsDoNotTakeIsBoundedAllTheSame() throws Exception {
+    groups = List.of(folder.resolve("gone"));
+    Launch launch = launch(release());
+    Optional<Cgroup> possible = new GuestGroups(launch, 0).own();
+    if (Unprivileged.obstacle().isPresent() || possible.isEmpty()) {
+      System.out.println("skipped: needs root and control groups");
+      Assumptions.abort();
+    }
+    assertThat(QemuUser.narrow(launch)).as("a first process has another group").isEmpty();
+    Process process = new ProcessBuilder("sleep", "60").start();
+    GuestGroups where = new GuestGroups(launch, (int) process.pid());
+    Cgroup own = where.own().orElseThrow();
+    try {
+      where.enter(false);
+      assertThat(own.holds(where.pid())).isTrue();
+      assertThat(where.describe(new CgroupPlace(groups))).contains("not in all", own.toString());
+      assertThat(where.settle()).as("it is tried again").isPresent();
+      assertThat(own.holds(where.pid())).isTrue();
+    } finally {
+      process.destroyForcibly().waitFor();
+      where.removeOwn();
+    }
+    assertThat(own.exists()).isFalse();
   }
 
   @Test

@@ -296,7 +296,7 @@ final class Recovery implements AutoCloseable {
   private static Tap adopt(OsVm os, String port) {
     var queue = os.vm().descriptors().copyQueue(port);
     try {
-      return Tap.adopt(queue);
+      return Tap.adopt(List.of(queue), port);
     } catch (RuntimeException e) {
       queue.close();
       throw e;
