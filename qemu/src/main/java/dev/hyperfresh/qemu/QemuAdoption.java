@@ -81,8 +81,11 @@ final class QemuAdoption {
       ForeignUser who = ForeignUser.of(request.pid());
       reasons.addAll(who.reasons());
       remarks.addAll(who.remarks());
-      LiveMachine live = ask(who);
-      Adoption adoption = examine(pidFd, who, live);
+      ForeignFiles files = new ForeignFiles(process, who.files());
+      ForeignConfiguration configuration = configuration(who, files);
+      Seen seen = ask(who, configuration.arguments());
+      reasons.addAll(configuration.faults());
+      Adoption adoption = examine(pidFd, who, files, seen);
       if (!Host.processStart(request.pid()).equals(start)) {
         throw unfit("Process " + request.pid() + " has ended.");
       }
@@ -101,7 +104,10 @@ final class QemuAdoption {
     return Problem.ADOPT_UNFIT.because(detail);
   }
 
-  private LiveMachine ask(ForeignUser who) throws IOException {
+  /// What the running QEMU says.
+  private record Seen(LiveMachine live, LiveChanges changes) {}
+
+  private Seen ask(ForeignUser who, List<String> arguments) throws IOException {
     Path control = request.control();
     UnixSocket socket;
     try {
@@ -113,7 +119,9 @@ final class QemuAdoption {
     }
     try (Qmp qmp =
         Qmp.open(socket, request.name() + "-adopt", new Transcript(), new Deaf(), PATIENCE)) {
-      return LiveMachine.ask(qmp);
+      LiveMachine live = LiveMachine.ask(qmp);
+      Map<String, Path> images = process.images(live.sets());
+      return new Seen(live.byPath(images), LiveChanges.ask(arguments, images, qmp::execute));
     } catch (Qmp.QmpException e) {
       throw Problem.ADOPT_UNFIT.because(
           control
@@ -134,15 +142,16 @@ final class QemuAdoption {
         : " It also cannot be adopted as it is: " + String.join(" ", reasons);
   }
 
-  private Adoption examine(PidFd pidFd, ForeignUser who, LiveMachine live) throws IOException {
-    ForeignFiles files = new ForeignFiles(process, who.files());
+  private Adoption examine(PidFd pidFd, ForeignUser who, ForeignFiles files, Seen seen)
+      throws IOException {
+    LiveMachine live = seen.live();
     LentFolder copies = LentFolder.of(who, request.files());
     reasons.addAll(live.obstacles());
-    ForeignConfiguration configuration = configuration(who, files);
-    reasons.addAll(configuration.faults());
+    reasons.addAll(seen.changes().reasons());
+    remarks.addAll(seen.changes().remarks());
     ForeignCommandLine line =
         new ForeignCommandLine(
-            configuration.arguments(),
+            seen.changes().arguments(),
             new ForeignFolders(
                 process.folder(),
                 copies.named(),
