@@ -144,7 +144,7 @@ record AdoptedWords(List<String> words) {
     String name = node.get("node-name", "");
     long bytes =
         images.stream()
-            .filter(image -> image.node().equals(name))
+            .filter(image -> PluggedNodes.name(image.node()).equals(name))
             .mapToLong(OpenImage::bytes)
             .findFirst()
             .orElseThrow(

@@ -102,6 +102,9 @@ final class ForeignDevices implements ForeignSubject {
           "isa-debug-exit",
           "vmcoreinfo");
 
+  private static final Set<String> PROCESSOR_KEYS =
+      Set.of("driver", "id", "socket-id", "die-id", "module-id", "core-id", "thread-id", "node-id");
+
   private final ForeignPieces pieces;
   private final ForeignCopies copies;
   private final LiveMachine live;
@@ -168,6 +171,9 @@ final class ForeignDevices implements ForeignSubject {
     String driver = MachineIdentity.plain(device.get("driver", ""));
     // Also one that is refused is no other device than the line has.
     device.get("id").ifPresentOrElse(named::add, () -> nameless++);
+    if (driver.endsWith(LiveDevice.PROCESSOR)) {
+      return processor(piece, device, verdict);
+    }
     if (!isKnown(device)) {
       return isOfRefused(device)
           ? verdict
@@ -186,6 +192,24 @@ final class ForeignDevices implements ForeignSubject {
         .get("netdev")
         .ifPresent(netdev -> macs.put(netdev, mac(piece, device).toLowerCase(Locale.ROOT)));
     return verdict;
+  }
+
+  /// A further processor is one like the others, which are pinned.
+  private ForeignVerdict processor(ForeignPiece piece, Suboptions device, ForeignVerdict verdict) {
+    verdict.refuseUnknown(device.values().keySet(), PROCESSOR_KEYS);
+    String model = live.processor().model();
+    if (!live.isSeen()) {
+      return verdict.unknown(
+          "whether it is a processor like the others, only the running QEMU can tell", "");
+    }
+    if (!device.get("driver", "").equals(model + LiveDevice.PROCESSOR)) {
+      return verdict.refuse("this processor is another one than the first");
+    }
+    return LiveProcessor.UNSTEADY.contains(model)
+        ? verdict.words(
+            "-device",
+            device.with("driver", LiveProcessor.PINNED + LiveDevice.PROCESSOR).like(piece.value()))
+        : verdict.keep(piece);
   }
 
   /// Whether the reason against its `-tpmdev` or `-fsdev` stands for it, too.

@@ -229,13 +229,27 @@ final class ForeignDrives implements ForeignSubject {
 
   /// A local file's path; a reason when it is something else.
   private Optional<Path> imagePath(String file, ForeignVerdict verdict) {
-    if (PROTOCOL.matcher(file).matches() || ForeignFolders.isSet(file)) {
+    if (PROTOCOL.matcher(file).matches()) {
       verdict.refuse("only local files can be taken over");
+      return Optional.empty();
+    }
+    if (ForeignFolders.isSet(file)) {
+      passed(verdict);
       return Optional.empty();
     }
     Optional<Path> path = folders.path(file);
     path.ifPresentOrElse(images::add, () -> verdict.refuse("its path cannot be understood"));
     return path;
+  }
+
+  /// A descriptor behind which a file is found stands no more on a line that is read here.
+  private void passed(ForeignVerdict verdict) {
+    String no = "it was passed as a descriptor, and no file here is what is behind that";
+    if (live.isSeen()) {
+      verdict.refuse(no);
+    } else {
+      verdict.unknown("which file is behind that descriptor, only the running QEMU can tell", "");
+    }
   }
 
   /// A medium that was changed or a snapshot that was taken since: the command line would open an

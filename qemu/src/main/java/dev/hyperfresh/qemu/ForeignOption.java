@@ -114,7 +114,11 @@ enum ForeignOption {
   MEM_PREALLOC("-mem-prealloc", false, Fate.DROPPED, "the pages exist already"),
   ID("-id", true, Fate.DROPPED, "the guest's number with Proxmox VE"),
   ISCSI("-iscsi", true, Fate.DROPPED, "no image of such a server is taken over"),
-  ADD_FD("-add-fd", true, Fate.DROPPED, "a log behind it is appended to by its path, or ends"),
+  ADD_FD(
+      "-add-fd",
+      true,
+      Fate.DROPPED,
+      "a log or image behind it is opened by its path; a log without one ends"),
   RUN_WITH("-run-with", true, Fate.DROPPED, "`user` as `-runas`, and `async-teardown`"),
   ASYNC_TEARDOWN("-async-teardown", false, Fate.DROPPED, "as `-run-with`"),
   RUNAS("-runas", true, Fate.DROPPED, "later processes are started as that user"),

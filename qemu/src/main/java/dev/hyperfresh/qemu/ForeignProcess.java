@@ -25,6 +25,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.BiPredicate;
 import java.util.function.Function;
 import java.util.stream.Stream;
 
@@ -42,6 +43,13 @@ record ForeignProcess(int pid) {
 
   /// `flags` in the description of a descriptor: octal, as open(2) takes them.
   private static final String FLAGS = "flags:";
+
+  // linux/stat.h S_IFMT, S_IFBLK
+  private static final int KIND_OF_FILE = 0170000;
+
+  private static final int BLOCK_DEVICE = 0060000;
+
+  private static final String MODE = "unix:mode";
 
   private static final String LIBRARY_PATH = "LD_LIBRARY_PATH=";
 
@@ -242,29 +250,47 @@ record ForeignProcess(int pid) {
   ///
   /// @param sets the descriptors of each set, by its number
   Map<String, Path> logs(Map<String, List<Integer>> sets) {
-    Map<String, Path> logs = new HashMap<>();
-    sets.forEach((set, descriptors) ->
-        descriptors.stream()
-            .flatMap(descriptor -> appended(descriptor).stream())
-            .findFirst()
-            .ifPresent(path -> logs.put(ForeignFolders.set(set), path)));
-    return logs;
+    return behind(
+        sets, (link, flags) -> Files.isRegularFile(link) && (flags & OpenFlags.APPEND) != 0);
   }
 
-  private Optional<Path> appended(int descriptor) {
+  /// The images that it was passed open, likewise.
+  Map<String, Path> images(Map<String, List<Integer>> sets) {
+    return behind(sets, (link, _) -> Files.isRegularFile(link) || isBlockDevice(link));
+  }
+
+  private static boolean isBlockDevice(Path link) {
+    try {
+      return ((int) Files.getAttribute(link, MODE) & KIND_OF_FILE) == BLOCK_DEVICE;
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  private Map<String, Path> behind(
+      Map<String, List<Integer>> sets, BiPredicate<Path, Integer> wanted) {
+    Map<String, Path> files = new HashMap<>();
+    sets.forEach((set, descriptors) ->
+        descriptors.stream()
+            .flatMap(descriptor -> behind(descriptor, wanted).stream())
+            .findFirst()
+            .ifPresent(path -> files.put(ForeignFolders.set(set), path)));
+    return files;
+  }
+
+  /// @param wanted is given the link to what is open, and the flags of open(2)
+  private Optional<Path> behind(int descriptor, BiPredicate<Path, Integer> wanted) {
     String number = Integer.toString(descriptor);
     Path link = proc("fd").resolve(number);
     try {
       Path file = Files.readSymbolicLink(link);
       try (Stream<String> lines = Files.lines(proc("fdinfo").resolve(number))) {
-        boolean appends =
+        boolean isWanted =
             lines
                 .filter(line -> line.startsWith(FLAGS))
                 .map(line -> Integer.parseInt(line.substring(FLAGS.length()).strip(), 8))
-                .anyMatch(flags -> (flags & OpenFlags.APPEND) != 0);
-        return appends && Files.isRegularFile(link) && Files.isSameFile(link, file)
-            ? Optional.of(file)
-            : Optional.empty();
+                .anyMatch(flags -> wanted.test(link, flags));
+        return isWanted && Files.isSameFile(link, file) ? Optional.of(file) : Optional.empty();
       }
     } catch (IOException e) {
       // Closed, deleted, or in another mount namespace: there is no such path here.

@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import tools.jackson.databind.JsonNode;
 
 /// What a running QEMU says of its machine. Only questions are asked, none of which the guest
@@ -253,6 +254,39 @@ record LiveMachine(
                     + device.path("type").asString("")
                     + ") cannot be moved yet; unplug it."));
     return obstacles;
+  }
+
+  /// The same with the images behind descriptors that it was passed by their paths.
+  ///
+  /// @param sets the paths, as [ForeignProcess#images]
+  LiveMachine byPath(Map<String, Path> sets) {
+    return new LiveMachine(
+        version,
+        machine,
+        defaultCpu,
+        processor,
+        accelerator,
+        vcpus,
+        memory,
+        images.stream()
+            .map(image -> new Image(byPath(image.file(), sets), image.format(), image.readOnly()))
+            .toList(),
+        files.stream()
+            .map(file -> byPath(file, sets))
+            .collect(Collectors.toCollection(TreeSet::new)),
+        devices,
+        namelessDevices,
+        identity,
+        roms,
+        vnc,
+        hostPorts,
+        this.sets,
+        obstacles);
+  }
+
+  private static String byPath(String file, Map<String, Path> sets) {
+    Path path = sets.get(file);
+    return path == null ? file : path.toString();
   }
 
   /// The format of the image that was opened as `file`.

@@ -30,6 +30,9 @@ record LiveProcessor(
   /// What is another processor on each release.
   static final Set<String> UNSTEADY = Set.of("host", "max");
 
+  /// What has nothing by itself.
+  static final String PINNED = "base";
+
   /// The translator of QEMU 7.2 has it, which 9.1 dropped. No processor that was built has it, and
   /// software stopped looking for it in 2016.
   static final String RETIRED = "pcommit";
@@ -107,7 +110,7 @@ record LiveProcessor(
     JsonNode base =
         qemu.execute(
                 "query-cpu-model-expansion",
-                Map.of("type", "full", "model", Map.of("name", "base")))
+                Map.of("type", "full", "model", Map.of("name", PINNED)))
             .path("model")
             .path("props");
     if (base.size() > MAX_PROPERTIES) {

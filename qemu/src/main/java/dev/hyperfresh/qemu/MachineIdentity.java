@@ -40,7 +40,24 @@ record MachineIdentity(
   private static final int MAX_DEVICES = 2000;
 
   private static final List<String> DISK =
-      List.of("serial", "wwn", "port_wwn", "ver", "model", "device_id", "vendor", "product");
+      List.of(
+          "serial",
+          "wwn",
+          "port_wwn",
+          "ver",
+          "model",
+          "device_id",
+          "vendor",
+          "product",
+          "channel",
+          "scsi-id",
+          "lun",
+          "unit");
+  private static final List<String> PORT = List.of("nr");
+
+  /// Where it is on a PCI bus.
+  private static final String FUNCTION = "addr";
+
   private static final List<String> CARD = List.of("mac");
   private static final List<String> USB = List.of("serial");
 
@@ -64,6 +81,8 @@ record MachineIdentity(
           Map.entry("ide-cd", DISK),
           Map.entry("scsi-hd", DISK),
           Map.entry("scsi-cd", DISK),
+          Map.entry("virtserialport", PORT),
+          Map.entry("virtconsole", PORT),
           Map.entry("virtio-blk-pci", List.of("serial")),
           Map.entry("megasas", List.of("sas_address", "hba_serial")),
           Map.entry("usb-hub", USB),
@@ -117,7 +136,7 @@ record MachineIdentity(
   /// A device.
   ///
   /// @param type without `-transitional`
-  /// @param properties those of [#PROPERTIES] that it has
+  /// @param properties those of [#PROPERTIES] that it has, and its place on a PCI bus
   record Device(String type, Map<String, String> properties) {}
 
   /// A block of memory.
@@ -141,6 +160,18 @@ record MachineIdentity(
         }
         return execute(command, arguments);
       };
+    }
+
+    /// As [#execute]; empty when it refuses.
+    default Optional<JsonNode> asked(String command, Map<String, ?> arguments) {
+      try {
+        return Optional.of(execute(command, arguments));
+      } catch (Qmp.QmpException e) {
+        if (e.unanswered()) {
+          throw e;
+        }
+        return Optional.empty();
+      }
     }
   }
 
@@ -196,7 +227,8 @@ record MachineIdentity(
     return children;
   }
 
-  private static List<Child> numbered(Respondent qemu, String path) {
+  /// The children without a name of their own, in the order in which they were made.
+  static List<Child> numbered(Respondent qemu, String path) {
     return children(qemu, path).stream()
         .filter(child -> NUMBERED.matcher(child.name()).matches())
         .sorted(Comparator.comparingInt(MachineIdentity::number))
@@ -215,20 +247,15 @@ record MachineIdentity(
       property(qemu, folder + "/" + child.name(), property)
           .ifPresent(value -> properties.put(property, value));
     }
+    property(qemu, folder + "/" + child.name(), FUNCTION)
+        .ifPresent(value -> properties.put(FUNCTION, value));
     return new Device(type, properties);
   }
 
   /// A property's value; empty where the object has no such property.
   static Optional<String> property(Respondent qemu, String path, String property) {
-    try {
-      return Optional.of(
-          qemu.execute("qom-get", Map.of("path", path, "property", property)).asString(""));
-    } catch (Qmp.QmpException e) {
-      if (e.unanswered()) {
-        throw e;
-      }
-      return Optional.empty();
-    }
+    return qemu.asked("qom-get", Map.of("path", path, "property", property))
+        .map(value -> value.asString(""));
   }
 
   private static Map<String, Block> blocks(String table) {
@@ -287,7 +314,12 @@ record MachineIdentity(
     }
     named.forEach((id, device) ->
         Optional.ofNullable(other.named.get(id))
-            .ifPresent(there -> compare(id, device, there, name, differences)));
+            .ifPresentOrElse(
+                there -> compare(id, device, there, name, differences),
+                () -> differences.add("the device " + id + " is missing with " + name)));
+    other.named.keySet().stream()
+        .filter(id -> !named.containsKey(id))
+        .forEach(id -> differences.add("the device " + id + " is there only with " + name));
     compare(nameless, other.nameless, name, differences);
     compare(builtIn, other.builtIn, name, differences);
     return differences;

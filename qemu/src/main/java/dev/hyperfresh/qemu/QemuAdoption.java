@@ -95,8 +95,14 @@ final class QemuAdoption {
       }
       remarks.addAll(who.remarks());
       FoundProcess found = new FoundProcess(pidFd, start, who.rights(), who.ours());
-      LiveMachine live = ask(who);
-      Adoption adoption = examine(found, who, live);
+      ForeignFiles files =
+          new ForeignFiles(process, who.files(), request.earlier().map(Earlier::files));
+      // A file that another user named is not read with the rights of this one.
+      ForeignConfiguration configuration =
+          ForeignConfiguration.of(arguments(), files::configuration);
+      Seen seen = ask(who, configuration.arguments());
+      reasons.addAll(configuration.faults());
+      Adoption adoption = examine(found, who, files, seen);
       found.requireSame();
       return adoption;
     } catch (IOException | UncheckedIOException | LinuxException e) {
@@ -113,7 +119,10 @@ final class QemuAdoption {
     return Problem.ADOPT_UNFIT.because(detail);
   }
 
-  private LiveMachine ask(ForeignUser who) throws IOException {
+  /// What the running QEMU says.
+  private record Seen(LiveMachine live, LiveChanges changes) {}
+
+  private Seen ask(ForeignUser who, List<String> arguments) throws IOException {
     Path control = request.control();
     UnixSocket socket;
     try {
@@ -125,8 +134,11 @@ final class QemuAdoption {
     }
     try (Qmp qmp =
         Qmp.open(socket, request.name() + "-adopt", new Transcript(), new Deaf(), PATIENCE)) {
-      MachineIdentity.Respondent patient = qmp::execute;
-      return LiveMachine.ask(patient.within(limit));
+      MachineIdentity.Respondent all = qmp::execute;
+      MachineIdentity.Respondent patient = all.within(limit);
+      LiveMachine live = LiveMachine.ask(patient);
+      Map<String, Path> images = process.images(live.sets());
+      return new Seen(live.byPath(images), LiveChanges.ask(arguments, images, patient));
     } catch (Qmp.QmpException e) {
       throw Problem.ADOPT_UNFIT.because(
           control
@@ -148,20 +160,17 @@ final class QemuAdoption {
         : " It also cannot be adopted as it is: " + String.join(" ", reasons);
   }
 
-  private Adoption examine(FoundProcess found, ForeignUser who, LiveMachine live)
+  private Adoption examine(FoundProcess found, ForeignUser who, ForeignFiles files, Seen seen)
       throws IOException {
     PidFd pidFd = found.held();
-    ForeignFiles files =
-        new ForeignFiles(process, who.files(), request.earlier().map(Earlier::files));
+    LiveMachine live = seen.live();
     LentFolder copies = LentFolder.of(who, request.files(), request.borrowed());
     reasons.addAll(live.obstacles());
-    // A file that another user named is not read with the rights of this one.
-    ForeignConfiguration configuration =
-        ForeignConfiguration.of(arguments(), files::configuration);
-    reasons.addAll(configuration.faults());
+    reasons.addAll(seen.changes().reasons());
+    remarks.addAll(seen.changes().remarks());
     ForeignCommandLine line =
         new ForeignCommandLine(
-            configuration.arguments(),
+            seen.changes().arguments(),
             new ForeignFolders(
                 process.folder(),
                 copies.named(),

@@ -238,7 +238,7 @@ class ForeignCommandLineTest {
           -netdev vde,id=n                                 | use a tap in a bridge
           -drive file=a,snapshot=on                        | snapshot
           -drive file=nbd:host:1                           | local files
-          -drive file=/dev/fdset/1                         | local files
+          -drive file=/dev/fdset/1                         | passed as a descriptor
           -drive file=/dev/fd/3                            | path cannot be understood
           -drive file=../../proc/self/fd/3                 | path cannot be understood
           -kernel /dev/stdin                               | path cannot be understood

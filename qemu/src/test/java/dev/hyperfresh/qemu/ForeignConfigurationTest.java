@@ -205,6 +205,9 @@ class ForeignConfigurationTest {
                   + "{\"fdset-id\":2,\"fds\":[{\"fd\":8}]},{\"fdset-id\":3,\"fds\":[{\"fd\":9}]},"
                   + "{\"fdset-id\":4,\"fds\":[{\"fd\":99},{}]},{\"fdset-id\":5}]");
       assertThat(foreign.logs(LiveMachine.sets(sets))).isEqualTo(Map.of("/dev/fdset/1", log));
+      Path other = folder.resolve("other");
+      assertThat(foreign.images(LiveMachine.sets(sets)))
+          .isEqualTo(Map.of("/dev/fdset/1", other, "/dev/fdset/2", other));
     } finally {
       process.destroyForcibly().waitFor();
     }

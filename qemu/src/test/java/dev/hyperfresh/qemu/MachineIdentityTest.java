@@ -45,8 +45,10 @@ class MachineIdentityTest {
               case "qom-list/machine/unattached" ->
                   "[{\"name\":\"device[3]\",\"type\":\"child<ide-cd>\"},"
                       + "{\"name\":\"device[2]\",\"type\":\"child<ICH9-LPC>\"}]";
-              case "qom-get/machine/peripheral/card" -> "\"52:54:00:12:34:56\"";
-              case "qom-get/machine/peripheral-anon/device[10]" -> "\"some guid\"";
+              case "qom-get/machine/peripheral/card" ->
+                  "addr".equals(arguments.get("property")) ? "24" : "\"52:54:00:12:34:56\"";
+              case "qom-get/machine/peripheral-anon/device[10]" ->
+                  "addr".equals(arguments.get("property")) ? refused() : "\"some guid\"";
               case String path when path.startsWith("qom-get") -> refused();
               case String other -> throw new AssertionError(other);
             }));
@@ -61,7 +63,9 @@ class MachineIdentityTest {
     MachineIdentity identity = asked(BLOCKS);
     assertThat(identity.named())
         .containsOnly(
-            Map.entry("card", new Device("virtio-net-pci", Map.of("mac", "52:54:00:12:34:56"))));
+            Map.entry(
+                "card",
+                new Device("virtio-net-pci", Map.of("mac", "52:54:00:12:34:56", "addr", "24"))));
     assertThat(identity.nameless())
         .as("in the order in which they were made")
         .containsExactly(
@@ -106,6 +110,23 @@ class MachineIdentityTest {
         .singleElement()
         .asString()
         .contains("UUID");
+  }
+
+  @Test
+  void aDeviceThatIsMissingOrTooManyOrElsewhereIsNamed() {
+    Map<String, Block> blocks = Map.of("rom", new Block(8, 8));
+    Device there = new Device("virtio-blk-pci", Map.of("addr", "24"));
+    Device elsewhere = new Device("virtio-blk-pci", Map.of("addr", "32"));
+    MachineIdentity here = named(Map.of("a", there, "b", there), blocks);
+    assertThat(here.differences(named(Map.of("a", elsewhere, "c", there), blocks), "other"))
+        .containsExactlyInAnyOrder(
+            "addr of a is '24' and would be '32' with other",
+            "the device b is missing with other",
+            "the device c is there only with other");
+  }
+
+  private static MachineIdentity named(Map<String, Device> named, Map<String, Block> blocks) {
+    return new MachineIdentity(named, List.of(), List.of(), "id", SeenProcessor.UNKNOWN, blocks);
   }
 
   @Test
