@@ -171,15 +171,7 @@ public final class GuestRoom {
       String name, int pid, Path control, CopyWish copy, Progress progress) {
     List<ReplacementRecord> copied = new CopyOnWriteArrayList<>();
     var _ =
-        adopt(
-            name,
-            pid,
-            control,
-            Optional.empty(),
-            Optional.of(copy),
-            true,
-            copied::add,
-            progress);
+        adopt(name, pid, control, Optional.empty(), Optional.of(copy), true, copied::add, progress);
     return copied.stream().findFirst();
   }
 

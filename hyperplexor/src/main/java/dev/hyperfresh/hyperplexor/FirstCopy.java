@@ -102,8 +102,9 @@ record FirstCopy(Guest guest, AdoptOrder.Copy order, Mover mover, Progress progr
     return Contained.get(
         "asking who has " + guest.spec().name(),
         () ->
-            guest.call(
-                () -> AdoptedMachine.isFirst(guest.view().generation()) && guest.hosting().doubt().isEmpty()),
+            guest.call(() ->
+                AdoptedMachine.isFirst(guest.view().generation())
+                    && guest.hosting().doubt().isEmpty()),
         false);
   }
 

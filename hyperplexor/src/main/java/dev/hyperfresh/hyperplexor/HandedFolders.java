@@ -41,8 +41,7 @@ record HandedFolders(Path directory) {
         folder()
             .resolve(
                 "%s.%d.%d.%d"
-                    .formatted(
-                        files.getFileName(), running.pid(), borrowed, running.generation()));
+                    .formatted(files.getFileName(), running.pid(), borrowed, running.generation()));
     try {
       Files.move(files, kept, StandardCopyOption.ATOMIC_MOVE);
     } catch (IOException e) {

@@ -83,8 +83,7 @@ abstract class FirstCopyScene {
             Optional.empty(),
             (_, _) -> Stage.OLD,
             Optional.of(
-                new AdoptOrder.Copy(
-                    _ -> Stage.NEW, new MemoryCopy(limit, DOWNTIME), records::add)),
+                new AdoptOrder.Copy(_ -> Stage.NEW, new MemoryCopy(limit, DOWNTIME), records::add)),
             false),
         (step, text) -> steps.add(name + " " + step + " " + text));
   }

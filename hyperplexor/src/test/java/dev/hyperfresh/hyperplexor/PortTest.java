@@ -208,7 +208,9 @@ class PortTest {
       for (int attempt = 0; attempt < 3; attempt++) {
         List<Fd> copies = queues.stream().map(Fd::duplicate).toList();
         assertThatThrownBy(() ->
-                Host.inNetworkNamespace(namespace(), () -> Endpoints.adopt(copies, spec("new-1", "new-2"), Optional.empty())))
+                Host.inNetworkNamespace(
+                    namespace(),
+                    () -> Endpoints.adopt(copies, spec("new-1", "new-2"), Optional.empty())))
             .isInstanceOf(LinuxException.class);
         copies.forEach(Fd::close);
       }

@@ -107,8 +107,7 @@ class GuestProcessesTest {
     Files.createDirectory(guests.resolve("g"));
     Files.setPosixFilePermissions(guests, PosixFilePermissions.fromString("rwxr-xr-x"));
     List<String> command =
-        List.of(
-            "unshare", "-Urm", "bash", "-c", PRETENDING, "sh", guests.toString(), then);
+        List.of("unshare", "-Urm", "bash", "-c", PRETENDING, "sh", guests.toString(), then);
     Process pretender =
         new ProcessBuilder(Unprivileged.command(command, Map.of(), USER, OptionalInt.empty()))
             .start();
