@@ -38,7 +38,7 @@ class BlackoutLimitTest {
         .isEqualTo(List.of("the blackout budget is not between 1 and 60000 ms"));
     assertThatThrownBy(() -> new BlackoutLimit(duration))
         .hasMessageContaining("The blackout budget is not between 1 and 60000 ms.")
-        .extracting(Stage::code)
+        .extracting(StagedRelease::code)
         .isEqualTo("HF-API-001");
   }
 }

@@ -119,7 +119,7 @@ class GuestRequestTest extends ReplacementScene {
     actorOne().runState = state;
     stage.on("1.powerOff", actor -> actor.die("powered off"));
 
-    String code = Stage.code(catchThrowable(this::resume));
+    String code = StagedRelease.code(catchThrowable(this::resume));
 
     List<String> calls = stage.replacementCalls();
     assertThat(code.equals("HF-GUEST-003")).isEqualTo(state.resume() == RunState.Resume.REFUSED);

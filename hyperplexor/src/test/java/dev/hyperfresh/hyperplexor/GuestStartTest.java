@@ -431,7 +431,7 @@ class GuestStartTest extends LifeScene {
     delete.get(10, TimeUnit.SECONDS);
     start.join();
 
-    assertThat(Stage.code(failure.get(10, TimeUnit.SECONDS)))
+    assertThat(StagedRelease.code(failure.get(10, TimeUnit.SECONDS)))
         .isEqualTo(Problem.GUEST_UNKNOWN.code());
     assertThat(stage.calls).doesNotContain("2.start");
     assertThat(create("g").generation()).isEqualTo(1);

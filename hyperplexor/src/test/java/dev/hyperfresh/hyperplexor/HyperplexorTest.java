@@ -475,7 +475,7 @@ class HyperplexorTest {
   private static void assertProblem(Problem problem, Runnable action) {
     assertThatThrownBy(action::run)
         .isInstanceOf(HyperFreshException.class)
-        .extracting(Stage::code)
+        .extracting(StagedRelease::code)
         .isEqualTo(problem.code());
   }
 

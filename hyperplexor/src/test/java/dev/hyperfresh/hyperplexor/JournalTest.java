@@ -230,7 +230,7 @@ class JournalTest {
     assertThatThrownBy(() -> Journal.open(folder.resolve("no/journal.log")))
         .isInstanceOf(HyperFreshException.class)
         .hasMessageContaining("no/journal.log")
-        .extracting(Stage::code)
+        .extracting(StagedRelease::code)
         .isEqualTo("HF-DAEMON-003");
   }
 

@@ -228,7 +228,7 @@ abstract class LifeScene {
   static void assertProblem(Problem problem, Runnable action) {
     assertThatThrownBy(action::run)
         .isInstanceOf(HyperFreshException.class)
-        .extracting(Stage::code)
+        .extracting(StagedRelease::code)
         .isEqualTo(problem.code());
   }
 

@@ -122,7 +122,7 @@ class PreflightTest {
         guest.call(() ->
             new Preflight(
                     guest,
-                    new Stage.Build("other-1", "machine"),
+                    new StagedRelease("other-1", "machine"),
                     Rehearsing.ONCE,
                     new ReentrantLock(),
                     Progress.NONE)

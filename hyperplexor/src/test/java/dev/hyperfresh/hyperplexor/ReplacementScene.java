@@ -102,7 +102,7 @@ abstract class ReplacementScene {
     }
   }
 
-  void assertRunsOn(Stage.Build release, int generation) {
+  void assertRunsOn(StagedRelease release, int generation) {
     assertMailboxEmpty();
     assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
     assertThat(guest.view().release()).isEqualTo(release.name());

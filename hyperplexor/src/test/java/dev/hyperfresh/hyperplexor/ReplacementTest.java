@@ -171,7 +171,7 @@ class ReplacementTest extends ReplacementScene {
 
     assertThatThrownBy(() -> replace(LONG))
         .isInstanceOf(HyperFreshException.class)
-        .extracting(Stage::code)
+        .extracting(StagedRelease::code)
         .isEqualTo("HF-GUEST-003");
   }
 

@@ -222,14 +222,14 @@ class RolloutLogicTest {
     guests("a");
 
     assertThatThrownBy(() -> rollOut(one("a", "ghost")))
-        .extracting(Stage::code)
+        .extracting(StagedRelease::code)
         .isEqualTo(Problem.GUEST_UNKNOWN.code());
     assertThat(moved).isEmpty();
   }
 
   @Test
   void onlyGuestsOfTheNamedReleaseAreInQuestion() {
-    Stage.Build other = new Stage.Build("scripted-1.5.0", Stage.KIND);
+    StagedRelease other = new StagedRelease("scripted-1.5.0", Stage.KIND);
     guests("a");
     hyperplexor.create(stage.spec("b"), other, Progress.NONE);
     GuestRollout.Order fromOld =
@@ -476,7 +476,7 @@ class RolloutLogicTest {
     await(preparing);
 
     assertThatThrownBy(() -> rollOut(one()))
-        .extracting(Stage::code)
+        .extracting(StagedRelease::code)
         .isEqualTo(Problem.ROLLOUT_BUSY.code());
     assertThat(outcomes(hyperplexor.planRollout(one())))
         .containsExactly("a left-alone", "b movable");

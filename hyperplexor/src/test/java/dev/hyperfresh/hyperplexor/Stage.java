@@ -9,7 +9,6 @@ import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
-import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.Kinds;
@@ -29,7 +28,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 
@@ -37,22 +35,9 @@ import java.util.function.Consumer;
 /// A call is written as `generation.call`.
 final class Stage extends PartialHypervisor implements AutoCloseable {
   static final String KIND = "scripted";
-  static final Build OLD = new Build("scripted-1.0.0", KIND);
-  static final Build NEW = new Build("scripted-2.0.0", KIND);
+  static final StagedRelease OLD = new StagedRelease("scripted-1.0.0", KIND);
+  static final StagedRelease NEW = new StagedRelease("scripted-2.0.0", KIND);
   static final long MEMORY_BYTES = 16L << 20;
-
-  /// A release of that name.
-  record Build(String name, String kind) implements Release {
-    @Override
-    public String version() {
-      return name.substring(name.indexOf('-') + 1);
-    }
-
-    @Override
-    public Set<String> machines() {
-      return Set.of("pc-q35-7.2");
-    }
-  }
 
   final List<String> calls = Collections.synchronizedList(new ArrayList<>());
   final List<Actor> actors = Collections.synchronizedList(new ArrayList<>());
@@ -371,8 +356,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
     @Override
     public ProcessFacts handBack() {
       called("handBack");
-      return new ProcessFacts(
-          Map.of(0, 4711), Map.of("ser", "/dev/pts/9"), Path.of("/p" + generation()));
+      return StagedAdopter.facts(generation());
     }
 
     @Override
@@ -496,10 +480,5 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
       called("close");
       closed = true;
     }
-  }
-
-  /// The problem of a failure, for assertions.
-  static String code(Throwable failure) {
-    return failure instanceof HyperFreshException known ? known.problem().code() : "none";
   }
 }

@@ -11,12 +11,14 @@ import dev.hyperfresh.hypervisor.GuestMemory;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.MemoryPart;
+import dev.hyperfresh.hypervisor.ProcessFacts;
 import dev.hyperfresh.linux.ProcFs;
 import dev.hyperfresh.linux.ProcessRights;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -62,6 +64,12 @@ record StagedAdopter(Stage stage) implements Adopter {
 
   static Holdings held(List<MemoryPart> memory) {
     return new Holdings(GuestMemory.create("test", memory).descriptors(), List.of());
+  }
+
+  /// What an instance says of itself when it is handed back.
+  static ProcessFacts facts(int generation) {
+    return new ProcessFacts(
+        Map.of(0, 4711), Map.of("ser", "/dev/pts/9"), Path.of("/p" + generation));
   }
 
   /// A machine of which nothing is known.

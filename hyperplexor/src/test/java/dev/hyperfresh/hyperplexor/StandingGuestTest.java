@@ -52,7 +52,8 @@ class StandingGuestTest extends ReplacementScene {
     actorOne().tell(new InstanceEvent.Answering(1));
     assertMailboxEmpty();
     assertThat(stage.replacementCalls()).doesNotContain("1.takeBack");
-    assertThat(Stage.code(catchThrowable(() -> replace(SHORT)))).isEqualTo("HF-REPLACE-001");
+    assertThat(StagedRelease.code(catchThrowable(() -> replace(SHORT))))
+        .isEqualTo("HF-REPLACE-001");
 
     resume();
     assertThat(stage.replacementCalls()).contains("1.takeBack");
@@ -78,7 +79,7 @@ class StandingGuestTest extends ReplacementScene {
     assertThat(guest.view().state()).isEqualTo(GuestView.State.RUNNING);
     assertThat(guest.view().detail()).startsWith("paused: ");
     assertThat(writtenDown().waiting()).as("for the next daemon").isPresent();
-    assertThatThrownBy(this::resume).extracting(Stage::code).isEqualTo("HF-REPLACE-007");
+    assertThatThrownBy(this::resume).extracting(StagedRelease::code).isEqualTo("HF-REPLACE-007");
 
     stage.ran = Optional.of(targetRan);
     stage.on("1.takeBack", source -> source.runState = RunState.RUNNING);
@@ -140,7 +141,7 @@ class StandingGuestTest extends ReplacementScene {
     stage.failing("1.takeBack", Problem.REPLACE_STANDS.because("The image is locked."));
     replace(SHORT);
     actorOne().runState = RunState.SENT;
-    assertThatThrownBy(this::resume).extracting(Stage::code).isEqualTo("HF-REPLACE-007");
+    assertThatThrownBy(this::resume).extracting(StagedRelease::code).isEqualTo("HF-REPLACE-007");
     assertThat(guest.view().detail()).startsWith("paused: ");
 
     stage.on("1.takeBack", source -> source.runState = RunState.RUNNING);
