@@ -32,7 +32,8 @@ final class AnsweringQemu implements MachineIdentity.Respondent {
   }
 
   /// Has a line of the monitor for people answer.
-  AnsweringQemu tells(String line, String text) {
+  AnsweringQemu tells(String line, String... rows) {
+    String text = String.join("\r\n", rows) + "\r\n";
     answers.put(HMP + " " + line, QmpMessage.JSON.writeValueAsString(text));
     return this;
   }

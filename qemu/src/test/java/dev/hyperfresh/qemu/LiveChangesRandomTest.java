@@ -117,10 +117,11 @@ class LiveChangesRandomTest {
                 + "{\"qom-path\":\"/machine/unattached/device[0]\",\"vcpus-count\":1}]")
         .tells(
             "info network",
-            "late: index=0,type=nic,model=x\r\n \\ t1: index=0,type=user,net=10.0.2.0,restrict=on\r\n"
-                + "t0: index=0,type=tap,fd=3\r\n")
-        .tells("info usernet", "Hub -1 (t1):\r\n")
-        .tells("info usb", "  Device 0.1, Port 1, Speed 12 Mb/s, Product X, ID: tab\r\n");
+            "late: index=0,type=nic,model=x",
+            " \\ t1: index=0,type=user,net=10.0.2.0,restrict=on",
+            "t0: index=0,type=tap,fd=3")
+        .tells("info usernet", "Hub -1 (t1):")
+        .tells("info usb", "  Device 0.1, Port 1, Speed 12 Mb/s, Product X, ID: tab");
   }
 
   /// Whatever it answers, the outcome is a line that a process can be given, or a reason, or that

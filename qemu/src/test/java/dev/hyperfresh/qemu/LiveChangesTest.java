@@ -139,7 +139,7 @@ class LiveChangesTest {
             .says("query-block", nodes(drive("d0", inserted("own.img", "raw", false))))
             .says("query-chardev", "[{\"label\":\"c0\",\"filename\":\"null\"}]")
             .has("/objects", "rng0", "rng-builtin")
-            .tells("info network", "n0: index=0,type=tap,fd=33\r\n");
+            .tells("info network", "n0: index=0,type=tap,fd=33");
     LiveChanges changes = asked(qemu, line);
     assertThat(changes.arguments()).containsExactly(line);
     assertThat(changes.remarks()).isEmpty();
@@ -229,10 +229,10 @@ class LiveChangesTest {
             .settable("virtio-net-pci", CARD)
             .tells(
                 "info network",
-                "net1: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:07\r\n"
-                    + " \\ hostnet1: index=0,type=tap,fd=33\r\n"
-                    + "net1: index=1,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:07\r\n"
-                    + " \\ hostnet1: index=1,type=tap,fd=35\r\n")
+                "net1: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:07",
+                " \\ hostnet1: index=0,type=tap,fd=33",
+                "net1: index=1,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:07",
+                " \\ hostnet1: index=1,type=tap,fd=35")
             .says(
                 "x-query-virtio-status /machine/peripheral/net1/virtio-backend",
                 "{\"vhost-started\":true}");
@@ -253,25 +253,25 @@ class LiveChangesTest {
             .settable("virtio-net-pci", CARD)
             .tells(
                 "info network",
-                "net1: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:07\r\n"
-                    + " \\ n1: index=0,type=user,net=10.0.2.0,restrict=off\r\n")
+                "net1: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:00:00:07",
+                " \\ n1: index=0,type=user,net=10.0.2.0,restrict=off")
             .tells(
                 "info usernet",
-                "Hub -1 (n0):\r\n"
-                    + "  TCP[HOST_FORWARD]  12       127.0.0.1  2222       10.0.2.15    22     0     0\r\n"
-                    + "Hub -1 (n1):\r\n"
-                    + "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n"
-                    + "  TCP[HOST_FORWARD]  13       127.0.0.1  2223       10.0.2.15    22     0     0\r\n"
-                    + "  UDP[HOST_FORWARD]  14               *    53       10.0.2.15    53     0     0\r\n");
+                "Hub -1 (n0):",
+                "  TCP[HOST_FORWARD]  12       127.0.0.1  2222       10.0.2.15    22     0     0",
+                "Hub -1 (n1):",
+                "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ",
+                "  TCP[HOST_FORWARD]  13       127.0.0.1  2223       10.0.2.15    22     0     0",
+                "  UDP[HOST_FORWARD]  14               *    53       10.0.2.15    53     0     0");
     LiveChanges changes = asked(qemu, "-device", PORT);
     assertThat(of("-netdev", changes))
         .containsExactly(
             "type=user,id=n1,hostfwd=tcp:127.0.0.1:2223-10.0.2.15:22,hostfwd=udp::53-10.0.2.15:53");
     assertThat(changes.remarks()).anyMatch(remark -> remark.contains("user-mode network n1"));
     assertThat(changes.reasons()).isEmpty();
-    qemu.tells("info network", " \\ n1: index=0,type=user,net=10.7.0.0,restrict=on\r\n");
+    qemu.tells("info network", " \\ n1: index=0,type=user,net=10.7.0.0,restrict=on");
     assertThat(asked(qemu, "-device", PORT).reasons()).singleElement().asString().contains("n1");
-    qemu.tells("info network", "hub 0\r\n \\ hub0port0: n1: index=0,type=user,net=10.0.2.0\r\n");
+    qemu.tells("info network", "hub 0", " \\ hub0port0: n1: index=0,type=user,net=10.0.2.0");
     assertThat(asked(qemu, "-device", PORT).reasons()).singleElement().asString().contains("n1");
   }
 
@@ -327,7 +327,7 @@ class LiveChangesTest {
                 "drive=\"d1\"")
             .device("iommu", "intel-iommu", "/machine/unattached/sysbus")
             .says("query-block", nodes(drive("d1", inserted("/img/b.raw", "raw", false))))
-            .tells("info network", "");
+            .tells("info network");
     LiveChanges changes =
         asked(
             qemu,
@@ -633,7 +633,7 @@ class LiveChangesTest {
             .settable("usb-tablet", "port str", "usb_version uint32 2")
             .tells(
                 "info usb",
-                "  Device 0.2, Port 3, Speed 480 Mb/s, Product QEMU USB Tablet, ID: tab\r\n");
+                "  Device 0.2, Port 3, Speed 480 Mb/s, Product QEMU USB Tablet, ID: tab");
     assertThat(of("-device", asked(qemu)))
         .containsExactly("driver=usb-tablet,id=tab,bus=xhci.0,port=3");
     assertThat(asked(qemu.tells("info usb", "")).reasons())

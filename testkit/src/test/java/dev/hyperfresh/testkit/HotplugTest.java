@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.BufferedReader;
@@ -24,6 +25,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Random;
@@ -214,6 +216,134 @@ class HotplugTest {
     } catch (IOException e) {
       throw new AssertionError(e);
     }
+  }
+
+  /// One of each kind that can be plugged and has a state. A guest that does nothing is enough for
+  /// that: the target refuses what it has no place for.
+  @Test
+  void whateverIsPluggedFindsItsPlace() throws Exception {
+    image("a.iso", 1 << 16);
+    image("b.iso", 1 << 16);
+    for (String disk : List.of("base.img", "gone.img", "late.img", "more.img")) {
+      image(disk, 1 << 20);
+    }
+    try (TestNetwork network = TestNetwork.create();
+        OwnQemu own = small(network.prefix());
+        TestGuest guest = TestGuest.beatingIn(own.memory("memory-backend-memfd"), PATIENCE)) {
+      plugAll(own);
+      network.ip("link", "set", "many1", "up");
+      try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
+        assertThat(network.within(() -> adopt(hyperplexor, own)).detail())
+            .contains("the device cpu1", "top.qcow2", "The medium or image of the device cd");
+        assertThat(own.wasStopped()).isFalse();
+        for (QemuRelease to : List.of(NEW, OLD)) {
+          assertThat(
+                  hyperplexor.plan("mine", to, true, false, Progress.NONE).stream()
+                      .filter(check -> check.name().equals("rehearsal"))
+                      .map(Check::sentences))
+              .as(to.name())
+              .singleElement()
+              .asString()
+              .contains("took the state");
+          moved(hyperplexor, to, Progress.NONE, "");
+          guest.awaitBeat(PATIENCE);
+        }
+        assertThat(hyperplexor.show("mine").spec().vcpus()).isEqualTo(2);
+        hyperplexor.delete("mine");
+      }
+    }
+  }
+
+  private void plugAll(OwnQemu own) throws IOException {
+    own.say(
+        "blockdev-snapshot-sync",
+        "{\"node-name\":\"base\",\"snapshot-node-name\":\"top\",\"format\":\"qcow2\","
+            + "\"snapshot-file\":\""
+            + workspace.state().resolve("top.qcow2")
+            + "\"}");
+    own.say("device_del", "{\"id\":\"gone\"}");
+    own.say(
+        "blockdev-change-medium",
+        "{\"id\":\"cd\",\"format\":\"raw\",\"filename\":\""
+            + workspace.state().resolve("b.iso")
+            + "\"}");
+    own.say(
+        "human-monitor-command",
+        "{\"command-line\":\"drive_add auto \\\"file="
+            + workspace.state().resolve("more.img")
+            + ",if=none,id=more,format=raw,cache=none,aio=threads,iops=1000\\\"\"}");
+    own.say("chardev-add", "{\"id\":\"c1\",\"backend\":{\"type\":\"null\",\"data\":{}}}");
+    own.say("object-add", "{\"qom-type\":\"iothread\",\"id\":\"io0\"}");
+    own.say("object-add", "{\"qom-type\":\"rng-builtin\",\"id\":\"rng0\"}");
+    own.say(
+        "blockdev-add",
+        "{\"driver\":\"file\",\"node-name\":\"late0\",\"filename\":\"/dev/fdset/2\"}");
+    own.say(
+        "netdev_add",
+        "{\"type\":\"tap\",\"id\":\"n1\",\"ifname\":\"many1\",\"queues\":2,"
+            + "\"script\":\"no\",\"downscript\":\"no\"}");
+    for (String device :
+        List.of(
+            "scsi-hd\",\"id\":\"hd2\",\"bus\":\"scsi0.0\",\"drive\":\"more",
+            "virtserialport\",\"id\":\"port1\",\"bus\":\"vs0.0\",\"chardev\":\"c1",
+            "usb-tablet\",\"id\":\"tab",
+            "virtio-blk-pci\",\"id\":\"blk1\",\"bus\":\"rp0\",\"iothread\":\"io0\",\"drive\":\"late0",
+            "virtio-rng-pci\",\"id\":\"rng1\",\"bus\":\"rp1\",\"rng\":\"rng0",
+            "virtio-balloon-pci\",\"id\":\"bal1\",\"bus\":\"rp2",
+            "virtio-net-pci\",\"id\":\"card1\",\"bus\":\"rp3\",\"mq\":true,\"netdev\":\"n1",
+            "virtio-scsi-pci\",\"id\":\"scsi1\",\"bus\":\"rp4",
+            "scsi-cd\",\"id\":\"cd1\",\"bus\":\"scsi1.0",
+            "qemu64-x86_64-cpu\",\"id\":\"cpu1\",\"socket-id\":0,\"core-id\":1,\"thread-id\":0}")) {
+      boolean isWhole = device.endsWith("}");
+      own.say("device_add", "{\"driver\":\"" + device + (isWhole ? "" : "\"}"));
+    }
+  }
+
+  private OwnQemu small(List<String> prefix) throws IOException {
+    List<String> line =
+        new ArrayList<>(
+            List.of(
+                "-machine",
+                "pc-q35-7.2,accel=tcg,memory-backend=m",
+                "-cpu",
+                "qemu64",
+                "-smp",
+                "1,sockets=1,cores=2,maxcpus=2",
+                "-m",
+                "64",
+                "-object",
+                "memory-backend-memfd,id=m,size=64M,share=on",
+                "-kernel",
+                Workshop.images().tick().toString(),
+                "-device",
+                "virtio-scsi-pci,id=scsi0",
+                "-device",
+                "virtio-serial-pci,id=vs0",
+                "-device",
+                "qemu-xhci,id=xhci"));
+    for (int i = 0; i < 5; i++) {
+      line.addAll(List.of("-device", "pcie-root-port,id=rp" + i + ",chassis=" + (i + 1)));
+    }
+    line.addAll(
+        List.of(
+            "-add-fd",
+            "fd=9,set=2",
+            "-blockdev",
+            "driver=raw,node-name=gone0,file.driver=file,file.filename=gone.img",
+            "-device",
+            "scsi-hd,id=gone,drive=gone0",
+            "-blockdev",
+            "driver=raw,node-name=base,file.driver=file,file.filename="
+                + workspace.state().resolve("base.img"),
+            "-device",
+            "scsi-hd,id=hd1,drive=base",
+            "-blockdev",
+            "driver=file,node-name=iso,filename=a.iso,read-only=on",
+            "-device",
+            "scsi-cd,id=cd,drive=iso"));
+    List<String> passing = new ArrayList<>(prefix);
+    passing.addAll(List.of("/bin/sh", "-c", "exec 9<>late.img; exec \"$@\"", "sh"));
+    return OwnQemu.start(OLD, workspace.state(), passing, line.toArray(String[]::new));
   }
 
   private OwnQemu start() throws IOException {
