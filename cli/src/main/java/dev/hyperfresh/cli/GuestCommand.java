@@ -76,7 +76,7 @@ final class GuestCommand {
         "  on-crash: stop              # restart: start it again when its hypervisor ends",
         "  on-reboot: restart          # stop: a reset by the guest stops it",
         "  on-poweroff: stop           # restart: start it again when it powers itself off",
-        "All fields, such as buses of disks, cloud-init and VNC: docs/GUEST-SPEC.md",
+        "  # All fields, with examples: docs/GUEST-SPEC.md",
         "",
         "Examples:",
         "  hyperfresh guest create -f web1.yaml",
