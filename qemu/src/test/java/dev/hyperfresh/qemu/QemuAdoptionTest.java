@@ -99,6 +99,7 @@ class QemuAdoptionTest {
       """
       use IO::Socket::UNIX;
       $| = 1;
+      $SIG{PIPE} = "IGNORE";
       my ($path, $delay, $devices) = @ARGV;
       my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die "$path: $!";
       my $version = '{"qemu":{"major":7,"minor":2,"micro":0},"package":""}';
@@ -124,6 +125,7 @@ class QemuAdoptionTest {
         select(undef, undef, undef, $delay);
         print $client qq({"return":$answer,"id":"$id"}\n);
       }
+      sleep 60;
       """;
 
   private static final String PERL = "/usr/bin/perl";
