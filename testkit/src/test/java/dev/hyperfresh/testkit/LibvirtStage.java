@@ -58,7 +58,6 @@ final class LibvirtStage implements AutoCloseable {
       dynamic_ownership = 0
       remember_owner = 0
       security_driver = "none"
-      namespaces = [ ]
       cgroup_controllers = [ ]
       stdio_handler = "file"
       """;
@@ -317,6 +316,8 @@ final class LibvirtStage implements AutoCloseable {
 
   /// A daemon that answers.
   Process startDaemon() throws IOException {
+    // One that was killed has left its socket.
+    Files.deleteIfExists(state.resolve("daemon.sock"));
     Process daemon = begin("daemon");
     Path log = state.resolve("daemon.log");
     Workshop.await(

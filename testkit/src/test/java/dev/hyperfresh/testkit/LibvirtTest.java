@@ -138,7 +138,7 @@ class LibvirtTest {
     assertThat(record).exists();
 
     Process next = stage.startDaemon();
-    Workshop.await("libvirt again", Duration.ofSeconds(15), () -> !Files.exists(record));
+    Workshop.await("libvirt again", Duration.ofSeconds(20), () -> !Files.exists(record));
     assertThat(stage.virsh("domstate", "web1")).isEqualTo("running");
     assertThat(stage.virsh("domstate", "db 1")).isEqualTo("running");
     assertThat(ProcessHandle.of(stage.pid("web1"))).isPresent();
