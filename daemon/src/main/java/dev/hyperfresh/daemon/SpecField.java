@@ -135,8 +135,8 @@ enum SpecField {
       "cache",
       "`writeback`, `none`, `writethrough`, `directsync`, `unsafe`",
       "`writeback`",
-      "`none` and `directsync` pass the host's page cache by; `unsafe` may lose a disk in a power"
-          + " cut"),
+      "`none` and `directsync` pass the host's page cache by, where the image's file system can;"
+          + " `unsafe` may lose a disk in a power cut"),
   DISK_AIO(
       Group.DISK,
       "aio",

@@ -38,6 +38,7 @@ final class Constants {
   static final int O_TRUNC = 0x200;
   static final int O_APPEND = 0x400;
   static final int O_NONBLOCK = 0x800;
+  static final int O_DIRECT = 0x4000;
   static final int O_DIRECTORY = 0x10000;
   static final int O_NOFOLLOW = 0x20000;
   static final int O_CLOEXEC = 0x80000;

@@ -29,5 +29,8 @@ public final class OpenFlags {
   /// Calls answer `EAGAIN` instead of waiting (`O_NONBLOCK`).
   public static final int NON_BLOCKING = Constants.O_NONBLOCK;
 
+  /// Past the page cache (`O_DIRECT`); not every file system can.
+  public static final int DIRECT = Constants.O_DIRECT;
+
   private OpenFlags() {}
 }

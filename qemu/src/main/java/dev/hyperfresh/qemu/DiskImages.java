@@ -213,12 +213,15 @@ record DiskImages(List<List<Image>> disks) {
   ///
   /// @param descriptors where they are added under their numbers; the caller owns them, also those
   ///   that were opened before a failure
+  /// @param wanted the disks that they are of, in the same order
   /// @throws LinuxException when one cannot be opened, or is not the file it was
-  void openInto(Map<Integer, Fd> descriptors) {
+  void openInto(Map<Integer, Fd> descriptors, List<Disk> wanted) {
     int number = Descriptors.FIRST_IMAGE;
-    for (List<Image> chain : disks) {
-      for (Image image : chain) {
-        Fd file = open(image.path(), image.readOnly());
+    for (int i = 0; i < disks.size(); i++) {
+      // QEMU from 9.1 on takes no other descriptor of a set, and does not make it one.
+      int direct = wanted.get(i).access().cache().direct() ? OpenFlags.DIRECT : 0;
+      for (Image image : disks.get(i)) {
+        Fd file = open(image.path(), image.readOnly(), direct);
         descriptors.put(number++, file);
         requireSame(image, file);
       }
@@ -250,8 +253,12 @@ record DiskImages(List<List<Image>> disks) {
 
   /// Without waiting, as a pipe would let it.
   private static Fd open(Path path, boolean readOnly) {
+    return open(path, readOnly, 0);
+  }
+
+  private static Fd open(Path path, boolean readOnly, int more) {
     int access = readOnly ? OpenFlags.READ_ONLY : OpenFlags.READ_WRITE;
-    return Fd.open(path, access | OpenFlags.NON_BLOCKING);
+    return Fd.open(path, access | OpenFlags.NON_BLOCKING | more);
   }
 
   private static Path opened(Fd file) {

@@ -37,7 +37,7 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
           launch.files().resolve("console.log"),
           OpenFlags.WRITE_ONLY | OpenFlags.CREATE | OpenFlags.APPEND);
       files.addBoot(launch);
-      DiskImages.of(launch).openInto(files.descriptors());
+      DiskImages.of(launch).openInto(files.descriptors(), Seed.disks(launch));
       return files;
     } catch (RuntimeException e) {
       files.close();

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.Accelerator;
+import dev.hyperfresh.hypervisor.DiskAccess;
+import dev.hyperfresh.hypervisor.DiskDrive;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -27,6 +29,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
@@ -68,27 +72,30 @@ class DiskImagesTest {
         .containsExactly(top, middle, folder.resolve("bottom.raw"));
     assertThat(pinned.disks().getFirst().stream().map(DiskImages.Image::readOnly))
         .containsExactly(false, true, true);
+    List<Disk> wanted = launch.spec().disks();
     // The hypervisor may write what it likes into its image.
     TestImages.qcow2(top, "/etc/shadow", "raw");
     assertThat(DiskImages.of(launch)).isEqualTo(pinned);
-    pinned.openInto(opened);
+    pinned.openInto(opened, wanted);
     assertThat(opened).containsOnlyKeys(24, 25, 26);
   }
 
   @Test
   void aPathThatLeadsToAnotherFileByNowIsRefused() throws Exception {
     Path disk = Files.writeString(folder.resolve("disk"), "d");
-    DiskImages pinned = DiskImages.pin(launch(new Disk(disk, Disk.Format.RAW, false)));
+    List<Disk> wanted = List.of(new Disk(disk, Disk.Format.RAW, false));
+    DiskImages pinned = DiskImages.pin(launch(wanted.getFirst()));
     Files.move(
         Files.writeString(folder.resolve("other"), "o"), disk, StandardCopyOption.REPLACE_EXISTING);
 
-    assertThatThrownBy(() -> pinned.openInto(opened))
+    assertThatThrownBy(() -> pinned.openInto(opened, wanted))
         .isInstanceOf(DiskImages.DiskChanged.class)
         .hasMessageContaining(disk + " is not the file");
 
     Files.delete(disk);
     Files.createSymbolicLink(disk, Path.of("/etc/shadow"));
-    assertThatThrownBy(() -> pinned.openInto(opened)).isInstanceOf(DiskImages.DiskChanged.class);
+    assertThatThrownBy(() -> pinned.openInto(opened, wanted))
+        .isInstanceOf(DiskImages.DiskChanged.class);
   }
 
   @Test
@@ -149,10 +156,20 @@ class DiskImagesTest {
     assertThatThrownBy(() -> DiskImages.pin(launch(new Disk(link, Disk.Format.RAW, true))))
         .hasMessageContaining("name that by its path in /dev");
 
-    DiskImages pinned = DiskImages.pin(launch(new Disk(device.get(), Disk.Format.RAW, true)));
+    DiskAccess direct = new DiskAccess(DiskAccess.Cache.NONE, DiskAccess.Aio.NATIVE, false, false);
+    List<Disk> wanted =
+        List.of(new Disk(device.get(), Disk.Format.RAW, true, DiskDrive.PLAIN, direct));
+    DiskImages pinned = DiskImages.pin(launch(wanted.getFirst()));
     assertThat(pinned.disks().getFirst().getFirst().inode()).isEqualTo(DiskImages.Image.DEVICE);
-    pinned.openInto(opened);
+    pinned.openInto(opened, wanted);
     assertThat(opened).containsOnlyKeys(24);
+    Fd file = opened.values().iterator().next();
+    String flags = Files.readString(Path.of("/proc/self/fdinfo/" + file.number()));
+    Matcher octal = Pattern.compile("flags:\\s*([0-7]+)").matcher(flags);
+    assertThat(octal.find()).isTrue();
+    assertThat(Integer.parseInt(octal.group(1), 8) & OpenFlags.DIRECT)
+        .as("QEMU from 9.1 on looks for it")
+        .isEqualTo(OpenFlags.DIRECT);
   }
 
   private static Optional<Path> blockDevice() throws IOException {

@@ -9,6 +9,9 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
@@ -175,7 +178,7 @@ class SpecGuestTest {
             cmdline: console=ttyS0 quiet panic=-1 cryptomgr.notests hf.period=5000 hf.idle hf.ip=10.0.2.15/24
             disks:
               - {path: v.raw, format: raw, serial: v-1, iothread: true, cache: writethrough}
-              - {path: s.raw, format: raw, bus: scsi, serial: s-1, discard: true, iothread: true}
+              - {path: s.raw, format: raw, bus: scsi, serial: s-1, discard: true, iothread: true, DIRECT}
               - {path: fixed.raw, format: raw, bus: scsi, serial: s-2, readonly: true, cache: unsafe}
               - {path: cd.raw, format: raw, bus: scsi, serial: cd-1, cdrom: true}
               - {path: a.raw, format: raw, bus: sata, serial: a-1, boot: 1}
@@ -193,9 +196,20 @@ class SpecGuestTest {
               password-file: password
             """
                 .replace("KERNEL", images.kernel().toString())
+                .replace("DIRECT", direct(file("s.raw")))
                 .replace("PORT", Integer.toString(port)),
             workspace.state())
         .spec();
+  }
+
+  /// Past the page cache, where the file system can.
+  private static String direct(Path image) {
+    try (Fd _ = Fd.open(image, OpenFlags.READ_ONLY | OpenFlags.DIRECT)) {
+      return "cache: none, aio: native";
+    } catch (LinuxException e) {
+      System.out.println("  without cache: none: " + e.getMessage());
+      return "cache: writeback";
+    }
   }
 
   private Path file(String name) {
