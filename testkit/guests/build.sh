@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent, which is more of its initrd,
-# OUT/ring3.elf, sweep.elf and tick.elf. See README.md. Needs binutils and a static busybox, and gcc and
+# OUT/ring3.elf, sweep.elf, tick.elf and tpm.elf. See README.md. Needs binutils and a static busybox, and gcc and
 # libc6-dev unless HYPERFRESH_PROGRAMS names a folder with its programs, which --programs OUT makes; no root
 # and no network. Libraries that the agent's folder lacks are this host's. The same inputs give the same
 # bytes.
@@ -21,7 +21,7 @@ archive=$here/archive.sh
 wanted=(virtio_pci virtio_mmio virtio_net virtio_blk virtio_console button evdev crc32c_generic ext4)
 
 # What is compiled.
-programs=(ring3.elf sweep.elf tick.elf guest)
+programs=(ring3.elf sweep.elf tick.elf tpm.elf guest)
 
 fail() {
     echo "build.sh: $*" >&2
@@ -44,6 +44,7 @@ compile() {
     build_bare ring3 ring3
     build_bare sweep ring3 -Wa,--defsym,SWEEP_MIB=1008
     build_bare tick tick
+    build_bare tpm tpm
     build_guest
 }
 
@@ -110,4 +111,4 @@ take_programs "${programs[@]}"
 write_archive >"$work/initrd"
 add_libraries "$agent_deb/usr/sbin/qemu-ga"
 write_agent >"$work/agent"
-end_image agent ring3.elf sweep.elf tick.elf
+end_image agent ring3.elf sweep.elf tick.elf tpm.elf

@@ -1,6 +1,7 @@
 package dev.hyperfresh.daemon;
 
 import dev.hyperfresh.hypervisor.EndPolicy;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
@@ -48,6 +49,8 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           "nics",
           "agent",
           "clock",
+          "firmware",
+          "tpm",
           "on-crash",
           "on-reboot",
           "on-poweroff");
@@ -96,7 +99,10 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
                   then("on-crash", EndPolicy.DEFAULT.onCrash()),
                   then("on-reboot", EndPolicy.DEFAULT.onReboot()),
                   then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())),
-              new MemoryLayout(hugePages(), nodes()));
+              new MemoryLayout(hugePages(), nodes()),
+              new Firmware(
+                  choice(Firmware.Kind.values(), root, "firmware", Firmware.DEFAULT.kind()),
+                  flag(root, "tpm")));
       faults.addAll(spec.faults());
       if (!faults.isEmpty()) {
         throw Problem.SPEC_INVALID.because(String.join("; ", faults) + ".");

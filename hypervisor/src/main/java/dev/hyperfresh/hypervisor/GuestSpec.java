@@ -24,6 +24,7 @@ import java.util.regex.Pattern;
 /// @param clock what becomes of the guest's wall clock after a replacement
 /// @param ends what becomes of the guest when it ends by itself
 /// @param layout of what its memory is made
+/// @param firmware what it boots with
 public record GuestSpec(
     String name,
     int vcpus,
@@ -37,7 +38,8 @@ public record GuestSpec(
     boolean agent,
     ClockPolicy clock,
     EndPolicy ends,
-    MemoryLayout layout) {
+    MemoryLayout layout,
+    Firmware firmware) {
 
   /// The smallest memory a guest may have.
   public static final long MIN_MEMORY_BYTES = 16L << 20;
@@ -81,7 +83,8 @@ public record GuestSpec(
         agent,
         clock,
         EndPolicy.DEFAULT,
-        MemoryLayout.PLAIN);
+        MemoryLayout.PLAIN,
+        Firmware.DEFAULT);
   }
 
   /// The same guest with another end.
@@ -99,7 +102,8 @@ public record GuestSpec(
         agent,
         clock,
         policy,
-        layout);
+        layout,
+        firmware);
   }
 
   /// The same guest with its memory made of other things.
@@ -117,7 +121,27 @@ public record GuestSpec(
         agent,
         clock,
         ends,
-        memory);
+        memory,
+        firmware);
+  }
+
+  /// The same guest with other firmware.
+  public GuestSpec booting(Firmware other) {
+    return new GuestSpec(
+        name,
+        vcpus,
+        memoryBytes,
+        machine,
+        cpu,
+        accelerator,
+        boot,
+        disks,
+        nics,
+        agent,
+        clock,
+        ends,
+        layout,
+        other);
   }
 
   /// The files that its memory is made of.
@@ -226,6 +250,7 @@ public record GuestSpec(
         faults,
         !List.of("q35", "pc", "none", "isapc").contains(machine),
         "machine: '" + machine + "' differs between releases; pin one, such as pc-q35-7.2");
+    faults.addAll(firmware.faults(machine));
     require(faults, CPU.matcher(cpu).matches(), "cpu: '" + cpu + "' is not a CPU model");
     require(
         faults,

@@ -42,6 +42,8 @@ final class Constants {
   static final int O_PATH = 0x200000;
   static final int O_TMPFILE = 0x410000;
   static final int AT_REMOVEDIR = 0x200;
+  static final int RENAME_NOREPLACE = 0x1;
+  static final int RENAME_EXCHANGE = 0x2;
   static final int F_DUPFD_CLOEXEC = 1030;
   static final int F_SETPIPE_SZ = 1031;
   static final int F_ADD_SEALS = 1033;

@@ -1,12 +1,19 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Reattacher;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.PidFd;
+import dev.hyperfresh.linux.Siblings;
+import dev.hyperfresh.linux.Signals;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -14,7 +21,12 @@ import java.util.stream.Stream;
 
 /// The QEMUs of a state directory, found in `/proc` by what they hold.
 final class GuestProcesses {
+  private static final System.Logger LOGGER = System.getLogger(GuestProcesses.class.getName());
+
   private static final int STANDARD_OUTPUT = 1;
+
+  /// How long a process may take to end that was told to.
+  private static final Duration END_LIMIT = Duration.ofSeconds(10);
 
   /// How the log of a process of a [Rehearsal] begins.
   static final String REHEARSAL = "rehearsal-";
@@ -44,6 +56,61 @@ final class GuestProcesses {
         return Optional.empty();
       }
     });
+  }
+
+  /// Lets a process go on that somebody stopped.
+  static void goOn(Reattacher.Survivor instance) {
+    signal(instance, Signals.CONT, _ -> {});
+  }
+
+  /// Kills a process and waits until it is gone.
+  static void end(Reattacher.Survivor instance) {
+    signal(
+        instance,
+        Signals.KILL,
+        process -> {
+          if (!process.awaitExit(END_LIMIT)) {
+            throw Problem.GUEST_STATE.because("Process " + instance.pid() + " does not end.");
+          }
+        });
+  }
+
+  private static void signal(Reattacher.Survivor instance, int signal, Consumer<PidFd> then) {
+    try (PidFd process = PidFd.open(instance.pid())) {
+      process.signal(signal);
+      then.accept(process);
+    } catch (LinuxException e) {
+      throw Problem.GUEST_STATE.because("Process " + instance.pid() + ": " + e.getMessage(), e);
+    }
+  }
+
+  /// A rehearsal ends with the daemon that began it; one whose process could not ask the kernel for
+  /// that in time is ended here.
+  static void endRehearsals(Path guests) {
+    for (int pid : rehearsing(guests)) {
+      try (PidFd process = PidFd.open(pid)) {
+        process.signal(Signals.KILL);
+      } catch (LinuxException gone) {
+        LOGGER.log(System.Logger.Level.DEBUG, "rehearsal " + pid + " has ended", gone);
+      }
+    }
+    try (Stream<Path> left = Files.find(guests, 2, (file, _) -> isOfRehearsal(file, guests))) {
+      left.forEach(GuestProcesses::remove);
+    } catch (IOException | UncheckedIOException e) {
+      LOGGER.log(System.Logger.Level.DEBUG, guests + " cannot be searched", e);
+    }
+  }
+
+  private static void remove(Path left) {
+    if (!Files.isDirectory(left)) {
+      Qemu.removeSockets(left);
+      return;
+    }
+    try (Siblings files = Siblings.in(left.resolveSibling(""))) {
+      files.remove(String.valueOf(left.getFileName()));
+    } catch (IOException | LinuxException e) {
+      LOGGER.log(System.Logger.Level.WARNING, left + " cannot be removed", e);
+    }
   }
 
   /// Whether `log` is that of a process of a rehearsal of a guest in `guests`.

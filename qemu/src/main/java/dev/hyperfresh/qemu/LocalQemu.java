@@ -26,6 +26,8 @@ import java.util.stream.Stream;
 
 /// A QEMU that is a process of this host.
 final class LocalQemu implements QemuProcess {
+  private static final System.Logger LOG = System.getLogger(LocalQemu.class.getName());
+
   private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
   private static final int LOG_BYTES = 64 * 1024;
 
@@ -152,6 +154,58 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
+  public Optional<String> settleTpm() {
+    return tpm(
+        launch,
+        "The state of its TPM is not where it was before",
+        folders -> folders.settle(launch.generation()));
+  }
+
+  @Override
+  public Optional<String> keepTpm() {
+    return tpm(
+        launch,
+        "The state that another instance has of its TPM is still there",
+        folders -> folders.forgetOthers(launch.generation()));
+  }
+
+  @Override
+  public Optional<Check> tpmCheck() {
+    return GuestTpm.of(launch).map(GuestTpm::check);
+  }
+
+  /// What is done with folders.
+  private interface Work {
+    void on(TpmFolders folders) throws IOException;
+  }
+
+  private static Optional<String> tpm(Launch launch, String otherwise, Work work) {
+    Optional<TpmFolders> folders = Swtpm.folders(launch);
+    if (folders.isEmpty()) {
+      return Optional.empty();
+    }
+    try {
+      work.on(folders.get());
+      return Optional.empty();
+    } catch (IOException | LinuxException e) {
+      return Optional.of(
+          otherwise
+              + ": "
+              + e.getMessage()
+              + ". The next replacement and the next start of the daemon try again.");
+    }
+  }
+
+  /// Removes what an instance got of the guest's TPM that never had the guest.
+  static void discardTpm(Launch launch) {
+    tpm(
+            launch,
+            "What generation " + launch.generation() + " got of a TPM is still there",
+            folders -> folders.discard(launch.generation()))
+        .ifPresent(amiss -> LOG.log(System.Logger.Level.WARNING, amiss));
+  }
+
+  @Override
   public List<Check> diskChecks() {
     return new DiskChecks(
             launch.spec().disks(),
@@ -186,6 +240,12 @@ final class LocalQemu implements QemuProcess {
     }
   }
 
+  private boolean hasNotRun() {
+    return RunStates.ofLog(Qemu.log(launch.files(), launch.generation()))
+        .filter(Boolean.FALSE::equals)
+        .isPresent();
+  }
+
   @Override
   public void close() {
     boolean foreign = launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation());
@@ -193,6 +253,9 @@ final class LocalQemu implements QemuProcess {
     if (awaitEnd(Duration.ZERO) && !foreign) {
       Qemu.removeSockets(qmpSocket, console);
       agent.ifPresent(Qemu::removeSockets);
+      if (hasNotRun()) {
+        discardTpm(launch);
+      }
     }
     process.close();
   }

@@ -159,6 +159,11 @@ final class QemuAdoption {
     checkAddresses(who, line, files);
     checkFolders(line);
     checkConfiguration(line);
+    Optional<ForeignSwtpm> tpm = line.tpm().map(socket -> ForeignSwtpm.at(socket, request.files()));
+    tpm.ifPresent(swtpm -> {
+      reasons.addAll(swtpm.reasons());
+      remarks.addAll(swtpm.remarks());
+    });
     if (!who.ours() && who.isReachable()) {
       reasons.addAll(files.closed(line, live.accelerator()));
     }
@@ -193,6 +198,9 @@ final class QemuAdoption {
     }
     GuestMemory memory = isCopied ? apart(line.memories(), live) : shared.take(pidFd, taken::add);
     copies.make(who);
+    for (GuestTpm own : tpm.flatMap(ForeignSwtpm::tpm).stream().toList()) {
+      own.write(request.files());
+    }
     List<Map.Entry<Path, Path>> wanted = new ArrayList<>(line.pinned().entrySet());
     wanted.addAll(roms.entrySet());
     pin(wanted, files, copies);

@@ -161,6 +161,7 @@ final class QemuInstance implements Instance {
 
   @Override
   public void resume() {
+    process.keepTpm().ifPresent(channel::note);
     try {
       vcpus.goOn(_ -> false);
     } catch (Qmp.QmpException e) {
@@ -198,9 +199,16 @@ final class QemuInstance implements Instance {
   @Override
   public List<Check> checks() {
     List<Check> checks = new ArrayList<>();
-    checks.addAll(
-        new LiveChecks(release.name(), command -> channel.qmp().execute(command, Map.of())).all());
+    LiveChecks live =
+        new LiveChecks(release.name(), command -> channel.qmp().execute(command, Map.of()));
+    checks.addAll(live.all());
     checks.addAll(process.diskChecks());
+    process
+        .tpmCheck()
+        .ifPresent(tpm -> {
+          checks.add(tpm);
+          checks.add(live.tpm());
+        });
     launch
         .adopted()
         .ifPresent(machine -> {
@@ -292,12 +300,12 @@ final class QemuInstance implements Instance {
     if (AdoptedMachine.isFirst(launch.generation())) {
       return Optional.empty();
     }
-    List<String> amiss =
-        launch.adopted().stream()
-            .flatMap(machine ->
-                new AdoptedWords(machine.words()).takenLater(LocalQemu.user(launch)).stream())
-            .flatMap(later -> later.take(this::ask, pid()).stream())
-            .toList();
+    List<String> amiss = new ArrayList<>(process.settleTpm().stream().toList());
+    launch.adopted().stream()
+        .flatMap(machine ->
+            new AdoptedWords(machine.words()).takenLater(LocalQemu.user(launch)).stream())
+        .flatMap(later -> later.take(this::ask, pid()).stream())
+        .forEach(amiss::add);
     return amiss.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", amiss));
   }
 

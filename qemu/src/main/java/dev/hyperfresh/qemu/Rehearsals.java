@@ -3,6 +3,7 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
@@ -54,6 +55,7 @@ final class Rehearsals implements Rehearser {
       int nics,
       boolean agent,
       MemoryLayout layout,
+      Firmware firmware,
       List<String> adopted) {
     static Shape of(Launch guest) {
       GuestSpec spec = guest.spec();
@@ -68,6 +70,7 @@ final class Rehearsals implements Rehearser {
           spec.nics().size(),
           spec.agent(),
           spec.layout(),
+          spec.firmware(),
           guest.adopted().map(AdoptedMachine::words).orElse(List.of()));
     }
   }
@@ -113,25 +116,25 @@ final class Rehearsals implements Rehearser {
     }
     begins.accept("rehearsing with a twin on " + from.name() + " and scratch memory");
     return switch (new Rehearsal(guest, from, to, identity, scenery).run()) {
-      case Rehearsal.Outcome.Passed done -> {
+      case Rehearsed.Passed done -> {
         Success success =
             new Success(Instant.now().truncatedTo(ChronoUnit.SECONDS), done.millis(), done.note());
         passed.put(pair, success);
         yield Check.pass(NAME, sentence(from, to, success) + " just now.");
       }
-      case Rehearsal.Outcome.Rejected rejected -> {
+      case Rehearsed.Rejected rejected -> {
         passed.remove(pair);
         yield Check.fail(
             NAME, rejected.sentence(), "Choose another release; the guest was not touched.");
       }
-      case Rehearsal.Outcome.TooSlow late -> {
+      case Rehearsed.TooSlow late -> {
         passed.remove(pair);
         yield Check.fail(
             NAME,
             late.sentence(),
             "Choose another release, or try again with --no-rehearsal if the host is just slow.");
       }
-      case Rehearsal.Outcome.Impossible impossible -> unknown(impossible.reason());
+      case Rehearsed.Impossible impossible -> unknown(impossible.reason());
     };
   }
 
