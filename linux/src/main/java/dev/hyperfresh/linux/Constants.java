@@ -42,14 +42,16 @@ final class Constants {
   static final int O_PATH = 0x200000;
   static final int O_TMPFILE = 0x410000;
   static final int AT_REMOVEDIR = 0x200;
-  static final int RENAME_NOREPLACE = 0x1;
-  static final int RENAME_EXCHANGE = 0x2;
   static final int F_DUPFD_CLOEXEC = 1030;
   static final int F_SETPIPE_SZ = 1031;
   static final int F_ADD_SEALS = 1033;
   static final int F_GET_SEALS = 1034;
   static final int F_SEAL_SHRINK = 0x2;
   static final int F_SEAL_GROW = 0x4;
+
+  // stdio.h
+  static final int RENAME_NOREPLACE = 0x1;
+  static final int RENAME_EXCHANGE = 0x2;
 
   // linux/capability.h, sys/syscall.h
   static final int _LINUX_CAPABILITY_VERSION_3 = 0x20080522;
