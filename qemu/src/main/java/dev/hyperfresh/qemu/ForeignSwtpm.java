@@ -48,7 +48,8 @@ final class ForeignSwtpm {
   /// The one that listens at `socket`.
   ///
   /// @param files the guest's folder
-  static ForeignSwtpm at(Path socket, Path files) {
+  /// @param borrowed whether the guest has a manager that takes it back
+  static ForeignSwtpm at(Path socket, Path files, boolean borrowed) {
     Optional<Integer> pid =
         ProcFs.HOST.pids().stream().filter(one -> listensAt(one, socket)).findFirst();
     ForeignSwtpm swtpm = new ForeignSwtpm(pid.orElse(0));
@@ -60,7 +61,7 @@ final class ForeignSwtpm {
       return swtpm;
     }
     try {
-      swtpm.read(files);
+      swtpm.read(files, borrowed);
     } catch (IOException | UncheckedIOException e) {
       swtpm.against("cannot be looked at: " + e.getMessage());
     }
@@ -94,7 +95,7 @@ final class ForeignSwtpm {
     reasons.add("Its swtpm, process " + process.pid() + ", " + clause + ".");
   }
 
-  private void read(Path files) throws IOException {
+  private void read(Path files, boolean borrowed) throws IOException {
     Optional<GuestTpm.First> first = GuestTpm.First.of(process.pid());
     ForeignUser who = ForeignUser.of(process.pid());
     who.reasons()
@@ -117,6 +118,8 @@ final class ForeignSwtpm {
             new GuestTpm(program, folder, options.isTwo(), Optional.of(who.rights()), first));
     if (options.state().isPresent()) {
       checkFolder(tpm.get());
+    } else if (borrowed) {
+      against("keeps the state in a file or on a device, where its manager would find an old one");
     } else {
       remarks.add(
           "With its first replacement, the state of its TPM leaves the file in which its swtpm keeps"

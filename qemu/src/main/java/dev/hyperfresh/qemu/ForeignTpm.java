@@ -51,6 +51,12 @@ final class ForeignTpm implements ForeignSubject {
     if (chardev.isEmpty() && !live.isSeen() && pieces.has(ForeignOption.READCONFIG)) {
       return verdict.unknown("its character device stands in a file that is not read here", "");
     }
+    if (chardev.filter(ForeignTpm::isOurs).isPresent()) {
+      return verdict.refuse(
+          "its swtpm was started here before the guest went back to its manager, and serves this"
+              + " process alone",
+          "have its manager stop and start it");
+    }
     socket = chardev.filter(ForeignTpm::isClient).flatMap(pairs -> folders.socket(path(pairs)));
     if (socket.isEmpty()) {
       return verdict.refuse(
@@ -67,6 +73,11 @@ final class ForeignTpm implements ForeignSubject {
         "socket,id=" + id.replace(",", ",,") + ",fd=" + Descriptors.TPM,
         ForeignOption.TPMDEV.word(),
         tpm.text());
+  }
+
+  private static boolean isOurs(Suboptions chardev) {
+    return ForeignChannels.isSocket(chardev)
+        && chardev.get("fd", "").equals(Integer.toString(Descriptors.TPM));
   }
 
   private static boolean isClient(Suboptions chardev) {

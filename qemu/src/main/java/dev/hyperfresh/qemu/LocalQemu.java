@@ -245,6 +245,7 @@ final class LocalQemu implements QemuProcess {
   @Override
   public void leave() {
     removeSockets();
+    removeGroup();
     BesideSocket.sweep(launch, user(launch));
     process.leave();
   }
@@ -252,13 +253,17 @@ final class LocalQemu implements QemuProcess {
   @Override
   public void close() {
     // Reaps the process if it has ended; if it lives, it goes on without us.
-    if (awaitEnd(Duration.ZERO)) {
+    boolean ended = awaitEnd(Duration.ZERO);
+    if (ended) {
       removeSockets();
       if (!isForeign(launch) && hasNotRun()) {
         discardTpm(launch);
       }
     }
     process.close();
+    if (ended) {
+      removeGroup();
+    }
   }
 
   /// Those of the process that something else started are not ours.
@@ -266,6 +271,12 @@ final class LocalQemu implements QemuProcess {
     if (!isForeign(launch)) {
       Qemu.removeSockets(launch, qmpSocket, console);
       ScreenSocket.of(launch).ifPresent(ScreenSocket::removeIfLeft);
+    }
+  }
+
+  /// What serves the process is in it, too, and has ended after it.
+  private void removeGroup() {
+    if (!isForeign(launch)) {
       new GuestGroups(launch, pid()).removeOwn();
     }
   }

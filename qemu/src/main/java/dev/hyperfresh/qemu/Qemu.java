@@ -274,8 +274,9 @@ public final class Qemu implements Hypervisor, Adopter {
       throws IOException {
     Optional<Swtpm> tpm = Swtpm.start(launch, waiting);
     try {
-      tpm.ifPresent(swtpm -> new GuestGroups(launch, swtpm.process().pid()).enter(waiting));
       ChildProcess process = spawn(launch, release, waiting, qmp, console, log, tpm);
+      GuestGroups groups = new GuestGroups(launch, process.pid());
+      tpm.ifPresent(swtpm -> groups.add(swtpm.process().pid()));
       return HostProcess.of(process).servedBy(tpm.map(Swtpm::process));
     } catch (RuntimeException e) {
       tpm.ifPresent(Swtpm::end);

@@ -188,7 +188,8 @@ final class QemuAdoption {
     checkAddresses(who, line, files);
     checkFolders(line);
     checkConfiguration(line);
-    Optional<ForeignSwtpm> tpm = line.tpm().map(socket -> ForeignSwtpm.at(socket, request.files()));
+    Optional<ForeignSwtpm> tpm =
+        line.tpm().map(socket -> ForeignSwtpm.at(socket, request.files(), request.borrowed()));
     tpm.ifPresent(swtpm -> {
       reasons.addAll(swtpm.reasons());
       remarks.addAll(swtpm.remarks());

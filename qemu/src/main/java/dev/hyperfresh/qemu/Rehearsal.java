@@ -159,8 +159,7 @@ final class Rehearsal {
     owned(scratch, scratch::close);
     List<Fd> taps = taps();
     boolean connected = taps.size() == 2 * queues();
-    var backends =
-        new Backends.OfRehearsal(scenery.diskBytes(), UefiFiles.of(guest), connected);
+    var backends = new Backends.OfRehearsal(scenery.diskBytes(), UefiFiles.of(guest), connected);
     twin = Optional.of(start(from, false, scratch, taps, backends));
     Side target = start(to, true, scratch, taps, backends);
     twin.get().open();

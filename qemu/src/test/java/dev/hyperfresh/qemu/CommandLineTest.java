@@ -347,8 +347,7 @@ class CommandLineTest {
         QmpMessage.JSON.readTree(flash.get(1)), "raw", "firmware-variables", false, "/dev/fdset/6");
 
     Launch twin = launch(spec, 0);
-    var backends =
-        new Backends.OfRehearsal(List.of(1L, 1L), UefiFiles.of(twin), false);
+    var backends = new Backends.OfRehearsal(List.of(1L, 1L), UefiFiles.of(twin), false);
     List<String> rehearsal = CommandLine.ofRehearsal(twin, release, true, backends);
     assertThat(devices(rehearsal)).isEqualTo(devices(line));
     List<String> standIns = rehearsal.stream().filter(a -> a.contains("\"firmware-")).toList();

@@ -65,6 +65,7 @@ class ForeignTpmTest {
           -tpmdev emulator,id=t,chardev=tcp                     | by the path of a unix socket
           -tpmdev emulator,id=t,chardev=server                  | by the path of a unix socket
           -tpmdev emulator,id=t,chardev=abstract                | by the path of a unix socket
+          -tpmdev emulator,id=t,chardev=passed                  | started here before
           -tpmdev emulator,id=t,chardev=unix,x-new=1            | not known here: x-new
           """)
   void anyOtherIsRefused(String words, String reason) {
@@ -72,6 +73,7 @@ class ForeignTpmTest {
     for (String chardev :
         List.of(
             "socket,id=unix,path=/run/tpm.sock",
+            "socket,id=passed,fd=8",
             "socket,id=tcp,host=127.0.0.1,port=1",
             "socket,id=server,path=/run/s,server=on,wait=off",
             "socket,id=abstract,path=s,abstract=on")) {
