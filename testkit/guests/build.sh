@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent and OUT/devices, which are more of
-# its initrd, OUT/ring3.elf, sweep.elf and tick.elf. See README.md. Needs binutils and a static busybox, and gcc and
+# Builds the test guests: OUT/vmlinuz and OUT/initrd (Linux), OUT/agent and OUT/devices, which are more of its
+# initrd, OUT/ring3.elf, sweep.elf, tick.elf and tpm.elf. See README.md. Needs binutils and a static busybox, and gcc and
 # libc6-dev unless HYPERFRESH_PROGRAMS names a folder with its programs, which --programs OUT makes; no root
 # and no network. Libraries that the agent's folder lacks are this host's. The same inputs give the same
 # bytes.
@@ -24,7 +24,7 @@ wanted=(virtio_pci virtio_mmio virtio_net virtio_blk virtio_console button evdev
 more=(virtio_scsi sd_mod sr_mod virtio_rng virtio_balloon isofs)
 
 # What is compiled.
-programs=(ring3.elf sweep.elf tick.elf guest)
+programs=(ring3.elf sweep.elf tick.elf tpm.elf guest)
 
 fail() {
     echo "build.sh: $*" >&2
@@ -47,6 +47,7 @@ compile() {
     build_bare ring3 ring3
     build_bare sweep ring3 -Wa,--defsym,SWEEP_MIB=1008
     build_bare tick tick
+    build_bare tpm tpm
     build_guest
 }
 
@@ -125,4 +126,4 @@ write_agent >"$work/agent"
 order=()
 for module in "${more[@]}"; do add_module "$module"; done
 write_devices >"$work/devices"
-end_image agent devices ring3.elf sweep.elf tick.elf
+end_image agent devices ring3.elf sweep.elf tick.elf tpm.elf

@@ -71,6 +71,8 @@ final class GuestCommand {
         "    - bridge: br0",
         "      mac: 52:54:00:12:34:56  # default: made from the guest's name",
         "      tap: web1-0             # default: likewise",
+        "  firmware: bios              # uefi, or uefi-secure: boots only what is signed",
+        "  tpm: false                  # true: an emulated TPM 2.0 (swtpm)",
         "  agent: false                # true: a channel to an agent in the guest",
         "  clock: keep                 # step: the agent sets the clock afterwards",
         "  on-crash: stop              # restart: start it again when its hypervisor ends",

@@ -6,6 +6,7 @@ import dev.hyperfresh.hypervisor.Devices;
 import dev.hyperfresh.hypervisor.DiskAccess;
 import dev.hyperfresh.hypervisor.DiskDrive;
 import dev.hyperfresh.hypervisor.EndPolicy;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
@@ -86,7 +87,10 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
                   then("on-reboot", EndPolicy.DEFAULT.onReboot()),
                   then("on-poweroff", EndPolicy.DEFAULT.onPoweroff())),
               new MemoryLayout(hugePages(), nodes()),
-              new Devices(flag(root, "rng"), flag(root, "balloon"), cloudInit(), screen()));
+              new Devices(flag(root, "rng"), flag(root, "balloon"), cloudInit(), screen()),
+              new Firmware(
+                  choice(Firmware.Kind.values(), root, "firmware", Firmware.DEFAULT.kind()),
+                  flag(root, "tpm")));
       faults.addAll(spec.faults());
       if (!faults.isEmpty()) {
         throw Problem.SPEC_INVALID.because(String.join("; ", faults) + ".");

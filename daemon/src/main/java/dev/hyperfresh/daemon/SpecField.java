@@ -48,6 +48,20 @@ enum SpecField {
       "a kernel that is started without firmware's help; copied at the first start"),
   INITRD(Group.GUEST, "initrd", "path", "none", "of that kernel"),
   CMDLINE(Group.GUEST, "cmdline", "text", "empty", "of that kernel"),
+  FIRMWARE(
+      Group.GUEST,
+      "firmware",
+      "`bios`, `uefi`, `uefi-secure`",
+      "`bios`",
+      "the release's own, or UEFI of the host's, copied at the first start; `uefi-secure` boots"
+          + " only what is signed, on `pc-q35-…`; see [GUESTS.md](GUESTS.md#firmware-and-tpm)"),
+  TPM(
+      Group.GUEST,
+      "tpm",
+      "`true`, `false`",
+      "`false`",
+      "an emulated TPM 2.0, for which the host needs swtpm; see"
+          + " [GUESTS.md](GUESTS.md#firmware-and-tpm)"),
   DISKS(Group.GUEST, "disks", "list of up to 16 disks", "none", "in the guest's order"),
   NICS(Group.GUEST, "nics", "list of up to 8 cards", "none", "in the guest's order"),
   AGENT(

@@ -57,6 +57,8 @@ public final class Views {
     json.put("disks", spec.disks().stream().map(disk -> disk.path().toString()).toList());
     json.put("nics", spec.nics().stream().map(Views::nic).toList());
     json.put("devices", spec.extras());
+    json.put("firmware", spec.firmware().kind().label());
+    json.put("tpm", spec.firmware().tpm());
     json.put("agent", spec.agent());
     json.put("clock", spec.clock().label());
     json.put("on_crash", spec.ends().onCrash().label());

@@ -124,7 +124,7 @@ abstract class YamlReader {
       return otherwise;
     }
     for (E value : values) {
-      if (value.name().toLowerCase(Locale.ROOT).equals(wanted.get())) {
+      if (word(value).equals(wanted.get())) {
         return value;
       }
     }
@@ -134,9 +134,11 @@ abstract class YamlReader {
             + ": '"
             + wanted.get()
             + "' is not one of "
-            + String.join(
-                ", ",
-                List.of(values).stream().map(v -> v.name().toLowerCase(Locale.ROOT)).toList()));
+            + String.join(", ", List.of(values).stream().map(YamlReader::word).toList()));
     return otherwise;
+  }
+
+  private static String word(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -165,6 +166,15 @@ class SpecDocumentTest {
   }
 
   @Test
+  void firmwareAndATpmAreRead() {
+    assertThat(parse(SMALL).spec().firmware()).isEqualTo(Firmware.DEFAULT);
+    assertThat(parse(SMALL + "firmware: uefi").spec().firmware())
+        .isEqualTo(new Firmware(Firmware.Kind.UEFI, false));
+    assertThat(parse(SMALL + "firmware: uefi-secure\ntpm: true").spec().firmware())
+        .isEqualTo(new Firmware(Firmware.Kind.UEFI_SECURE, true));
+  }
+
+  @Test
   void aCardWithoutNamesAlwaysGetsTheSameOnes() {
     String two = SMALL + "nics: [{}, {}]";
     List<Nic> nics = parse(two).spec().nics();
@@ -251,6 +261,11 @@ class SpecDocumentTest {
         "name: web1\nkernel: k\nnics: [{mac: '52:54:00:00:00:01'}, {mac: '52:54:00:00:00:01'}]"
             + " | two cards have the same mac",
         "name: web1\nkernel: k\nnics: [{tap: a}, {tap: a}] | two cards have the same tap",
+        "name: web1\nkernel: k\nfirmware: efi | 'efi' is not one of bios, uefi, uefi-secure",
+        "name: web1\nkernel: k\nfirmware: UEFI | 'UEFI' is not one of bios, uefi, uefi-secure",
+        "name: web1\nkernel: k\nfirmware: uefi_secure | is not one of bios, uefi, uefi-secure",
+        "name: web1\nkernel: k\nfirmware: uefi-secure\nmachine: pc-i440fx-7.2 | system management",
+        "name: web1\nkernel: k\ntpm: 2 | tpm: is neither true nor false",
         "name: web1\nkernel: k\nnics: [{ip: 10.0.0.1}] | nics[0]: 'ip' is not a field"
       })
   void aFaultIsNamed(String faulty) {

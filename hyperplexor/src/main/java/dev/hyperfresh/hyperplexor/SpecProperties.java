@@ -7,6 +7,7 @@ import dev.hyperfresh.hypervisor.DiskAccess;
 import dev.hyperfresh.hypervisor.DiskDrive;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.ClockPolicy;
@@ -62,6 +63,8 @@ final class SpecProperties {
     set("on-crash", spec.ends().onCrash().name());
     set("on-reboot", spec.ends().onReboot().name());
     set("on-poweroff", spec.ends().onPoweroff().name());
+    set("firmware", spec.firmware().kind().name());
+    set("tpm", Boolean.toString(spec.firmware().tpm()));
     put(spec.layout());
     spec.boot()
         .ifPresent(boot -> {
@@ -205,7 +208,10 @@ final class SpecProperties {
                 .map(bytes -> OptionalLong.of(Long.parseLong(bytes)))
                 .orElse(OptionalLong.empty()),
             nodes()),
-        devices());
+        devices(),
+        new Firmware(
+            Firmware.Kind.valueOf(find("firmware").orElse(Firmware.Kind.BIOS.name())),
+            Boolean.parseBoolean(find("tpm").orElse("false"))));
   }
 
   private Devices devices() {

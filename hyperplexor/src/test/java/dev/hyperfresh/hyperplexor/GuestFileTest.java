@@ -10,6 +10,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine.Memory;
 import dev.hyperfresh.hypervisor.AdoptedMachine.Port;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.MemoryLayout;
@@ -79,6 +80,8 @@ class GuestFileTest {
                 new MemoryLayout.Node(8L << 20, List.of(), List.of())));
     for (Optional<String> release : List.of(Optional.<String>empty(), Optional.of("qemu-1"))) {
       next = next.madeOf(release.isPresent() ? layout : MemoryLayout.PLAIN);
+      next =
+          release.isPresent() ? next.booting(new Firmware(Firmware.Kind.UEFI_SECURE, true)) : next;
       Upkeep upkeep =
           new Upkeep(true, 3, "an earlier boot", Optional.of(new Upkeep.Next(next, release)));
       GuestFile written = file.keeping(upkeep);

@@ -26,6 +26,7 @@ import java.util.stream.Stream;
 /// @param ends what becomes of the guest when it ends by itself
 /// @param layout of what its memory is made
 /// @param devices what else its machine has
+/// @param firmware what it boots with
 public record GuestSpec(
     String name,
     int vcpus,
@@ -40,7 +41,8 @@ public record GuestSpec(
     ClockPolicy clock,
     EndPolicy ends,
     MemoryLayout layout,
-    Devices devices) {
+    Devices devices,
+    Firmware firmware) {
 
   /// The smallest memory a guest may have.
   public static final long MIN_MEMORY_BYTES = 16L << 20;
@@ -91,7 +93,8 @@ public record GuestSpec(
         clock,
         EndPolicy.DEFAULT,
         MemoryLayout.PLAIN,
-        Devices.NONE);
+        Devices.NONE,
+        Firmware.DEFAULT);
   }
 
   /// The same guest with another end.
@@ -110,7 +113,8 @@ public record GuestSpec(
         clock,
         policy,
         layout,
-        devices);
+        devices,
+        firmware);
   }
 
   /// The same guest with its memory made of other things.
@@ -129,7 +133,8 @@ public record GuestSpec(
         clock,
         ends,
         memory,
-        devices);
+        devices,
+        firmware);
   }
 
   /// The same guest with other devices.
@@ -148,7 +153,28 @@ public record GuestSpec(
         clock,
         ends,
         layout,
-        others);
+        others,
+        firmware);
+  }
+
+  /// The same guest with other firmware.
+  public GuestSpec booting(Firmware other) {
+    return new GuestSpec(
+        name,
+        vcpus,
+        memoryBytes,
+        machine,
+        cpu,
+        accelerator,
+        boot,
+        disks,
+        nics,
+        agent,
+        clock,
+        ends,
+        layout,
+        devices,
+        other);
   }
 
   /// The files that its memory is made of.
@@ -296,6 +322,7 @@ public record GuestSpec(
         faults,
         !List.of("q35", "pc", "none", "isapc").contains(machine),
         "machine: '" + machine + "' differs between releases; pin one, such as pc-q35-7.2");
+    faults.addAll(firmware.faults(machine));
     require(faults, CPU.matcher(cpu).matches(), "cpu: '" + cpu + "' is not a CPU model");
     require(
         faults,

@@ -139,6 +139,18 @@ public final class Cgroup {
     }
   }
 
+  /// The processes in the group; none where there is no such group.
+  public List<Integer> processes() {
+    try {
+      return read(hierarchies.getFirst().resolve(name).resolve(PROCESSES))
+          .lines()
+          .map(Integer::valueOf)
+          .toList();
+    } catch (UncheckedIOException noSuchGroup) {
+      return List.of();
+    }
+  }
+
   private static String read(Path file) {
     try {
       return Files.readString(file);

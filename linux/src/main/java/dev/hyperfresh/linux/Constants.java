@@ -54,6 +54,10 @@ final class Constants {
   static final int F_SEAL_SHRINK = 0x2;
   static final int F_SEAL_GROW = 0x4;
 
+  // stdio.h
+  static final int RENAME_NOREPLACE = 0x1;
+  static final int RENAME_EXCHANGE = 0x2;
+
   // linux/capability.h, sys/syscall.h
   static final int _LINUX_CAPABILITY_VERSION_3 = 0x20080522;
   static final int SYS_setgroups = 116;

@@ -22,6 +22,8 @@ final class FileCalls {
     static final MethodHandle OPENAT2 = Symbol.SYSCALL_OPENAT2.link();
     static final MethodHandle UNLINKAT = Symbol.UNLINKAT.link();
     static final MethodHandle RENAMEAT = Symbol.RENAMEAT.link();
+    static final MethodHandle RENAMEAT2 = Symbol.RENAMEAT2.link();
+    static final MethodHandle MKDIRAT = Symbol.MKDIRAT.link();
     static final MethodHandle GETDENTS64 = Symbol.GETDENTS64.link();
     static final MethodHandle STATX = Symbol.STATX.link();
   }
@@ -136,6 +138,25 @@ final class FileCalls {
     try {
       return Errno.result(
           (int) Folders.RENAMEAT.invokeExact(errno, from, path, to, newPath), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int renameat2(int from, MemorySegment path, int to, MemorySegment newPath, int flags) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result(
+          (int) Folders.RENAMEAT2.invokeExact(errno, from, path, to, newPath, flags), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int mkdirat(int folder, MemorySegment path, int mode) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) Folders.MKDIRAT.invokeExact(errno, folder, path, mode), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

@@ -38,6 +38,8 @@ enum Symbol {
   SYSCALL_OPENAT2("long syscall(long, ...)", "int, const char *, struct open_how *, size_t"),
   UNLINKAT("int unlinkat(int, const char *, int)"),
   RENAMEAT("int renameat(int, const char *, int, const char *)"),
+  RENAMEAT2("int renameat2(int, const char *, int, const char *, unsigned int)"),
+  MKDIRAT("int mkdirat(int, const char *, mode_t)"),
   GETDENTS64("ssize_t getdents64(int, void *, size_t)"),
   PPOLL("int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *)"),
   MEMFD_CREATE("int memfd_create(const char *, unsigned int)"),

@@ -30,6 +30,7 @@ class HeaderAuditTest {
           "signal.h",
           "spawn.h",
           "stddef.h",
+          "stdio.h",
           "string.h",
           "time.h",
           "unistd.h",

@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.Holdings;
@@ -116,6 +117,13 @@ public final class MachineKind implements Hypervisor {
                   + String.join(", ", spec.extras())
                   + ".",
               "Leave that out, or choose a release instead of a machine."));
+    }
+    if (!spec.firmware().equals(Firmware.DEFAULT)) {
+      checks.add(
+          Check.fail(
+              "firmware in a machine",
+              "In a machine a guest has neither UEFI nor a TPM.",
+              "Leave out firmware and tpm, or choose a release instead of a machine."));
     }
     return checks;
   }

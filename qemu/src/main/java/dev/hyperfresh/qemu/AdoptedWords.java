@@ -131,6 +131,10 @@ record AdoptedWords(List<String> words) {
     if (id.equals(ForeignCommandLine.OUR_QMP)) {
       return "socket,id=" + id + ",fd=" + Descriptors.QMP;
     }
+    if (chardev.get("fd", "").equals(Integer.toString(Descriptors.TPM))) {
+      // The TPM of a rehearsal is an empty one.
+      return value;
+    }
     return WITHOUT_OTHER_END.contains(chardev.get("backend", ""))
         ? chardev.without("logfile").without("logappend").text()
         : "null,id=" + id.replace(",", ",,");

@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.Launch;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /// What the devices of a machine are attached to. The guest sees the devices and not this, so that
 /// two machines that differ here alone have device states that fit each other.
@@ -34,6 +35,9 @@ sealed interface Backends {
 
   /// The arguments that make the block node of a disk, the one with that index.
   List<String> disk(int index, Disk disk);
+
+  /// The arguments that make the block nodes of UEFI firmware, if the guest has any.
+  List<String> firmware();
 
   /// The value of `-netdev` for a card with a tap, without its `id`.
   ///
@@ -130,6 +134,12 @@ sealed interface Backends {
       return List.of("-blockdev", QmpMessage.JSON.writeValueAsString(node));
     }
 
+    /// Not in a machine.
+    @Override
+    public List<String> firmware() {
+      return List.of();
+    }
+
     @Override
     public String network(List<Integer> queues) {
       return tap(queues);
@@ -137,9 +147,14 @@ sealed interface Backends {
   }
 
   /// The guest's own.
-  record OfGuest(DiskImages images) implements OnHost {
+  record OfGuest(DiskImages images, Optional<UefiFiles> uefi) implements OnHost {
     static OfGuest of(Launch launch) {
-      return new OfGuest(DiskImages.of(launch));
+      return new OfGuest(DiskImages.of(launch), UefiFiles.of(launch));
+    }
+
+    @Override
+    public List<String> firmware() {
+      return uefi.map(UefiFiles::arguments).orElse(List.of());
     }
 
     @Override
@@ -184,10 +199,17 @@ sealed interface Backends {
   /// Stand-ins for a rehearsal: nothing of the guest is behind them.
   ///
   /// @param diskBytes what each disk holds
+  /// @param uefi the guest's own firmware, of which only the lengths count
   /// @param taps whether each queue of a card has a tap of its own; otherwise none is connected
-  record OfRehearsal(List<Long> diskBytes, boolean taps) implements OnHost {
+  record OfRehearsal(List<Long> diskBytes, Optional<UefiFiles> uefi, boolean taps)
+      implements OnHost {
     public OfRehearsal {
       diskBytes = List.copyOf(diskBytes);
+    }
+
+    @Override
+    public List<String> firmware() {
+      return uefi.map(UefiFiles::standIns).orElse(List.of());
     }
 
     @Override

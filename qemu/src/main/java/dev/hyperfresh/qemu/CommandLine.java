@@ -105,7 +105,10 @@ final class CommandLine {
     // ever ran the guest.
     line.addAll(RunStates.arguments());
     boolean nodes = !spec.layout().nodes().isEmpty();
-    add(line, "-machine", spec.machine() + (nodes ? "" : ",memory-backend=" + RAM));
+    String flash = UefiFiles.machine(spec.firmware().kind());
+    add(line, "-machine", spec.machine() + (nodes ? "" : ",memory-backend=" + RAM) + flash);
+    line.addAll(backends.firmware());
+    line.addAll(UefiFiles.protection(spec.firmware().kind()));
     add(line, "-accel", launch.accelerator().label());
     add(line, "-cpu", spec.cpu());
     add(line, "-smp", Integer.toString(spec.vcpus()));
@@ -125,6 +128,10 @@ final class CommandLine {
     add(line, "-serial", "chardev:console");
     spec.boot().ifPresent(boot -> kernel(line, boot, backends));
     line.addAll(new DeviceWords(spec, Seed.disks(launch), backends).all());
+    if (spec.firmware().tpm()) {
+      add(line, "-chardev", "socket,id=tpm,fd=" + Descriptors.TPM);
+      add(line, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm0");
+    }
     if (waiting) {
       add(line, "-incoming", "defer");
     }

@@ -9,8 +9,16 @@ import java.util.Map;
 /// Under which number a process of QEMU finds each of its descriptors. The next daemon takes them
 /// back by these numbers, so they are the same for every release and stay the same.
 final class Descriptors {
+  /// Of the guest's UEFI firmware, and of its variables.
+  static final int FIRMWARE = 5;
+
+  static final int VARIABLES = 6;
+
   /// Of the [LentFolder], of instances that run as another user or of a guest that was borrowed.
   static final int LENT = 7;
+
+  /// Of the control channel of the guest's TPM, if it has one.
+  static final int TPM = 8;
 
   /// Of the channel to the agent in the guest, if it has one.
   static final int AGENT = 9;

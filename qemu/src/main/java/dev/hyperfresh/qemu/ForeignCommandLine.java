@@ -40,6 +40,7 @@ final class ForeignCommandLine {
   private final ForeignDisplay display;
   private final ForeignSound sound = new ForeignSound();
   private final ForeignBoot boot;
+  private final ForeignTpm tpm;
   private final ForeignSettings settings;
 
   private final ForeignCopies copies;
@@ -84,6 +85,7 @@ final class ForeignCommandLine {
     this.consoles = new ForeignConsoles(pieces, folders, monitors, borrowed);
     this.display = new ForeignDisplay(pieces, folders, live.vnc());
     this.boot = new ForeignBoot(copies);
+    this.tpm = new ForeignTpm(pieces, folders, live);
     this.settings = new ForeignSettings(pieces, folders, borrowed);
     if (bounded) {
       readAll(name);
@@ -120,8 +122,8 @@ final class ForeignCommandLine {
     // The order is that of the sentences that people read.
     List<ForeignSubject> subjects =
         List.of(
-            machine, memory, display, network, settings, consoles, devices, drives, boot,
-            processor);
+            machine, memory, display, network, settings, consoles, devices, drives, boot, processor,
+            tpm);
     IdentityHashMap<ForeignPiece, List<ForeignVerdict>> surveyed = new IdentityHashMap<>();
     subjects.stream()
         .flatMap(subject -> subject.survey().stream())
@@ -173,6 +175,7 @@ final class ForeignCommandLine {
       case MON, QMP, QMP_PRETTY, MONITOR -> monitors;
       case DISPLAY, VGA, VNC -> display;
       case AUDIODEV -> sound;
+      case TPMDEV -> tpm;
       case L, KERNEL, INITRD, BIOS, SMBIOS, BOOT -> boot;
       default -> settings;
     };
@@ -288,6 +291,11 @@ final class ForeignCommandLine {
   /// The folders of files that its networks give out.
   Set<Path> served() {
     return network.served();
+  }
+
+  /// Where the swtpm of its TPM listens, if it has one.
+  Optional<Path> tpm() {
+    return tpm.socket();
   }
 
   /// Whether it is connected to user-mode networks.

@@ -44,8 +44,8 @@ final class ForeignConsoles implements ForeignSubject {
 
   private final Set<Path> logs = new LinkedHashSet<>();
 
-  /// Those of TPMs, of network backends and of devices that cannot move, which are refused for a
-  /// reason of their own.
+  /// Those of TPMs, which get another end ([ForeignTpm]), and those of network backends and of
+  /// devices that cannot move, which are refused for a reason of their own.
   private final Set<String> elsewhere = new HashSet<>();
 
   /// The character device of the console; empty as long as there is none.

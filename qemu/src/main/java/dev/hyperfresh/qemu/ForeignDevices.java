@@ -100,7 +100,9 @@ final class ForeignDevices implements ForeignSubject {
           "ib700",
           "isa-debugcon",
           "isa-debug-exit",
-          "vmcoreinfo");
+          "vmcoreinfo",
+          "tpm-tis",
+          "tpm-crb");
 
   private static final Set<String> PROCESSOR_KEYS =
       Set.of("driver", "id", "socket-id", "die-id", "module-id", "core-id", "thread-id", "node-id");
@@ -212,10 +214,9 @@ final class ForeignDevices implements ForeignSubject {
         : verdict.keep(piece);
   }
 
-  /// Whether the reason against its `-tpmdev` or `-fsdev` stands for it, too.
+  /// Whether the reason against its `-fsdev` stands for it, too.
   private boolean isOfRefused(Suboptions device) {
-    return (device.get("tpmdev").isPresent() && pieces.has(ForeignOption.TPMDEV))
-        || (device.get("fsdev").isPresent() && pieces.has(ForeignOption.FSDEV));
+    return device.get("fsdev").isPresent() && pieces.has(ForeignOption.FSDEV);
   }
 
   /// The value of `-device` with what QEMU made up for it when it started: another process would

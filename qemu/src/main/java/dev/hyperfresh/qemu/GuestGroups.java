@@ -34,17 +34,34 @@ record GuestGroups(Launch launch, int pid) {
           if (QemuUser.groups(launch, waiting).isPresent()) {
             var _ = enter(groups);
           } else {
-            enterOwn();
+            enterOwn(pid);
           }
         });
+  }
+
+  /// Puts a process that serves this one alone where this one is.
+  void add(int servant) {
+    contained(() -> launch.confinement().cgroup().ifPresent(group -> group.add(servant)));
+    launch
+        .adopted()
+        .flatMap(AdoptedMachine::runAs)
+        .map(RunAs::cgroups)
+        .filter(groups -> !groups.holds(pid) || groups.take(servant).isPresent())
+        .ifPresent(_ -> enterOwn(servant));
   }
 
   private Optional<String> enter(CgroupPlace groups) {
     Optional<String> why = groups.take(pid);
     if (why.isPresent()) {
       LOG.log(System.Logger.Level.WARNING, "process " + pid + ": " + why.get());
-      enterOwn();
+      enterOwn(pid);
     } else {
+      contained(() ->
+          own().stream()
+              .flatMap(group -> group.processes().stream())
+              .forEach(servant -> {
+                var _ = groups.take(servant);
+              }));
       removeOwn();
     }
     return why;
@@ -63,13 +80,13 @@ record GuestGroups(Launch launch, int pid) {
         .flatMap(this::enter);
   }
 
-  private void enterOwn() {
+  private void enterOwn(int process) {
     contained(() ->
         own()
-            .filter(group -> !group.holds(pid))
+            .filter(group -> !group.holds(process))
             .ifPresent(group -> {
               Bounds.of(launch.spec()).make(group);
-              group.add(pid);
+              group.add(process);
             }));
   }
 

@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Reattacher;
 import dev.hyperfresh.linux.FileIdentity;
 import dev.hyperfresh.linux.Host;
@@ -7,6 +8,7 @@ import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.ProcFs;
+import dev.hyperfresh.linux.Siblings;
 import dev.hyperfresh.linux.Signals;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -14,11 +16,14 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /// The QEMUs of a state directory, found in `/proc` by what they hold.
 ///
@@ -29,8 +34,13 @@ import java.util.regex.Pattern;
 /// @param guests where the guests' folders are
 /// @param real the same, as the kernel names it: without links
 record GuestProcesses(Path guests, Path real) {
+  private static final System.Logger LOGGER = System.getLogger(GuestProcesses.class.getName());
+
   private static final String STANDARD_OUTPUT = "1";
   private static final int FILE_BYTES = 4096;
+
+  /// How long a process may take to end that was told to.
+  private static final Duration END_LIMIT = Duration.ofSeconds(10);
 
   /// How the log of a process of a [Rehearsal] begins.
   static final String REHEARSAL = "rehearsal-";
@@ -81,7 +91,9 @@ record GuestProcesses(Path guests, Path real) {
     });
   }
 
-  /// Ends the processes that print into the log of a rehearsal of a guest.
+  /// Ends the processes that print into the log of a rehearsal of a guest, and removes what is left
+  /// of them: a rehearsal ends with the daemon that began it, and this is for one whose process
+  /// could not ask the kernel for that in time.
   void endRehearsals() {
     for (int pid : all(pid -> Optional.of(pid).filter(_ -> isRehearsing(pid)))) {
       try (PidFd process = PidFd.open(pid)) {
@@ -90,9 +102,56 @@ record GuestProcesses(Path guests, Path real) {
           process.signal(Signals.KILL);
         }
       } catch (LinuxException gone) {
-        System.getLogger(GuestProcesses.class.getName())
-            .log(System.Logger.Level.DEBUG, "rehearsal " + pid + " has ended", gone);
+        LOGGER.log(System.Logger.Level.DEBUG, "rehearsal " + pid + " has ended", gone);
       }
+    }
+    try (Stream<Path> left = Files.find(guests, 2, (file, _) -> isOfRehearsal(file))) {
+      left.forEach(GuestProcesses::remove);
+    } catch (IOException | UncheckedIOException e) {
+      LOGGER.log(System.Logger.Level.DEBUG, guests + " cannot be searched", e);
+    }
+  }
+
+  /// Lets a process go on that somebody stopped.
+  static void goOn(Reattacher.Survivor instance) {
+    signal(instance, Signals.CONT, _ -> {});
+  }
+
+  /// Kills a process and waits until it is gone.
+  static void end(Reattacher.Survivor instance) {
+    signal(
+        instance,
+        Signals.KILL,
+        process -> {
+          if (!process.awaitExit(END_LIMIT)) {
+            throw Problem.GUEST_STATE.because("Process " + instance.pid() + " does not end.");
+          }
+        });
+  }
+
+  /// By a descriptor that was opened before the process is looked at once more: its number may mean
+  /// another one by now.
+  private static void signal(Reattacher.Survivor instance, int signal, Consumer<PidFd> then) {
+    try (PidFd process = PidFd.open(instance.pid())) {
+      if (Host.processStart(instance.pid()).orElse(-1) != instance.start()) {
+        throw Problem.GUEST_STATE.because("Process " + instance.pid() + " has ended.");
+      }
+      process.signal(signal);
+      then.accept(process);
+    } catch (LinuxException e) {
+      throw Problem.GUEST_STATE.because("Process " + instance.pid() + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static void remove(Path left) {
+    if (!Files.isDirectory(left)) {
+      Qemu.removeSockets(left);
+      return;
+    }
+    try (Siblings files = Siblings.in(left.resolveSibling(""))) {
+      files.remove(String.valueOf(left.getFileName()));
+    } catch (IOException | LinuxException e) {
+      LOGGER.log(System.Logger.Level.WARNING, left + " cannot be removed", e);
     }
   }
 
@@ -100,7 +159,7 @@ record GuestProcesses(Path guests, Path real) {
     return log(pid).filter(log -> log.name().startsWith(REHEARSAL)).isPresent();
   }
 
-  /// Whether `file` is the log of a process of a rehearsal of a guest.
+  /// Whether `file` is the log of a process of a rehearsal of a guest, or what is beside it.
   boolean isOfRehearsal(Path file) {
     return String.valueOf(file.getFileName()).startsWith(REHEARSAL) && inGuest(file).isPresent();
   }

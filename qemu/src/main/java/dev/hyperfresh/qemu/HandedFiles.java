@@ -38,6 +38,7 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
           OpenFlags.WRITE_ONLY | OpenFlags.CREATE | OpenFlags.APPEND);
       files.addBoot(launch);
       DiskImages.of(launch).openInto(files.descriptors(), Seed.disks(launch));
+      UefiFiles.of(launch).ifPresent(firmware -> firmware.openInto(files.descriptors()));
       return files;
     } catch (RuntimeException e) {
       files.close();

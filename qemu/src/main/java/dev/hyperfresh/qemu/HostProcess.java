@@ -11,19 +11,27 @@ import java.util.Optional;
 ///
 /// @param pidFd the process by descriptor, which this object owns
 /// @param child the process as a child, if it is one
-public record HostProcess(PidFd pidFd, Optional<ChildProcess> child) implements AutoCloseable {
+/// @param servant another child, which serves this process alone and ends with it, if there is one
+public record HostProcess(PidFd pidFd, Optional<ChildProcess> child, Optional<ChildProcess> servant)
+    implements AutoCloseable {
   private static final Duration KILL_LIMIT = Duration.ofSeconds(30);
+  private static final Duration SERVANT_LIMIT = Duration.ofSeconds(5);
 
   /// A child of this process.
   public static HostProcess of(ChildProcess child) {
-    return new HostProcess(child.pidFd(), Optional.of(child));
+    return new HostProcess(child.pidFd(), Optional.of(child), Optional.empty());
+  }
+
+  /// The same, which then owns what serves it, too.
+  HostProcess servedBy(Optional<ChildProcess> other) {
+    return new HostProcess(pidFd, child, other);
   }
 
   /// Takes over process `pid`.
   ///
   /// @throws dev.hyperfresh.linux.LinuxException when there is none
   public static HostProcess survivor(int pid) {
-    return new HostProcess(PidFd.open(pid), Optional.empty());
+    return new HostProcess(PidFd.open(pid), Optional.empty(), Optional.empty());
   }
 
   /// The number of the process.
@@ -66,9 +74,18 @@ public record HostProcess(PidFd pidFd, Optional<ChildProcess> child) implements 
         });
   }
 
-  /// Lets go of the process; it goes on if it lives.
+  /// Lets go of the process; it goes on if it lives, and so does what serves it.
   @Override
   public void close() {
+    servant.ifPresent(this::release);
     pidFd.close();
+  }
+
+  private void release(ChildProcess serving) {
+    if (awaitEnd(Duration.ZERO) && serving.waitFor(SERVANT_LIMIT).isEmpty()) {
+      serving.kill();
+      var _ = serving.waitFor();
+    }
+    serving.close();
   }
 }

@@ -12,6 +12,10 @@ import tools.jackson.databind.JsonNode;
 /// @param name the release that runs
 /// @param ask runs a QMP command without arguments
 record LiveChecks(String name, Function<String, JsonNode> ask) {
+  static final String TPM = "TPM";
+
+  /// How QEMU begins the name of a socket that leads nowhere any more.
+  private static final String LOST = "disconnected:";
 
   List<Check> all() {
     List<Check> checks = new ArrayList<>();
@@ -59,6 +63,29 @@ record LiveChecks(String name, Function<String, JsonNode> ask) {
             "devices",
             name + " cannot move the guest: " + String.join("; ", reasons) + ".",
             "Remove the device or backend that is named.");
+  }
+
+  /// Whether the swtpm of the guest's TPM is there: without it QEMU cannot send what the TPM holds.
+  Check tpm() {
+    try {
+      List<String> ends =
+          items(
+              ask.apply("query-tpm"),
+              tpm -> tpm.path("options").path("data").path("chardev").asString(""));
+      List<String> connections =
+          StreamSupport.stream(ask.apply("query-chardev").spliterator(), false)
+              .filter(chardev -> ends.contains(chardev.path("label").asString("")))
+              .map(chardev -> chardev.path("filename").asString(""))
+              .toList();
+      return connections.isEmpty() || connections.stream().anyMatch(c -> c.startsWith(LOST))
+          ? Check.fail(
+              TPM,
+              "The swtpm of its TPM has ended, so its TPM does not answer.",
+              "Restart the guest.")
+          : Check.pass(TPM, "Its TPM is connected to its swtpm.");
+    } catch (Qmp.QmpException e) {
+      return Check.fail(TPM, name + " does not tell: " + e.getMessage() + ".", "Try again.");
+    }
   }
 
   private static List<String> items(JsonNode list, Function<JsonNode, String> text) {

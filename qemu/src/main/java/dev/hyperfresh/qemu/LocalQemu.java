@@ -151,6 +151,58 @@ final class LocalQemu implements QemuProcess {
   }
 
   @Override
+  public Optional<String> settleTpm() {
+    return tpm(
+        launch,
+        "The state of its TPM is not where it was before",
+        folders -> folders.settle(launch.generation()));
+  }
+
+  @Override
+  public Optional<String> keepTpm() {
+    return tpm(
+        launch,
+        "The state that another instance has of its TPM is still there",
+        folders -> folders.forgetOthers(launch.generation()));
+  }
+
+  @Override
+  public Optional<Check> tpmCheck() {
+    return GuestTpm.of(launch).map(GuestTpm::check);
+  }
+
+  /// What is done with folders.
+  private interface Work {
+    void on(TpmFolders folders) throws IOException;
+  }
+
+  private static Optional<String> tpm(Launch launch, String otherwise, Work work) {
+    Optional<TpmFolders> folders = Swtpm.folders(launch);
+    if (folders.isEmpty()) {
+      return Optional.empty();
+    }
+    try {
+      work.on(folders.get());
+      return Optional.empty();
+    } catch (IOException | LinuxException e) {
+      return Optional.of(
+          otherwise
+              + ": "
+              + e.getMessage()
+              + ". The next replacement and the next start of the daemon try again.");
+    }
+  }
+
+  /// Removes what an instance got of the guest's TPM that never had the guest.
+  static void discardTpm(Launch launch) {
+    tpm(
+            launch,
+            "What generation " + launch.generation() + " got of a TPM is still there",
+            folders -> folders.discard(launch.generation()))
+        .ifPresent(amiss -> LOG.log(System.Logger.Level.WARNING, amiss));
+  }
+
+  @Override
   public List<Check> diskChecks() {
     return new DiskChecks(
             Seed.disks(launch), Path.of("/proc", Integer.toString(pid())), Path.of("/proc/locks"))
@@ -183,9 +235,16 @@ final class LocalQemu implements QemuProcess {
     }
   }
 
+  private boolean hasNotRun() {
+    return RunStates.ofLog(Qemu.log(launch.files(), launch.generation()))
+        .filter(Boolean.FALSE::equals)
+        .isPresent();
+  }
+
   @Override
   public void leave() {
     removeSockets();
+    removeGroup();
     BesideSocket.sweep(launch, user(launch));
     process.leave();
   }
@@ -193,10 +252,17 @@ final class LocalQemu implements QemuProcess {
   @Override
   public void close() {
     // Reaps the process if it has ended; if it lives, it goes on without us.
-    if (awaitEnd(Duration.ZERO)) {
+    boolean ended = awaitEnd(Duration.ZERO);
+    if (ended) {
       removeSockets();
+      if (!isForeign(launch) && hasNotRun()) {
+        discardTpm(launch);
+      }
     }
     process.close();
+    if (ended) {
+      removeGroup();
+    }
   }
 
   /// Those of the process that something else started are not ours.
@@ -204,6 +270,12 @@ final class LocalQemu implements QemuProcess {
     if (!isForeign(launch)) {
       Qemu.removeSockets(launch, qmpSocket, console);
       ScreenSocket.of(launch).ifPresent(ScreenSocket::removeIfLeft);
+    }
+  }
+
+  /// What serves the process is in it, too, and has ended after it.
+  private void removeGroup() {
+    if (!isForeign(launch)) {
       new GuestGroups(launch, pid()).removeOwn();
     }
   }

@@ -18,12 +18,10 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
-import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
 import dev.hyperfresh.linux.PidFd;
-import dev.hyperfresh.linux.Signals;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -40,10 +38,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /// The `process` kind of hypervisor: each guest in a QEMU process of its own. Remembers nothing but
 /// the rehearsals that were passed.
@@ -53,9 +49,6 @@ public final class Qemu implements Hypervisor, Adopter {
 
   /// How long a target that starts may wait for everybody else: several times what it takes alone.
   private static final Duration START_IN_BACKGROUND = Duration.ofSeconds(1);
-
-  /// How long a process may take to end that was told to.
-  private static final Duration END_LIMIT = Duration.ofSeconds(10);
 
   static final String PINNED_KERNEL = "kernel";
   static final String PINNED_INITRD = "initrd";
@@ -210,6 +203,8 @@ public final class Qemu implements Hypervisor, Adopter {
     Seed.pin(launch);
     ScreenPassword.pin(launch);
     var _ = DiskImages.pin(launch);
+    UefiFiles.of(launch).ifPresent(UefiFiles::pin);
+    GuestTpm.pin(launch);
   }
 
   /// The hypervisor opens the copy anew, so the guest's group may read it.
@@ -233,7 +228,12 @@ public final class Qemu implements Hypervisor, Adopter {
 
   @Override
   public Instance startWaiting(Launch launch) {
-    return spawn(launch, true);
+    try {
+      return spawn(launch, true);
+    } catch (RuntimeException e) {
+      LocalQemu.discardTpm(launch);
+      throw e;
+    }
   }
 
   private Instance spawn(Launch launch, boolean waiting) {
@@ -250,22 +250,50 @@ public final class Qemu implements Hypervisor, Adopter {
     try {
       // A guest of the same name may have left one.
       Files.deleteIfExists(log);
-      ChildProcess process = spawn(launch, release, waiting, qmp, console, log);
+      HostProcess process = spawn(launch, release, waiting, qmp, console, log);
       return waiting
           ? connectInBackground(launch, process, qmp, console)
           : connect(launch, process, qmp, console);
-    } catch (DiskImages.DiskChanged e) {
+    } catch (IOException
+        | UncheckedIOException
+        | LinuxException
+        | Qmp.QmpException
+        | DiskImages.DiskChanged e) {
       removeSockets(launch, qmp, console);
-      throw problem.because(String.valueOf(e.getMessage()), e);
-    } catch (IOException | UncheckedIOException | LinuxException | Qmp.QmpException e) {
-      removeSockets(launch, qmp, console);
+      String why = String.valueOf(e.getMessage());
       throw problem.because(
-          release.name() + " did not start: " + lastLines(log, String.valueOf(e.getMessage())), e);
+          e instanceof DiskImages.DiskChanged
+              ? why
+              : release.name() + " did not start: " + Swtpm.explained(launch, lastLines(log, why)),
+          e);
+    }
+  }
+
+  private static HostProcess spawn(
+      Launch launch, QemuRelease release, boolean waiting, Path qmp, Path console, Path log)
+      throws IOException {
+    Optional<Swtpm> tpm = Swtpm.start(launch, waiting);
+    try {
+      ChildProcess process = spawn(launch, release, waiting, qmp, console, log, tpm);
+      GuestGroups groups = new GuestGroups(launch, process.pid());
+      tpm.ifPresent(swtpm -> groups.add(swtpm.process().pid()));
+      return HostProcess.of(process).servedBy(tpm.map(Swtpm::process));
+    } catch (RuntimeException e) {
+      tpm.ifPresent(Swtpm::end);
+      throw e;
+    } finally {
+      tpm.ifPresent(Swtpm::close);
     }
   }
 
   private static ChildProcess spawn(
-      Launch launch, QemuRelease release, boolean waiting, Path qmp, Path console, Path log) {
+      Launch launch,
+      QemuRelease release,
+      boolean waiting,
+      Path qmp,
+      Path console,
+      Path log,
+      Optional<Swtpm> tpm) {
     QemuUser user = QemuUser.of(launch);
     Optional<UnixSocket> agentListener = agent(launch).map(Qemu::listen);
     // Closed here before the greeting is awaited: a QEMU that dies must end the connection.
@@ -277,6 +305,7 @@ public final class Qemu implements Hypervisor, Adopter {
       descriptors.put(Descriptors.QMP, qmpListener.fd());
       descriptors.put(Descriptors.CONSOLE, consoleListener.fd());
       agentListener.ifPresent(listener -> descriptors.put(Descriptors.AGENT, listener.fd()));
+      tpm.ifPresent(swtpm -> descriptors.put(Descriptors.TPM, swtpm.control()));
       ChildProcess.Request request =
           new ChildProcess.Request(
               user.command(user.labelled(CommandLine.of(launch, release, waiting)), release),
@@ -293,20 +322,19 @@ public final class Qemu implements Hypervisor, Adopter {
   }
 
   /// The guest runs meanwhile, and the start of a second hypervisor is not to cost it anything.
-  private Instance connectInBackground(Launch launch, ChildProcess child, Path qmp, Path console) {
-    try (Background _ = Background.of(child.pid(), START_IN_BACKGROUND)) {
-      return connect(launch, child, qmp, console);
+  private Instance connectInBackground(Launch launch, HostProcess process, Path qmp, Path console) {
+    try (Background _ = Background.of(process.pid(), START_IN_BACKGROUND)) {
+      return connect(launch, process, qmp, console);
     }
   }
 
-  private Instance connect(Launch launch, ChildProcess child, Path qmp, Path console) {
-    HostProcess process = HostProcess.of(child);
+  private Instance connect(Launch launch, HostProcess process, Path qmp, Path console) {
     try {
       return instance(launch, process, qmp, console);
     } catch (RuntimeException e) {
       process.kill();
       process.close();
-      new GuestGroups(launch, child.pid()).removeOwn();
+      new GuestGroups(launch, process.pid()).removeOwn();
       throw e;
     }
   }
@@ -373,13 +401,7 @@ public final class Qemu implements Hypervisor, Adopter {
 
   @Override
   public Optional<Boolean> hasRun(Path files, int generation) {
-    try {
-      LogFile.Excerpt log = new LogFile(log(files, generation)).excerpt();
-      // What is missing may have been the line that says so.
-      return RunStates.hasRun(log.text()).filter(ran -> ran || log.whole());
-    } catch (IOException e) {
-      return Optional.empty();
-    }
+    return RunStates.ofLog(log(files, generation));
   }
 
   @Override
@@ -400,46 +422,17 @@ public final class Qemu implements Hypervisor, Adopter {
 
   @Override
   public void goOn(Survivor instance) {
-    signal(instance, Signals.CONT, _ -> {});
+    GuestProcesses.goOn(instance);
   }
 
   @Override
   public void end(Survivor instance) {
-    signal(
-        instance,
-        Signals.KILL,
-        process -> {
-          if (!process.awaitExit(END_LIMIT)) {
-            throw Problem.GUEST_STATE.because("Process " + instance.pid() + " does not end.");
-          }
-        });
+    GuestProcesses.end(instance);
   }
 
-  /// By a descriptor that was opened before the process is looked at once more: its number may mean
-  /// another one by now.
-  private static void signal(Survivor instance, int signal, Consumer<PidFd> then) {
-    try (PidFd process = PidFd.open(instance.pid())) {
-      if (Host.processStart(instance.pid()).orElse(-1) != instance.start()) {
-        throw Problem.GUEST_STATE.because("Process " + instance.pid() + " has ended.");
-      }
-      process.signal(signal);
-      then.accept(process);
-    } catch (LinuxException e) {
-      throw Problem.GUEST_STATE.because("Process " + instance.pid() + ": " + e.getMessage(), e);
-    }
-  }
-
-  /// A rehearsal ends with the daemon that began it; one whose process could not ask the kernel for
-  /// that in time is ended here.
   @Override
   public void endRehearsals(Path guests) {
-    GuestProcesses all = GuestProcesses.in(guests);
-    all.endRehearsals();
-    try (Stream<Path> logs = Files.find(guests, 2, (file, _) -> all.isOfRehearsal(file))) {
-      logs.forEach(Qemu::removeSockets);
-    } catch (IOException | UncheckedIOException e) {
-      LOG.log(System.Logger.Level.DEBUG, guests + " cannot be searched", e);
-    }
+    GuestProcesses.in(guests).endRehearsals();
   }
 
   static Path log(Path files, int generation) {

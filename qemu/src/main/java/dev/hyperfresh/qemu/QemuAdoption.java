@@ -188,6 +188,12 @@ final class QemuAdoption {
     checkAddresses(who, line, files);
     checkFolders(line);
     checkConfiguration(line);
+    Optional<ForeignSwtpm> tpm =
+        line.tpm().map(socket -> ForeignSwtpm.at(socket, request.files(), request.borrowed()));
+    tpm.ifPresent(swtpm -> {
+      reasons.addAll(swtpm.reasons());
+      remarks.addAll(swtpm.remarks());
+    });
     if (!who.ours()) {
       reasons.addAll(files.closed(line, live.accelerator()));
     }
@@ -219,6 +225,9 @@ final class QemuAdoption {
     }
     GuestMemory memory = isCopied ? apart(line.memories(), live) : shared.take(pidFd, taken::add);
     copies.make(who, request.borrowed());
+    for (GuestTpm own : tpm.flatMap(ForeignSwtpm::tpm).stream().toList()) {
+      own.write(request.files());
+    }
     List<Map.Entry<Path, Path>> wanted = new ArrayList<>(line.pinned().entrySet());
     wanted.addAll(roms.entrySet());
     pin(wanted, files, copies);

@@ -168,6 +168,7 @@ final class QemuInstance implements Instance {
 
   @Override
   public void resume() {
+    process.keepTpm().ifPresent(channel::note);
     try {
       vcpus.goOn(_ -> false);
     } catch (Qmp.QmpException e) {
@@ -206,9 +207,16 @@ final class QemuInstance implements Instance {
   @Override
   public List<Check> checks() {
     List<Check> checks = new ArrayList<>();
-    checks.addAll(
-        new LiveChecks(release.name(), command -> channel.qmp().execute(command, Map.of())).all());
+    LiveChecks live =
+        new LiveChecks(release.name(), command -> channel.qmp().execute(command, Map.of()));
+    checks.addAll(live.all());
     checks.addAll(process.diskChecks());
+    process
+        .tpmCheck()
+        .ifPresent(tpm -> {
+          checks.add(tpm);
+          checks.add(live.tpm());
+        });
     launch
         .adopted()
         .ifPresent(machine -> {
@@ -328,6 +336,7 @@ final class QemuInstance implements Instance {
     if (launch.adopted().isPresent() && AdoptedMachine.isFirst(launch.generation())) {
       return joined(amiss);
     }
+    process.settleTpm().ifPresent(amiss::add);
     FileUser user = LocalQemu.user(launch);
     List<TakenLater> later = new ArrayList<>();
     BesideSocket.of(launch).stream().map(monitor -> later(monitor, user)).forEach(later::add);

@@ -102,6 +102,25 @@ public interface QemuProcess extends AutoCloseable {
     return Optional.empty();
   }
 
+  /// Puts the state of the guest's TPM where its owner looks for it, when no other process has it.
+  ///
+  /// @return what is amiss, in sentences
+  default Optional<String> settleTpm() {
+    return Optional.empty();
+  }
+
+  /// Forgets what other processes have of the guest's TPM: the guest goes on here.
+  ///
+  /// @return what is amiss, in sentences
+  default Optional<String> keepTpm() {
+    return Optional.empty();
+  }
+
+  /// What the host says of the guest's TPM, if it has one.
+  default Optional<Check> tpmCheck() {
+    return Optional.empty();
+  }
+
   /// What the host says of the guest's disks.
   List<Check> diskChecks();
 

@@ -62,23 +62,6 @@ final class Rehearsal {
   private static final int MOST_DIFFERENCES = 3;
   private static final Duration LAST_WORDS = Duration.ofSeconds(1);
 
-  /// How it ended.
-  sealed interface Outcome {
-    /// The target has the twin's state.
-    ///
-    /// @param note what was not as in earnest, to be put behind the name of the twin, or empty
-    record Passed(long millis, String note) implements Outcome {}
-
-    /// The target does not take the twin's state.
-    record Rejected(String sentence) implements Outcome {}
-
-    /// It did not end within [#LIMIT].
-    record TooSlow(String sentence) implements Outcome {}
-
-    /// It says nothing of the target.
-    record Impossible(String reason) implements Outcome {}
-  }
-
   /// What stands behind the devices in place of what is the guest's.
   ///
   /// @param diskBytes what each disk holds, of a guest that HyperFresh built
@@ -128,26 +111,27 @@ final class Rehearsal {
     this.pinned = new AdoptedWords(scenery.words()).pinProcessor();
   }
 
-  /// Rehearses once. An interrupt ends it as [Outcome.Impossible]; both processes are killed then.
-  Outcome run() {
+  /// Rehearses once. An interrupt ends it as [Rehearsed.Impossible]; both processes are killed
+  /// then.
+  Rehearsed run() {
     try {
       // Both processes end with the thread that starts them, so all is done on that.
       return guest.confinement().within(this::rehearsed);
     } catch (LinuxException | UncheckedIOException e) {
-      return new Outcome.Impossible("this host does not allow it: " + e.getMessage());
+      return new Rehearsed.Impossible("this host does not allow it: " + e.getMessage());
     }
   }
 
-  private Outcome rehearsed() {
+  private Rehearsed rehearsed() {
     try {
       return rehearse();
     } catch (Trouble e) {
       if (Thread.currentThread().isInterrupted()) {
-        return new Outcome.Impossible("it was given up");
+        return new Rehearsed.Impossible("it was given up");
       }
       return blame(e.side, String.valueOf(e.getMessage()));
     } catch (LinuxException | IOException e) {
-      return new Outcome.Impossible("this host does not allow it: " + e.getMessage());
+      return new Rehearsed.Impossible("this host does not allow it: " + e.getMessage());
     } finally {
       undo.forEach(Rehearsal::contained);
     }
@@ -166,28 +150,28 @@ final class Rehearsal {
     return resource;
   }
 
-  private Outcome rehearse() throws IOException {
+  private Rehearsed rehearse() throws IOException {
     Optional<String> closed = QemuUser.obstacle(guest, to);
     if (closed.isPresent()) {
-      return new Outcome.Rejected(closed.get() + ".");
+      return new Rehearsed.Rejected(closed.get() + ".");
     }
     GuestMemory scratch = guest.memory().scratch("hf-rehearsal-" + guest.spec().name());
     owned(scratch, scratch::close);
     List<Fd> taps = taps();
     boolean connected = taps.size() == 2 * queues();
-    var backends = new Backends.OfRehearsal(scenery.diskBytes(), connected);
+    var backends = new Backends.OfRehearsal(scenery.diskBytes(), UefiFiles.of(guest), connected);
     twin = Optional.of(start(from, false, scratch, taps, backends));
     Side target = start(to, true, scratch, taps, backends);
     twin.get().open();
     target.open();
-    Optional<Outcome> unfit = another(twin.get(), target).or(() -> unlistening(target));
+    Optional<Rehearsed> unfit = another(twin.get(), target).or(() -> unlistening(target));
     if (unfit.isPresent()) {
       return unfit.get();
     }
     handOver(twin.get(), target);
     return switch (target.verdict(remaining())) {
       case "completed" ->
-          new Outcome.Passed(
+          new Rehearsed.Passed(
               (Clock.monotonicNanos() - start) / 1_000_000,
               connected ? "" : " whose cards were connected to nothing");
       case String other -> throw new Trouble(target, "the migration " + other);
@@ -244,7 +228,9 @@ final class Rehearsal {
     List<String> program =
         QemuUser.of(launch).labelled(CommandLine.ofRehearsal(launch, release, waiting, how));
     List<String> command = ParentDeath.ends(program);
-    Side side = spawn(command, launch, log);
+    Optional<Swtpm> tpm = Swtpm.rehearse(launch, log);
+    tpm.ifPresent(swtpm -> undo.addFirst(() -> swtpm.forget(log)));
+    Side side = spawn(command, launch, log, tpm);
     owned(side, side::close);
     Background background = Background.of(side.process.pid(), IN_BACKGROUND);
     owned(background, background::close);
@@ -255,7 +241,7 @@ final class Rehearsal {
     return machine.with(connected ? scenery.words() : AdoptedWords.unconnected(scenery.words()));
   }
 
-  private Side spawn(List<String> command, Launch launch, Path log) {
+  private Side spawn(List<String> command, Launch launch, Path log, Optional<Swtpm> tpm) {
     QemuRelease release = (QemuRelease) launch.release();
     QemuUser user = QemuUser.of(launch);
     UnixSocket.Pair control = UnixSocket.pair();
@@ -263,6 +249,7 @@ final class Rehearsal {
       Map<Integer, Fd> descriptors = new HashMap<>(files.descriptors());
       descriptors.putAll(Descriptors.of(launch));
       descriptors.put(Descriptors.QMP, control.right().fd());
+      tpm.ifPresent(swtpm -> descriptors.put(Descriptors.TPM, swtpm.control()));
       ChildProcess child =
           ChildProcess.spawn(
               new ChildProcess.Request(
@@ -278,11 +265,12 @@ final class Rehearsal {
     } finally {
       // A process that dies must end the connection.
       control.right().close();
+      tpm.ifPresent(Swtpm::close);
     }
   }
 
   /// What the guest would find to be another machine, or would not fit it, though it fits the twin.
-  private Optional<Outcome> another(Side twin, Side target) {
+  private Optional<Rehearsed> another(Side twin, Side target) {
     MachineIdentity built = target.identity();
     List<String> there = new ArrayList<>(identity.differences(built, to.name()));
     if (pinned) {
@@ -290,7 +278,7 @@ final class Rehearsal {
     }
     if (!there.isEmpty()) {
       return Optional.of(
-          new Outcome.Rejected(
+          new Rehearsed.Rejected(
               to.name()
                   + " builds a different machine from the one that the guest has: "
                   + few(there)
@@ -300,7 +288,7 @@ final class Rehearsal {
     return here.isEmpty()
         ? Optional.empty()
         : Optional.of(
-            new Outcome.Impossible(
+            new Rehearsed.Impossible(
                 "the firmware of "
                     + from.name()
                     + " was changed since the guest started, so a twin has different firmware: "
@@ -308,7 +296,7 @@ final class Rehearsal {
   }
 
   /// Whether the target could not take over the guest's VNC server: QEMU before 7.1 cannot.
-  private Optional<Outcome> unlistening(Side target) {
+  private Optional<Rehearsed> unlistening(Side target) {
     // Not by the stand-ins, which listen nowhere.
     boolean listens =
         CommandLine.takenLater(guest).vnc().filter(vnc -> !vnc.addresses().isEmpty()).isPresent();
@@ -324,7 +312,7 @@ final class Rehearsal {
         throw e;
       }
       return Optional.of(
-          new Outcome.Rejected(
+          new Rehearsed.Rejected(
               to.name() + " cannot take over the guest's VNC server: " + e.getMessage() + "."));
     }
   }
@@ -349,17 +337,17 @@ final class Rehearsal {
 
   /// Whose fault it is, told in the words of that process, which say more than how the other one
   /// learned of it. Of a twin that fails the target is not to blame.
-  private Outcome blame(Side side, String reason) {
+  private Rehearsed blame(Side side, String reason) {
     boolean late = remaining().isZero();
     boolean twinFailed = twin.isEmpty() || side == twin.get() || twin.get().isOver();
     if (twinFailed) {
       String words = twin.map(Side::lastWords).filter(said -> !said.isEmpty()).orElse(reason);
-      return new Outcome.Impossible("a twin on " + from.name() + " failed: " + words);
+      return new Rehearsed.Impossible("a twin on " + from.name() + " failed: " + words);
     }
     String said = side.saidOr(reason);
     Set<String> missing = pinned ? side.missing() : Set.of();
     if (!missing.isEmpty()) {
-      return new Outcome.Rejected(
+      return new Rehearsed.Rejected(
           to.name()
               + " does not offer what the guest's processor has: "
               + String.join(", ", missing)
@@ -367,9 +355,9 @@ final class Rehearsal {
     }
     String pair = "the state of the guest's machine on " + from.name();
     return late
-        ? new Outcome.TooSlow(
+        ? new Rehearsed.TooSlow(
             to.name() + " did not take " + pair + " within " + LIMIT.toSeconds() + " s.")
-        : new Outcome.Rejected(to.name() + " rejects " + pair + ": " + said + ".");
+        : new Rehearsed.Rejected(to.name() + " rejects " + pair + ": " + said + ".");
   }
 
   private Duration remaining() {

@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Card;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.DiskDrive;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
@@ -78,6 +79,7 @@ final class Rehearsals implements Rehearser {
       boolean agent,
       Others others,
       MemoryLayout layout,
+      Firmware firmware,
       List<String> adopted) {
     static Shape of(Launch guest) {
       GuestSpec spec = guest.spec();
@@ -94,6 +96,7 @@ final class Rehearsals implements Rehearser {
           new Others(
               spec.devices().rng(), spec.devices().balloon(), spec.devices().screen().isPresent()),
           spec.layout(),
+          spec.firmware(),
           guest.adopted().map(AdoptedMachine::words).orElse(List.of()));
     }
   }
@@ -139,25 +142,25 @@ final class Rehearsals implements Rehearser {
     }
     begins.accept("rehearsing with a twin on " + from.name() + " and scratch memory");
     return switch (new Rehearsal(guest, from, to, identity, scenery).run()) {
-      case Rehearsal.Outcome.Passed done -> {
+      case Rehearsed.Passed done -> {
         Success success =
             new Success(Instant.now().truncatedTo(ChronoUnit.SECONDS), done.millis(), done.note());
         passed.put(pair, success);
         yield Check.pass(NAME, sentence(from, to, success) + " just now.");
       }
-      case Rehearsal.Outcome.Rejected rejected -> {
+      case Rehearsed.Rejected rejected -> {
         passed.remove(pair);
         yield Check.fail(
             NAME, rejected.sentence(), "Choose another release; the guest was not touched.");
       }
-      case Rehearsal.Outcome.TooSlow late -> {
+      case Rehearsed.TooSlow late -> {
         passed.remove(pair);
         yield Check.fail(
             NAME,
             late.sentence(),
             "Choose another release, or try again with --no-rehearsal if the host is just slow.");
       }
-      case Rehearsal.Outcome.Impossible impossible -> unknown(impossible.reason());
+      case Rehearsed.Impossible impossible -> unknown(impossible.reason());
     };
   }
 

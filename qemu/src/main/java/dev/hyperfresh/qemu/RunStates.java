@@ -1,6 +1,9 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.RunState;
+import dev.hyperfresh.linux.LogFile;
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -80,6 +83,17 @@ final class RunStates {
     return traced.isEmpty()
         ? Optional.empty()
         : Optional.of(traced.stream().anyMatch(line -> isChange(line) && entersLive(line)));
+  }
+
+  /// As [#hasRun], of a log where it lies.
+  static Optional<Boolean> ofLog(Path file) {
+    try {
+      LogFile.Excerpt log = new LogFile(file).excerpt();
+      // What is missing may have been the line that says so.
+      return hasRun(log.text()).filter(ran -> ran || log.whole());
+    } catch (IOException e) {
+      return Optional.empty();
+    }
   }
 
   /// When the guest's clocks stopped last: QEMU leaves the state `running`, stops the clocks and

@@ -7,6 +7,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.Confinement;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -147,7 +148,7 @@ class CommandLineTest {
   @Test
   void aRehearsalHasTheSameDevicesAndNothingOfTheGuestsBehindThem() {
     QemuRelease release = release("7.2.22", BINARY);
-    var backends = new Backends.OfRehearsal(List.of(1L << 30, 512L), true);
+    var backends = new Backends.OfRehearsal(List.of(1L << 30, 512L), Optional.empty(), true);
     List<String> real = CommandLine.of(launch(rich(), 1), release, true);
     List<String> line = CommandLine.ofRehearsal(launch(rich(), 0), release, true, backends);
 
@@ -163,7 +164,7 @@ class CommandLineTest {
 
   @Test
   void aRehearsalWithoutTapsHasEachCardOnAHubOfItsOwn() {
-    var backends = new Backends.OfRehearsal(List.of(1L, 1L), false);
+    var backends = new Backends.OfRehearsal(List.of(1L, 1L), Optional.empty(), false);
 
     assertThat(
             CommandLine.ofRehearsal(launch(rich(), 0), release("7.2.22", BINARY), false, backends))
@@ -190,7 +191,10 @@ class CommandLineTest {
     List<String> real = CommandLine.of(launch(spec, 1), release, true);
     List<String> twin =
         CommandLine.ofRehearsal(
-            launch(spec, 0), release, true, new Backends.OfRehearsal(List.of(), false));
+            launch(spec, 0),
+            release,
+            true,
+            new Backends.OfRehearsal(List.of(), Optional.empty(), false));
 
     assertThat(devices(twin)).isEqualTo(devices(real));
     assertThat(real)
@@ -311,6 +315,44 @@ class CommandLineTest {
   private static GuestSpec spec(Optional<KernelBoot> boot, List<Disk> disks, List<Nic> nics) {
     return new GuestSpec(
         "web1", 4, 64L << 20, "pc-q35-7.2", "qemu64,+svm", AcceleratorWish.AUTO, boot, disks, nics);
+  }
+
+  @Test
+  void uefiIsFlashMemoryOfTheGuestsOwn() throws Exception {
+    GuestSpec spec = rich().booting(new Firmware(Firmware.Kind.UEFI_SECURE, true));
+    Files.writeString(files.resolve("uefi-secure-code.fd"), "code");
+    Files.writeString(files.resolve("uefi-secure-variables.fd"), "variables");
+    QemuRelease release = release("7.2.22", BINARY);
+    List<String> line = CommandLine.of(launch(spec, 1), release, false);
+
+    assertThat(line)
+        .containsSequence(
+            "-machine",
+            "pc-q35-7.2,memory-backend=ram,pflash0=firmware-code,pflash1=firmware-variables,smm=on",
+            "-add-fd",
+            "fd=5,set=5",
+            "-blockdev")
+        .containsSequence("-global", "driver=cfi.pflash01,property=secure,value=on")
+        .containsSequence(
+            "-chardev",
+            "socket,id=tpm,fd=8",
+            "-tpmdev",
+            "emulator,id=tpm0,chardev=tpm",
+            "-device",
+            "tpm-tis,tpmdev=tpm0");
+    List<String> flash = line.stream().filter(a -> a.contains("\"firmware-")).toList();
+    assertDisk(
+        QmpMessage.JSON.readTree(flash.get(0)), "raw", "firmware-code", true, "/dev/fdset/5");
+    assertDisk(
+        QmpMessage.JSON.readTree(flash.get(1)), "raw", "firmware-variables", false, "/dev/fdset/6");
+
+    Launch twin = launch(spec, 0);
+    var backends = new Backends.OfRehearsal(List.of(1L, 1L), UefiFiles.of(twin), false);
+    List<String> rehearsal = CommandLine.ofRehearsal(twin, release, true, backends);
+    assertThat(devices(rehearsal)).isEqualTo(devices(line));
+    List<String> standIns = rehearsal.stream().filter(a -> a.contains("\"firmware-")).toList();
+    assertStandIn(standIns.get(0), "firmware-code", true, 4);
+    assertStandIn(standIns.get(1), "firmware-variables", false, 9);
   }
 
   @Test

@@ -215,12 +215,16 @@ class DeviceWordsTest {
             .map(disk ->
                 List.of(new DiskImages.Image(disk.path(), disk.format(), disk.readOnly(), 1, 2)))
             .toList();
-    return new DeviceWords(spec, spec.disks(), new Backends.OfGuest(new DiskImages(images))).all();
+    return new DeviceWords(
+            spec, spec.disks(), new Backends.OfGuest(new DiskImages(images), Optional.empty()))
+        .all();
   }
 
   private static List<String> twin(GuestSpec spec, boolean taps) {
     List<Long> bytes = spec.disks().stream().map(_ -> 512L).toList();
-    return new DeviceWords(spec, spec.disks(), new Backends.OfRehearsal(bytes, taps)).all();
+    return new DeviceWords(
+            spec, spec.disks(), new Backends.OfRehearsal(bytes, Optional.empty(), taps))
+        .all();
   }
 
   /// What decides how the guest sees its disks.

@@ -275,9 +275,8 @@ class ForeignCommandLineTest {
             "not one that is known to move",
             "-device nvme,serial=1",
             "not one that is known to move",
-            "-chardev socket,id=c,path=/swtpm -tpmdev emulator,id=t,chardev=c"
-                + " -device tpm-tis,tpmdev=t,id=tpm0",
-            "a TPM's state is in another process");
+            "-tpmdev passthrough,id=t,path=/dev/tpm0 -device tpm-tis,tpmdev=t,id=tpm0",
+            "the TPM of the host cannot be in two QEMUs");
     causes.forEach((words, reason) -> {
       boolean named = words.matches(".*-device.*,id=.*");
       LiveMachine live =

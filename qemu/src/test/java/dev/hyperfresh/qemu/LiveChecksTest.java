@@ -71,6 +71,25 @@ class LiveChecksTest {
   }
 
   @Test
+  void aTpmWithoutItsSwtpmFails() {
+    answers.put(
+        "query-tpm",
+        "[{\"id\": \"tpm0\", \"model\": \"tpm-tis\","
+            + " \"options\": {\"type\": \"emulator\", \"data\": {\"chardev\": \"c\"}}}]");
+    for (String end : List.of("fd:8", "disconnected:fd:8")) {
+      answers.put(
+          "query-chardev",
+          "[{\"label\": \"c\", \"filename\": \""
+              + end
+              + "\"}, {\"label\": \"d\", \"filename\": \"x\"}]");
+      assertThat(live().tpm().verdict())
+          .isEqualTo(end.equals("fd:8") ? Verdict.PASS : Verdict.FAIL);
+    }
+    answers.remove("query-chardev");
+    assertThat(live().tpm().verdict()).isEqualTo(Verdict.FAIL);
+  }
+
+  @Test
   void aDeviceThatRefusesFailsInQemusWords() {
     answers.put("query-migrate", "{\"blocked-reasons\": [\"no VFIO\", \"vhost lacks a log\"]}");
 
@@ -189,19 +208,21 @@ class LiveChecksTest {
         List.of());
   }
 
+  private LiveChecks live() {
+    return new LiveChecks(
+        "qemu-7.2.22",
+        command -> {
+          String answer = answers.get(command);
+          if (answer == null) {
+            throw new Qmp.QmpException("no answer");
+          }
+          return QmpMessage.JSON.readTree(answer);
+        });
+  }
+
   private List<Check> checks() {
     List<Check> checks = new ArrayList<>();
-    checks.addAll(
-        new LiveChecks(
-                "qemu-7.2.22",
-                command -> {
-                  String answer = answers.get(command);
-                  if (answer == null) {
-                    throw new Qmp.QmpException("no answer");
-                  }
-                  return QmpMessage.JSON.readTree(answer);
-                })
-            .all());
+    checks.addAll(live().all());
     checks.addAll(new DiskChecks(spec().disks(), process, locks).all());
     return checks;
   }

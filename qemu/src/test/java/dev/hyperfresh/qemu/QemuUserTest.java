@@ -169,16 +169,20 @@ class QemuUserTest {
     }
     assertThat(QemuUser.narrow(launch)).as("a first process has another group").isEmpty();
     Process process = new ProcessBuilder("sleep", "60").start();
+    Process servant = new ProcessBuilder("sleep", "60").start();
     GuestGroups where = new GuestGroups(launch, (int) process.pid());
     Cgroup own = where.own().orElseThrow();
     try {
       where.enter(false);
       assertThat(own.holds(where.pid())).isTrue();
+      where.add((int) servant.pid());
+      assertThat(own.processes()).containsExactlyInAnyOrder(where.pid(), (int) servant.pid());
       assertThat(where.describe(new CgroupPlace(groups))).contains("not in all", own.toString());
       assertThat(where.settle()).as("it is tried again").isPresent();
       assertThat(own.holds(where.pid())).isTrue();
     } finally {
       process.destroyForcibly().waitFor();
+      servant.destroyForcibly().waitFor();
       where.removeOwn();
     }
     assertThat(own.exists()).isFalse();

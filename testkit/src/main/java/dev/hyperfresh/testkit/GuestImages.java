@@ -33,8 +33,16 @@ import java.util.stream.Stream;
 /// @param ring3 the guest that leaves ring 0 at once, for KVMs that emulate ring 0 slowly
 /// @param sweep the same, which writes to 992 MiB of its memory; needs 1 GiB
 /// @param tick the guest that sleeps between its beats; needs ring 0
+/// @param tpm the guest that uses its TPM all the time; needs ring 0 and a TPM 2.0
 public record GuestImages(
-    Path kernel, Path initrd, Path agent, Path devices, Path ring3, Path sweep, Path tick) {
+    Path kernel,
+    Path initrd,
+    Path agent,
+    Path devices,
+    Path ring3,
+    Path sweep,
+    Path tick,
+    Path tpm) {
   private static final List<String> SOURCES =
       List.of(
           "build.sh",
@@ -43,7 +51,8 @@ public record GuestImages(
           "linux/init",
           "bare/bare.ld",
           "bare/ring3.S",
-          "bare/tick.S");
+          "bare/tick.S",
+          "bare/tpm.S");
   private static final int BUILD_LIMIT_SECONDS = 300;
 
   /// Builds the guests under `cache`, or returns those that were built there from the same sources.
@@ -63,7 +72,8 @@ public record GuestImages(
         home.resolve("devices"),
         home.resolve("ring3.elf"),
         home.resolve("sweep.elf"),
-        home.resolve("tick.elf"));
+        home.resolve("tick.elf"),
+        home.resolve("tpm.elf"));
   }
 
   private static void buildInto(
