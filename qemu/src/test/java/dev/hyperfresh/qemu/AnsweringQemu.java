@@ -1,6 +1,10 @@
 package dev.hyperfresh.qemu;
 
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.UnaryOperator;
@@ -9,6 +13,8 @@ import tools.jackson.databind.JsonNode;
 /// A QEMU 7.2 that answers what it was told to, and refuses what it was not. Of lists it has empty
 /// ones.
 final class AnsweringQemu implements MachineIdentity.Respondent {
+  static final String PORT = "pcie-root-port,id=rp0,chassis=1,slot=1";
+
   private static final String HMP = "human-monitor-command";
 
   private final Map<String, String> answers = new HashMap<>();
@@ -112,5 +118,72 @@ final class AnsweringQemu implements MachineIdentity.Respondent {
       throw new Qmp.QmpException("It refuses " + key);
     }
     return QmpMessage.JSON.readTree(change.apply(answer));
+  }
+
+  static AnsweringQemu qemu() {
+    return new AnsweringQemu().device("rp0", "pcie-root-port", "/machine/q35/pcie.0", "addr=16");
+  }
+
+  static LiveChanges asked(AnsweringQemu qemu, String... line) {
+    return asked(qemu, Map.of(), line);
+  }
+
+  static LiveChanges asked(AnsweringQemu qemu, Map<String, Path> sets, String... line) {
+    return LiveChanges.ask(List.of(line), sets, qemu);
+  }
+
+  /// The values of an option.
+  static List<String> wordsOf(String option, LiveChanges changes) {
+    List<String> values = new ArrayList<>();
+    List<String> words = changes.arguments();
+    for (int i = 0; i + 1 < words.size(); i++) {
+      if (words.get(i).equals(option)) {
+        values.add(words.get(i + 1));
+      }
+    }
+    return values;
+  }
+
+  /// What `query-named-block-nodes` tells of a node.
+  static String node(String name, String driver, String file) {
+    return "{\"node-name\":\"%s\",\"drv\":\"%s\",\"file\":\"%s\",\"ro\":false,\"detect_zeroes\":\"off\","
+            .formatted(name, driver, file)
+        + "\"cache\":{\"writeback\":true,\"direct\":true,\"no-flush\":false}}";
+  }
+
+  static String nodes(String... nodes) {
+    return "[" + String.join(",", nodes) + "]";
+  }
+
+  /// Who is below whom: `PARENT ROLE CHILD`.
+  static String graph(String... edges) {
+    List<String> names =
+        Arrays.stream(edges)
+            .flatMap(edge -> Arrays.stream(edge.split(" ")).filter(w -> !w.matches("file|backing")))
+            .distinct()
+            .toList();
+    List<String> points = new ArrayList<>();
+    names.forEach(name ->
+        points.add(
+            "{\"id\":%d,\"type\":\"block-driver\",\"name\":\"%s\"}"
+                .formatted(names.indexOf(name) + 1, name)));
+    List<String> lines = new ArrayList<>();
+    for (String edge : edges) {
+      String[] parts = edge.split(" ");
+      lines.add(
+          "{\"parent\":%d,\"child\":%d,\"name\":\"%s\",\"perm\":[],\"shared-perm\":[]}"
+              .formatted(names.indexOf(parts[0]) + 1, names.indexOf(parts[2]) + 1, parts[1]));
+    }
+    return "{\"nodes\":" + points + ",\"edges\":" + lines + "}";
+  }
+
+  static String drive(String device, String inserted) {
+    return "{\"device\":\"%s\",\"removable\":true%s}"
+        .formatted(device, inserted.isEmpty() ? "" : ",\"inserted\":" + inserted);
+  }
+
+  static String inserted(String file, String format, boolean readOnly) {
+    return "{\"file\":\"%s\",\"drv\":\"%s\",\"ro\":%s,\"node-name\":\"#block1\",\"bps\":0,\"iops\":0}"
+        .formatted(file, format, readOnly);
   }
 }
