@@ -7,6 +7,7 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -211,6 +212,9 @@ class MachineMoveTest extends MachineScene {
         .isInstanceOfSatisfying(
             HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(Problem.SPEC_INVALID))
         .hasMessageContaining("In a machine a guest has one memory");
+    Firmware uefi = new Firmware(Firmware.Kind.UEFI, true);
+    assertThatThrownBy(() -> hyperplexor.create(spec.booting(uefi), machine, Progress.NONE))
+        .hasMessageContaining("In a machine a guest has neither UEFI nor a TPM");
     hyperplexor.create(spec, process, Progress.NONE);
     try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("count").pid(), BOOT)) {
       assertCommitted(replace("count", machine));
