@@ -29,6 +29,7 @@ final class LocalQemu implements QemuProcess {
   private static final System.Logger LOG = System.getLogger(LocalQemu.class.getName());
 
   private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
+  private static final System.Logger LOG = System.getLogger(LocalQemu.class.getName());
   private static final int LOG_BYTES = 64 * 1024;
 
   private final HostProcess process;
