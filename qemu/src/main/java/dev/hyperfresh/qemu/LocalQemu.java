@@ -26,8 +26,6 @@ import java.util.stream.Stream;
 
 /// A QEMU that is a process of this host.
 final class LocalQemu implements QemuProcess {
-  private static final System.Logger LOG = System.getLogger(LocalQemu.class.getName());
-
   private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
   private static final System.Logger LOG = System.getLogger(LocalQemu.class.getName());
   private static final int LOG_BYTES = 64 * 1024;
