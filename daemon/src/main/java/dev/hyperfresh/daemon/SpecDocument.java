@@ -89,7 +89,12 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
               new MemoryLayout(hugePages(), nodes()),
               new Devices(flag(root, "rng"), flag(root, "balloon"), cloudInit(), screen()),
               new Firmware(
-                  choice(Firmware.Kind.values(), root, "firmware", Firmware.DEFAULT.kind()),
+                  choice(
+                      Firmware.Kind.values(),
+                      Firmware.Kind::label,
+                      root,
+                      "firmware",
+                      Firmware.DEFAULT.kind()),
                   flag(root, "tpm")));
       faults.addAll(spec.faults());
       if (!faults.isEmpty()) {

@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
@@ -119,12 +120,18 @@ abstract class YamlReader {
   }
 
   final <E extends Enum<E>> E choice(E[] values, JsonNode node, String key, E otherwise) {
+    return choice(values, value -> value.name().toLowerCase(Locale.ROOT), node, key, otherwise);
+  }
+
+  /// @param word what a value is called
+  final <E extends Enum<E>> E choice(
+      E[] values, Function<E, String> word, JsonNode node, String key, E otherwise) {
     Optional<String> wanted = optionalText(node, key);
     if (wanted.isEmpty()) {
       return otherwise;
     }
     for (E value : values) {
-      if (word(value).equals(wanted.get())) {
+      if (word.apply(value).equals(wanted.get())) {
         return value;
       }
     }
@@ -134,11 +141,7 @@ abstract class YamlReader {
             + ": '"
             + wanted.get()
             + "' is not one of "
-            + String.join(", ", List.of(values).stream().map(YamlReader::word).toList()));
+            + String.join(", ", List.of(values).stream().map(word).toList()));
     return otherwise;
-  }
-
-  private static String word(Enum<?> value) {
-    return value.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 }

@@ -63,8 +63,7 @@ final class SpecProperties {
     set("on-crash", spec.ends().onCrash().name());
     set("on-reboot", spec.ends().onReboot().name());
     set("on-poweroff", spec.ends().onPoweroff().name());
-    set("firmware", spec.firmware().kind().name());
-    set("tpm", Boolean.toString(spec.firmware().tpm()));
+    put(spec.firmware());
     put(spec.layout());
     spec.boot()
         .ifPresent(boot -> {
@@ -166,6 +165,13 @@ final class SpecProperties {
     }
   }
 
+  private void put(Firmware firmware) {
+    if (firmware.kind() != Firmware.DEFAULT.kind()) {
+      set("firmware", firmware.kind().name());
+    }
+    setIf(firmware.tpm(), "tpm");
+  }
+
   private void put(MemoryLayout layout) {
     layout.hugePageBytes().ifPresent(bytes -> set("hugepage", Long.toString(bytes)));
     for (int i = 0; i < layout.nodes().size(); i++) {
@@ -211,7 +217,7 @@ final class SpecProperties {
         devices(),
         new Firmware(
             Firmware.Kind.valueOf(find("firmware").orElse(Firmware.Kind.BIOS.name())),
-            Boolean.parseBoolean(find("tpm").orElse("false"))));
+            holds("tpm")));
   }
 
   private Devices devices() {

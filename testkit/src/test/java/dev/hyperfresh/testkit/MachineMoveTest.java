@@ -8,6 +8,7 @@ import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Devices;
+import dev.hyperfresh.hypervisor.Firmware;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -215,6 +216,9 @@ class MachineMoveTest extends MachineScene {
     Devices rng = new Devices(true, false, Optional.empty(), Optional.empty());
     assertThatThrownBy(() -> hyperplexor.create(spec.with(rng), machine, Progress.NONE))
         .hasMessageContaining("plain virtio disks and cards alone, and its spec has rng: true");
+    Firmware uefi = new Firmware(Firmware.Kind.UEFI, true);
+    assertThatThrownBy(() -> hyperplexor.create(spec.booting(uefi), machine, Progress.NONE))
+        .hasMessageContaining("In a machine a guest has neither UEFI nor a TPM");
     hyperplexor.create(spec, process, Progress.NONE);
     try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("count").pid(), BOOT)) {
       assertCommitted(replace("count", machine));
