@@ -269,10 +269,7 @@ final class Guest implements Movable {
 
   /// Guest's thread: lets go of an instance that could not be taken over; it goes on as it was.
   void leaveAlone() {
-    Instance foreign = hosting.letGo();
-    if (foreign != null) {
-      foreign.close();
-    }
+    Optional.ofNullable(hosting.letGo()).ifPresent(Instance::close);
     GuestFile.remove(files());
   }
 
@@ -289,11 +286,6 @@ final class Guest implements Movable {
   /// Which instance runs it, and whether it may be continued; for the guest's thread.
   Hosting hosting() {
     return hosting;
-  }
-
-  /// What is done to its wall clock after a replacement.
-  WallClock wallClock() {
-    return new WallClock(spec());
   }
 
   /// Any thread: whether a replacement of it has begun and is not over.
@@ -338,8 +330,9 @@ final class Guest implements Movable {
                     new Preflight(this, to, rehearsing, turn, progress)::require,
                     progress)
                 .run();
-        return record.committed() && wallClock().steps(stepClock)
-            ? record.with(wallClock().step(this::running, record.clocks(), progress))
+        WallClock clock = new WallClock(spec());
+        return record.committed() && clock.steps(stepClock)
+            ? record.with(clock.step(this::running, record.clocks(), progress))
             : record;
       } finally {
         replacing.set(false);
@@ -501,7 +494,6 @@ final class Guest implements Movable {
       Optional.ofNullable(hosting.letGo())
           .ifPresent(current -> Contained.run("letting go", () -> how.accept(current)));
       body.ifPresent(held -> held.letGo(spec().name()));
-      body = Optional.empty();
     });
     deleted = true;
   }

@@ -55,7 +55,7 @@ final class GuestMoves {
   private static List<Check> checks(
       Guest guest, Preflight preflight, Preflight.Seen seen, boolean stepClock) {
     List<Check> checks = new ArrayList<>(preflight.checks(seen));
-    guest.wallClock().check(seen.running(), stepClock).ifPresent(checks::add);
+    new WallClock(guest.spec()).check(seen.running(), stepClock).ifPresent(checks::add);
     return checks;
   }
 

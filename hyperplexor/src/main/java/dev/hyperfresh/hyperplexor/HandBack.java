@@ -7,6 +7,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.ProcessFacts;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +21,15 @@ import org.jspecify.annotations.Nullable;
 ///
 /// @param folders where what the process still needs is kept
 record HandBack(HandedFolders folders) {
+  /// The names of those of `guests` that were borrowed, in their order.
+  static List<String> borrowed(Collection<Guest> guests) {
+    return guests.stream()
+        .filter(guest -> borrowed(guest).isPresent())
+        .map(guest -> guest.spec().name())
+        .sorted()
+        .toList();
+  }
+
   /// The machine of a guest that was borrowed.
   static Optional<AdoptedMachine> borrowed(Guest guest) {
     return guest

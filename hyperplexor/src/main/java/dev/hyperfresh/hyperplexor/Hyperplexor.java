@@ -79,11 +79,10 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Guest's thread. A guest that no process runs needs no user and no control group.
   private void changed(Guest guest) {
-    GuestView view = guest.view();
-    if (view.state() == GuestView.State.STOPPED) {
+    if (guest.view().state() == GuestView.State.STOPPED) {
       starts.giveBack(guest);
     }
-    telling.watch().changed(view);
+    telling.watch().changed(guest.view());
     life.changed(guest);
     starts.leaveIfOver(guest);
   }
@@ -182,11 +181,7 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// The names of the borrowed guests, but for those that are still being taken back.
   public List<String> borrowed() {
-    return guests.managed().stream()
-        .filter(guest -> HandBack.borrowed(guest).isPresent())
-        .map(guest -> guest.spec().name())
-        .sorted()
-        .toList();
+    return HandBack.borrowed(guests.managed());
   }
 
   /// Starts guests by themselves from now on, until this is closed: those with autostart, when the
@@ -404,11 +399,9 @@ public final class Hyperplexor implements AutoCloseable {
   /// [#halt], while nothing changes.
   public Map<String, Holdings> holdings() {
     Map<String, Holdings> held = new LinkedHashMap<>();
-    for (Guest guest : guests.managed()) {
-      if (guest.view().state() != GuestView.State.STOPPED) {
-        held.put(guest.spec().name(), guest.call(guest::holdings));
-      }
-    }
+    guests.managed().stream()
+        .filter(guest -> guest.view().state() != GuestView.State.STOPPED)
+        .forEach(guest -> held.put(guest.spec().name(), guest.call(guest::holdings)));
     return held;
   }
 
