@@ -3,7 +3,6 @@ package dev.hyperfresh.hyperplexor;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.InstanceEvent;
-import dev.hyperfresh.hypervisor.Problem;
 import java.util.Optional;
 import java.util.Queue;
 

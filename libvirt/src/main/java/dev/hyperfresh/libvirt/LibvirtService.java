@@ -1,7 +1,6 @@
 package dev.hyperfresh.libvirt;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
-import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
