@@ -19,13 +19,13 @@ import dev.hyperfresh.libvirt.LibvirtBatch.Standing;
 import dev.hyperfresh.libvirt.LibvirtDomain;
 import dev.hyperfresh.libvirt.LibvirtHost;
 import dev.hyperfresh.libvirt.LibvirtService;
-import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.qemu.Qemu;
 import dev.hyperfresh.qemu.QemuModels;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.vm.StateFile;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
@@ -132,6 +132,8 @@ final class LibvirtRoom implements AutoCloseable {
               progress));
     }
 
+    /// A guest that this daemon cannot read, or has let go of, may be borrowed all the same: its
+    /// folder says so.
     @Override
     public Standing standing(String guest) {
       return view(guest)
@@ -142,7 +144,12 @@ final class LibvirtRoom implements AutoCloseable {
                 case STARTING, RUNNING, REPLACING ->
                     room.hyperplexor.borrowed().contains(guest) ? Standing.HERE : Standing.COMING;
               })
-          .orElse(Standing.ABSENT);
+          .orElseGet(() -> isKept(guest) ? Standing.COMING : Standing.ABSENT);
+    }
+
+    private boolean isKept(String guest) {
+      Path folder = room.config.state().resolve("guests").resolve(guest);
+      return Files.exists(folder, LinkOption.NOFOLLOW_LINKS);
     }
 
     @Override
@@ -364,7 +371,8 @@ final class LibvirtRoom implements AutoCloseable {
         finish();
         return true;
       });
-    } catch (HyperFreshException | LinuxException e) {
+    } catch (RuntimeException e) {
+      // Whatever it is: libvirt is down, and is not to stay so.
       if (attempt % ATTEMPTS_TOLD == 0) {
         LOG.error("libvirt is down: {}", e.getMessage());
       }

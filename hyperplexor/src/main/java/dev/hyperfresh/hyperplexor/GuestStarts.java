@@ -263,6 +263,11 @@ record GuestStarts(
     if (later.runs() || (why.isAutomatic() && later.wanted().isEmpty())) {
       return;
     }
+    if (HandBack.borrowed(guest).isPresent()) {
+      // Two would start it.
+      throw Problem.GUEST_STATE.because(
+          "Guest " + guest.spec().name() + " is borrowed: its manager starts it. Delete it here.");
+    }
     if (why.isAutomatic()) {
       GuestLife.count(guest);
     } else {

@@ -225,10 +225,16 @@ public final class LibvirtBatch {
     try {
       giveBack(domain.name());
       return entry;
-    } catch (HyperFreshException e) {
+    } catch (RuntimeException e) {
       LOG.log(System.Logger.Level.ERROR, "domain " + domain.name() + " is not handed back", e);
-      return entry.because(Outcome.FAILED, e);
+      return entry.because(Outcome.FAILED, known(e));
     }
+  }
+
+  private static HyperFreshException known(RuntimeException e) {
+    return e instanceof HyperFreshException told
+        ? told
+        : Problem.LIBVIRT_BETWEEN.because(String.valueOf(e.getMessage()), e);
   }
 
   /// Something may have been begun with it while libvirt was being ended.
@@ -274,13 +280,13 @@ public final class LibvirtBatch {
         down = down.with(between.on(ProcessIdentity.of(borrower.pid(between.guest()))));
         store.keep(down);
         say(domain, "libvirt", "handing it back");
-        written(domain, borrower.handBack(between.guest(), emulator(domain)));
+        written(between, borrower.handBack(between.guest(), emulator(domain)));
       }
       case ABSENT -> {
         boolean isUnwritten = !between.first().lives() && between.now().lives();
         if (isUnwritten && Files.exists(host.statusFile(domain))) {
           // It was handed back, and nobody came to write that down.
-          written(domain, seen(between));
+          written(between, seen(between));
         }
       }
       case COMING ->
@@ -300,21 +306,31 @@ public final class LibvirtBatch {
         : Optional.empty();
   }
 
-  /// A file that is gone says that libvirt was there meanwhile and has forgotten the domain.
-  private void written(String domain, HandedBack back) {
-    if (!Files.exists(host.statusFile(domain))) {
+  private void written(Between between, HandedBack back) {
+    if (!isKnown(between, back.pid())) {
       LOG.log(
           System.Logger.Level.WARNING,
           "libvirt has forgotten domain {0}; process {1} runs its guest on",
-          domain,
+          between.domain(),
           back.pid());
       return;
     }
-    LibvirtDomain known = LibvirtDomain.read(host, domain);
+    LibvirtDomain known = LibvirtDomain.read(host, between.domain());
     // One that was not moved is what libvirt knows.
     if (known.pid() != back.pid()) {
       new StatusFile(host, known).write(back);
     }
+  }
+
+  /// A file that is gone, or is another domain's or process's by now, says that libvirt was there
+  /// meanwhile: it has forgotten the domain, and may have started another one of its name.
+  private boolean isKnown(Between between, int pid) {
+    if (!Files.exists(host.statusFile(between.domain()))) {
+      return false;
+    }
+    LibvirtDomain known = LibvirtDomain.read(host, between.domain());
+    return known.uuid().equals(between.uuid())
+        && (known.pid() == between.first().pid() || known.pid() == pid);
   }
 
   /// What can be seen of the process of a guest. libvirt asks it for its threads.
@@ -332,18 +348,26 @@ public final class LibvirtBatch {
   ///
   /// @return what keeps it down
   private Optional<HyperFreshException> comeBack() {
-    try {
-      for (Between between : new ArrayList<>(down.between())) {
+    Optional<HyperFreshException> trouble = Optional.empty();
+    // One that has to wait keeps no other from being handed back.
+    for (Between between : new ArrayList<>(down.between())) {
+      try {
         giveBack(between.domain());
+      } catch (RuntimeException e) {
+        trouble = trouble.or(() -> Optional.of(known(e)));
       }
-      service.start();
-      new Virsh(host).requireAnswer();
-      store.forget();
-      return Optional.empty();
-    } catch (HyperFreshException e) {
-      LOG.log(System.Logger.Level.ERROR, "libvirt is down", e);
-      return Optional.of(between(e));
     }
+    try {
+      if (trouble.isEmpty()) {
+        service.start();
+        new Virsh(host).requireAnswer();
+        store.forget();
+      }
+    } catch (RuntimeException e) {
+      trouble = Optional.of(known(e));
+    }
+    trouble.ifPresent(e -> LOG.log(System.Logger.Level.ERROR, "libvirt is down", e));
+    return trouble.map(this::between);
   }
 
   private HyperFreshException between(HyperFreshException cause) {

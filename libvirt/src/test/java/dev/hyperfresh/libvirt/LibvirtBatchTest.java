@@ -82,7 +82,7 @@ class LibvirtBatchTest {
     private final List<String> did = new ArrayList<>();
     private Optional<HyperFreshException> untaken = Optional.empty();
     private Optional<HyperFreshException> refusal = Optional.empty();
-    private Optional<HyperFreshException> kept = Optional.empty();
+    private Optional<RuntimeException> kept = Optional.empty();
     private LibvirtBatch.Standing here = LibvirtBatch.Standing.HERE;
     private boolean rollsBack;
 
@@ -313,6 +313,38 @@ class LibvirtBatchTest {
     assertThat(pid("web1")).isEqualTo(processes.get(2).pid());
     assertThat(kept.read()).isEmpty();
     finish();
+  }
+
+  @Test
+  void whateverGoesWrongIsTriedAgain() throws IOException {
+    hyperplexor.kept = Optional.of(new IllegalStateException("An odd one."));
+    assertThat(run(false).stopped().orElse(""))
+        .contains(Problem.LIBVIRT_BETWEEN.code(), "An odd one.");
+    assertThatThrownBy(this::finish).isInstanceOf(HyperFreshException.class);
+    assertThat(units.isActive("libvirtd.service")).isFalse();
+
+    hyperplexor.kept = Optional.empty();
+    finish();
+    assertThat(units.isActive("libvirtd.service")).isTrue();
+    assertThat(pid("web1")).isEqualTo(processes.get(2).pid());
+  }
+
+  /// Somebody has started libvirt, which has forgotten the domain and started it anew.
+  @Test
+  void aDomainThatWasStartedMeanwhileStaysLibvirts() throws IOException {
+    hyperplexor.kept = Optional.of(Problem.GUEST_STATE.because("It does not answer."));
+    var _ = run(false);
+    int anew = process();
+    Path file = domains.host().statusFile("web1");
+    Files.writeString(
+        file,
+        Files.readString(file)
+            .replaceFirst(" pid='" + web1.domain().pid() + "'>", " pid='" + anew + "'>"));
+
+    hyperplexor.kept = Optional.empty();
+    finish();
+    assertThat(pid("web1")).isEqualTo(anew);
+    assertThat(units.isActive("libvirtd.service")).isTrue();
   }
 
   @Test
