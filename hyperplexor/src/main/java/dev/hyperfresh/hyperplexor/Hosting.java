@@ -272,9 +272,9 @@ final class Hosting {
         // A hand-over that is not over yet would stop the guest again.
         if (state.hasSent()) {
           current.takeBack();
-        } else {
-          current.resume();
         }
+        // Also of one that goes on by then: what another one has of the guest counts no more.
+        current.resume();
       }
       case REFUSED ->
           throw Problem.GUEST_STATE.because("It is " + state.label() + ". " + state.advice());

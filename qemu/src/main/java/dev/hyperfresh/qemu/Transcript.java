@@ -9,6 +9,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.Locale;
+import java.util.regex.Pattern;
 
 /// The last messages of one control channel, kept in memory and written to a file when the channel
 /// is done, so that the blackout never waits for a disk. Thread-safe.
@@ -23,14 +24,20 @@ final class Transcript {
   /// Characters of a message that are kept.
   static final int MAX_LINE = 4000;
 
+  /// A field of JSON and its text, in which a backslash quotes.
+  private static final Pattern PASSWORD =
+      Pattern.compile("(\"password\"\\s*+:\\s*+)\"[^\"\\\\]*+(?:\\\\.[^\"\\\\]*+)*+\"");
+
   private record Line(long atNanos, char direction, String text) {}
 
   private final Deque<Line> lines = new ArrayDeque<>(CAPACITY);
   private final long start = Clock.monotonicNanos();
   private int characters;
 
+  /// Passwords are left out.
   synchronized void sent(String text) {
-    add('>', text);
+    boolean secret = text.contains("\"set_password\"");
+    add('>', secret ? PASSWORD.matcher(text).replaceAll("$1\"***\"") : text);
   }
 
   synchronized void received(String text) {

@@ -26,6 +26,20 @@ class TranscriptTest {
   }
 
   @Test
+  void aPasswordIsNotKept() throws Exception {
+    Path file = folder.resolve("qmp.log");
+    Transcript transcript = new Transcript();
+    transcript.sent(
+        "{\"execute\":\"set_password\",\"arguments\":{\"protocol\":\"vnc\",\"password\":\"s\\\"cr\\\\t\","
+            + "\"connected\":\"keep\"},\"id\":\"7\"}");
+    transcript.writeTo(file, "one");
+
+    assertThat(Files.readString(file))
+        .contains("\"password\":\"***\",\"connected\":\"keep\"},\"id\":\"7\"")
+        .doesNotContain("cr");
+  }
+
+  @Test
   void whatWasWrittenIsForgotten() throws Exception {
     Path file = folder.resolve("qmp.log");
     Transcript transcript = new Transcript();
