@@ -11,9 +11,13 @@ import dev.hyperfresh.linux.ProcessRights;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Properties;
@@ -83,7 +87,8 @@ record GuestTpm(
         : Optional.empty();
   }
 
-  /// Makes one for a guest of HyperFresh, unless it has one: with nothing in it.
+  /// Makes one for a guest of HyperFresh, unless it has one: with nothing in it, or the state that
+  /// is there.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#HOST_MISSING]
   static void pin(Launch launch) {
@@ -109,7 +114,7 @@ record GuestTpm(
     }
   }
 
-  /// Writes it into the guest's folder.
+  /// Writes it into the guest's folder, at once or not at all.
   void write(Path files) throws IOException {
     Properties p = new Properties();
     p.setProperty(PROGRAM, program.toString());
@@ -123,7 +128,20 @@ record GuestTpm(
     });
     StringWriter text = new StringWriter();
     p.store(text, null);
-    Files.writeString(PrivateFile.at(files.resolve(FILE)), text.toString());
+    Path file = files.resolve(FILE);
+    Path draft = file.resolveSibling(FILE + ".new");
+    try (FileChannel out =
+        FileChannel.open(
+            PrivateFile.at(draft),
+            StandardOpenOption.TRUNCATE_EXISTING,
+            StandardOpenOption.WRITE)) {
+      ByteBuffer bytes = StandardCharsets.UTF_8.encode(text.toString());
+      while (bytes.hasRemaining()) {
+        out.write(bytes);
+      }
+      out.force(true);
+      Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    }
   }
 
   /// Whether another process can serve the next instance.

@@ -219,6 +219,7 @@ final class PluggedNodes {
     if (graph.children().isEmpty()) {
       return;
     }
+    refuseAnotherFile(name, node);
     String now = graph.below(name).getOrDefault(BACKING, "");
     Optional<String> given = node.get(BACKING);
     if (given.isPresent() && !given.get().equals(now)) {
@@ -234,6 +235,22 @@ final class PluggedNodes {
       rebuilt.add(name);
       line.remark("The images below the block node " + name + " are others than at its start");
     }
+  }
+
+  /// A node may have been put between two of the line, or been taken away from there.
+  private void refuseAnotherFile(String name, Suboptions node) {
+    String now = graph.below(name).getOrDefault(FILE, "");
+    node.get(FILE)
+        .or(() -> node.get(FILE + "." + NODE))
+        .filter(given -> !given.equals(now))
+        .ifPresent(given ->
+            line.refuse(
+                "The block node "
+                    + name
+                    + " has "
+                    + (now.isEmpty() ? "no node" : "the node " + now)
+                    + " below it, and at its start it had "
+                    + given));
   }
 
   private static Optional<String> backingFile(Suboptions node) {

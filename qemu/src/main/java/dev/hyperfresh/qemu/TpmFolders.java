@@ -29,6 +29,9 @@ import java.util.regex.Pattern;
 /// guest back has its own as it was. When the target runs the guest alone, the two folders exchange
 /// their names, and the older state is removed.
 ///
+/// The folder of a target has a mark with its generation, so that an exchange that was cut short
+/// before the end of the removal is told from one that is to come: the mark goes last.
+///
 /// An swtpm of HyperFresh has its folder open and follows it to its new name. The first one, which
 /// something else started, finds its files by their path, so its end is awaited before.
 ///
@@ -38,6 +41,9 @@ import java.util.regex.Pattern;
 /// ```
 final class TpmFolders {
   private static final String MARK = ".hyperfresh-";
+
+  /// A file in a target's folder, which goes with it to the owner's name.
+  private static final Pattern TOOK_PLACE = Pattern.compile("\\.hyperfresh-of-([0-9]{1,9})");
 
   /// How swtpm calls what outlives its process.
   private static final Pattern STATE = Pattern.compile("tpm2?-[0-9a-f]{2}\\.permall");
@@ -91,7 +97,15 @@ final class TpmFolders {
     try (Siblings folders = folders()) {
       String own = name(generation);
       folders.remove(own);
-      return owned(folders.make(own));
+      unmark(folders, generation);
+      Fd folder = folders.make(own);
+      try {
+        mark(folder, generation);
+        return owned(folder);
+      } catch (IOException | RuntimeException e) {
+        folder.close();
+        throw e;
+      }
     }
   }
 
@@ -100,6 +114,8 @@ final class TpmFolders {
   /// @throws IOException when it is not there, or it is not known which one that is
   Fd ofFirst() throws IOException {
     try (Siblings folders = folders()) {
+      awaitFirst();
+      finish(folders);
       int newest = 0;
       for (int generation : others(folders)) {
         if (!hasState(folders, name(generation))) {
@@ -152,9 +168,13 @@ final class TpmFolders {
     }
   }
 
-  /// A new folder for a guest that has no TPM yet.
+  /// A folder for a guest that has no TPM yet. One that has a state stays.
   void make() throws IOException {
     try (Siblings folders = folders()) {
+      if (folders.has(name) && hasState(folders, name)) {
+        handedOn(folders.open(name)).close();
+        return;
+      }
       folders.remove(name);
       owned(folders.make(name)).close();
     }
@@ -164,6 +184,7 @@ final class TpmFolders {
   /// nothing when it is there.
   void settle(int generation) throws IOException {
     try (Siblings folders = folders()) {
+      finish(folders);
       if (folders.has(name(generation))) {
         if (!hasState(folders, name(generation))) {
           throw new IOException(above.resolve(name(generation)) + " has no state yet");
@@ -195,12 +216,68 @@ final class TpmFolders {
 
   private void takePlace(Siblings folders, int generation) throws IOException {
     String own = name(generation);
+    try (Fd folder = folders.open(own)) {
+      mark(folder, generation);
+    }
     if (folders.has(name)) {
+      unmark(folders, generation);
       folders.exchange(own, name);
-      folders.remove(own);
     } else {
       folders.rename(own, name);
     }
+    finish(folders);
+  }
+
+  /// Removes what an exchange left, also one of an earlier process: under the name of the target is
+  /// the older state then.
+  private void finish(Siblings folders) throws IOException {
+    if (!folders.has(name)) {
+      return;
+    }
+    try (Fd folder = folders.open(name)) {
+      for (String file : Siblings.names(folder)) {
+        Matcher mark = TOOK_PLACE.matcher(file);
+        if (mark.matches() && isMark(path(folder).resolve(file))) {
+          folders.remove(name(Integer.parseInt(mark.group(1))));
+          Files.deleteIfExists(path(folder).resolve(file));
+        }
+      }
+    }
+  }
+
+  private static void mark(Fd folder, int generation) throws IOException {
+    Path mark = path(folder).resolve(mark(generation));
+    if (isMark(mark)) {
+      return;
+    }
+    Files.deleteIfExists(mark);
+    Files.createFile(mark);
+    if (!isMark(mark)) {
+      throw new IOException(folder.label() + " gives a new file to another user");
+    }
+  }
+
+  private void unmark(Siblings folders, int generation) throws IOException {
+    if (folders.has(name)) {
+      try (Fd folder = folders.open(name)) {
+        Files.deleteIfExists(path(folder).resolve(mark(generation)));
+      }
+    }
+  }
+
+  private static String mark(int generation) {
+    return MARK + "of-" + generation;
+  }
+
+  /// Whether HyperFresh made the file: whoever writes into the folder could make one of that name.
+  private static boolean isMark(Path file) throws IOException {
+    if (!Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
+      return false;
+    }
+    var is = Files.readAttributes(file, "unix:uid,nlink,isRegularFile", LinkOption.NOFOLLOW_LINKS);
+    return Boolean.TRUE.equals(is.get("isRegularFile"))
+        && Integer.valueOf(1).equals(is.get("nlink"))
+        && Integer.valueOf(Host.effectiveUid()).equals(is.get("uid"));
   }
 
   private void awaitFirst() throws IOException {

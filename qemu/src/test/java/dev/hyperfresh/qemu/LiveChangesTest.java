@@ -3,7 +3,9 @@ package dev.hyperfresh.qemu;
 import static dev.hyperfresh.qemu.AnsweringQemu.PORT;
 import static dev.hyperfresh.qemu.AnsweringQemu.asked;
 import static dev.hyperfresh.qemu.AnsweringQemu.drive;
+import static dev.hyperfresh.qemu.AnsweringQemu.graph;
 import static dev.hyperfresh.qemu.AnsweringQemu.inserted;
+import static dev.hyperfresh.qemu.AnsweringQemu.node;
 import static dev.hyperfresh.qemu.AnsweringQemu.nodes;
 import static dev.hyperfresh.qemu.AnsweringQemu.qemu;
 import static dev.hyperfresh.qemu.AnsweringQemu.wordsOf;
@@ -330,5 +332,32 @@ class LiveChangesTest {
         .singleElement()
         .asString()
         .contains("nvme", "not one that is known to move");
+  }
+
+  /// A filter that is put between two nodes of the line limits what the line does not limit.
+  @Test
+  void aNodeBelowAnotherOneThatTheLineDoesNotHaveThereIsRefused() {
+    String[] line = {
+      "-blockdev",
+      "driver=file,filename=/img/a.raw,node-name=f0",
+      "-blockdev",
+      "driver=raw,node-name=top,file=f0"
+    };
+    AnsweringQemu qemu =
+        new AnsweringQemu()
+            .says(
+                "query-named-block-nodes",
+                nodes(
+                    node("top", "raw", "/img/a.raw"),
+                    node("filter", "throttle", "/img/a.raw"),
+                    node("f0", "file", "/img/a.raw")))
+            .says("x-debug-query-block-graph", graph("top file filter", "filter file f0"));
+    assertThat(asked(qemu, line).reasons())
+        .singleElement()
+        .asString()
+        .contains("block node top has the node filter below it", "at its start it had f0");
+    qemu.says("x-debug-query-block-graph", graph("top file f0"));
+    assertThat(asked(qemu, line).reasons()).isEmpty();
+    assertThat(asked(qemu, line).arguments()).containsExactly(line);
   }
 }

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.Siblings;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -49,9 +51,9 @@ class TpmFoldersTest {
   }
 
   @Test
-  void aTargetHasAnEmptyFolderAndTheSourceItsOwn() throws Exception {
+  void aTargetHasAFolderWithoutAStateAndTheSourceItsOwn() throws Exception {
     try (Fd folder = folders.ofTarget(2)) {
-      assertThat(Path.of(Descriptors.own(folder.number()))).isEmptyDirectory();
+      assertThat(Siblings.names(folder)).containsExactly(".hyperfresh-of-2");
     }
 
     assertThat(states()).containsExactly("tpm2=first", "tpm2.hyperfresh-2=");
@@ -175,6 +177,111 @@ class TpmFoldersTest {
   }
 
   @Test
+  void aStartAwaitsTheEndOfTheFirstSwtpm() throws Exception {
+    Process first = new ProcessBuilder("sleep", "600").start();
+    try {
+      folders = folders(GuestTpm.First.of((int) first.pid()));
+
+      folders.ofFirst().close();
+
+      assertThat(first.isAlive()).isFalse();
+      assertThat(states()).containsExactly("tpm2=first");
+    } finally {
+      first.destroyForcibly();
+    }
+  }
+
+  /// The host failed between the exchange and the removal.
+  @Test
+  void anExchangeIsNotTakenBackWhenItIsSettledAgain() throws Exception {
+    target(2, "second");
+    exchangeByHand();
+
+    folders.settle(2);
+
+    assertThat(states()).containsExactly("tpm2=second");
+    assertThat(home()).isDirectoryNotContaining("glob:**.hyperfresh*");
+  }
+
+  @Test
+  void anExchangeIsNotTakenBackByAStart() throws Exception {
+    target(2, "second");
+    ran.put(2, true);
+    exchangeByHand();
+
+    folders.ofFirst().close();
+
+    assertThat(states()).containsExactly("tpm2=second");
+    assertThat(home()).isDirectoryNotContaining("glob:**.hyperfresh*");
+  }
+
+  @Test
+  void anExchangeIsNotTakenBackWhenTheOldFolderCannotBeRemoved() throws Exception {
+    Path inTheWay = Files.createDirectory(home().resolve("folder"));
+    target(2, "second");
+
+    for (int i = 0; i < 3; i++) {
+      assertThatThrownBy(() -> folders.settle(2)).isInstanceOf(LinuxException.class);
+      assertThat(Files.readString(home().resolve(STATE))).isEqualTo("second");
+    }
+
+    Files.delete(above.resolve("tpm2.hyperfresh-2").resolve(inTheWay.getFileName()));
+    folders.settle(2);
+    assertThat(states()).containsExactly("tpm2=second");
+  }
+
+  /// The owner's folder may have the mark of a generation of that number from before.
+  @Test
+  void aMarkOfAnEarlierTargetOrOfSomebodyElseIsNone() throws Exception {
+    Files.createFile(home().resolve(".hyperfresh-of-2"));
+    target(2, "second");
+    Path planted = Files.createFile(home().resolve("planted"));
+    Files.createLink(home().resolve(".hyperfresh-of-2"), planted);
+
+    folders.settle(2);
+
+    assertThat(states()).containsExactly("tpm2=second");
+  }
+
+  @Test
+  void aFolderOfAnEarlierReleaseHasNoMark() throws Exception {
+    target(2, "second");
+    Files.delete(above.resolve("tpm2.hyperfresh-2").resolve(".hyperfresh-of-2"));
+
+    folders.settle(2);
+
+    assertThat(states()).containsExactly("tpm2=second");
+  }
+
+  @Test
+  void aStateIsNotMadeAnew() throws Exception {
+    folders.make();
+    assertThat(states()).containsExactly("tpm2=first");
+    Files.delete(home().resolve(STATE));
+    Files.createFile(home().resolve("left over"));
+
+    folders.make();
+
+    assertThat(home()).isEmptyDirectory();
+  }
+
+  @Test
+  void whatIsWrittenDownReplacesTheFileAtOnce() throws Exception {
+    GuestTpm one = new GuestTpm(Path.of("/one"), home(), true, Optional.empty(), Optional.empty());
+    GuestTpm other =
+        new GuestTpm(Path.of("/other"), home(), true, Optional.empty(), Optional.empty());
+    one.write(above);
+    Path before = Files.createDirectory(above.resolve("before"));
+    Files.createLink(before.resolve("tpm.properties"), above.resolve("tpm.properties"));
+
+    other.write(above);
+
+    assertThat(GuestTpm.read(above)).contains(other);
+    assertThat(GuestTpm.read(before)).contains(one);
+    assertThat(above.resolve("tpm.properties.new")).doesNotExist();
+  }
+
+  @Test
   void whatIsWrittenDownIsReadAgain() throws Exception {
     GuestTpm tpm =
         new GuestTpm(
@@ -202,6 +309,12 @@ class TpmFoldersTest {
   private void target(int generation, String state) throws IOException {
     folders.ofTarget(generation).close();
     write(above.resolve("tpm2.hyperfresh-" + generation), state);
+  }
+
+  private void exchangeByHand() {
+    try (Siblings beside = Siblings.in(above)) {
+      beside.exchange("tpm2.hyperfresh-2", "tpm2");
+    }
   }
 
   private static void write(Path folder, String state) throws IOException {
