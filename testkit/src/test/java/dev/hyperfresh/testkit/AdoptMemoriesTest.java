@@ -375,9 +375,9 @@ class AdoptMemoriesTest {
     ReplacementRecord record = hyperplexor.replace("mine", to, BLACKOUT, Progress.NONE);
     assertThat(record.outcome()).as(record.detail()).isEqualTo(Outcome.COMMITTED);
     assertThat(record.ramBytesCopied()).hasValue(0);
-    // The hyperplexor has found the heartbeat, too.
-    assertThat(record.guestGapMs()).isPresent();
     assertThat(guest.counter()).isGreaterThanOrEqualTo(before);
     guest.awaitBeat(PATIENCE);
+    // The hyperplexor finds the heartbeat, too, when the guest gets a core while it looks.
+    Workshop.await("its heartbeat", PATIENCE, () -> hyperplexor.hasHeartbeat("mine"));
   }
 }
