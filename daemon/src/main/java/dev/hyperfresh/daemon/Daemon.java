@@ -148,7 +148,9 @@ public final class Daemon implements AutoCloseable {
   /// In the order in which a name is looked up among them.
   private List<ReleaseKind> allReleases(List<ReleaseKind> others) {
     List<ReleaseKind> all = new ArrayList<>();
-    all.add(new ProcessReleases(releases, new ReleaseUsers(hyperplexor, machines, systems)::of));
+    all.add(
+        new ProcessReleases(
+            releases, new ReleaseUsers(hyperplexor, machines, systems, config.state())::of));
     all.add(machines.releaseKind());
     all.add(systems.releaseKind());
     all.addAll(others);

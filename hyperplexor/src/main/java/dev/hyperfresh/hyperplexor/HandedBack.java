@@ -1,6 +1,7 @@
 package dev.hyperfresh.hyperplexor;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 
 /// A guest that was given back to the manager that it was borrowed from, and what the manager has
@@ -24,5 +25,15 @@ public record HandedBack(
     vcpus = Map.copyOf(vcpus);
     terminals = Map.copyOf(terminals);
     taps = Map.copyOf(taps);
+  }
+
+  /// The names that guests had here which a release still runs, since they were handed back.
+  ///
+  /// @param directory the state directory
+  /// @param release its full name
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException
+  ///   [dev.hyperfresh.hypervisor.Problem#DAEMON_STATE]
+  public static List<String> on(Path directory, String release) {
+    return new HandedFolders(directory).on(release);
   }
 }

@@ -66,6 +66,22 @@ record HandedFolders(Path directory) {
     return Optional.empty();
   }
 
+  /// The names of the guests whose processes run a release. One that cannot be read may.
+  List<String> on(String release) {
+    return all().stream()
+        .filter(kept ->
+            Contained.get(
+                "reading " + kept,
+                () ->
+                    GuestFile.read(kept)
+                        .filter(HandedFolders::isInUse)
+                        .filter(known -> known.running().release().equals(release))
+                        .isPresent(),
+                true))
+        .map(kept -> String.valueOf(kept.getFileName()).split("\\.")[0])
+        .toList();
+  }
+
   /// Removes those of processes that have ended.
   void sweep() {
     for (Path kept : all()) {

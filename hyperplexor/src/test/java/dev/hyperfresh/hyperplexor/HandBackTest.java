@@ -155,6 +155,9 @@ class HandBackTest {
     assertThat(told).containsExactly("handed back g");
     assertThat(state().resolve("guests/g")).doesNotExist();
     assertThat(handed()).hasSize(1);
+    // Its release is not to be removed.
+    assertThat(HandedBack.on(state(), Stage.NEW.name())).containsExactly("g");
+    assertThat(HandedBack.on(state(), Stage.OLD.name())).isEmpty();
   }
 
   @Test

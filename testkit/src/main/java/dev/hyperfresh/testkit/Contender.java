@@ -3,6 +3,7 @@ package dev.hyperfresh.testkit;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.testkit.RivalQemu.Move;
 import java.time.Duration;
@@ -54,8 +55,17 @@ sealed interface Contender extends AutoCloseable {
     public Optional<Move> move(int turn, Duration limit) {
       ReplacementRecord record =
           hyperplexor.replace(guest, releases.get(turn % releases.size()), limit, Progress.NONE);
-      if (!record.committed()) {
+      if (record.problem().equals(Problem.REPLACE_DEADLINE.code())) {
         return Optional.empty();
+      }
+      if (!record.committed()) {
+        throw Problem.RUN_LOST.because(
+            "A replacement "
+                + record.outcome().label()
+                + ": "
+                + record.problem()
+                + " "
+                + record.detail());
       }
       double blackout = record.blackoutMs().orElseThrow();
       return Optional.of(
