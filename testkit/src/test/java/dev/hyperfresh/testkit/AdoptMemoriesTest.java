@@ -23,13 +23,7 @@ import dev.hyperfresh.linux.Mapping;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.ValueLayout;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
-import java.nio.ByteBuffer;
-import java.nio.channels.SocketChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -54,7 +48,6 @@ class AdoptMemoriesTest {
   private static final int FILE_KIB = 6 << 10;
 
   private static final String SUMS = "sha256sum /node0/file /node1/file";
-  private static final String END = "THE-END-42";
 
   private static final long HUGE_PAGE = 2 << 20;
   private static final int HUGE_PAGES = 32;
@@ -113,37 +106,8 @@ class AdoptMemoriesTest {
     return sums;
   }
 
-  /// What a command in the guest prints.
   private static String said(Path console, String command) {
-    StringBuilder text = new StringBuilder();
-    try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
-      channel.connect(UnixDomainSocketAddress.of(console));
-      channel.configureBlocking(false);
-      // The line that is typed comes back, too, and has no 42 in it.
-      String line = "\n" + command + "; echo THE-END-$((6*7))\n";
-      ByteBuffer typed = StandardCharsets.US_ASCII.encode(line);
-      ByteBuffer part = ByteBuffer.allocate(4096);
-      Workshop.await(
-          "an end of " + command,
-          PATIENCE,
-          () -> {
-            try {
-              channel.write(typed);
-              for (int got = channel.read(part); got > 0; got = channel.read(part)) {
-                text.append(StandardCharsets.ISO_8859_1.decode(part.flip()));
-                part.clear();
-              }
-            } catch (IOException e) {
-              throw new UncheckedIOException(e);
-            }
-            return text.indexOf(END) >= 0;
-          });
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    String all = text.toString().replace("\r", "");
-    int echo = all.lastIndexOf("$((6*7))");
-    return all.substring(all.indexOf('\n', echo) + 1, all.indexOf(END));
+    return GuestShell.said(console, command, PATIENCE);
   }
 
   private static Path console(Hyperplexor hyperplexor) {

@@ -9,7 +9,6 @@ import dev.hyperfresh.hyperplexor.GuestView;
 import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.Check;
-import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -49,8 +48,6 @@ class HotplugTest {
   private static final QemuRelease NEW = Workshop.release("qemu-10.0");
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
-
-  private int said;
 
   @Test
   void aMachineMovesAsItIsByNow() throws Exception {
@@ -200,22 +197,8 @@ class HotplugTest {
     assertThat(shell(console, "ls /sys/block")).doesNotContain(disk);
   }
 
-  /// What the guest's shell answers, without the command that it repeats.
-  private String shell(Path console, String command) {
-    int number = ++said;
-    String begin = "<" + number * 7 + "<";
-    String end = ">" + number * 7 + ">";
-    String line =
-        "echo \"<$((%d*7))<\"; %s; echo \">$((%d*7))>\"%n".formatted(number, command, number);
-    try (UnixSocket terminal = UnixSocket.connect(console)) {
-      terminal.send(line.getBytes(StandardCharsets.US_ASCII));
-      Path log = workspace.state().resolve("own-console.log");
-      Workshop.await(end + " in " + log, PATIENCE, () -> Workshop.contains(log, end));
-      String text = Files.readString(log, StandardCharsets.ISO_8859_1);
-      return text.substring(text.indexOf(begin) + begin.length(), text.indexOf(end)).strip();
-    } catch (IOException e) {
-      throw new AssertionError(e);
-    }
+  private static String shell(Path console, String command) {
+    return GuestShell.said(console, command, PATIENCE);
   }
 
   /// One of each kind that can be plugged and has a state. A guest that does nothing is enough for

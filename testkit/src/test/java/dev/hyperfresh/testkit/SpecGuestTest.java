@@ -12,7 +12,6 @@ import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
-import dev.hyperfresh.linux.UnixSocket;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.io.InputStream;
@@ -62,7 +61,6 @@ class SpecGuestTest {
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
   private int port;
-  private int looks;
 
   @Test
   void itsDevicesAreTheSameAfterEveryMove() throws IOException {
@@ -121,24 +119,7 @@ class SpecGuestTest {
 
   /// What the guest's shell says of its devices.
   private String look(Hyperplexor hyperplexor) {
-    looks++;
-    String begin = "HF-BEGIN-" + looks;
-    String end = "HF-END-" + looks;
-    StringBuilder seen = new StringBuilder();
-    try (UnixSocket console = UnixSocket.connect(hyperplexor.show(NAME).console().orElseThrow())) {
-      // In two pieces, so that what is typed is not taken for what is printed.
-      String typed = "echo HF-''BEGIN-" + looks + "; " + LOOK + "; echo HF-''END-" + looks + "\n";
-      console.send(typed.getBytes(StandardCharsets.US_ASCII));
-      console.receiveTimeout(PATIENCE);
-      byte[] bytes = new byte[4096];
-      while (seen.indexOf(end) < 0) {
-        int got = console.receive(bytes, new ArrayList<>());
-        assertThat(got).as("after '%s'", seen).isPositive();
-        seen.append(new String(bytes, 0, got, StandardCharsets.ISO_8859_1));
-      }
-    }
-    return seen.substring(seen.indexOf(begin) + begin.length(), seen.indexOf(end))
-        .replace("\r", "");
+    return GuestShell.said(hyperplexor.show(NAME).console().orElseThrow(), LOOK, PATIENCE);
   }
 
   /// Its screen is shown, and its echo server answers at the port of the host.
