@@ -65,6 +65,7 @@ stage_application() {
   local lib=$stage/usr/lib/hyperfresh file
   mkdir -p -- "$lib/lib" "$stage/usr/bin"
   cp -- "$APP"/lib/*.jar "$lib/lib"
+  stage_database
   cp -- "$ROOT/setup/launch.sh" "$lib"
   for file in make-cache keeper reload shutdown after-packages policy-due; do
     install -m 755 -- "$ROOT/setup/package/$file" "$lib/$file"
@@ -72,6 +73,17 @@ stage_application() {
   install -m 755 -- "$ROOT/setup/package/hyperfresh" "$stage/usr/bin/hyperfresh"
   "$JDK/bin/java" "${JVM_OPTIONS[@]}" -cp "$JARS" dev.hyperfresh.testkit.PackageCompilation "$lib/programs" ||
     die "what guests, machines and operating systems run cannot be compiled"
+}
+
+# The library of the history's database. By itself it would unpack that into /tmp at each start, which every user can
+# fill, and from which nothing may be executed on some hosts.
+stage_database() {
+  local inside=org/sqlite/native/Linux/x86_64/libsqlitejdbc.so
+  mkdir -p -- "$lib/native"
+  (cd -- "$lib/native" && "$JDK/bin/jar" --extract --file "$(echo "$lib"/lib/sqlite-jdbc-*.jar)" "$inside")
+  [[ -e $lib/native/$inside ]] || die "sqlite-jdbc has no $inside"
+  mv -- "$lib/native/$inside" "$lib/native"
+  rm -rf -- "$lib/native/org"
 }
 
 # Manual pages, completion, the configuration file and the policy are written from the commands and settings.

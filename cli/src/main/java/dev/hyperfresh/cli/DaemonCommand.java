@@ -70,6 +70,9 @@ final class DaemonCommand implements Runnable {
   public void run() {
     Settings settings = options.settings(file);
     Logging.plain(level(log == null ? settings.verbosity() : verbosity(log)));
+    if (options.named().isEmpty()) {
+      settings.requireStateDirectory();
+    }
     DaemonConfig config = starting(settings.config());
     Daemon daemon = upgrade ? Daemon.upgrade(config) : Daemon.start(config);
     System.err.println("hyperfresh: serving on " + daemon.config().socket());

@@ -61,9 +61,11 @@ final class GuestStopCommand extends StopCommand {
     return Map.of("patience_s", seconds);
   }
 
+  /// One that waits to be started again is told, too.
   @Override
   boolean runs(JsonNode listed) {
-    return !listed.path("state").asString("").equals("stopped");
+    return !listed.path("state").asString("").equals("stopped")
+        || listed.path("to_start").asBoolean(false);
   }
 
   @Override

@@ -2,6 +2,7 @@ package dev.hyperfresh.cli;
 
 import dev.hyperfresh.daemon.Views;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.hypervisor.Printable;
 import dev.hyperfresh.hypervisor.Problem;
 import java.util.Arrays;
 import java.util.List;
@@ -32,7 +33,7 @@ public final class Output {
 
   /// Prints one step of a longer work.
   public static void progress(String state, String text) {
-    System.err.printf(Locale.ROOT, "  %-10s %s%n", state, text);
+    System.err.printf(Locale.ROOT, "  %-10s %s%n", state, Printable.of(text));
   }
 
   /// What a field of a thing says, for people. A process that is not there has no number.
@@ -123,7 +124,7 @@ public final class Output {
             r.path("roll_back_ms").asDouble());
       }
       String code = r.path("problem").asString();
-      System.out.println("  " + code + " " + r.path("detail").asString());
+      System.out.println("  " + code + " " + Printable.of(r.path("detail").asString()));
       Arrays.stream(Problem.values())
           .filter(problem -> problem.code().equals(code))
           .forEach(problem -> System.out.println("  " + problem.advice()));
@@ -144,7 +145,7 @@ public final class Output {
         r.path("blackout_ms").asDouble());
     clock(r);
     if (r.has("detail")) {
-      System.out.println("  amiss        " + r.path("detail").asString());
+      System.out.println("  amiss        " + Printable.of(r.path("detail").asString()));
     }
     if (r.has("slowdown_percent")) {
       System.out.printf(

@@ -60,6 +60,15 @@ class ConfigCommandTest {
         .containsExactly("SETTING", "state", "releases", "packages", "starts", "log");
   }
 
+  /// Its file system is not mounted yet.
+  @Test
+  void aDaemonDoesNotMakeTheDirectoryThatTheFileNames() throws Exception {
+    Said said = Said.by("daemon", "--config", file("state: /nowhere/hyperfresh\n"));
+
+    assertThat(said.exit()).isEqualTo(7);
+    assertThat(said.err()).contains("HF-DAEMON-003", "/nowhere/hyperfresh", "is not there");
+  }
+
   @Test
   void aDaemonDoesNotStartOnAFaultyFile() throws Exception {
     Said said = Said.by("daemon", "--config", file("lag: info\n"));

@@ -27,9 +27,10 @@ class GuestStopTest {
         "GET /v1/guests",
         """
         {"guests":[{"name":"web1","state":"running"},{"name":"old","state":"stopped"},
-        {"name":"web2","state":"replacing"},{"name":"db1","state":"recovering"}]}
+        {"name":"web2","state":"replacing"},{"name":"db1","state":"recovering"},
+        {"name":"due","state":"stopped","to_start":true}]}
         """);
-    for (String name : List.of("web1", "web2", "db1")) {
+    for (String name : List.of("web1", "web2", "db1", "due")) {
       daemon.answering(
           stop(name), "{\"result\":{\"name\":\"" + name + "\",\"state\":\"stopped\"}}\n");
     }
@@ -60,10 +61,12 @@ class GuestStopTest {
 
     assertThat(said.exit()).as(said.err()).isZero();
     assertThat(said.out().lines())
-        .containsExactlyInAnyOrder("web1 is stopped.", "web2 is stopped.", "db1 is stopped.");
+        .containsExactlyInAnyOrder(
+            "web1 is stopped.", "web2 is stopped.", "db1 is stopped.", "due is stopped.");
     assertThat(asked())
         .containsExactly(
             stop("db1") + "\n{\"patience_s\":0}",
+            stop("due") + "\n{\"patience_s\":0}",
             stop("web1") + "\n{\"patience_s\":0}",
             stop("web2") + "\n{\"patience_s\":0}");
   }
@@ -86,7 +89,7 @@ class GuestStopTest {
                 .path("guests")
                 .valueStream()
                 .map((JsonNode guest) -> guest.path("name").asString()))
-        .containsExactly("web2", "db1");
+        .containsExactly("web2", "db1", "due");
   }
 
   @Test

@@ -281,6 +281,23 @@ class PackageTest {
     }
   }
 
+  @Test
+  void aReloadFailsWhenTheNewDaemonEndsAfterItTookOver() throws Exception {
+    Process old = new ProcessBuilder("sleep", "60").start();
+    Path reload =
+        reload(
+            "#!/bin/sh\n[ \"$1\" = config ] && exit 0\n[ \"$1\" = daemon ] || exit 3\nkill "
+                + old.pid()
+                + "; sleep 2; exit 7\n");
+    Thread manager = Thread.ofPlatform().start(() -> old.onExit().join());
+
+    Ran ran = run(Map.of("MAINPID", Long.toString(old.pid())), List.of(reload.toString()));
+
+    assertThat(ran.status()).isEqualTo(1);
+    assertThat(ran.said()).contains("took over and has ended");
+    manager.join();
+  }
+
   private Path reload(String command) throws IOException {
     Path fake = Files.writeString(folder.resolve("hyperfresh"), command);
     assertThat(fake.toFile().setExecutable(true)).isTrue();

@@ -213,6 +213,7 @@ public final class Daemon implements AutoCloseable {
     KvmProbe.Result kvm = prepare();
     Observers observers = new Observers(ServiceNotices.ofEnvironment());
     var _ = new QemuReleases(config.releases(), new DebianPackages(config.packages())).list();
+    Readiness.require(config.state());
     Map<String, Holdings> held = UpgradeClient.takeOver(config.upgradeSocket());
     StateLock lock;
     try {

@@ -16,6 +16,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// Which user has which role. Root and the daemon's own user are administrators; the file `roles`
 /// of the state directory gives roles to others, one line each:
@@ -28,11 +30,13 @@ import java.util.stream.Stream;
 /// ```
 ///
 /// It is read once, when the daemon starts. One fault in it keeps the daemon from starting: half a
-/// list of rights is none.
+/// list of rights is none. A name that nobody has is no fault, and gives nobody a right: users come
+/// and go, and a directory of users may not answer yet.
 ///
 /// @param users by their number
 /// @param groups by their number
 record Roles(Map<Integer, Role> users, Map<Integer, Role> groups) {
+  private static final Logger LOG = LoggerFactory.getLogger(Roles.class);
   private static final String FILE = "roles";
   private static final long MAX_BYTES = 64 << 10;
   private static final int MAX_LINES = 1000;
@@ -109,8 +113,12 @@ record Roles(Map<Integer, Role> users, Map<Integer, Role> groups) {
     boolean user = words.group(2).equals("user");
     String name = words.group(3);
     Optional<Integer> number = number(user ? "passwd" : "group", name);
+    if (number.isEmpty() && NUMBER.matcher(name).matches()) {
+      return Optional.of(name + " is not a number of a " + words.group(2));
+    }
     if (number.isEmpty()) {
-      return Optional.of("there is no " + words.group(2) + " " + name);
+      LOG.warn("There is no {} {}, so that nobody has its role.", words.group(2), name);
+      return Optional.empty();
     }
     Role role = Role.labelled(words.group(1)).orElseThrow();
     return (user ? users : groups).putIfAbsent(number.get(), role) == null
@@ -141,17 +149,19 @@ record Roles(Map<Integer, Role> users, Map<Integer, Role> groups) {
           new ProcessBuilder("/usr/bin/getent", database, key)
               .redirectError(ProcessBuilder.Redirect.DISCARD)
               .start();
+      // A directory that does not answer would keep it for ever. Its output stays to be read.
+      var _ =
+          process
+              .onExit()
+              .completeOnTimeout(process, LOOK_UP_SECONDS, TimeUnit.SECONDS)
+              .thenApply(late -> late.toHandle().destroyForcibly());
       try {
         String line = new String(process.getInputStream().readNBytes(4096), StandardCharsets.UTF_8);
-        boolean found = process.waitFor(LOOK_UP_SECONDS, TimeUnit.SECONDS) && !line.isBlank();
-        return found ? Optional.of(line.strip().split(":")) : Optional.empty();
+        return line.isBlank() ? Optional.empty() : Optional.of(line.strip().split(":"));
       } finally {
         process.destroyForcibly();
       }
     } catch (IOException e) {
-      return Optional.empty();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
       return Optional.empty();
     }
   }

@@ -8,8 +8,9 @@ public enum Setting implements FileSetting {
       "DIR",
       "/var/lib/hyperfresh",
       "The daemon's own directory: guests, machines, operating systems, containers, journal,"
-          + " history and sockets. An absolute path. Guests stay with the directory in which they"
-          + " were created: stop them before you change it."),
+          + " history and sockets. An absolute path of a directory that is there; where it is on a"
+          + " file system of its own, add RequiresMountsFor=DIR to hyperfresh.service. Guests stay"
+          + " with the directory in which they were created: stop them before you change it."),
   /// Where it keeps releases.
   RELEASES(
       "DIR",

@@ -97,6 +97,24 @@ public record Settings(
     }
   }
 
+  /// A directory that the file names may be on a file system of its own. One that was made because
+  /// that is not mounted yet would be empty, and no guest known.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE] when the directory that the file names is
+  ///   not there
+  public void requireStateDirectory() {
+    state
+        .filter(directory -> !Files.isDirectory(directory))
+        .ifPresent(directory -> {
+          throw Problem.DAEMON_STATE.because(
+              directory
+                  + ", which "
+                  + file
+                  + " names, is not there. Make it, or see that its file system is mounted before"
+                  + " the daemon starts.");
+        });
+  }
+
   private static HyperFreshException unreadable(Path file, IOException e) {
     return Problem.CONFIG_INVALID.because(file + " cannot be read: " + e.getMessage(), e);
   }

@@ -68,6 +68,7 @@ public final class Views {
     json.put("next_release", view.starts().release());
     json.put("edited", view.starts().edited());
     json.put("restarts", view.starts().inARow());
+    json.put("to_start", view.starts().wanted());
     json.put("clock_lost_ms_total", rounded(view.clockLoss().micros() / 1e3));
     json.put("clock_unmeasured", view.clockLoss().unmeasured());
     json.put("pid", view.pid());

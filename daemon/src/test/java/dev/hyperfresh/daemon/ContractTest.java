@@ -121,7 +121,7 @@ class ContractTest {
         "",
         GuestView.Origin.CREATED,
         ClockLoss.NONE,
-        new GuestView.Starts(true, "qemu-10.0.2", false, 0),
+        new GuestView.Starts(true, "qemu-10.0.2", false, 0, false),
         List.of(
             MemoryPart.ordinary(128 << 20), new MemoryPart(128 << 20, OptionalLong.of(2 << 20))));
   }

@@ -3,6 +3,9 @@ package dev.hyperfresh.daemon;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Pipe;
+import dev.hyperfresh.linux.UnixSocket;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
 import java.io.IOException;
@@ -13,6 +16,9 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -207,6 +213,27 @@ class GatewayTest {
           open = false;
         }
       }
+    }
+  }
+
+  /// The pipe ends when nobody holds its other end, so the daemon does not.
+  @Test
+  void noDescriptorOfAClientArrives() throws Exception {
+    try (Pipe pipe = Pipe.open(4096, "a client's");
+        UnixSocket client = UnixSocket.connect(socket)) {
+      Fd[] many = new Fd[60];
+      Arrays.fill(many, pipe.writeEnd());
+      byte[] request = (WORK + "Content-Length: 0\r\n\r\n").getBytes(StandardCharsets.US_ASCII);
+      client.send(request, many);
+      pipe.writeEnd().close();
+      begun.await();
+
+      assertThat(pipe.readEnd().awaitHangUp(Duration.ofSeconds(30))).isTrue();
+
+      goOn.countDown();
+      List<Fd> received = new ArrayList<>();
+      assertThat(client.receive(new byte[1024], received)).isPositive();
+      assertThat(received).isEmpty();
     }
   }
 

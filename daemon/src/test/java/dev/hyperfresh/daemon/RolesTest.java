@@ -54,7 +54,6 @@ class RolesTest {
                 """
                 root user 1
                 viewer user
-                viewer user no-such-user-here
                 viewer user 64001
                 admin user 64001
                 viewer user ../x
@@ -63,10 +62,24 @@ class RolesTest {
         .isInstanceOf(HyperFreshException.class)
         .hasMessageContaining("line 1: ")
         .hasMessageContaining("line 2: ")
-        .hasMessageContaining("line 3: there is no user no-such-user-here")
-        .hasMessageContaining("line 5: user 64001 already has a role")
-        .hasMessageContaining("line 6: ")
-        .hasMessageContaining("line 7: ");
+        .hasMessageContaining("line 4: user 64001 already has a role")
+        .hasMessageContaining("line 5: ")
+        .hasMessageContaining("line 6: 4294967295 is not a number of a user");
+  }
+
+  /// A user who has left must not cost everybody the daemon.
+  @Test
+  void aNameThatNobodyHasGivesNobodyARight() throws Exception {
+    Roles roles =
+        read(
+            """
+            admin user no-such-user-here
+            operator group no-such-group-here
+            viewer user 64001
+            """);
+
+    assertThat(roles.users()).containsOnlyKeys(64001);
+    assertThat(roles.groups()).isEmpty();
   }
 
   @Test

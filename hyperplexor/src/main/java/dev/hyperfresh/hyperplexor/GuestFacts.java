@@ -19,6 +19,7 @@ final class GuestFacts {
 
   private final Kinds kinds;
   private volatile GuestIdentity identity;
+  private volatile Optional<StartReason> wanted = Optional.empty();
   private volatile Upkeep upkeep;
   private Standstill standstill;
   private int generation;
@@ -209,6 +210,16 @@ final class GuestFacts {
         upkeep);
   }
 
+  /// Why it is to be started though nobody has asked for it. Not written down: the next daemon
+  /// finds it out anew.
+  Optional<StartReason> wanted() {
+    return wanted;
+  }
+
+  void want(Optional<StartReason> why) {
+    wanted = why;
+  }
+
   // ---- what is shown ----
 
   GuestView view(GuestView.State state, String detail, @Nullable Instance current) {
@@ -231,17 +242,19 @@ final class GuestFacts {
         current == null ? "" : current.confinement(),
         identity.adopted().isPresent() ? GuestView.Origin.ADOPTED : GuestView.Origin.CREATED,
         standstill.lost(),
-        starts(upkeep, release),
+        starts(upkeep, release, current == null && wanted.isPresent()),
         identity.memory());
   }
 
   /// @param last the release that it runs on or ran on last
-  static GuestView.Starts starts(Upkeep upkeep, String last) {
+  /// @param wanted whether it is stopped and is started without anybody asking for it
+  static GuestView.Starts starts(Upkeep upkeep, String last, boolean wanted) {
     return new GuestView.Starts(
         upkeep.autostart(),
         upkeep.next().flatMap(Upkeep.Next::release).orElse(last),
         upkeep.next().isPresent(),
-        upkeep.restarts());
+        upkeep.restarts(),
+        wanted);
   }
 
   /// Why nothing runs it, as half a sentence; empty while something does.

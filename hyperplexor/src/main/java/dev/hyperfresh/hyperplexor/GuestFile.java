@@ -25,6 +25,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Properties;
@@ -214,8 +215,30 @@ record GuestFile(
     }
   }
 
-  /// Puts this file into the folder `files` and returns when it is on disk.
+  /// Puts this file into the folder `files` and returns when it is on disk. That the first one of a
+  /// guest is there is certain then, also when the host loses its power at once.
   void write(Path files) {
+    boolean first = !isIn(files);
+    replace(files);
+    if (first) {
+      forceNames(files);
+    }
+  }
+
+  /// Has the names in a guest's folder written to disk, and the folder's own, which may be new.
+  static void forceNames(Path files) {
+    Path folder = files.toAbsolutePath();
+    for (Path names : List.of(folder, Objects.requireNonNullElse(folder.getParent(), folder))) {
+      try (FileChannel in = FileChannel.open(names, StandardOpenOption.READ)) {
+        in.force(true);
+      } catch (IOException e) {
+        throw Problem.DAEMON_STATE.because(
+            names + " cannot be written to disk: " + e.getMessage(), e);
+      }
+    }
+  }
+
+  private void replace(Path files) {
     Path draft = files.resolve(NAME + ".new");
     try (FileChannel file =
         FileChannel.open(

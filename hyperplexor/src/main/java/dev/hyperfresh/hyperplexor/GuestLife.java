@@ -14,7 +14,8 @@ import java.util.Optional;
 /// Until [#begin] it only takes note of them. Thread-safe.
 ///
 /// A start that fails is tried again, as an end is followed by a start: later each time, and only
-/// [#MOST] times in a row.
+/// [#MOST] times in a row. After a boot there is no such limit, since a guest's disks and networks
+/// may come late: it is tried at least once a minute.
 final class GuestLife implements AutoCloseable {
   /// So often a guest is started in a row that has not run for [#WELL].
   static final int MOST = 5;
@@ -146,13 +147,13 @@ final class GuestLife implements AutoCloseable {
       return;
     }
     int inARow = later.facts().upkeep().restarts();
-    if (inARow >= MOST) {
+    boolean booting = why.get() == StartReason.AUTOSTART;
+    if (inARow >= MOST && !booting) {
       later.giveUp(
           guest.view().detail() + "; not started again, after " + inARow + " starts in a row");
       return;
     }
-    boolean first = why.get() == StartReason.AUTOSTART && inARow == 0;
-    Duration delay = first ? Duration.ZERO : delay(inARow);
+    Duration delay = booting && inARow == 0 ? Duration.ZERO : delay(inARow);
     later.want(why.get());
     Object ticket = planned(guest.spec().name());
     guest.publish(
@@ -164,8 +165,7 @@ final class GuestLife implements AutoCloseable {
             + delay.toSeconds()
             + " s, "
             + (inARow + 1)
-            + " of "
-            + MOST
+            + (booting ? "" : " of " + MOST)
             + " in a row");
     with.get().pace().after(delay, () -> start(guest, ticket, with.get()));
   }
@@ -231,6 +231,15 @@ final class GuestLife implements AutoCloseable {
   /// Guest's thread: one more start that nobody asked for.
   static void count(Guest guest) {
     restarts(guest, guest.laterStarts().facts().upkeep().restarts() + 1);
+  }
+
+  /// Guest's thread: it was started after a boot of the host, so that what kept it from that before
+  /// does not count.
+  static void booted(Guest guest) {
+    LaterStarts later = guest.laterStarts();
+    if (later.facts().upkeep().restarts() > 1) {
+      Contained.run("recording " + guest.spec().name(), () -> later.keep(() -> restarts(guest, 1)));
+    }
   }
 
   /// Guest's thread: somebody starts it, so that earlier starts no longer count.

@@ -131,7 +131,7 @@ final class GuestRecovery {
   }
 
   private void reserveFor(List<Reattacher.Survivor> processes, String why) {
-    common.guests().reserveAgain(name);
+    common.guests().unreadable(name, why);
     common
         .told()
         .accept(
@@ -485,7 +485,7 @@ final class GuestRecovery {
         "not known yet",
         origin(file),
         file.clockLoss(),
-        GuestFacts.starts(file.upkeep(), tenant.release()),
+        GuestFacts.starts(file.upkeep(), tenant.release(), false),
         file.memory());
   }
 

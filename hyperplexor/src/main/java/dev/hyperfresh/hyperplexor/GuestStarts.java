@@ -138,6 +138,20 @@ record GuestStarts(
     OwnFolder.delete(guest.files());
   }
 
+  /// Ends what is left of a guest of which nothing can be read, and removes its folder.
+  ///
+  /// @return false when it is none of these
+  synchronized boolean deleteUnreadable(String name) {
+    if (!guests.isUnreadable(name)) {
+      return false;
+    }
+    Path files = folder().resolve(name);
+    processes(files).forEach(process -> kinds.of(process).end(process));
+    OwnFolder.delete(files);
+    guests.free(name);
+    return true;
+  }
+
   // ---- adopting ----
 
   /// As [Hyperplexor#adopt]; the name is reserved.
@@ -278,6 +292,9 @@ record GuestStarts(
       requireNoProcess(guest.spec().name(), guest.files(), Problem.GUEST_STATE);
       guest.publish(GuestView.State.STARTING, "");
       boot(guest, starting, why, progress);
+      if (why == StartReason.AUTOSTART) {
+        GuestLife.booted(guest);
+      }
     } catch (RuntimeException | Error e) {
       later.notStarted(String.valueOf(e.getMessage()));
       throw e;

@@ -22,6 +22,9 @@ final class GuestTable {
   /// Names in use, from before a guest's folder is made until it is removed.
   private final Set<String> names = ConcurrentHashMap.newKeySet();
 
+  /// Why nothing is known of guests that an earlier daemon left.
+  private final Map<String, String> unreadable = new ConcurrentHashMap<>();
+
   /// Takes a name for a new guest.
   ///
   /// @throws HyperFreshException [Problem#GUEST_EXISTS]
@@ -36,8 +39,20 @@ final class GuestTable {
     names.add(name);
   }
 
+  /// Takes the name of a guest that an earlier daemon left, and of which nothing can be read.
+  void unreadable(String name, String why) {
+    names.add(name);
+    unreadable.put(name, why);
+  }
+
+  /// Whether nothing can be read of it.
+  boolean isUnreadable(String name) {
+    return unreadable.containsKey(name);
+  }
+
   /// Gives a name back.
   void free(String name) {
+    unreadable.remove(name);
     names.remove(name);
   }
 
@@ -99,6 +114,16 @@ final class GuestTable {
       throw Problem.GUEST_STATE.because(
           "Guest " + name + " is being reattached: " + before.detail());
     }
+    if (guest == null && isUnreadable(name)) {
+      throw Problem.GUEST_STATE.because(
+          "Guest "
+              + name
+              + " cannot be reattached: "
+              + unreadable.get(name)
+              + " `hyperfresh guest delete "
+              + name
+              + " --force` ends what is left of it and removes its folder.");
+    }
     if (guest == null) {
       throw Problem.GUEST_UNKNOWN.because("No guest is called '" + name + "'.");
     }
@@ -109,6 +134,7 @@ final class GuestTable {
   void clear() {
     guests.clear();
     recovering.clear();
+    unreadable.clear();
     names.clear();
   }
 }

@@ -52,7 +52,9 @@ public record GuestView(
   /// @param edited whether its next start makes another machine of it than it is
   /// @param inARow how often it was started without anybody asking for it, in a row and without
   ///   having run well
-  public record Starts(boolean autostart, String release, boolean edited, int inARow) {}
+  /// @param wanted whether it is stopped and is started without anybody asking for it
+  public record Starts(
+      boolean autostart, String release, boolean edited, int inARow, boolean wanted) {}
 
   /// Who started the guest.
   public enum Origin {

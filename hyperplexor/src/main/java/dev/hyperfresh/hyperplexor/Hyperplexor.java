@@ -446,18 +446,18 @@ public final class Hyperplexor implements AutoCloseable {
 
   /// Ends the guest, also one that was lost, and removes its folder; then its name is free.
   ///
-  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#INTERNAL], [Problem#GUEST_STATE]
-  ///   or [Problem#DAEMON_STATE] when a process or the folder cannot be removed: it may be tried
-  ///   again
+  /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; when a process or the folder cannot be
+  ///   removed [Problem#INTERNAL], [Problem#GUEST_STATE] or [Problem#DAEMON_STATE]
   public void delete(String name) {
     delete(name, true);
   }
 
-  /// As [#delete(String)].
-  ///
-  /// @param force whether also a guest that runs is ended, or of which a process is left
-  /// @throws HyperFreshException [Problem#GUEST_RUNS] when not
+  /// As [#delete(String)]. Without `force` one that runs, or of which a process is left, is refused
+  /// with [Problem#GUEST_RUNS].
   public void delete(String name, boolean force) {
+    if (force && starts.deleteUnreadable(name)) {
+      return;
+    }
     Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {

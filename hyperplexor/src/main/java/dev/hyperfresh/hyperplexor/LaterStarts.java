@@ -12,9 +12,6 @@ final class LaterStarts {
   private final GuestFacts facts;
   private final Hosting hosting;
 
-  /// Why it is to be started though nobody has asked for it, unless somebody stops it before.
-  private Optional<StartReason> wanted = Optional.empty();
-
   LaterStarts(Guest guest, GuestFacts facts, Hosting hosting) {
     this.guest = guest;
     this.facts = facts;
@@ -61,24 +58,24 @@ final class LaterStarts {
         });
   }
 
-  /// Why it is to be started though nobody has asked for it.
+  /// Why it is to be started though nobody has asked for it, unless somebody stops it before.
   Optional<StartReason> wanted() {
-    return wanted;
+    return facts.wanted();
   }
 
   void want(StartReason why) {
-    wanted = Optional.of(why);
+    facts.want(Optional.of(why));
   }
 
   /// It is started, or is not to be any more.
   void wantNothing() {
-    wanted = Optional.empty();
+    facts.want(Optional.empty());
   }
 
   /// It has ended, and somebody wants it to stay so.
   void stayStopped() {
     boolean known = facts.end().equals(Optional.of(GuestEnd.REQUEST));
-    if (wanted.isPresent() || facts.isDue() || !known) {
+    if (wanted().isPresent() || facts.isDue() || !known) {
       endFor(GuestEnd.REQUEST, BY_REQUEST);
     }
   }
@@ -89,7 +86,7 @@ final class LaterStarts {
   }
 
   private void endFor(GuestEnd end, String why) {
-    wanted = Optional.empty();
+    facts.want(Optional.empty());
     Contained.run("recording " + name(), () -> facts.ended(end, why));
     guest.publish(GuestView.State.STOPPED, why);
   }
@@ -107,6 +104,7 @@ final class LaterStarts {
       } else {
         facts.rewrite();
       }
+      GuestFile.forceNames(facts.identity().files());
     });
     guest.publish(guest.view().state(), guest.view().detail());
   }

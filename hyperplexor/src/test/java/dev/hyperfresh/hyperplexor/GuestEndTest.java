@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.hyperfresh.hypervisor.EndPolicy;
 import dev.hyperfresh.hypervisor.EndPolicy.Then;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.RunState;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,6 +45,23 @@ class GuestEndTest extends LifeScene {
 
     assertThat(settled("g").starts().inARow()).as("in the same boot").isEqualTo(1);
     assertThat(pace.next()).contains(Duration.ofSeconds(2));
+  }
+
+  @Test
+  void aGuestOfWhichNothingCanBeReadIsNamedAndCanBeDeleted() throws Exception {
+    create("g");
+    hyperplexor.letGo();
+    Path files = folder.resolve("state/guests/g");
+    Files.writeString(files.resolve("guest.properties"), "spec.name=g");
+
+    comesBack();
+
+    assertProblem(Problem.GUEST_STATE, () -> hyperplexor.show("g"));
+    assertProblem(Problem.GUEST_STATE, () -> hyperplexor.delete("g", false));
+    assertThat(files).exists();
+    hyperplexor.delete("g", true);
+    assertThat(files).doesNotExist();
+    assertProblem(Problem.GUEST_UNKNOWN, () -> hyperplexor.show("g"));
   }
 
   @Test

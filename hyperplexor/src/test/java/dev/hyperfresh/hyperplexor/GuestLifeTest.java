@@ -320,6 +320,37 @@ class GuestLifeTest extends LifeScene {
     assertState("g", GuestView.State.RUNNING);
   }
 
+  /// Its disk is on a file system that is mounted late.
+  @Test
+  void anAutostartIsTriedUntilItSucceedsAndCountsOnceThen() {
+    create("g", Then.RESTART, Then.RESTART, Then.STOP);
+    hyperplexor.autostart("g", true);
+    hyperplexor.letGo();
+    inEarlierBoot();
+    takesBack();
+    pace = new VirtualPace();
+    AtomicInteger asked = new AtomicInteger();
+    hyperplexor.startThemselves(
+        pace,
+        (name, why) -> {
+          if (asked.incrementAndGet() <= 3 * GuestLife.MOST) {
+            throw Problem.SPEC_INVALID.because("It is not there.");
+          }
+          hyperplexor.start(name, Stage.OLD, why, NONE);
+        });
+    pace.pass(Duration.ofMinutes(5));
+    assertThat(hyperplexor.show("g").detail())
+        .contains("It is not there.; to be started (autostart) in 60 s, ");
+    assertThat(hyperplexor.show("g").starts().wanted()).isTrue();
+    assertThat(asked).hasValueGreaterThan(GuestLife.MOST);
+
+    pace.pass(Duration.ofHours(1));
+
+    assertState("g", GuestView.State.RUNNING);
+    assertThat(settled("g").starts().inARow()).isEqualTo(1);
+    assertThat(hyperplexor.show("g").starts().wanted()).isFalse();
+  }
+
   @Test
   void aMachineThatIsNotUpYetIsWaitedForWithoutUsingUpStarts() {
     create("g");

@@ -323,7 +323,8 @@ class GuestStartTest extends LifeScene {
     GuestView edited = hyperplexor.edit("g", larger("g"), Stage.NEW, true);
 
     assertThat(edited.spec().vcpus()).isEqualTo(1);
-    assertThat(edited.starts()).isEqualTo(new GuestView.Starts(false, Stage.NEW.name(), true, 0));
+    assertThat(edited.starts())
+        .isEqualTo(new GuestView.Starts(false, Stage.NEW.name(), true, 0, false));
     hyperplexor.stop("g", Duration.ZERO);
     nextDaemon();
     assertThat(hyperplexor.show("g").starts().release()).isEqualTo(Stage.NEW.name());

@@ -6,6 +6,11 @@ package dev.hyperfresh.hypervisor;
 /// @param finding what was found, one sentence
 /// @param remedy what the user can do about it, one sentence; empty when there is nothing to do
 public record Check(String name, Verdict verdict, String finding, String remedy) {
+  /// What hypervisors say is part of it.
+  public Check {
+    finding = Printable.of(finding);
+    remedy = Printable.of(remedy);
+  }
 
   /// What a finding means for what is to come.
   public enum Verdict {

@@ -9,7 +9,7 @@ public final class HyperFreshException extends RuntimeException {
   private final Problem problem;
 
   HyperFreshException(Problem problem, String detail, @Nullable Throwable cause) {
-    super(detail, cause);
+    super(Printable.lines(detail), cause);
     this.problem = problem;
   }
 

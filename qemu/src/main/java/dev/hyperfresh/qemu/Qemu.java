@@ -13,6 +13,7 @@ import dev.hyperfresh.hypervisor.Holdings;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Printable;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Background;
@@ -485,7 +486,8 @@ public final class Qemu implements Hypervisor, Adopter {
       List<String> lines = RunStates.words(new LogFile(log).lastLines());
       return lines.isEmpty()
           ? otherwise
-          : String.join(" / ", lines.subList(Math.max(0, lines.size() - 3), lines.size()));
+          : Printable.of(
+              String.join(" / ", lines.subList(Math.max(0, lines.size() - 3), lines.size())));
     } catch (IOException e) {
       return otherwise;
     }

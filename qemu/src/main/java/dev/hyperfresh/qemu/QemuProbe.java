@@ -38,6 +38,13 @@ final class QemuProbe {
   /// @throws Qmp.QmpException when it does not run or does not speak QMP; the message ends with
   ///   what it printed
   static Answer ask(QemuRelease candidate, Path log) {
+    return ask(candidate, log, LIMIT);
+  }
+
+  /// As [#ask(QemuRelease, Path)].
+  ///
+  /// @param limit the time for each answer
+  static Answer ask(QemuRelease candidate, Path log, Duration limit) {
     List<String> command = new ArrayList<>(candidate.program());
     command.addAll(candidate.arguments());
     command.addAll(
@@ -51,7 +58,7 @@ final class QemuProbe {
                 command, candidate.environment(), Map.of(QMP_FD, pair.right().fd()), log, true))) {
       pair.right().close();
       try (Background _ = Background.of(process.pid(), IN_BACKGROUND);
-          Qmp qmp = Qmp.open(pair.left(), "probe", new Transcript(), new Deaf(), LIMIT)) {
+          Qmp qmp = Qmp.open(pair.left(), "probe", new Transcript(), new Deaf(), limit)) {
         return answer(qmp);
       } finally {
         process.kill();

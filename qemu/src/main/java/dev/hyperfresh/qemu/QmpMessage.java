@@ -1,5 +1,6 @@
 package dev.hyperfresh.qemu;
 
+import dev.hyperfresh.hypervisor.Printable;
 import dev.hyperfresh.linux.Clock;
 import java.nio.charset.StandardCharsets;
 import tools.jackson.core.JacksonException;
@@ -136,7 +137,8 @@ sealed interface QmpMessage {
     return seconds * 1_000_000 + micros;
   }
 
-  private static String cut(String description) {
+  private static String cut(String said) {
+    String description = Printable.of(said);
     return description.length() > MAX_DESCRIPTION
         ? description.substring(0, MAX_DESCRIPTION) + "…"
         : description;

@@ -3,22 +3,14 @@ package dev.hyperfresh.relocation;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.Scheduling;
 import dev.hyperfresh.release.ReleaseFolders;
 import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.channels.Channels;
-import java.nio.channels.FileChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 
 /// A container image on this host's disk, made into a bundle in a private folder that is removed
@@ -27,13 +19,6 @@ import java.util.regex.Pattern;
 /// skopeo and umoci do the work, in a network namespace without a network: some images name places
 /// elsewhere for what they lack, and nothing is fetched for anybody who has only given a file.
 final class UnpackedImage implements AutoCloseable {
-  private static final Duration LIMIT = Duration.ofMinutes(10);
-
-  /// What an image may leave free on the disk of the state directory.
-  private static final long LEAST_FREE_BYTES = 256L << 20;
-
-  private static final int LAST_WORDS_BYTES = 1000;
-
   private static final Pattern REFERENCE = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9._/:+-]{0,254}");
 
   /// Of skopeo's and umoci's own in the private folder.
@@ -99,10 +84,12 @@ final class UnpackedImage implements AutoCloseable {
       Files.createSymbolicLink(folder.resolve(SOURCE), image.file().toRealPath());
       progress.step("unpack", "reading " + image.file());
       String reference = image.reference().isEmpty() ? "" : ":" + image.reference();
-      run(List.of("skopeo", "copy", "--quiet", kind() + ":" + SOURCE + reference, "oci:" + LAYOUT));
-      run(List.of("umoci", "unpack", "--image", LAYOUT, BUNDLE));
+      ImageTools tools = new ImageTools(folder);
+      String source = kind(tools) + ":" + SOURCE + reference;
+      run(tools, List.of("skopeo", "copy", "--quiet", source, "oci:" + LAYOUT));
+      run(tools, List.of("umoci", "unpack", "--image", LAYOUT, BUNDLE));
       return Bundle.read(folder.resolve(BUNDLE)).ofImage();
-    } catch (IOException | UncheckedIOException e) {
+    } catch (ImageTools.BoundException | IOException | UncheckedIOException e) {
       throw refused(e.getMessage() + ".");
     }
   }
@@ -135,63 +122,19 @@ final class UnpackedImage implements AutoCloseable {
   }
 
   /// How skopeo calls what the file is.
-  private String kind() throws IOException {
+  private String kind(ImageTools tools) throws IOException {
     if (Files.isDirectory(image.file())) {
       return "oci";
     }
     List<String> look =
         List.of(
             "tar", "--list", "--no-anchored", "--occurrence=1", "--file=" + SOURCE, "oci-layout");
-    return exitCode(look) == 0 ? "oci-archive" : "docker-archive";
+    return tools.exitCode(look) == 0 ? "oci-archive" : "docker-archive";
   }
 
-  private void run(List<String> command) throws IOException {
-    if (exitCode(command) != 0) {
-      throw refused(command.getFirst() + " says: " + lastWords());
-    }
-  }
-
-  private int exitCode(List<String> command) throws IOException {
-    List<String> line = new ArrayList<>(List.of("unshare", "--net", "--"));
-    line.addAll(command);
-    ProcessBuilder builder = new ProcessBuilder(line).directory(folder.toFile());
-    builder.environment().putAll(Map.of("TMPDIR", folder.toString(), "LC_ALL", "C"));
-    Process process = builder.redirectErrorStream(true).redirectOutput(said().toFile()).start();
-    Scheduling.nice((int) process.pid(), Scheduling.BEHIND_GUESTS);
-    try {
-      process.getOutputStream().close();
-      long deadline = System.nanoTime() + LIMIT.toNanos();
-      while (!process.waitFor(1, TimeUnit.SECONDS)) {
-        if (System.nanoTime() > deadline) {
-          throw refused("it takes longer than " + LIMIT.toMinutes() + " minutes.");
-        }
-        if (Files.getFileStore(folder).getUsableSpace() < LEAST_FREE_BYTES) {
-          throw refused("it leaves less than 256 MiB free on the disk of the state directory.");
-        }
-      }
-      return process.exitValue();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new IOException("interrupted", e);
-    } finally {
-      process.destroyForcibly().onExit().join();
-    }
-  }
-
-  private Path said() {
-    return folder.resolve("said");
-  }
-
-  private String lastWords() throws IOException {
-    try (FileChannel file = FileChannel.open(said())) {
-      file.position(Math.max(0, file.size() - LAST_WORDS_BYTES));
-      String text =
-          new String(
-              Channels.newInputStream(file).readNBytes(LAST_WORDS_BYTES), StandardCharsets.UTF_8);
-      return text.lines()
-          .reduce("nothing", (_, last) -> last)
-          .replaceFirst("^time=.*level=\\w+ msg=", "")
-          .strip();
+  private void run(ImageTools tools, List<String> command) throws IOException {
+    if (tools.exitCode(command) != 0) {
+      throw refused(command.getFirst() + " says: " + tools.lastWords());
     }
   }
 

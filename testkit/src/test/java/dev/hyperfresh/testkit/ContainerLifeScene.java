@@ -117,7 +117,7 @@ abstract class ContainerLifeScene {
         List.of(),
         Optional.of(
             new HealthCheck(
-                command, Duration.ofSeconds(1), Duration.ofSeconds(10), 2, Duration.ZERO)));
+                command, Duration.ofSeconds(1), Duration.ofSeconds(60), 2, Duration.ZERO)));
   }
 
   static void awaitHealth(String container, Health.State state) {

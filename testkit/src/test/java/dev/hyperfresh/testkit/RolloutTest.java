@@ -60,32 +60,94 @@ class RolloutTest {
   void sixteenGuestsMoveFourAtATime() {
     long available = Host.availableMemoryBytes() >> 20;
     Workshop.require(available > 6 * 1024, available + " MiB are too few for 16 guests");
-    List<String> names = IntStream.range(0, MANY).mapToObj(i -> "g" + (char) ('a' + i)).toList();
-    List<TestGuest> guests = new ArrayList<>();
-    try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
+    try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state());
+        Crowd crowd = new Crowd(hyperplexor, MANY)) {
+      crowd.moveFourAtATime();
+      crowd.beat();
+    }
+  }
+
+  /// A whole host of them, in a minute, and none stands much longer than one that is moved alone.
+  @Test
+  @Tag("measure")
+  void fiftyGuestsMoveFourAtATimeWithinAMinute() {
+    long available = Host.availableMemoryBytes() >> 20;
+    Workshop.require(available > 16 * 1024, available + " MiB are too few for 50 guests");
+    try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state());
+        Crowd crowd = new Crowd(hyperplexor, 50)) {
+      Sample alone = new Sample("gap of one of 50 guests, moved alone");
+      for (int i = 0; i < 10; i++) {
+        ReplacementRecord record =
+            hyperplexor.replace(crowd.name(0), releases.get(i % 2), BUDGET, Progress.NONE);
+        alone.add(record.guestGapMs().orElseThrow());
+      }
+      System.out.println("  " + alone);
+      Crowd.Moved moved = crowd.moveFourAtATime();
+      assertThat(moved.seconds()).as("seconds").isLessThan(60);
+      assertThat(moved.gaps().quantile(1)).isLessThanOrEqualTo(3 * alone.quantile(1));
+      crowd.beat();
+    }
+  }
+
+  /// Guests on the older release.
+  private final class Crowd implements AutoCloseable {
+    private final Hyperplexor hyperplexor;
+    private final List<TestGuest> guests = new ArrayList<>();
+    private final int size;
+
+    /// What moving them all took.
+    private record Moved(double seconds, Sample gaps) {}
+
+    Crowd(Hyperplexor hyperplexor, int size) {
+      this.hyperplexor = hyperplexor;
+      this.size = size;
+      List<String> names = IntStream.range(0, size).mapToObj(this::name).toList();
       for (String name : names) {
         hyperplexor.create(idle(name), releases.getLast(), Progress.NONE);
       }
       names.forEach(name -> Workshop.awaitReady(workspace.files(name)));
       names.forEach(
           name -> guests.add(TestGuest.beatingIn(hyperplexor.show(name).pid(), Workshop.BOOT)));
+    }
+
+    String name(int number) {
+      return "g" + number;
+    }
+
+    Moved moveFourAtATime() {
       long begin = System.nanoTime();
-
       Rollout.Result<ReplacementRecord> result = rollOut(hyperplexor, releases.getFirst(), 4);
-
       double seconds = (System.nanoTime() - begin) / 1e9;
-      Sample blackout = new Sample("blackout of 16 guests, 4 at a time");
       assertThat(result.entries())
-          .hasSize(MANY)
+          .hasSize(size)
           .allSatisfy(entry -> {
             assertThat(entry.outcome()).as(entry.toString()).isEqualTo(Rollout.Outcome.COMMITTED);
             assertThat(entry.record().orElseThrow().ramBytesCopied()).hasValue(0);
           });
-      records(result).forEach(record -> blackout.add(record.blackoutMs().orElseThrow()));
-      System.out.printf(Locale.ROOT, "  %s, %.1f s in all%n", blackout, seconds);
+      Sample blackout = new Sample("blackout of " + size + " guests, 4 at a time");
+      Sample gaps = new Sample("their gaps");
+      for (ReplacementRecord record : records(result)) {
+        blackout.add(record.blackoutMs().orElseThrow());
+        gaps.add(record.guestGapMs().orElseThrow());
+      }
+      System.out.printf(
+          Locale.ROOT,
+          "  %s, %s, at most %.1f, %.1f s in all%n",
+          blackout,
+          gaps,
+          gaps.quantile(1),
+          seconds);
+      return new Moved(seconds, gaps);
+    }
+
+    /// All of them run.
+    void beat() {
       guests.forEach(guest -> guest.awaitBeat(START));
-      assertThat(workspace.hypervisors()).hasSize(MANY);
-    } finally {
+      assertThat(workspace.hypervisors()).hasSize(size);
+    }
+
+    @Override
+    public void close() {
       guests.forEach(TestGuest::close);
     }
   }
