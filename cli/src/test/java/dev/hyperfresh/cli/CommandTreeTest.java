@@ -208,7 +208,7 @@ class CommandTreeTest {
         "replace --libvirt web1 --all --to qemu-10.0",
         "replace --libvirt --machine m1 --to qemu-10.0",
         "replace --libvirt web1 --to qemu-10.0 --from qemu-7.2",
-        "replace --libvirt web1 web2 --to qemu-10.0 --canary 1",
+        "replace --libvirt web1 web2 --to qemu-10.0 --canary 1 --soak 5s",
         "replace --libvirt web1 web2 --to qemu-10.0 --parallel 2",
         "replace --libvirt web1 --to qemu-10.0 --force",
         "replace --libvirt web1 --to qemu-10.0 --step-clock",

@@ -103,7 +103,8 @@ final class GuestMoves {
   /// Moves a guest that is being adopted, and copies its memory, when no other copy is under way.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#REPLACE_OBSTACLES]; nothing was
-  ///   touched; [Problem#ADOPT_COPY] when it was given up before its turn
+  ///   touched; [Problem#ADOPT_COPY], and as [Progress#requireWanted], when it was given up before
+  ///   its turn
   ReplacementRecord copy(Guest guest, Release to, MemoryCopy limits, Progress progress) {
     CopyOrder order = new CopyOrder(limits, () -> ending);
     awaitTurn(progress);
@@ -121,6 +122,7 @@ final class GuestMoves {
       }
       progress.step("copy", "waiting for another copy");
       while (!ending) {
+        progress.requireWanted();
         if (copying.tryLock(1, TimeUnit.SECONDS)) {
           return;
         }

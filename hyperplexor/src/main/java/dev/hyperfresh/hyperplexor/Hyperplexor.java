@@ -160,16 +160,17 @@ public final class Hyperplexor implements AutoCloseable {
   /// Gives a guest that was borrowed back to its manager. It is forgotten here, its process goes
   /// on, and what that may still open of the guest's files is kept until it has ended.
   ///
+  /// @param before writes down what the manager has to know, while the guest is still here
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it was not
-  ///   borrowed, when it is not certain that its process alone has it, when it does not listen
-  ///   where its manager looks for it, or when it does not answer; [Problem#REPLACE_BUSY],
-  ///   [Problem#DAEMON_STATE]. It stays then
-  public HandedBack handBack(String name) {
+  ///   borrowed, does not answer, is not certain to be its process's alone, or does not listen
+  ///   where its manager looks for it; [Problem#REPLACE_BUSY], [Problem#DAEMON_STATE]. It stays
+  ///   then
+  public HandedBack handBack(String name, Consumer<HandedBack> before) {
     Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
       synchronized (guest) {
-        HandedBack back = new HandBack(handed).of(guest);
+        HandedBack back = new HandBack(handed).of(guest, before);
         var _ = guests.remove(guest);
         life.deleted(name);
         telling.handedBack(back);

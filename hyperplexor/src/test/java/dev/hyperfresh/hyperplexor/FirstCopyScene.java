@@ -38,6 +38,10 @@ abstract class FirstCopyScene {
   final List<GuestView> told = Collections.synchronizedList(new ArrayList<>());
   final List<String> steps = Collections.synchronizedList(new ArrayList<>());
   final List<ReplacementRecord> records = Collections.synchronizedList(new ArrayList<>());
+
+  /// Whether somebody still wants what is being done.
+  volatile Runnable wanted = () -> {};
+
   Stage stage;
   Process process;
   Hyperplexor hyperplexor;
@@ -85,7 +89,17 @@ abstract class FirstCopyScene {
             Optional.of(
                 new AdoptOrder.Copy(_ -> Stage.NEW, new MemoryCopy(limit, DOWNTIME), records::add)),
             false),
-        (step, text) -> steps.add(name + " " + step + " " + text));
+        new Progress() {
+          @Override
+          public void step(String state, String text) {
+            steps.add(name + " " + state + " " + text);
+          }
+
+          @Override
+          public void requireWanted() {
+            wanted.run();
+          }
+        });
   }
 
   AbstractThrowableAssert<?, ? extends Throwable> assertNotAdopted(

@@ -22,6 +22,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
 /// A process that has its guest's memory for itself is adopted by a move that copies it. Either the
@@ -323,6 +324,57 @@ class FirstCopyTest extends FirstCopyScene {
     assertThat(stage.calls).contains("1.takeBack").doesNotContain("1.end", "1.kill");
     assertThat(files()).doesNotExist();
     hyperplexor = hyperplexor();
+  }
+
+  private static void refuse() {
+    throw Problem.DAEMON_UPGRADING.because("Enough.");
+  }
+
+  @Test
+  void aCopyThatNobodyWantsAnyMoreIsGivenUp() {
+    AtomicInteger asked = new AtomicInteger();
+    // It is asked before the copy, too.
+    wanted =
+        () -> {
+          if (asked.getAndIncrement() > 0) {
+            refuse();
+          }
+        };
+
+    assertNotAdopted(Problem.DAEMON_UPGRADING, LONG.multipliedBy(10))
+        .hasMessageContaining("Enough.");
+
+    assertThat(stage.calls).containsSubsequence("1.handOver", "1.copied", "1.takeBack");
+    assertUntouched();
+  }
+
+  @Test
+  void oneThatNobodyWantsAnyMoreDoesNotWaitForItsTurn() throws Exception {
+    CountDownLatch begun = new CountDownLatch(1);
+    CompletableFuture<Boolean> other = new CompletableFuture<>();
+    Process second = new ProcessBuilder("sleep", "60").start();
+    stage.on(
+        "1.handOver",
+        source -> {
+          begun.countDown();
+          other.join();
+          stage.handOverFirst(source);
+        });
+    try {
+      CompletableFuture<GuestView> first =
+          CompletableFuture.supplyAsync(() -> adopt(LONG), FirstCopyTest::run);
+      begun.await();
+      wanted = FirstCopyTest::refuse;
+
+      assertThatThrownBy(() -> adopt("h", second, LONG)).hasMessageContaining("Enough.");
+
+      assertThat(state().resolve("guests/h")).doesNotExist();
+      wanted = () -> {};
+      other.complete(true);
+      assertThat(first.get().generation()).isEqualTo(2);
+    } finally {
+      second.destroyForcibly();
+    }
   }
 
   /// What a daemon has written down that is killed in the middle of a copy.

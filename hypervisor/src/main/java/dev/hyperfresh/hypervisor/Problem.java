@@ -142,6 +142,15 @@ public enum Problem {
       409,
       "Domains of libvirt are being moved.",
       "Wait for it to end, and try again."),
+  /// Somebody else has started libvirt while it was down because of us.
+  LIBVIRT_STARTED(
+      "HF-LIBVIRT-006",
+      5,
+      409,
+      "Something else started libvirt while domains of it were being moved.",
+      "Find out what starts it, such as an upgrade of packages, and move the other domains then. If"
+          + " libvirt has forgotten a domain, shut its guest down from inside, or end the process that"
+          + " is named, and start the domain again."),
   /// No installed release has that name.
   RELEASE_UNKNOWN(
       "HF-RELEASE-001",

@@ -216,7 +216,7 @@ class BorrowTest {
   private HandedBack handedBack(
       Hyperplexor hyperplexor, QemuRelease release, Set<String> devices, TestGuest guest)
       throws IOException {
-    HandedBack back = hyperplexor.handBack("mine");
+    HandedBack back = hyperplexor.handBack("mine", _ -> {});
     assertThat(hyperplexor.list()).isEmpty();
     assertThat(hyperplexor.borrowed()).isEmpty();
     assertThat(workspace.sockets()).isEmpty();

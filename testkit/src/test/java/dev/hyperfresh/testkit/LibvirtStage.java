@@ -197,6 +197,17 @@ final class LibvirtStage implements AutoCloseable {
         .succeeds();
   }
 
+  /// Starts another one, as somebody might by hand, and comes when it has ended.
+  CommandRun startAnotherLibvirt() throws Exception {
+    return run(
+        List.of(
+            "libvirtd",
+            "--config",
+            "/etc/libvirt/libvirtd.conf",
+            "--pid-file",
+            "/run/libvirt/other.pid"));
+  }
+
   /// The number of its process; 0 when it does not run.
   int libvirt() {
     return ProcFs.HOST.pids().stream()
