@@ -18,6 +18,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.function.Function;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.junit.jupiter.api.AfterEach;
@@ -40,6 +42,7 @@ abstract class FirstCopyScene {
   final List<ReplacementRecord> records = Collections.synchronizedList(new ArrayList<>());
   Stage stage;
   Process process;
+  Process second;
   Hyperplexor hyperplexor;
 
   @BeforeEach
@@ -47,6 +50,7 @@ abstract class FirstCopyScene {
     stage = new Stage(folder);
     stage.privateMemory = true;
     process = new ProcessBuilder("sleep", "60").start();
+    second = new ProcessBuilder("sleep", "60").start();
     stage.process = OptionalInt.of((int) process.pid());
     hyperplexor = hyperplexor();
   }
@@ -55,6 +59,7 @@ abstract class FirstCopyScene {
   void close() {
     hyperplexor.close();
     process.destroyForcibly();
+    second.destroyForcibly();
     stage.close();
   }
 
@@ -110,6 +115,33 @@ abstract class FirstCopyScene {
         name -> name.equals(Stage.OLD.name()) ? Stage.OLD : Stage.NEW;
     hyperplexor.takeBack(releases, Map.of(), LONG, sentences::add, _ -> {});
     return sentences;
+  }
+
+  /// What happens while the copy of guest `h` waits for that of guest `g`, which then goes on.
+  ///
+  /// @return how the adoption of `h` ends
+  CompletableFuture<GuestView> waitingForG(Runnable meanwhile) throws Exception {
+    CountDownLatch begun = new CountDownLatch(1);
+    CompletableFuture<Boolean> goOn = new CompletableFuture<>();
+    stage.on(
+        "1.handOver",
+        source -> {
+          begun.countDown();
+          goOn.join();
+          stage.handOverFirst(source);
+        });
+    CompletableFuture<GuestView> first =
+        CompletableFuture.supplyAsync(() -> adopt(LONG), FirstCopyScene::run);
+    begun.await();
+    CompletableFuture<GuestView> next =
+        CompletableFuture.supplyAsync(() -> adopt("h", second, LONG), FirstCopyScene::run);
+    while (!steps.contains("h copy waiting for another copy")) {
+      Thread.sleep(10);
+    }
+    meanwhile.run();
+    goOn.complete(true);
+    assertThat(first.get().generation()).isEqualTo(2);
+    return next;
   }
 
   static void run(Runnable task) {

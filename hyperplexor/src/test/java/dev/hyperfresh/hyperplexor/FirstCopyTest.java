@@ -197,7 +197,7 @@ class FirstCopyTest extends FirstCopyScene {
     stage.on("1.copied", _ -> looked.countDown());
     CompletableFuture<Void> first =
         CompletableFuture.runAsync(
-            () -> assertNotAdopted(Problem.ADOPT_COPY, Duration.ofSeconds(3)), FirstCopyTest::run);
+            () -> assertNotAdopted(Problem.ADOPT_COPY, Duration.ofSeconds(3)), FirstCopyScene::run);
     looked.await();
 
     assertThatThrownBy(() -> adopt("h", process, LONG))
@@ -214,33 +214,10 @@ class FirstCopyTest extends FirstCopyScene {
   /// Each would take a core, and the memory that the other one has seen free.
   @Test
   void oneGuestIsCopiedAtATime() throws Exception {
-    CountDownLatch begun = new CountDownLatch(1);
-    CompletableFuture<Boolean> other = new CompletableFuture<>();
-    Process second = new ProcessBuilder("sleep", "60").start();
-    stage.on(
-        "1.handOver",
-        source -> {
-          begun.countDown();
-          other.join();
-          stage.handOverFirst(source);
-        });
-    try {
-      CompletableFuture<GuestView> first =
-          CompletableFuture.supplyAsync(() -> adopt(LONG), FirstCopyTest::run);
-      begun.await();
-      CompletableFuture<GuestView> next =
-          CompletableFuture.supplyAsync(() -> adopt("h", second, LONG), FirstCopyTest::run);
-      while (!steps.contains("h copy waiting for another copy")) {
-        Thread.sleep(10);
-      }
-      assertThat(stage.calls).containsOnlyOnce("2.startWaiting");
-      other.complete(true);
+    CompletableFuture<GuestView> next =
+        waitingForG(() -> assertThat(stage.calls).containsOnlyOnce("2.startWaiting"));
 
-      assertThat(first.get().generation()).isEqualTo(2);
-      assertThat(next.get().generation()).isEqualTo(2);
-    } finally {
-      second.destroyForcibly();
-    }
+    assertThat(next.get().generation()).isEqualTo(2);
   }
 
   /// Nobody knows what has happened to it.

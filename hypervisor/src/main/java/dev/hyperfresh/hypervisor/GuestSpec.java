@@ -99,66 +99,25 @@ public record GuestSpec(
 
   /// The same guest with another end.
   public GuestSpec ending(EndPolicy policy) {
-    return new GuestSpec(
-        name,
-        vcpus,
-        memoryBytes,
-        machine,
-        cpu,
-        accelerator,
-        boot,
-        disks,
-        nics,
-        agent,
-        clock,
-        policy,
-        layout,
-        devices,
-        firmware);
+    return with(policy, layout, devices, firmware);
   }
 
   /// The same guest with its memory made of other things.
   public GuestSpec madeOf(MemoryLayout memory) {
-    return new GuestSpec(
-        name,
-        vcpus,
-        memoryBytes,
-        machine,
-        cpu,
-        accelerator,
-        boot,
-        disks,
-        nics,
-        agent,
-        clock,
-        ends,
-        memory,
-        devices,
-        firmware);
+    return with(ends, memory, devices, firmware);
   }
 
   /// The same guest with other devices.
   public GuestSpec with(Devices others) {
-    return new GuestSpec(
-        name,
-        vcpus,
-        memoryBytes,
-        machine,
-        cpu,
-        accelerator,
-        boot,
-        disks,
-        nics,
-        agent,
-        clock,
-        ends,
-        layout,
-        others,
-        firmware);
+    return with(ends, layout, others, firmware);
   }
 
   /// The same guest with other firmware.
   public GuestSpec booting(Firmware other) {
+    return with(ends, layout, devices, other);
+  }
+
+  private GuestSpec with(EndPolicy end, MemoryLayout memory, Devices others, Firmware other) {
     return new GuestSpec(
         name,
         vcpus,
@@ -171,9 +130,9 @@ public record GuestSpec(
         nics,
         agent,
         clock,
-        ends,
-        layout,
-        devices,
+        end,
+        memory,
+        others,
         other);
   }
 
