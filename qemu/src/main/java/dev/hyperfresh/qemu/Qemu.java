@@ -231,7 +231,7 @@ public final class Qemu implements Hypervisor, Adopter {
     try {
       return spawn(launch, true);
     } catch (RuntimeException e) {
-      LocalQemu.discardTpm(launch);
+      LocalQemu.abandonTpm(launch);
       throw e;
     }
   }

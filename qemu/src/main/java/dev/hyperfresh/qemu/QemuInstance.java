@@ -168,7 +168,11 @@ final class QemuInstance implements Instance {
 
   @Override
   public void resume() {
-    process.keepTpm().ifPresent(channel::note);
+    process
+        .keepTpm()
+        .ifPresent(amiss -> {
+          throw Problem.REPLACE_STANDS.because(amiss);
+        });
     try {
       vcpus.goOn(_ -> false);
     } catch (Qmp.QmpException e) {

@@ -86,6 +86,24 @@ class QemuInstanceTest extends InstanceScene {
     }
   }
 
+  /// The next start could take the other one's for the newest, and would remove this one's.
+  @Test
+  void aGuestDoesNotGoOnWhileAnotherInstanceHasAStateOfItsTpm() {
+    first.answer("query-status", (id, peer) -> peer.send(status(id, "running")));
+    process.otherTpm = Optional.of("It cannot be removed.");
+    try (QemuInstance source = instance()) {
+      assertThatThrownBy(source::resume)
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e -> assertThat(e.problem()).isEqualTo(Problem.REPLACE_STANDS))
+          .hasMessageContaining("It cannot be removed.");
+      assertThat(first.commands).doesNotContain("cont");
+
+      process.otherTpm = Optional.empty();
+      source.resume();
+    }
+  }
+
   @Test
   void aTargetOfACopyIsSetUpForItAlone() {
     setUpOtherwise();
