@@ -120,7 +120,7 @@ enum SpecField {
       "path",
       "path",
       "",
-      "a file, or a block device such as a logical volume by its path in `/dev`"),
+      "a file, or a block device by its path in `/dev`, best below `/dev/disk/by-id`"),
   DISK_FORMAT(Group.DISK, "format", "`raw`, `qcow2`", "", "never guessed"),
   DISK_READONLY(
       Group.DISK, "readonly", "`true`, `false`", "`false`", "not on `sata`, but for a CD"),

@@ -71,6 +71,15 @@ public enum Problem {
       "The guest runs.",
       "Nothing was touched. Stop it first with `hyperfresh guest stop NAME`, or give --force to end"
           + " it at once."),
+  /// A name means another disk by now, or somebody else has it.
+  GUEST_DISK(
+      "HF-GUEST-006",
+      3,
+      409,
+      "A disk of the guest is not the one that was meant, or somebody else has it.",
+      "Nothing was started or changed. Give the guest its disk back, or end who has it. To give it"
+          + " another one, edit its spec and name that below /dev/disk/by-id: such a name keeps its"
+          + " meaning."),
   /// The process could not be moved later; all reasons are reported together.
   ADOPT_REFUSED(
       "HF-ADOPT-001",

@@ -189,6 +189,11 @@ public final class Qemu implements Hypervisor, Adopter {
     return VERSIONED.matcher(machine).matches();
   }
 
+  @Override
+  public void remember(GuestSpec spec, Path files) {
+    DeviceNames.remember(spec, files, BlockDevice.SYS);
+  }
+
   /// Copies small files into the guest's folder: a later release must find the same, whatever the
   /// host's package manager did to the originals since.
   @Override
@@ -254,18 +259,13 @@ public final class Qemu implements Hypervisor, Adopter {
       return waiting
           ? connectInBackground(launch, process, qmp, console)
           : connect(launch, process, qmp, console);
-    } catch (IOException
-        | UncheckedIOException
-        | LinuxException
-        | Qmp.QmpException
-        | DiskImages.DiskChanged e) {
+    } catch (DiskImages.DiskChanged e) {
       removeSockets(launch, qmp, console);
-      String why = String.valueOf(e.getMessage());
-      throw problem.because(
-          e instanceof DiskImages.DiskChanged
-              ? why
-              : release.name() + " did not start: " + Swtpm.explained(launch, lastLines(log, why)),
-          e);
+      throw (waiting ? problem : Problem.GUEST_DISK).because(String.valueOf(e.getMessage()), e);
+    } catch (IOException | UncheckedIOException | LinuxException | Qmp.QmpException e) {
+      removeSockets(launch, qmp, console);
+      String why = lastLines(log, String.valueOf(e.getMessage()));
+      throw problem.because(release.name() + " did not start: " + Swtpm.explained(launch, why), e);
     }
   }
 
@@ -274,7 +274,9 @@ public final class Qemu implements Hypervisor, Adopter {
       throws IOException {
     Optional<Swtpm> tpm = Swtpm.start(launch, waiting);
     try {
-      ChildProcess process = spawn(launch, release, waiting, qmp, console, log, tpm);
+      ChildProcess process =
+          DiskNeighbours.oneAtATime(
+              launch, waiting, () -> spawn(launch, release, waiting, qmp, console, log, tpm));
       GuestGroups groups = new GuestGroups(launch, process.pid());
       tpm.ifPresent(swtpm -> groups.add(swtpm.process().pid()));
       return HostProcess.of(process).servedBy(tpm.map(Swtpm::process));
@@ -299,7 +301,7 @@ public final class Qemu implements Hypervisor, Adopter {
     // Closed here before the greeting is awaited: a QEMU that dies must end the connection.
     try (UnixSocket qmpListener = listen(qmp);
         UnixSocket consoleListener = listen(console);
-        HandedFiles files = HandedFiles.open(launch)) {
+        HandedFiles files = HandedFiles.open(launch, waiting)) {
       Map<Integer, Fd> descriptors = new HashMap<>(files.descriptors());
       descriptors.putAll(Descriptors.of(launch));
       descriptors.put(Descriptors.QMP, qmpListener.fd());

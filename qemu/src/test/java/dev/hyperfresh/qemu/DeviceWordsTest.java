@@ -105,7 +105,8 @@ class DeviceWordsTest {
                         Disk.Format.RAW,
                         false,
                         5,
-                        DiskImages.Image.DEVICE))));
+                        DiskImages.Image.DEVICE,
+                        ""))));
 
     JsonNode node = nodes(images.arguments(0, DiskAccess.PLAIN)).getFirst();
 
@@ -213,7 +214,8 @@ class DeviceWordsTest {
     List<List<DiskImages.Image>> images =
         spec.disks().stream()
             .map(disk ->
-                List.of(new DiskImages.Image(disk.path(), disk.format(), disk.readOnly(), 1, 2)))
+                List.of(
+                    new DiskImages.Image(disk.path(), disk.format(), disk.readOnly(), 1, 2, "")))
             .toList();
     return new DeviceWords(
             spec, spec.disks(), new Backends.OfGuest(new DiskImages(images), Optional.empty()))
