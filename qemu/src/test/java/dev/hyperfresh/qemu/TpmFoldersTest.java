@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -238,7 +239,8 @@ class TpmFoldersTest {
 
       folders.settle(2);
 
-      assertThat(first.isAlive()).isFalse();
+      // Java notices the end of a process in a thread of its own.
+      assertThat(first.waitFor(10, TimeUnit.SECONDS)).isTrue();
       assertThat(states()).containsExactly("tpm2=second");
     } finally {
       first.destroyForcibly();
@@ -253,7 +255,8 @@ class TpmFoldersTest {
 
       folders.ofFirst().close();
 
-      assertThat(first.isAlive()).isFalse();
+      // Java notices the end of a process in a thread of its own.
+      assertThat(first.waitFor(10, TimeUnit.SECONDS)).isTrue();
       assertThat(states()).containsExactly("tpm2=first");
     } finally {
       first.destroyForcibly();
