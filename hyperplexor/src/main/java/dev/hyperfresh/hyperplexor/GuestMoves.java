@@ -168,7 +168,8 @@ final class GuestMoves {
       throw Problem.ROLLOUT_BUSY.because("It must end before another one can begin.");
     }
     try {
-      return new Rollout<>(new GuestRollout(all, this::look, mover, order), order.pace(), audience)
+      return new Rollout<>(
+              new GuestRollout(all, guests, this::look, mover, order), order.pace(), audience)
           .run();
     } finally {
       rollingOut.set(false);
@@ -180,7 +181,7 @@ final class GuestMoves {
   /// @param all lists and shows guests
   Rollout.Result<ReplacementRecord> planRollout(Hyperplexor all, GuestRollout.Order order) {
     return new Rollout<>(
-            new GuestRollout(all, this::plan, GuestRollout.Mover.NONE, order),
+            new GuestRollout(all, guests, this::plan, GuestRollout.Mover.NONE, order),
             order.pace(),
             Rollout.Audience.NONE)
         .plan();

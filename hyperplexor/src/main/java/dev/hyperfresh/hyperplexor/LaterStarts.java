@@ -75,6 +75,11 @@ final class LaterStarts {
     wanted = Optional.empty();
   }
 
+  /// Whether nothing runs it because somebody wanted that, as [GuestEnd#isWanted] has it.
+  boolean isOffAsWanted() {
+    return facts.end().filter(end -> end.isWanted(guest.spec().ends())).isPresent();
+  }
+
   /// It has ended, and somebody wants it to stay so.
   void stayStopped() {
     boolean known = facts.end().equals(Optional.of(GuestEnd.REQUEST));

@@ -347,10 +347,11 @@ public final class QemuReleases {
   /// The release that is this host's own QEMU now, copied first unless it is here.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN] when the host
-  ///   has none, [Problem#RELEASE_DAMAGED] when it does not run
+  ///   has none, [Problem#RELEASE_DAMAGED] when it does not run, or its packages are being changed
   public QemuRelease ofHost() {
     Path binary = host.binary().orElseThrow(() -> Problem.RELEASE_UNKNOWN.because(noHost()));
-    return ofHost(list()).orElseGet(() -> added(binary, this::installedOrThere));
+    return ofHost(list())
+        .orElseGet(() -> added(host.whole(binary), staged -> installedOrThere(host.whole(staged))));
   }
 
   /// A copy of it; one that is used where the package manager replaces it will be another one.

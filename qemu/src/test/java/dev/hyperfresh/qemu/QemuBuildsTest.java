@@ -167,6 +167,15 @@ class QemuBuildsTest {
     }
   }
 
+  /// A copy would be of both versions.
+  @Test
+  void theHostsOwnIsNotCopiedWhileItsPackagesAreBeingChanged() throws Exception {
+    var _ = hostHas("10.0.2", "1:10.0.2+ds-2+deb13u1");
+    write(dpkg.resolve("updates/0"), "Package: ovmf\nStatus: install ok unpacked\n");
+    assertThatThrownBy(releases::ofHost).hasMessageContaining("ovmf is unpacked");
+    assertThat(names()).isEmpty();
+  }
+
   @Test
   void whatIsTheNewestIsNotUnpackedAgain() {
     archive.offer("1:10.0.2+ds-2+deb13u1", "10.0.2");
