@@ -60,6 +60,10 @@ final class PolicyRun {
   /// Exceptions that are no guests.
   private List<String> strangers = List.of();
 
+  /// What an interrupted run left, of which the history says no failure. The daemon may still be
+  /// about the last move of that run, and then refuses this one.
+  private Optional<PolicyStop> unsettled = Optional.empty();
+
   private int others;
   private String stopped = "";
 
@@ -122,7 +126,8 @@ final class PolicyRun {
       case Step.Held held -> throw Problem.POLICY_HELD.because(held.why());
       case Step.Replace replace -> {
         until(replace);
-        try (PolicyHold hold = PolicyHold.over(state, clock, before, again)) {
+        Optional<PolicyStop> earlier = before.or(() -> unsettled);
+        try (PolicyHold hold = PolicyHold.over(state, clock, earlier, again)) {
           yield replace(old, hold);
         }
       }
@@ -234,6 +239,7 @@ final class PolicyRun {
     if (!stop.wasInterrupted()) {
       return Optional.of(stop);
     }
+    unsettled = Optional.of(stop);
     // One that is not there at all is not waited for.
     var _ = daemon.get();
     return PolicyHold.settled(stop, returned(stop.asked().keySet()), state);

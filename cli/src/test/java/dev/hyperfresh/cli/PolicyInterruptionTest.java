@@ -68,8 +68,15 @@ class PolicyInterruptionTest extends PolicyScene {
     assertThat(held.err()).contains(Problem.POLICY_HELD.code(), "Guest web1: rolled-back.");
     assertThat(shown()).contains("Held since", "Guest web1: rolled-back.");
 
+    // It may still be about the last of it, and then refuses another rollout.
     stop.keep(state);
     moved("web1", "b committed", "a failed");
+    String committed = rollout("", "web1 committed", "web2 committed", "db1 committed");
+    daemon.forget(ROLLOUT);
+    assertThat(apply(POLICY).exit()).isEqualTo(3);
+    assertThat(PolicyStop.read(state)).contains(stop);
+
+    daemon.answering(ROLLOUT, result(committed));
     Said goesOn = apply(POLICY);
     assertThat(goesOn.exit()).as(goesOn.err()).isZero();
     assertThat(PolicyStop.read(state)).isEmpty();
