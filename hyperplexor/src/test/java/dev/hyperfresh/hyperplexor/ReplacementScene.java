@@ -37,7 +37,7 @@ abstract class ReplacementScene {
   }
 
   Endpoints ports() {
-    return Endpoints.of(List.of());
+    return new Endpoints(List.of());
   }
 
   @AfterEach

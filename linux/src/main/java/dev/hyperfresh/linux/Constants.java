@@ -215,6 +215,7 @@ final class Constants {
   static final long SIOCSIFFLAGS = 0x8914;
   static final long SIOCGIFMTU = 0x8921;
   static final long SIOCSIFMTU = 0x8922;
+  static final long SIOCGIFHWADDR = 0x8927;
   static final long SIOCGIFINDEX = 0x8933;
   static final long SIOCBRADDIF = 0x89a2;
 

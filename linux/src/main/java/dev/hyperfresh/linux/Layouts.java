@@ -226,6 +226,7 @@ final class Layouts {
     static final I16 ifr_flags = new I16(16);
     static final I32 ifr_ifindex = new I32(16);
     static final I32 ifr_mtu = new I32(16);
+    static final Block ifr_hwaddr = new Block(16, 16);
   }
 
   static final class Nlmsghdr {

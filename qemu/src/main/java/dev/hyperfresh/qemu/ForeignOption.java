@@ -99,6 +99,7 @@ enum ForeignOption {
   ACTION("-action", true, Fate.KEPT, ""),
   WATCHDOG_ACTION("-watchdog-action", true, Fate.KEPT, ""),
   OVERCOMMIT("-overcommit", true, Fate.KEPT, ""),
+  REALTIME("-realtime", true, Fate.REWRITTEN, "`-overcommit mem-lock=`, as newer releases want it"),
   MSG("-msg", true, Fate.KEPT, ""),
   TPMDEV("-tpmdev", true, Fate.REWRITTEN, "only `emulator`; later instances have their own swtpm"),
   QMP("-qmp", true, Fate.DROPPED, "HyperFresh has a control socket of its own"),

@@ -33,6 +33,7 @@ final class ForeignSettings implements ForeignSubject {
       case OBJECT -> object(piece);
       case USBDEVICE -> ForeignVerdict.only(piece, Set.of("tablet", "mouse", "keyboard"));
       case RUN_WITH -> runWith(piece);
+      case REALTIME -> realtime(piece);
       case RUNAS -> becomes(ForeignVerdict.of(piece));
       // Of a process that runs, the options in the file stand in its place.
       case READCONFIG -> readLater(piece);
@@ -78,6 +79,15 @@ final class ForeignSettings implements ForeignSubject {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     verdict.unknown("what its file says counts when the guest is adopted", "");
     return verdict;
+  }
+
+  /// QEMU locks its memory unless it is told not to.
+  private static ForeignVerdict realtime(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Suboptions realtime = verdict.pairs(piece, "");
+    verdict.refuseUnknown(realtime.values().keySet(), Set.of("mlock"));
+    String lock = realtime.get("mlock").isEmpty() || realtime.isOn("mlock") ? "on" : "off";
+    return verdict.words("-overcommit", "mem-lock=" + lock);
   }
 
   /// `async-teardown` is dropped, since it only speeds up the end of a process, and QEMU 7.2 does

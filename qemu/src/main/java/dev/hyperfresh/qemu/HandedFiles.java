@@ -39,6 +39,7 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
       files.addBoot(launch);
       DiskImages.of(launch).openInto(files.descriptors(), Seed.disks(launch));
       UefiFiles.of(launch).ifPresent(firmware -> firmware.openInto(files.descriptors()));
+      VhostNet.openInto(files.descriptors(), launch.spec());
       return files;
     } catch (RuntimeException e) {
       files.close();

@@ -18,6 +18,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
@@ -120,11 +121,13 @@ public final class Qemu implements Hypervisor, Adopter {
               release.name() + " is a " + release.kind() + ", not a " + KIND + ".",
               "Choose a release of the same kind."));
     }
-    return List.of(
-        binary(qemu),
-        machine(spec, qemu.name(), qemu.machines(), qemu.deprecated()),
-        cpu(spec, qemu.name(), qemu.cpus(), qemu.deprecated()),
-        capabilities(qemu.name(), qemu.capabilities()));
+    List<Check> checks = new ArrayList<>();
+    checks.add(binary(qemu));
+    checks.add(machine(spec, qemu.name(), qemu.machines(), qemu.deprecated()));
+    checks.add(cpu(spec, qemu.name(), qemu.cpus(), qemu.deprecated()));
+    checks.add(capabilities(qemu.name(), qemu.capabilities()));
+    VhostNet.check(spec, () -> VhostNet.isUsable(FileUser.SELF)).ifPresent(checks::add);
+    return checks;
   }
 
   private static Check binary(QemuRelease release) {

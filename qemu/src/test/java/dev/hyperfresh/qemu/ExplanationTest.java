@@ -91,10 +91,17 @@ class ExplanationTest {
           -device vmgenid,guid=auto                       | moves   |
           -device virtio-net-pci,netdev=n                 | moves   |
           -netdev tap,id=n,ifname=tap7,vhost=on           | remark  | scripts are not run
-          -netdev tap,id=n,fds=4:5,vhostfds=6:7           | moves   |
+          -netdev tap,id=n,fds=4:5,vhostfds=6:7           | remark  | queues of a macvtap
           -netdev user,id=n,hostfwd=tcp::2222-:22         | remark  | when the old one has ended
           -netdev l2tpv3,id=n                             | cannot  | one end of a tunnel
-          -device vfio-pci,host=01:00.0                   | cannot  | not one that is known to move
+          -device vfio-pci,host=01:00.0                   | cannot  | a device of the host
+          -device vhost-vsock-pci,guest-cid=42            | cannot  | guest-cid to one process
+          -device {"driver":"vhost-vsock-pci-non-transitional","guest-cid":42,"vhostfd":"4"} | cannot | guest-cid to one process
+          -device vhost-user-fs-pci,chardev=c,tag=t       | cannot  | its virtiofsd serves one QEMU
+          -device vhost-user-blk-pci,chardev=c            | cannot  | serves one QEMU at a time
+          -device vhost-scsi-pci,wwpn=naa.5               | cannot  | disks are in the kernel
+          -device virtio-mem-pci,memdev=m1                | cannot  | memory that is a device
+          -device nvme,drive=d                            | cannot  | not one that is known to move
           -frobnicate                                     | cannot  | not known here
           -snapshot                                       | cannot  | no name
           """)
@@ -112,6 +119,18 @@ class ExplanationTest {
     assertThat(explanation.pieces())
         .filteredOn(piece -> piece.verdict() != MOVES)
         .hasSizeLessThan(2);
+  }
+
+  /// Whoever has one wants to know what to do.
+  @ParameterizedTest
+  @ValueSource(strings = {"vhost-vsock-pci", "vhost-user-fs-pci", "vhost-user-net-pci", "vfio-pci"})
+  void aDeviceWithAnotherHalfElsewhereCanBeUnplugged(String driver) {
+    assertThat(explain("-device", driver + ",id=d").pieces())
+        .filteredOn(piece -> piece.verdict() == CANNOT)
+        .singleElement()
+        .extracting(Piece::action)
+        .asString()
+        .contains("unplug it (device_del)");
   }
 
   @ParameterizedTest
