@@ -48,6 +48,9 @@ public record QemuRelease(
 
   private static final String LOADER = "ld-linux-x86-64.so.2";
 
+  /// The variable that names the folder of its modules.
+  private static final String MODULES = "QEMU_MODULE_DIR";
+
   private static final String PACKAGE = "Debian package " + QemuArchive.PACKAGE + " ";
 
   /// Before every version that a package can have.
@@ -203,13 +206,20 @@ public record QemuRelease(
   }
 
   /// The environment of every process of this release. One that a loader runs does not find its
-  /// modules by the way from its own file.
+  /// modules by the way from its own file, and newer ones look for them where the host has its own.
   public Map<String, String> environment() {
     Map<String, String> environment = new TreeMap<>(Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin"));
     Optional<Path> loader = loader();
     if (loader.isPresent()) {
-      environment.put("QEMU_MODULE_DIR", loader.get().resolveSibling("qemu").toString());
-    } else if (!libraries.isEmpty()) {
+      environment.put(MODULES, loader.get().resolveSibling("qemu").toString());
+      return environment;
+    }
+    libraries.stream()
+        .map(folder -> folder.resolve("qemu"))
+        .filter(Files::isDirectory)
+        .findFirst()
+        .ifPresent(modules -> environment.put(MODULES, modules.toString()));
+    if (!libraries.isEmpty()) {
       environment.put("LD_LIBRARY_PATH", libraryPath());
     }
     return environment;

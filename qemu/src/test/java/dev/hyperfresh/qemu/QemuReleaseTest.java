@@ -37,9 +37,15 @@ class QemuReleaseTest {
     QemuRelease release = release(Set.of());
     String folders = root + "/usr/lib/x86_64-linux-gnu:" + root + "/lib/x86_64-linux-gnu";
     assertThat(release.program()).containsExactly(release.binary().toString());
-    assertThat(release.environment()).containsEntry("LD_LIBRARY_PATH", folders);
+    assertThat(release.environment())
+        .containsEntry("LD_LIBRARY_PATH", folders)
+        .doesNotContainKey("QEMU_MODULE_DIR");
 
     Path libraries = Files.createDirectories(root.resolve("usr/lib/x86_64-linux-gnu"));
+    Path modules = Files.createDirectory(libraries.resolve("qemu"));
+    assertThat(release.environment())
+        .containsEntry("LD_LIBRARY_PATH", folders)
+        .containsEntry("QEMU_MODULE_DIR", modules.toString());
     Path loader = Files.createFile(libraries.resolve("ld-linux-x86-64.so.2"));
 
     assertThat(release.program())
