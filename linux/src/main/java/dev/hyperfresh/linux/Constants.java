@@ -119,12 +119,14 @@ final class Constants {
   // sys/socket.h
   static final int AF_UNIX = 1;
   static final int AF_INET = 2;
+  static final int AF_INET6 = 10;
   static final int AF_NETLINK = 16;
   static final int SOCK_STREAM = 1;
   static final int SOCK_DGRAM = 2;
   static final int SOCK_RAW = 3;
   static final int SOCK_CLOEXEC = 0x80000;
   static final int SOL_SOCKET = 1;
+  static final int SO_REUSEADDR = 2;
   static final int SO_PEERCRED = 17;
   static final int SO_PEERGROUPS = 59;
   static final int SO_ACCEPTCONN = 30;
