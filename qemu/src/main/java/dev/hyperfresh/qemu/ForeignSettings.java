@@ -57,11 +57,14 @@ final class ForeignSettings implements ForeignSubject {
               : verdict.refuse("only /dev/urandom and /dev/random can be taken over");
       // No other option that is taken over refers to a secret, but a manager may.
       case "secret" ->
-          borrowed || ForeignDisplay.secrets(pieces).contains(object.get("id", ""))
-              ? secret(object, piece, verdict)
-              : verdict;
+          borrowed || isOfScreen(object.get("id", "")) ? secret(object, piece, verdict) : verdict;
       default -> verdict.refuse("objects of this type cannot be taken over");
     };
+  }
+
+  private boolean isOfScreen(String secret) {
+    return ForeignDisplay.secrets(pieces).contains(secret)
+        || ForeignSpice.secrets(pieces).contains(secret);
   }
 
   /// As the manager calls it. What looks after the threads knows them by their names.

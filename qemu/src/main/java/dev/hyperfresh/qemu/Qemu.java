@@ -460,7 +460,7 @@ public final class Qemu implements Hypervisor, Adopter {
   static void removeSockets(Launch launch, Path qmp, Path console) {
     removeSockets(qmp, console);
     agent(launch).ifPresent(Qemu::removeSockets);
-    BesideSocket.of(launch).forEach(monitor -> monitor.remove(LocalQemu.user(launch)));
+    BesideSocket.all(launch).forEach(socket -> socket.remove(LocalQemu.user(launch)));
   }
 
   /// Removes the sockets of a process that is gone; nobody could connect to them any more.

@@ -13,6 +13,12 @@ interface QemuArchive {
   /// The package that has the emulator.
   String PACKAGE = "qemu-system-x86";
 
+  /// The package that has its modules for SPICE.
+  String SPICE = "qemu-system-modules-spice";
+
+  /// The first version of which they are in that package, and not among what the emulator's needs.
+  DebianVersion SPICE_APART = new DebianVersion("1:8.1.0+ds-1~exp2~");
+
   /// The suites to ask, the host's own first.
   List<Suite> suites();
 
@@ -26,6 +32,14 @@ interface QemuArchive {
   /// @return the version that was unpacked
   /// @throws PackagesException when it cannot be had
   DebianVersion unpack(Suite suite, Path root, Consumer<String> progress);
+
+  /// What is unpacked of a version. SPICE needs OpenGL, which brings Mesa and LLVM along where the
+  /// host's own libraries do not serve: it is left out there.
+  static List<String> wanted(Suite suite, DebianVersion version) {
+    return suite.isWhole() || version.compareTo(SPICE_APART) < 0
+        ? List.of(PACKAGE)
+        : List.of(PACKAGE, SPICE);
+  }
 
   /// The archives of this host's apt.
   static QemuArchive of(DebianPackages packages) {
@@ -42,9 +56,10 @@ interface QemuArchive {
 
       @Override
       public DebianVersion unpack(Suite suite, Path root, Consumer<String> progress) {
+        List<String> wanted = wanted(suite, offered(suite, progress));
         String version =
             packages
-                .unpack(suite, List.of(PACKAGE), true, root, progress)
+                .unpack(suite, wanted, true, root, progress)
                 .versions()
                 .getOrDefault(PACKAGE, "");
         return DebianVersion.parse(version)

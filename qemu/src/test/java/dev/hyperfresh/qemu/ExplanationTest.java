@@ -55,7 +55,8 @@ class ExplanationTest {
       new QemuModels(
           "qemu-10.0.2",
           Set.of("pc", "q35", "pc-q35-7.2", "pc-q35-10.0"),
-          Set.of("virtio-rng-pci", "virtio-balloon-pci"));
+          Set.of("virtio-rng-pci", "virtio-balloon-pci"),
+          false);
 
   @TempDir Path folder = Path.of("");
 
@@ -94,6 +95,10 @@ class ExplanationTest {
           -netdev tap,id=n,fds=4:5,vhostfds=6:7           | moves   |
           -netdev user,id=n,hostfwd=tcp::2222-:22         | remark  | when the old one has ended
           -netdev l2tpv3,id=n                             | cannot  | one end of a tunnel
+          -spice unix=on,addr=/s,disable-ticketing=on     | remark  | have to connect again
+          -spice port=5900,disable-ticketing=on           | remark  | the daemon listens at 0.0.0.0:5900
+          -spice port=0,gl=on                             | cannot  | OpenGL
+          -device qxl-vga,vgamem_mb=16                    | moves   |
           -device vfio-pci,host=01:00.0                   | cannot  | not one that is known to move
           -frobnicate                                     | cannot  | not known here
           -snapshot                                       | cannot  | no name
@@ -171,7 +176,7 @@ class ExplanationTest {
       strings = {
         "-chardev socket,id=c,path=/s -device vhost-user-fs-pci,chardev=c,tag=t",
         "-fsdev local,id=f,path=/d,security_model=none -device virtio-9p-pci,fsdev=f,mount_tag=t",
-        "-spice port=5900 -chardev spicevmc,id=c,name=vdagent -device virtserialport,chardev=c",
+        "-spice tls-port=5900 -chardev spicevmc,id=c,name=vdagent -device virtserialport,chardev=c",
         "-chardev socket,id=c,path=/tpm -tpmdev emulator,id=t,chardev=c -device tpm-crb,tpmdev=t",
         "-object memory-backend-file,id=p,size=1G,mem-path=/p -device nvdimm,memdev=p",
         "-device {\"driver -device virtio-rng-pci",
@@ -289,7 +294,10 @@ class ExplanationTest {
     "-machine, q35, UNKNOWN",
     "-machine, ubuntu, UNKNOWN",
     "-device, virtio-balloon-pci, MOVES",
-    "-device, pvpanic, CANNOT"
+    "-device, pvpanic, CANNOT",
+    "-vga, qxl, CANNOT",
+    "-vga, std, MOVES",
+    "-spice, port=0, CANNOT"
   })
   void whatTheTargetDoesNotKnowCannotMove(String option, String value, Verdict verdict) {
     List<String> line = new ArrayList<>(MOVING);
@@ -340,11 +348,13 @@ class ExplanationTest {
                 "-device) echo 'Storage devices:'",
                 "echo 'name \"virtio-blk-pci\", bus PCI, alias \"virtio-blk\"'",
                 "echo 'name \"scsi-hd\", bus SCSI, desc \"virtual SCSI disk\"';;",
+                "-spice) echo 'spice options:'; echo '  addr=<str>';;",
                 "esac"));
 
     assertThat(models.machines()).containsExactlyInAnyOrder("pc", "pc-i440fx-7.2");
     assertThat(models.devices())
         .containsExactlyInAnyOrder("virtio-blk-pci", "virtio-blk", "scsi-hd");
+    assertThat(models.spice()).isTrue();
   }
 
   @Test

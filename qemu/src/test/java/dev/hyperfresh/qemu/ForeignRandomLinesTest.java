@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 class ForeignRandomLinesTest {
   private static final long SEED = 20_260_101;
   private static final int RANDOM_LINES = 5000;
-  private static final QemuModels NOTHING_KNOWN = new QemuModels("none", Set.of(), Set.of());
+  private static final QemuModels NOTHING_KNOWN = new QemuModels("none", Set.of(), Set.of(), false);
 
   /// Whatever comes, the answer is a list of reasons or arguments that hold nothing of what must
   /// not be there twice.
@@ -52,6 +52,9 @@ class ForeignRandomLinesTest {
         assertThat(values("-chardev", new AdoptedWords(words).silent()))
             .as("%s", line)
             .allMatch(w -> !w.startsWith("socket,") || w.contains(",fd=1"));
+        assertThat(values("-spice", new AdoptedWords(words).silent()))
+            .as("%s", line)
+            .allMatch(w -> w.endsWith("port=0") && !w.contains("addr="));
       }
     }
     System.out.println("  " + accepted + " of " + RANDOM_LINES + " random lines were accepted");
@@ -141,6 +144,9 @@ class ForeignRandomLinesTest {
             "user,id=u,dnssearch=a,dnssearch=b",
             "user,model=e1000,hostfwd=tcp::2222-:22",
             "virtio-net-pci,netdev=n",
+            "unix=on,addr=/x",
+            "port=0,disable-ticketing",
+            "spicevmc,id=c,name=usbredir",
             "qom-type=iothread,id=i",
             "file=/x,if=virtio",
             "{\"driver\":\"file\",\"filename\":\"/x\",\"node-name\":\"a\"}",

@@ -2,6 +2,7 @@ package dev.hyperfresh.testkit;
 
 import static dev.hyperfresh.testkit.Adopted.adopt;
 import static dev.hyperfresh.testkit.Adopted.at;
+import static dev.hyperfresh.testkit.Adopted.killTarget;
 import static dev.hyperfresh.testkit.Adopted.moved;
 import static dev.hyperfresh.testkit.Adopted.takeBack;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -52,7 +53,7 @@ class AdoptVncTest {
         assertShown("QEMU");
 
         ReplacementRecord back =
-            hyperplexor.replace("mine", NEW, BLACKOUT, at("Prepared", AdoptVncTest::killTarget));
+            hyperplexor.replace("mine", NEW, BLACKOUT, at("Prepared", () -> killTarget(own.pid())));
         assertThat(back.outcome()).as(back.detail()).isEqualTo(Outcome.ROLLED_BACK);
         own.assertRunning();
         assertShown("QEMU");
@@ -131,24 +132,6 @@ class AdoptVncTest {
             + ",password-secret=key,share=ignore,power-control=on",
         "-kernel",
         Workshop.images().tick().toString());
-  }
-
-  private static void killTarget() {
-    assertThat(
-            ProcessHandle.current()
-                .children()
-                .filter(child -> commandLine(child.pid()).contains("\0-incoming\0"))
-                .map(ProcessHandle::destroyForcibly))
-        .containsExactly(true);
-  }
-
-  private static String commandLine(long pid) {
-    try {
-      return Files.readString(Path.of("/proc", Long.toString(pid), "cmdline"));
-    } catch (IOException e) {
-      // It has ended since it was listed.
-      return "";
-    }
   }
 
   /// Somebody else's socket in the place of the guest's.

@@ -85,6 +85,7 @@ class ArchitectureTest {
           Map.entry("linux.Cgroup", "the kernel tells of no group that becomes empty in version 1"),
           Map.entry("machine.ConsoleClients", "tries again after a client it could not serve"),
           Map.entry("qemu.Qmp", "drains a socket that another thread reads"),
+          Map.entry("qemu.SpiceDoor", "has no descriptor for a client; others free one"),
           Map.entry("qemu.QemuTarget", "looks at the threads of a process that was stopped"),
           Map.entry("relocation.Freed", "reads a file that is being written"),
           Map.entry("relocation.HealthWatch", "gives a program time between two checks"),
