@@ -103,7 +103,7 @@ class BlackoutTest {
               spec.memoryBytes(),
               new RivalQemu.Model(view.pid(), first),
               first,
-              RivalQemu.Way.BY_HAND)) {
+              RivalWay.BY_HAND)) {
         TestGuest.beatingIn(hand.pid(), Workshop.BOOT).close();
         int[] next = {0};
         Runnable pair =
