@@ -53,6 +53,11 @@ final class BenchPace {
     return Duration.ofNanos((long) Math.min((double) left().toNanos(), seconds * NANOS));
   }
 
+  /// Whether there is time for the better half of a scene, and not only to boot its guests.
+  boolean hasTimeFor(Duration scene) {
+    return seconds(left()) > seconds(scene) / 2;
+  }
+
   /// A scene that was planned begins.
   Stint begin(Duration scene) {
     skip(scene);
@@ -97,6 +102,11 @@ final class BenchPace {
     boolean allows(boolean enough) {
       turnBegan = clock.getAsLong();
       return (enough ? shareEnds : end) - turnBegan > lastTurn * NANOS;
+    }
+
+    /// Whether the time of the whole run is used up.
+    boolean isOver() {
+      return left().isZero();
     }
 
     /// A turn that was allowed has ended.

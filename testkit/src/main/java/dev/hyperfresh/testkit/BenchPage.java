@@ -161,7 +161,7 @@ final class BenchPage {
               "<text class=\"tick\" x=\"%d\" y=\"%d\">%s</text>%n",
               LABELS + 10,
               y + 4,
-              escape(absence(way))));
+              escape(way.absence())));
       return;
     }
     double median = x(Estimate.median(way.blackouts()).value(), decades);
@@ -183,7 +183,7 @@ final class BenchPage {
   private static void row(StringBuilder page, Measured way) {
     page.append("<tr><td>").append(escape(way.label())).append("</td>");
     if (way.blackouts().isEmpty()) {
-      page.append("<td colspan=\"5\">").append(escape(absence(way))).append("</td>");
+      page.append("<td colspan=\"5\">").append(escape(way.absence())).append("</td>");
     } else {
       Estimate median = Estimate.median(way.blackouts());
       page.append(
@@ -205,11 +205,6 @@ final class BenchPage {
           .append(escape(way.trouble()))
           .append("</td></tr>\n");
     }
-  }
-
-  /// Why there is no figure.
-  private static String absence(Measured way) {
-    return way.trouble().isEmpty() ? "never came to its end" : way.trouble();
   }
 
   private static void host(StringBuilder page, Map<String, String> facts) {

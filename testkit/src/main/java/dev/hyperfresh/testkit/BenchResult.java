@@ -197,6 +197,14 @@ record BenchResult(
       return trouble;
     }
 
+    /// Why there is no figure, in a few words.
+    String absence() {
+      if (!trouble.isEmpty()) {
+        return trouble;
+      }
+      return givenUp > 0 ? "never came to its end" : "no time for a move that counts";
+    }
+
     boolean hasFailed() {
       return failed;
     }

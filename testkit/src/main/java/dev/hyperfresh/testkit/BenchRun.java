@@ -52,6 +52,7 @@ final class BenchRun implements AutoCloseable {
   private final Hyperplexor hyperplexor;
   private final Deque<Contender> running = new ArrayDeque<>();
   private final List<String> leftOut = new ArrayList<>();
+  private long bootedBy;
   private boolean closed;
 
   /// Its time begins now.
@@ -114,8 +115,9 @@ final class BenchRun implements AutoCloseable {
   }
 
   private boolean isPossible(BenchScene scene) {
-    if (pace.left().isZero()) {
-      leftOut.add(scene.name() + ": the time was up");
+    if (!pace.hasTimeFor(scene.expected())) {
+      pace.skip(scene.expected());
+      leftOut.add(scene.name() + ": there was no time left for it");
       return false;
     }
     long available = Host.availableMemoryBytes();
@@ -189,8 +191,8 @@ final class BenchRun implements AutoCloseable {
 
   /// The product's blackouts of guests of several sizes, which take turns, too.
   private List<BenchResult.Series> memory(List<BenchScene.Series> series) {
-    if (pace.left().isZero()) {
-      leftOut.add("memory: the time was up");
+    if (!pace.hasTimeFor(expected(series))) {
+      leftOut.add("blackouts by the size of memory: there was no time left for them");
       return List.of();
     }
     BenchPace.Stint stint = pace.begin(expected(series));
@@ -228,8 +230,9 @@ final class BenchRun implements AutoCloseable {
     return BenchScene.expected(guests, BenchScene.turns(quick));
   }
 
-  /// Waits for one after the other. Those that do not come are ended.
+  /// Waits for all that have begun to boot. Those that do not come are ended.
   private List<Lane> waited(List<Lane> lanes, Consumer<Lane> waiting) {
+    bootedBy = System.nanoTime() + patience().toNanos();
     List<Lane> ready = new ArrayList<>();
     for (Lane lane : lanes) {
       attempt(
@@ -254,13 +257,18 @@ final class BenchRun implements AutoCloseable {
     }
   }
 
+  /// Of all guests of a scene together.
   private Duration patience() {
     Duration most = pace.left().compareTo(BOOT) < 0 ? pace.left() : BOOT;
     return most.compareTo(LEAST_BOOT) < 0 ? LEAST_BOOT : most;
   }
 
+  private Duration untilBooted() {
+    return Duration.ofNanos(Math.max(0, bootedBy - System.nanoTime()));
+  }
+
   private void awaitBeat(Lane lane) {
-    TestGuest.beatingIn(lane.contender().pid(), patience()).close();
+    TestGuest.beatingIn(lane.contender().pid(), untilBooted()).close();
   }
 
   /// Waits until a guest has all that it is to have, and not only a heartbeat.
@@ -271,7 +279,7 @@ final class BenchRun implements AutoCloseable {
       return;
     }
     String said =
-        Await.firstWithin(patience(), () -> verdict(files.resolve("console.log")))
+        Await.firstWithin(untilBooted(), () -> verdict(files.resolve("console.log")))
             .orElseThrow(() -> new IllegalStateException("the guest was not ready in time"));
     if (!said.contains(READY)) {
       throw new IllegalStateException("the guest says: " + said);

@@ -162,8 +162,7 @@ record BenchScene(
   /// How long it takes about, where nothing is known of the host.
   Duration expected() {
     long hopeless = writes ? ways.stream().filter(RivalWay::chasesWrites).count() : 0;
-    return expected(1 + ways.size(), turns)
-        .plus(limit.multipliedBy(hopeless * BenchTurns.GIVE_UPS));
+    return expected(1 + ways.size(), turns).plus(limit.multipliedBy(hopeless));
   }
 
   /// The same of guests that are only moved.

@@ -115,13 +115,7 @@ final class BenchText {
   }
 
   private static String empty(String label, Measured way) {
-    return cut(
-        String.format(
-            Locale.ROOT,
-            "  %-34s %s%s",
-            label,
-            way.trouble().isEmpty() ? "never came to its end" : way.trouble(),
-            givenUp(way)));
+    return cut(String.format(Locale.ROOT, "  %-34s %s%s", label, way.absence(), givenUp(way)));
   }
 
   private static String full(String label, Measured way, Optional<Double> reference) {

@@ -25,8 +25,8 @@ final class BenchTurns {
   /// With fewer moves an interval says nothing.
   static final int LEAST = 3;
 
-  /// How often a way may come to no end before it is not tried again.
-  static final int GIVE_UPS = 2;
+  /// How often a way may come to no end before it is not tried again; once if that was the first.
+  private static final int GIVE_UPS = 2;
 
   private static final System.Logger LOG = System.getLogger(BenchTurns.class.getName());
 
@@ -55,7 +55,7 @@ final class BenchTurns {
         out.println("  no time for more than " + turn + " of " + all + " turns");
         return;
       }
-      take(turn, limit);
+      go(turn, limit, stint);
       Duration toGo = stint.turned(all - turn - 1);
       out.println(
           "  turn "
@@ -66,13 +66,16 @@ final class BenchTurns {
     }
   }
 
-  private void take(int turn, Duration limit) {
+  private void go(int turn, Duration limit, BenchPace.Stint stint) {
     for (Lane lane : List.copyOf(lanes)) {
+      if (stint.isOver()) {
+        return;
+      }
       Measured measured = lane.measured();
       if (measured.trouble().isEmpty()) {
         attempt(lane, turn, limit);
       }
-      if (!measured.trouble().isEmpty() || measured.givenUp() >= GIVE_UPS) {
+      if (!measured.trouble().isEmpty() || measured.givenUp() >= (turn == 0 ? 1 : GIVE_UPS)) {
         leaveOut(lane);
       }
     }
@@ -99,7 +102,7 @@ final class BenchTurns {
             + measured.label()
             + ": "
             + (measured.trouble().isEmpty()
-                ? "came to no end " + measured.givenUp() + " times, not tried again"
+                ? "came to no end in time, not tried again"
                 : measured.trouble()));
     leave.accept(lane.contender());
   }

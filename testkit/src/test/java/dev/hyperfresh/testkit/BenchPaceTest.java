@@ -61,6 +61,14 @@ class BenchPaceTest {
   }
 
   @Test
+  void aSceneThatCouldOnlyBeginIsLeftOut() {
+    BenchPace pace = pace(Duration.ofSeconds(40));
+    assertThat(pace.hasTimeFor(MINUTE)).isTrue();
+    pass(Duration.ofSeconds(11));
+    assertThat(pace.hasTimeFor(MINUTE)).isFalse();
+  }
+
+  @Test
   void timesAreSaidAsPeopleSayThem() {
     assertThat(BenchPace.words(Duration.ofMillis(10))).isEqualTo("1 s");
     assertThat(BenchPace.words(Duration.ofSeconds(59))).isEqualTo("59 s");

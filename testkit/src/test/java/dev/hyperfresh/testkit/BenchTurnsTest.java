@@ -133,19 +133,24 @@ class BenchTurnsTest {
   }
 
   @Test
-  void oneThatComesToNoEndTwiceIsNotTriedAgain() throws IOException {
+  void oneThatComesToNoEndAtOnceOrTwiceIsNotTriedAgain() throws IOException {
     Measured ours = contender("ours", BenchTurnsTest::moved);
+    Measured endless = contender("endless", _ -> Optional.empty());
     int[] tries = {0};
-    Measured endless =
+    Measured later =
         contender(
-            "endless",
-            _ -> {
+            "later",
+            turn -> {
               tries[0]++;
-              return Optional.empty();
+              return turn == 0 ? moved(turn) : Optional.empty();
             });
-    assertThat(take(3)).contains("endless: came to no end 2 times, not tried again");
-    assertThat(tries[0]).isEqualTo(2);
-    assertThat(endless.givenUp()).isEqualTo(2);
+    assertThat(take(3))
+        .contains("endless: came to no end in time, not tried again")
+        .contains("later: came to no end in time, not tried again");
+    assertThat(endless.givenUp()).isEqualTo(1);
+    assertThat(tries[0]).isEqualTo(3);
+    assertThat(later.givenUp()).isEqualTo(2);
+    assertThat(later.absence()).isEqualTo("never came to its end");
     assertThat(ours.blackouts()).hasSize(3);
   }
 
@@ -173,6 +178,21 @@ class BenchTurnsTest {
             });
     assertThat(take(20)).contains("no time for more than 4 of 22 turns");
     assertThat(slow.blackouts()).hasSize(2);
+  }
+
+  @Test
+  void noMoveBeginsWhenTheTimeIsUp() throws IOException {
+    budget = Duration.ofSeconds(15);
+    contender(
+        "slow",
+        turn -> {
+          now += Duration.ofSeconds(20).toNanos();
+          return moved(turn);
+        });
+    Measured next = contender("next", _ -> Optional.empty());
+    assertThat(take(3)).contains("no time for more than 1 of 5 turns");
+    assertThat(next.givenUp()).isZero();
+    assertThat(next.absence()).isEqualTo("no time for a move that counts");
   }
 
   @Test
