@@ -19,8 +19,7 @@ final class GuestMoves {
   private final GuestTable guests;
   private final Plans plans;
   private final Traffic traffic;
-  private final Journal journal;
-  private final SwitchGate gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
+  private final Surroundings host;
 
   /// Held by a replacement while it rehearses.
   private final Lock rehearsal = new ReentrantLock(true);
@@ -33,11 +32,13 @@ final class GuestMoves {
   private volatile boolean ending;
 
   /// @param traffic counts what a newer daemon waits for
-  GuestMoves(GuestTable guests, Plans plans, Traffic traffic, Journal journal) {
+  GuestMoves(
+      GuestTable guests, Plans plans, Traffic traffic, Journal journal, WatchTimes watchTimes) {
     this.guests = guests;
     this.plans = plans;
     this.traffic = traffic;
-    this.journal = journal;
+    SwitchGate gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
+    this.host = new Surroundings.OfHost(journal, gate, watchTimes);
   }
 
   /// As [Hyperplexor#plan].
@@ -88,15 +89,7 @@ final class GuestMoves {
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
     try (Hyperplexor.Work _ = traffic.begin();
         Hyperplexor.Work _ = plans.giveWay(name)) {
-      return guest.replace(
-          id,
-          to,
-          limit,
-          rehearsing,
-          stepClock,
-          rehearsal,
-          new Surroundings.OfHost(journal, gate),
-          progress);
+      return guest.replace(id, to, limit, rehearsing, stepClock, rehearsal, host, progress);
     }
   }
 
@@ -140,7 +133,7 @@ final class GuestMoves {
                 guest,
                 to,
                 order.blackout(),
-                new Surroundings.OfHost(journal, gate),
+                host,
                 preflight::require,
                 progress,
                 Optional.of(order))

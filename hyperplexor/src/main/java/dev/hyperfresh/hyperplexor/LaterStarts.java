@@ -75,6 +75,16 @@ final class LaterStarts {
     wanted = Optional.empty();
   }
 
+  /// Whether it is started when the host has booted.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]; nothing is changed then
+  void autostart(boolean on) {
+    if (!on && wanted.equals(Optional.of(StartReason.AUTOSTART))) {
+      wantNothing();
+    }
+    keep(() -> facts.upkeep(facts.upkeep().autostart(on)));
+  }
+
   /// It has ended, and somebody wants it to stay so.
   void stayStopped() {
     boolean known = facts.end().equals(Optional.of(GuestEnd.REQUEST));
