@@ -40,7 +40,7 @@ class BlackoutTest {
 
   /// How often more pairs are taken when the noise leaves the verdict open; a real difference only
   /// shows more clearly with more pairs.
-  private static final int LOOKS = 2;
+  private static final int LOOKS = 4;
 
   private static final Duration BUDGET = Duration.ofSeconds(5);
 
@@ -118,7 +118,7 @@ class BlackoutTest {
                   alone(
                       pid,
                       () ->
-                          hand.replace(releases.get(i % 2), Duration.ofMillis(500), BUDGET)
+                          hand.replace(releases.get(i % 2), Workshop.BRIEFLY.before(), BUDGET)
                               .orElseThrow()
                               .blackoutMs());
               // The first pairs warm both up.
