@@ -249,7 +249,7 @@ class AdoptCopyTest {
               "--to",
               NEW.name());
       assertThat(adoption.code()).as(adoption.toString()).isNotZero();
-      assertThat(daemon.waitFor(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(daemon.waitFor(PATIENCE.toSeconds(), TimeUnit.SECONDS)).isTrue();
     } finally {
       daemon.destroyForcibly().waitFor();
     }

@@ -224,12 +224,14 @@ class AdoptNetworkTest {
           assertThat(network.within(() -> adopt(hyperplexor, own)).detail())
               .contains("Its scripts are not run", "down0 is replaced by mine-0");
           moved(hyperplexor, NEW, Progress.NONE, "");
-          assertThat(network.interfaces()).contains("mine-0").doesNotContain("down0");
+          Workshop.await(
+              "the end of down0", PATIENCE, () -> !network.interfaces().contains("down0"));
+          assertThat(network.interfaces()).contains("mine-0");
+          assertQueues(network, "mine-0", "numqueues 1 numdisabled 2");
           assertThat(network.ip("-d", "link", "show", "mine-0"))
-              .contains("mtu 1400", "master br0", "numqueues 1 numdisabled 2");
+              .contains("mtu 1400", "master br0");
           moved(hyperplexor, OLD, Progress.NONE, "");
-          assertThat(network.ip("-d", "link", "show", "mine-0"))
-              .contains("numqueues 1 numdisabled 2");
+          assertQueues(network, "mine-0", "numqueues 1 numdisabled 2");
           hyperplexor.delete("mine");
         }
       }
@@ -246,7 +248,14 @@ class AdoptNetworkTest {
   }
 
   private static void assertQueues(TestNetwork network) {
-    assertThat(network.ip("-d", "link", "show", "many0")).contains("numqueues 2 numdisabled 1");
+    assertQueues(network, "many0", "numqueues 2 numdisabled 1");
+  }
+
+  /// The queues of a process that has ended are gone a moment later.
+  private static void assertQueues(TestNetwork network, String tap, String queues) {
+    Await.holdsWithin(
+        PATIENCE, () -> network.ip("-d", "link", "show", tap).contains(queues));
+    assertThat(network.ip("-d", "link", "show", tap)).contains(queues);
   }
 
   private static void assertStreamWent(EchoStream stream) {

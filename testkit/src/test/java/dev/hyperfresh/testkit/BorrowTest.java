@@ -192,7 +192,7 @@ class BorrowTest {
         try (TestGuest guest = TestGuest.beatingIn(next.show("mine").pid(), PATIENCE)) {
           HandedBack back = handedBack(next, newer, devices, guest);
           ask("quit");
-          Workshop.await("its end", PATIENCE, () -> !runs(back.pid()));
+          Workshop.await("its end", PATIENCE, () -> !Workspace.runs(back.pid()));
         }
       }
     }
@@ -284,15 +284,6 @@ class BorrowTest {
 
   private static Path process(int pid) {
     return Path.of("/proc", Integer.toString(pid));
-  }
-
-  /// One that has ended is there until whoever has it for a child has been told.
-  private static boolean runs(int pid) {
-    try {
-      return !Files.readString(process(pid).resolve("stat")).contains(") Z ");
-    } catch (IOException e) {
-      return false;
-    }
   }
 
   private void killTarget() {

@@ -47,8 +47,8 @@ class CatalogueTest {
   void endDaemons() throws InterruptedException {
     for (Process daemon : daemons) {
       daemon.destroy();
-      if (!daemon.waitFor(20, TimeUnit.SECONDS)) {
-        daemon.destroyForcibly();
+      if (!daemon.waitFor(60, TimeUnit.SECONDS)) {
+        daemon.destroyForcibly().waitFor();
       }
     }
   }

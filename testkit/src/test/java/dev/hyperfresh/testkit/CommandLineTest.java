@@ -28,7 +28,7 @@ class CommandLineTest {
   /// given the rest back: the launcher has it do so every ten seconds.
   private static final long IDLE_BYTES = 120_000_000;
 
-  private static final Duration IDLE = Duration.ofSeconds(60);
+  private static final Duration IDLE = Duration.ofSeconds(120);
   private static final int COMMANDS = 20;
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
@@ -45,8 +45,8 @@ class CommandLineTest {
   void endDaemons() throws InterruptedException {
     for (Process daemon : daemons) {
       daemon.destroy();
-      if (!daemon.waitFor(20, TimeUnit.SECONDS)) {
-        daemon.destroyForcibly();
+      if (!daemon.waitFor(60, TimeUnit.SECONDS)) {
+        daemon.destroyForcibly().waitFor();
       }
     }
   }
@@ -273,13 +273,13 @@ class CommandLineTest {
     assertSmallWhenIdle(first);
 
     first.destroy();
-    assertThat(first.waitFor(20, TimeUnit.SECONDS)).as("ends after SIGTERM").isTrue();
+    assertThat(first.waitFor(60, TimeUnit.SECONDS)).as("ends after SIGTERM").isTrue();
     run(List.of("guest", "list")).fails(Problem.DAEMON_ABSENT, "daemon.sock");
 
     Process second = startDaemon();
     run(List.of("guest", "list")).succeeds();
     second.destroyForcibly();
-    assertThat(second.waitFor(20, TimeUnit.SECONDS)).as("ends after SIGKILL").isTrue();
+    assertThat(second.waitFor(60, TimeUnit.SECONDS)).as("ends after SIGKILL").isTrue();
     run(List.of("guest", "list")).fails(Problem.DAEMON_ABSENT, "daemon.sock");
 
     startDaemon();

@@ -205,6 +205,15 @@ final class LibvirtStage implements AutoCloseable {
         .orElse(0);
   }
 
+  /// All that run in the namespace, but for what holds it.
+  private List<ProcessHandle> inside() {
+    return ProcFs.HOST.pids().stream()
+        .filter(this::isInside)
+        .flatMap(pid -> ProcessHandle.of(pid).stream())
+        .filter(process -> process.pid() != holder.pid())
+        .toList();
+  }
+
   private boolean isInside(int pid) {
     return ProcFs.HOST
         .namespace(pid, "mnt")
@@ -338,12 +347,9 @@ final class LibvirtStage implements AutoCloseable {
 
   @Override
   public void close() {
-    // The namespace ends with the last process in it.
-    ProcFs.HOST.pids().stream()
-        .filter(this::isInside)
-        .flatMap(pid -> ProcessHandle.of(pid).stream())
-        .filter(process -> process.pid() != holder.pid())
-        .forEach(ProcessHandle::destroyForcibly);
+    // The namespace ends with the last process in it, which may write files until then.
+    inside().forEach(ProcessHandle::destroyForcibly);
+    Workshop.await("the end of all in the namespace", PATIENCE, () -> inside().isEmpty());
     holder.destroyForcibly();
     try {
       holder.waitFor();

@@ -18,7 +18,7 @@ import tools.jackson.databind.JsonNode;
 @Tag("slow")
 @Timeout(240)
 class LibvirtTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration PATIENCE = Duration.ofSeconds(60);
   private static final String SHARED = "<source type='memfd'/><access mode='shared'/>";
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");
   private static final QemuRelease NEW = Workshop.release("qemu-10.0");
@@ -138,7 +138,7 @@ class LibvirtTest {
     assertThat(record).exists();
 
     Process next = stage.startDaemon();
-    Workshop.await("libvirt again", Duration.ofSeconds(20), () -> !Files.exists(record));
+    Workshop.await("libvirt again", PATIENCE, () -> !Files.exists(record));
     assertThat(stage.virsh("domstate", "web1")).isEqualTo("running");
     assertThat(stage.virsh("domstate", "db 1")).isEqualTo("running");
     assertThat(ProcessHandle.of(stage.pid("web1"))).isPresent();

@@ -127,8 +127,9 @@ abstract class RelocationScene {
     return net.within(() -> {
       try {
         Socket client = new Socket();
-        client.connect(new InetSocketAddress(LATE_ADDRESS, ContainerBundle.PORT), 10_000);
-        client.setSoTimeout(10_000);
+        int millis = Math.toIntExact(LIMIT.toMillis());
+        client.connect(new InetSocketAddress(LATE_ADDRESS, ContainerBundle.PORT), millis);
+        client.setSoTimeout(millis);
         return client;
       } catch (IOException e) {
         throw new UncheckedIOException(e);

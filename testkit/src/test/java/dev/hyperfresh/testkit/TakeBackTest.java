@@ -79,7 +79,7 @@ class TakeBackTest {
   void anOrderlyEndLeavesTheGuestRunningToo() throws Exception {
     try (TestGuest guest = TestGuest.beatingIn(pid(), Workshop.BOOT)) {
       daemons.getLast().destroy();
-      assertThat(daemons.getLast().waitFor(20, TimeUnit.SECONDS)).isTrue();
+      assertThat(daemons.getLast().waitFor(60, TimeUnit.SECONDS)).isTrue();
       guest.awaitBeat(START);
       startDaemon();
       assertThat(show().path("detail").asString()).isEmpty();
