@@ -2,8 +2,8 @@ package dev.hyperfresh.hyperplexor;
 
 import java.time.Duration;
 
-/// How long a guest's heartbeat is watched around its switch. A replacement waits for both, and only
-/// its figures come of them: a guest without a heartbeat moves at once.
+/// How long a guest's heartbeat is watched around its switch. A replacement waits for both, and
+/// only its figures come of them: a guest without a heartbeat moves at once.
 ///
 /// @param before the switch; its longest gap is the noise floor
 /// @param after the switch; until then the guest counts as being on cold page tables

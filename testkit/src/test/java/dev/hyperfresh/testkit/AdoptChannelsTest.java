@@ -35,9 +35,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// the guest has: the socket of its agent, which the first one was passed, a second console on a
 /// port, and a connection that QEMU makes.
 @Tag("slow")
-@Timeout(300)
+@Timeout(600)
 class AdoptChannelsTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
 
   private static final String LOG = "second.log";
@@ -68,7 +68,8 @@ class AdoptChannelsTest {
       server.receiveTimeout(PATIENCE);
       UnixSocket connection = server.accept();
       // Its shell is on the other console.
-      Workshop.await("the guest", Workshop.BOOT, () -> Workshop.contains(file(LOG), Workshop.READY));
+      Workshop.await(
+          "the guest", Workshop.BOOT, () -> Workshop.contains(file(LOG), Workshop.READY));
       talk();
       try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
         assertThat(adopt(hyperplexor, own).detail())

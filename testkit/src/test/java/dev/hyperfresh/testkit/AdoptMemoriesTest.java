@@ -37,9 +37,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// Guests whose memory is several files, one for each node, also of huge pages.
 @Tag("slow")
-@Timeout(300)
+@Timeout(600)
 class AdoptMemoriesTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");
   private static final QemuRelease NEW = Workshop.release("qemu-10.0");

@@ -32,9 +32,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// A guest that was adopted is reached as before, whichever QEMU it has: through ports of the host
 /// on a user-mode network, and through a tap with several queues.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptNetworkTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final Path VHOST = Path.of("/dev/vhost-net");
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");
@@ -228,8 +228,7 @@ class AdoptNetworkTest {
               "the end of down0", PATIENCE, () -> !network.interfaces().contains("down0"));
           assertThat(network.interfaces()).contains("mine-0");
           assertQueues(network, "mine-0", "numqueues 1 numdisabled 2");
-          assertThat(network.ip("-d", "link", "show", "mine-0"))
-              .contains("mtu 1400", "master br0");
+          assertThat(network.ip("-d", "link", "show", "mine-0")).contains("mtu 1400", "master br0");
           moved(hyperplexor, OLD, Progress.NONE, "");
           assertQueues(network, "mine-0", "numqueues 1 numdisabled 2");
           hyperplexor.delete("mine");
@@ -253,8 +252,7 @@ class AdoptNetworkTest {
 
   /// The queues of a process that has ended are gone a moment later.
   private static void assertQueues(TestNetwork network, String tap, String queues) {
-    Await.holdsWithin(
-        PATIENCE, () -> network.ip("-d", "link", "show", tap).contains(queues));
+    Await.holdsWithin(PATIENCE, () -> network.ip("-d", "link", "show", tap).contains(queues));
     assertThat(network.ip("-d", "link", "show", tap)).contains(queues);
   }
 

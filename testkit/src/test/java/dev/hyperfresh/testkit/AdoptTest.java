@@ -31,7 +31,7 @@ import tools.jackson.databind.JsonNode;
 /// that could not be moved are refused and not touched.
 @Tag("slow")
 class AdoptTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration DAEMON_START = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");

@@ -27,9 +27,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// The VNC server of a guest that was adopted stays where its clients look for it, whichever QEMU
 /// the guest has.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptVncTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final String PASSWORD = "8letters";
   private static final int FIRST_PORT = 5900;

@@ -48,7 +48,7 @@ abstract class BadInputScene {
   /// What none may take: one is late when the host gives its processors to others just then.
   private static final double MAX_ROLL_BACK_MS = 1000;
 
-  static final Duration SOON = Duration.ofSeconds(30);
+  static final Duration SOON = Duration.ofMinutes(1);
 
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
 

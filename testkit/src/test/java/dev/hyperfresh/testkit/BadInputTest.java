@@ -371,8 +371,7 @@ class BadInputTest extends BadInputScene {
           "the guest being reported as stopped",
           SOON,
           () -> daemon.hyperplexor().show("victim").state() == GuestView.State.STOPPED);
-      assertThat(
-              Await.emptyWithin(SOON, () -> WORKSPACE.hypervisors().stream().skip(1).toList()))
+      assertThat(Await.emptyWithin(SOON, () -> WORKSPACE.hypervisors().stream().skip(1).toList()))
           .as("hypervisors but one, after " + delayMs + " ms")
           .isEmpty();
       assertThat(hyperfresh("guest", "delete", "victim").code()).isZero();

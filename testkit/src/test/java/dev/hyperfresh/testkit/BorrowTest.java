@@ -44,9 +44,9 @@ import tools.jackson.databind.json.JsonMapper;
 /// A guest in the shape in which libvirt starts one is taken for a replacement and handed back: its
 /// manager finds the same guest on another QEMU, at the same sockets.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class BorrowTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final int FIRST_PORT = 5900;
 

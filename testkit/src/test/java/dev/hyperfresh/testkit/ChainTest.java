@@ -32,7 +32,7 @@ class ChainTest {
   private static final int LINKS = 50;
   private static final int WARM_UP = 5;
   private static final long MAX_GROWTH_BYTES = 32 << 20;
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 

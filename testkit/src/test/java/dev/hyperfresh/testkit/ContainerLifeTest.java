@@ -352,7 +352,8 @@ class ContainerLifeTest extends ContainerLifeScene {
         .contains("did not end within 1 s");
     systems().remove("slow", true);
     OsVm two = systems().get("two");
-    Workshop.await("the end of its check", LIMIT, () -> !inShell(two, "ps -o args").contains("job"));
+    Workshop.await(
+        "the end of its check", LIMIT, () -> !inShell(two, "ps -o args").contains("job"));
   }
 
   /// On a host so busy that one of them takes as long as a run that went well, earlier restarts do

@@ -39,7 +39,7 @@ final class FaultBench implements AutoCloseable {
 
   static final Duration MAX_BLACKOUT = Duration.ofSeconds(1);
 
-  private static final Duration GOES_ON = Duration.ofSeconds(60);
+  private static final Duration GOES_ON = Duration.ofMinutes(2);
   private static final Duration REPLACEMENT = Duration.ofMinutes(2);
 
   private static final Duration SETTLES = Duration.ofSeconds(30);

@@ -35,9 +35,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// A machine that was changed over its monitor since its start moves as it is by now, as its guest
 /// itself sees it.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class HotplugTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(100);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final int DISK_BYTES = 1 << 20;
 
   /// Where the guest writes, behind what is summed up.

@@ -24,7 +24,7 @@ import java.util.stream.Collectors;
 /// a mount namespace of their own, in which libvirt, a daemon and all commands of a test run. The
 /// host sees none of it but their processes, and it ends with them.
 final class LibvirtStage implements AutoCloseable {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final String EMULATOR = "/usr/bin/qemu-system-x86_64";
 
   private static final List<String> PACKAGES =
@@ -177,7 +177,7 @@ final class LibvirtStage implements AutoCloseable {
     Path err = Files.createTempFile(state, "err", ".txt");
     Process process =
         inside(command).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
-    if (!process.waitFor(120, TimeUnit.SECONDS)) {
+    if (!process.waitFor(300, TimeUnit.SECONDS)) {
       process.destroyForcibly();
       throw new AssertionError(command + " does not end");
     }

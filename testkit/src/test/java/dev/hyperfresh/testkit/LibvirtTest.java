@@ -16,9 +16,9 @@ import tools.jackson.databind.JsonNode;
 
 /// QEMU is replaced under domains of a real libvirt, which has them before and after.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class LibvirtTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final String SHARED = "<source type='memfd'/><access mode='shared'/>";
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");
   private static final QemuRelease NEW = Workshop.release("qemu-10.0");

@@ -34,7 +34,7 @@ class MachineFaultTest extends MachineScene {
   /// No machine has room for such a window.
   private static final long NO_ROOM_BYTES = 1L << 42;
 
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   /// Two guests of a machine with an old QEMU move together to one with a new QEMU, in which a
   /// stream was rejected first, and a channel broke: then they stayed where they were.

@@ -35,7 +35,7 @@ import org.junit.jupiter.api.Test;
 /// Guests move to a machine with another kernel, or from a process into a machine, and back.
 @Tag("slow")
 class MachineMoveTest extends MachineScene {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   /// The whole promise: another kernel, KVM and QEMU under a guest that serves TCP and writes to
   /// its disk, there and back. In the same run, for comparison, the same guest between two

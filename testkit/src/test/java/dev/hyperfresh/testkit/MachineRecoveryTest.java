@@ -38,7 +38,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Tag("slow")
 class MachineRecoveryTest {
   private static final Duration BOOT = Duration.ofMinutes(4);
-  private static final Duration BEAT = Duration.ofSeconds(60);
+  private static final Duration BEAT = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 

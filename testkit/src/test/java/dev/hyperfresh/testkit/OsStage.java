@@ -23,8 +23,8 @@ import java.util.function.BooleanSupplier;
 final class OsStage implements AutoCloseable {
   static final String MAIN = "dev.hyperfresh.cli.Main";
 
-  private static final Duration LIMIT = Duration.ofSeconds(60);
-  private static final int END_SECONDS = 60;
+  private static final Duration LIMIT = Duration.ofMinutes(3);
+  private static final int END_SECONDS = 180;
 
   private final Path state;
   private final TestNetwork network;

@@ -28,7 +28,7 @@ import tools.jackson.databind.json.JsonMapper;
 /// A QEMU that a test starts by itself, as a user without HyperFresh does. It has a second control
 /// socket, over which the test reads what it reports.
 final class OwnQemu implements AutoCloseable {
-  private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   private final Process process;
   private final Path qmp;

@@ -19,7 +19,7 @@ import java.util.stream.Stream;
 /// @param program that of this host, or else Debian's in a folder of the test
 /// @param process the swtpm
 record OwnSwtpm(Path program, Process process) implements AutoCloseable {
-  private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Path INSTALLED = Path.of("/usr/bin/swtpm");
 
   /// `__SO_ACCEPTCON` of the kernel's `include/linux/net.h`.
@@ -106,11 +106,10 @@ record OwnSwtpm(Path program, Process process) implements AutoCloseable {
       // Number, references, protocol, flags, type, state, inode, path.
       return sockets
           .map(line -> line.split(" +", 8))
-          .anyMatch(
-              fields ->
-                  fields.length == 8
-                      && fields[7].equals(socket.toString())
-                      && fields[3].equals(ACCEPTS));
+          .anyMatch(fields ->
+              fields.length == 8
+                  && fields[7].equals(socket.toString())
+                  && fields[3].equals(ACCEPTS));
     } catch (IOException | UncheckedIOException e) {
       throw new AssertionError("the host's sockets cannot be read", e);
     }

@@ -30,11 +30,11 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 
 /// A guest on a real QEMU, and what is looked at before it is replaced; also that nothing of a
 /// rehearsal is left behind.
-@Timeout(300)
+@Timeout(600)
 abstract class PreflightScene {
   static final String GUEST = "looked-at";
   static final Duration BUDGET = Duration.ofSeconds(5);
-  static final Duration SOON = Duration.ofSeconds(30);
+  static final Duration SOON = Duration.ofMinutes(1);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 

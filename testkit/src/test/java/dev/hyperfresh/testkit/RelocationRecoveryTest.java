@@ -49,7 +49,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 class RelocationRecoveryTest {
   private static final String ADDRESS = "10.79.0.5";
   private static final int MEBIBYTES = 48;
-  private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final Duration LIMIT = Duration.ofMinutes(3);
   private static final Progress NOBODY = Progress.NONE;
   private static final Duration BOOT = Duration.ofMinutes(5);
 
@@ -264,7 +264,7 @@ class RelocationRecoveryTest {
       Workshop.await(
           "c1 in newer", LIMIT, () -> list().contains("\"c1\"") && list().contains("\"newer\""));
       second = stage().launchDaemon("--upgrade");
-      assertThat(first.waitFor(60, TimeUnit.SECONDS)).isTrue();
+      assertThat(first.waitFor(180, TimeUnit.SECONDS)).isTrue();
       assertThat(first.exitValue()).isZero();
       Workshop.await("c1", LIMIT, () -> list().contains("\"c1\""));
       assertThat(
@@ -388,8 +388,8 @@ class RelocationRecoveryTest {
       } else {
         OsStage.end(first);
       }
-      assertThat(first.waitFor(60, TimeUnit.SECONDS)).isTrue();
-      assertThat(move.waitFor(60, TimeUnit.SECONDS)).isTrue();
+      assertThat(first.waitFor(180, TimeUnit.SECONDS)).isTrue();
+      assertThat(move.waitFor(180, TimeUnit.SECONDS)).isTrue();
     } finally {
       for (Process process : all) {
         process.destroyForcibly().waitFor();

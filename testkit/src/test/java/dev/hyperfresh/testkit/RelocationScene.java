@@ -34,7 +34,7 @@ abstract class RelocationScene {
   static final String ADDRESS6 = "fd78::5";
   static final String LATE_ADDRESS = "10.78.0.9";
   static final int MEBIBYTES = 64;
-  static final Duration LIMIT = Duration.ofSeconds(60);
+  static final Duration LIMIT = Duration.ofMinutes(3);
 
   /// What a client may wait for a move that leads back: as long as the container stands, and as
   /// long again until its kernel sends once more what was lost meanwhile.
@@ -167,7 +167,7 @@ abstract class RelocationScene {
         waited,
         move.phasesMs(),
         move.detail());
-    assertThat(waited).isLessThan(MOST_WAIT_MS);
+    assertThat(waited).isLessThan(MOST_WAIT_MS * Workshop.crowd());
     assertThat(systems().execute("c1", List.of("/bin/app")).output()).contains("usage");
     assertOrdinary(systems().get("older"));
   }

@@ -40,7 +40,7 @@ class RolloutTest {
   private static final int ROUNDS = 5;
   private static final int LOOKS = 3;
   private static final Duration BUDGET = Duration.ofSeconds(20);
-  private static final Duration START = Duration.ofSeconds(60);
+  private static final Duration START = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 

@@ -31,7 +31,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// Guests that do not simply run, on real hypervisors: what each operation makes of them.
 @Tag("slow")
 class RunStateTest {
-  private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final Duration LIMIT = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();

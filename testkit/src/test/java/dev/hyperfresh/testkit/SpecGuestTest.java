@@ -34,9 +34,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// A guest of a spec with one of each device is the same to its Linux whichever QEMU it has, and
 /// its screen and its ports stay where they are.
 @Tag("slow")
-@Timeout(400)
+@Timeout(600)
 class SpecGuestTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(100);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final String NAME = "web1";
   private static final String PASSWORD = "8letters";

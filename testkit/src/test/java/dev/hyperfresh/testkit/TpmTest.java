@@ -39,10 +39,10 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// A guest that extends a register of its TPM all the time: each value is the digest of the one
 /// before, so none is lost, none comes twice, and the state is the guest's own after every move.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class TpmTest {
   private static final int USER = 1_999_900_004;
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Pattern LINE = Pattern.compile("TPM ([0-9a-f]{64}) ([0-9a-f]{16})");
   private static final String PROMPT = "Press any key to enter the Boot Manager Menu";
   private static final String LOG = "own.log";
@@ -80,9 +80,7 @@ class TpmTest {
         assertThat(own.isAlive()).isFalse();
         assertOneTpm(1);
         Workshop.await(
-            "the end of the first swtpm",
-            PATIENCE,
-            () -> !Workspace.runs(first.process().pid()));
+            "the end of the first swtpm", PATIENCE, () -> !Workspace.runs(first.process().pid()));
         goesOn();
         moved(hyperplexor, OLD, Progress.NONE, "");
         assertOneTpm(1);

@@ -259,8 +259,9 @@ final class Workshop {
     }
   }
 
-  /// Waits until the Linux guest whose folder is `files` has said on its console that all is up, and
-  /// its shell asks for a command: what is typed before is thrown away, or echoed in two pieces.
+  /// Waits until the Linux guest whose folder is `files` has said on its console that all is up,
+  /// and its shell asks for a command: what is typed before is thrown away, or echoed in two
+  /// pieces.
   static void awaitReady(Path files) {
     awaitReady(files, "console.log");
   }
