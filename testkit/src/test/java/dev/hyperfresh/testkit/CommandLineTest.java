@@ -28,7 +28,7 @@ class CommandLineTest {
   /// given the rest back: the launcher has it do so every ten seconds.
   private static final long IDLE_BYTES = 120_000_000;
 
-  private static final Duration IDLE = Duration.ofSeconds(120);
+  private static final Duration IDLE = Duration.ofMinutes(2);
   private static final int COMMANDS = 20;
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
