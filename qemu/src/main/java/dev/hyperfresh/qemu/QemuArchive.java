@@ -4,6 +4,7 @@ import dev.hyperfresh.release.DebianPackages;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianVersion;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
@@ -26,6 +27,15 @@ interface QemuArchive {
   /// @return the version that was unpacked
   /// @throws PackagesException when it cannot be had
   DebianVersion unpack(Suite suite, Path root, Consumer<String> progress);
+
+  /// Builds an emulator from its source.
+  ///
+  /// @param work an empty folder
+  /// @param log gets what was said
+  /// @return the program, in `work`
+  /// @throws IOException when it cannot be built, with what was said of that
+  /// @throws PackagesException when the source, or what it is built with, cannot be had
+  Path compile(TunedQemu qemu, Path work, Path log, Consumer<String> progress) throws IOException;
 
   /// The archives of this host's apt.
   static QemuArchive of(DebianPackages packages) {
@@ -52,6 +62,12 @@ interface QemuArchive {
                 new PackagesException(
                     PackagesException.Kind.FAILED,
                     "apt brought no version of " + PACKAGE + ", but '" + version + "'"));
+      }
+
+      @Override
+      public Path compile(TunedQemu qemu, Path work, Path log, Consumer<String> progress)
+          throws IOException {
+        return new TunedBuild(packages, work, progress).program(qemu, log);
       }
     };
   }

@@ -50,14 +50,18 @@ public record QemuRelease(
 
   private static final String PACKAGE = "Debian package " + QemuArchive.PACKAGE + " ";
 
+  private static final Pattern TUNED =
+      Pattern.compile("Debian source package qemu (\\S+) with HyperFresh's patches ([0-9a-f]{8})");
+
   /// Before every version that a package can have.
   private static final DebianVersion LEAST = new DebianVersion("0~~");
 
   /// Oldest version first; `10.0.0` comes after `9.2.4`. Of one version, those from elsewhere come
-  /// before those from packages, which are in Debian's order.
+  /// before those from packages, which are in Debian's order. One with our patches is as old as the
+  /// package whose source it is.
   static final Comparator<QemuRelease> BY_VERSION =
       Comparator.comparing(QemuRelease::numbers, Arrays::compare)
-          .thenComparing(release -> release.packaged().orElse(LEAST));
+          .thenComparing(QemuRelease::revision);
 
   private static final Pattern NUMBER = Pattern.compile("[0-9]{1,9}");
 
@@ -123,6 +127,37 @@ public record QemuRelease(
         : Optional.empty();
   }
 
+  /// What [#source] says of a build of a package's source with patches of HyperFresh.
+  ///
+  /// @param patches 8 digits that tell them from others
+  static String tunedSource(DebianVersion packaged, String patches) {
+    return "Debian source package qemu "
+        + packaged.text()
+        + " with HyperFresh's patches "
+        + patches;
+  }
+
+  /// Whether it has patches of HyperFresh. Such a build is only used where it is named.
+  public boolean isTuned() {
+    return TUNED.matcher(source).matches();
+  }
+
+  /// The name of a build with patches of HyperFresh; empty when it has none.
+  Optional<String> tunedName() {
+    Matcher tuned = TUNED.matcher(source);
+    return tuned.matches()
+        ? DebianVersion.parse(tuned.group(1))
+            .map(packaged -> BuildName.ofTuned(version, packaged, tuned.group(2)))
+        : Optional.empty();
+  }
+
+  private DebianVersion revision() {
+    Matcher tuned = TUNED.matcher(source);
+    return packaged()
+        .or(() -> tuned.matches() ? DebianVersion.parse(tuned.group(1)) : Optional.empty())
+        .orElse(LEAST);
+  }
+
   /// Whether this is a later version than `other`.
   public boolean isNewerThan(QemuRelease other) {
     return BY_VERSION.compare(this, other) > 0;
@@ -141,7 +176,7 @@ public record QemuRelease(
 
   private int against(QemuBuild build) {
     int order = Arrays.compare(numbersOf(version), numbersOf(build.version()));
-    return order == 0 ? packaged().orElse(LEAST).compareTo(build.packaged().orElse(LEAST)) : order;
+    return order == 0 ? revision().compareTo(build.packaged().orElse(LEAST)) : order;
   }
 
   /// Whether it was copied from this host's own package: it needs the host's libraries.
