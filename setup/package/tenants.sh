@@ -22,9 +22,21 @@ recorded() {
   done
 }
 
-# tenants: the processes of guests, machines and operating systems that run, in one line. Each has a path of
-# the state directory among its arguments, a user that was given to a guest, a control group of a guest, or a
-# record of its guest. What the state directory is by default is looked at too.
+# runs_guests PROCESS DIR: whether its program is one that guests, machines and operating systems need: QEMU, by its
+# own loader too, an emulated TPM, what serves files to them, or whatever lies below DIR, as releases do.
+runs_guests() {
+  case $(cat "$1/comm" 2>/dev/null || true) in
+    qemu* | kvm* | ld-linux* | swtpm* | virtiofsd*) return 0 ;;
+  esac
+  case $(readlink "$1/exe" 2>/dev/null || true) in
+    "$2"/* | /var/lib/hyperfresh/*) return 0 ;;
+  esac
+  return 1
+}
+
+# tenants: the processes of guests, machines and operating systems that run, in one line, each with its name. Each
+# has a path of the state directory among its arguments, a user that was given to a guest, a control group of a
+# guest, or a record of its guest. What the state directory is by default is looked at too.
 tenants() {
   state=$(state_directory)
   found=' '
@@ -32,8 +44,10 @@ tenants() {
     number=${process#/proc/}
     case $(tr '\0' ' ' 2>/dev/null <"$process/cmdline" || true) in
       *[" =:,"]"$state/"* | "$state/"* | *[" =:,"]/var/lib/hyperfresh/* | /var/lib/hyperfresh/*)
-        found="$found$number "
-        continue
+        if runs_guests "$process" "$state"; then
+          found="$found$number "
+          continue
+        fi
         ;;
     esac
     user=$(sed -n 's/^Uid:[[:space:]]*[0-9]*[[:space:]]*\([0-9]*\).*/\1/p' "$process/status" || true)
@@ -49,6 +63,9 @@ tenants() {
       *) [ ! -d "/proc/$number" ] || found="$found$number " ;;
     esac
   done
-  found=${found# }
-  printf '%s' "${found% }"
+  named=
+  for number in $found; do
+    named="$named${named:+, }$number ($(cat "/proc/$number/comm" 2>/dev/null || true))"
+  done
+  printf '%s' "$named"
 }

@@ -184,7 +184,9 @@ public final class Manual {
   static String policyFile() {
     return shipped(
         "What HyperFresh does about guests that run an older QEMU than the one that is installed;"
-            + " see hyperfresh-policy.yaml(5). Every setting is here with its default. A change holds at once:",
+            + " see hyperfresh-policy.yaml(5). Every setting is here with its default. A change holds from the next run on, and in a"
+            + " run for the guests after the canaries; `systemctl stop hyperfresh-policy` ends one"
+            + " before its next guest. After a change:",
         "hyperfresh policy check && hyperfresh policy apply --dry-run",
         PolicySetting.values());
   }

@@ -1,12 +1,14 @@
 package dev.hyperfresh.cli;
 
 import dev.hyperfresh.daemon.HostQemus;
+import dev.hyperfresh.daemon.Policy;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
@@ -81,7 +83,7 @@ final class OutdatedCommand implements Callable<Integer> {
     Map<String, Object> found = HostQemus.under(root, options.settings().config()).look(owned);
     JsonNode answer = Output.JSON.valueToTree(found);
     if (brief) {
-      Notice.of(answer, owned.keySet()).ifPresent(System.out::println);
+      Notice.of(answer, owned.keySet(), policy()).ifPresent(System.out::println);
     } else if (!quiet && !options.printed(answer)) {
       show(answer);
     }
@@ -89,6 +91,14 @@ final class OutdatedCommand implements Callable<Integer> {
       return SOME_OUTDATED;
     }
     return answer.path("unknown").asInt() > 0 ? SOME_UNKNOWN : 0;
+  }
+
+  private static Optional<Policy> policy() {
+    try {
+      return Optional.of(Policy.ordinary());
+    } catch (HyperFreshException invalid) {
+      return Optional.empty();
+    }
   }
 
   /// What a daemon says of its own, if one answers soon.

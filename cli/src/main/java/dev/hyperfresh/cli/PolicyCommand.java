@@ -12,7 +12,6 @@ import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
@@ -25,7 +24,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -60,10 +58,6 @@ final class PolicyCommand {
 
     Policy policy() {
       return file == null ? Policy.ordinary() : Policy.read(file.toAbsolutePath());
-    }
-
-    Path path() {
-      return file == null ? Policy.ordinaryFile() : file.toAbsolutePath();
     }
   }
 
@@ -111,6 +105,7 @@ final class PolicyCommand {
       Optional<MaintenanceWindow.Opening> opening =
           policy.window().map(window -> window.next(Instant.now(), zone));
       Optional<PolicyStop> stop = PolicyStop.read(options.state());
+      List<String> strangers = strangers(policy);
       Map<String, String> settings = new LinkedHashMap<>();
       for (PolicySetting setting : PolicySetting.values()) {
         settings.put(setting.key(), policy.value(setting));
@@ -123,7 +118,8 @@ final class PolicyCommand {
         shown.put("opens", it.opens().toString());
         shown.put("closes", it.closes().toString());
       });
-      shown.put("stopped", stop.map(PolicyStop::why).orElse(""));
+      shown.put("stopped", stop.map(PolicyStop::words).orElse(""));
+      shown.put("unknown_exceptions", strangers);
       if (options.printed(shown)) {
         return;
       }
@@ -139,11 +135,27 @@ final class PolicyCommand {
                   + "."));
       stop.ifPresent(it ->
           System.out.println(
-              "Held since "
-                  + when(it.at(), zone)
-                  + ": "
-                  + it.why()
-                  + " `hyperfresh policy apply --again` tries it again."));
+              it.wasInterrupted()
+                  ? when(it.at(), zone) + ": " + it.words()
+                  : "Held since "
+                      + when(it.at(), zone)
+                      + ": "
+                      + it.words()
+                      + " `hyperfresh policy apply --again` tries it again."));
+      if (!strangers.isEmpty()) {
+        System.out.println(PolicyReport.strangers(strangers));
+      }
+    }
+
+    /// Without a daemon nobody knows which guests there are.
+    private List<String> strangers(Policy policy) {
+      try {
+        return policy.except().isEmpty()
+            ? List.of()
+            : PolicyRun.strangers(policy, options.client());
+      } catch (HyperFreshException absent) {
+        return List.of();
+      }
     }
   }
 
@@ -155,10 +167,13 @@ final class PolicyCommand {
         "Guests that are machines, operating systems or inside a machine are left as they are, and",
         "so are QEMUs that are not the daemon's. At the first failure no other guest is moved, and",
         "no later run moves one to the same build until --again is given. What moved is in",
-        "`hyperfresh history`. One line is printed for each guest.",
+        "`hyperfresh history`. One line is printed for each guest. When the first guests were",
+        "watched, the policy is read again for the others. Who interrupts it lets the daemon finish",
+        "the moves that it has begun; it begins no other one.",
         "",
         "Exit codes: 0 nothing is left to do, 8 guests run an older QEMU and that was all to be",
-        "  said, or they wait for the window, 5 one failed or cannot move, or the policy is held,",
+        "  said, they wait for the window, or the policy was changed meanwhile, 5 one failed or",
+        "  cannot move, or the policy is held, 2 it is not valid, or an exception is no guest,",
         "  3 of some it cannot be read what they run, or another run is under way.",
         "",
         "Examples:",
@@ -168,9 +183,6 @@ final class PolicyCommand {
       })
   static final class Apply implements Callable<Integer> {
     private static final Duration DAY = Duration.ofDays(1);
-
-    /// The hook of apt writes it, beside the file that says when to look next.
-    private static final String CHANGED = "qemu.changed";
 
     private final Path root;
     private final InstantSource clock;
@@ -197,9 +209,6 @@ final class PolicyCommand {
             "Write to this file when to apply it next, in seconds since 1970. The service does.")
     private @Nullable Path next;
 
-    /// When each of [#causes] was written, as this began.
-    private List<FileTime> before = List.of();
-
     Apply() {
       this(Path.of("/"), InstantSource.system(), ZoneId.systemDefault());
     }
@@ -213,9 +222,8 @@ final class PolicyCommand {
 
     @Override
     public Integer call() {
-      before = causes();
       Policy policy = valid();
-      PolicyRun.Result result = run(policy);
+      PolicyResult result = run(policy);
       if (!options.printed(PolicyReport.json(wanted(policy), result))) {
         PolicyReport.lines(wanted(policy), result).forEach(System.out::println);
         result
@@ -235,15 +243,15 @@ final class PolicyCommand {
       }
     }
 
-    private PolicyRun.Result run(Policy policy) {
+    private PolicyResult run(Policy policy) {
       Optional<Instant> opens = policy.window().map(this::nextOpening);
       try {
-        PolicyRun.Result result = asked(wanted(policy));
+        PolicyResult result = asked();
         write(opens);
         return result;
       } catch (HyperFreshException e) {
         // Anything else may have passed in a moment.
-        if (e.problem() == Problem.POLICY_HELD) {
+        if (List.of(Problem.POLICY_HELD, Problem.POLICY_INVALID).contains(e.problem())) {
           write(opens);
         }
         throw e;
@@ -255,12 +263,12 @@ final class PolicyCommand {
       return dryRun ? timed.withAction(Policy.Action.DRY_RUN) : timed;
     }
 
-    private PolicyRun.Result asked(Policy policy) {
+    private PolicyResult asked() {
       Settings settings = options.settings();
       HostQemus qemus = HostQemus.under(root, settings.config());
       Progress progress = Terminal.isThere() ? Output::progress : Progress.NONE;
       return new PolicyRun(
-              policy,
+              () -> wanted(file.policy()),
               settings.stateDirectory(),
               options::client,
               owned -> Output.JSON.<JsonNode>valueToTree(qemus.look(owned)),
@@ -278,21 +286,6 @@ final class PolicyCommand {
           : opening.opens();
     }
 
-    /// When what a run is started for was written: the policy, and what the hook of apt writes.
-    private List<FileTime> causes() {
-      return next == null
-          ? List.of()
-          : Stream.of(file.path(), next.resolveSibling(CHANGED)).map(Apply::written).toList();
-    }
-
-    private static FileTime written(Path file) {
-      try {
-        return Files.getLastModifiedTime(file);
-      } catch (IOException absent) {
-        return FileTime.fromMillis(0);
-      }
-    }
-
     private void write(Optional<Instant> opens) {
       if (next == null) {
         return;
@@ -300,10 +293,6 @@ final class PolicyCommand {
       long seconds = opens.orElseGet(() -> clock.instant().plus(DAY)).getEpochSecond();
       try {
         Files.writeString(next, seconds + "\n");
-        if (!causes().equals(before)) {
-          // What came meanwhile has started nothing, as this was running.
-          Files.delete(next);
-        }
       } catch (IOException e) {
         throw Problem.DAEMON_STATE.because(next + " cannot be written: " + e.getMessage(), e);
       }

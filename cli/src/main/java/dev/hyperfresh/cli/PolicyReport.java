@@ -13,7 +13,7 @@ import java.util.OptionalDouble;
 final class PolicyReport {
   private PolicyReport() {}
 
-  static Map<String, Object> json(Policy policy, PolicyRun.Result result) {
+  static Map<String, Object> json(Policy policy, PolicyResult result) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("action", policy.action().word());
     json.put("outcome", result.outcome().word());
@@ -21,10 +21,11 @@ final class PolicyReport {
     json.put("stopped", result.stopped());
     json.put("guests", result.guests().stream().map(PolicyReport::json).toList());
     json.put("others", result.others());
+    json.put("unknown_exceptions", result.strangers());
     return json;
   }
 
-  private static Map<String, Object> json(PolicyRun.Guest guest) {
+  private static Map<String, Object> json(PolicyResult.Guest guest) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("guest", guest.name());
     json.put("from", guest.from());
@@ -35,11 +36,14 @@ final class PolicyReport {
     return json;
   }
 
-  static List<String> lines(Policy policy, PolicyRun.Result result) {
+  static List<String> lines(Policy policy, PolicyResult result) {
     List<String> lines =
         new ArrayList<>(
             result.guests().stream().map(guest -> line(policy.action(), guest)).toList());
     lines.add(sentence(result));
+    if (!result.strangers().isEmpty()) {
+      lines.add(strangers(result.strangers()));
+    }
     if (result.unknown() > 0) {
       lines.add(
           "Guests of which it cannot be read what they run: "
@@ -55,7 +59,14 @@ final class PolicyReport {
     return lines;
   }
 
-  private static String line(Policy.Action action, PolicyRun.Guest guest) {
+  /// Of exceptions that are no guests.
+  static String strangers(List<String> names) {
+    return "Exceptions that no guest is called: "
+        + String.join(", ", names)
+        + "; with `action: replace` no guest is moved before that is corrected.";
+  }
+
+  private static String line(Policy.Action action, PolicyResult.Guest guest) {
     StringBuilder line = new StringBuilder("guest=" + guest.name());
     line.append(" action=").append(action.word());
     line.append(" outcome=").append(guest.outcome());
@@ -75,26 +86,25 @@ final class PolicyReport {
     return '"' + text.replaceAll("\\p{Cntrl}+", " ").replace('"', '\'') + '"';
   }
 
-  private static String sentence(PolicyRun.Result result) {
-    String moved = "Guests moved: " + count(result, "committed") + ".";
-    String stays = " Guests that cannot move: " + count(result, "left-alone") + ".";
+  private static String sentence(PolicyResult result) {
+    String moved = "Guests moved: " + result.count("committed") + ".";
+    String stays = " Guests that cannot move: " + result.count("left-alone") + ".";
     return switch (result.outcome()) {
       case NOTHING -> "No guest is to be moved.";
       case REPORTED ->
           "Guests that run an older QEMU: "
-              + count(result, "outdated")
+              + result.count(PolicyResult.Guest.OUTDATED)
               + ". The policy only reports them.";
       case POSSIBLE -> "Each of them can move.";
       case IMPOSSIBLE -> stays.strip();
-      case WAITS -> "Guests that wait for the window: " + count(result, "outdated") + ".";
+      case WAITS ->
+          "Guests that wait for the window: " + result.count(PolicyResult.Guest.OUTDATED) + ".";
       case MOVED -> moved;
       case UNFINISHED -> moved + " The window closed before the others.";
+      case CHANGED ->
+          moved + " No other guest is, since the policy was changed: " + result.stopped();
       case FAILED ->
           result.stopped().isEmpty() ? moved + stays : moved + " It stopped: " + result.stopped();
     };
-  }
-
-  private static long count(PolicyRun.Result result, String outcome) {
-    return result.guests().stream().filter(guest -> guest.outcome().equals(outcome)).count();
   }
 }

@@ -1,5 +1,7 @@
 package dev.hyperfresh.cli;
 
+import dev.hyperfresh.cli.PolicyResult.Guest;
+import dev.hyperfresh.cli.PolicyResult.Outcome;
 import dev.hyperfresh.daemon.HostQemus;
 import dev.hyperfresh.daemon.Policy;
 import dev.hyperfresh.daemon.Policy.Step;
@@ -13,8 +15,10 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.InstantSource;
 import java.time.ZoneId;
+import java.util.ArrayDeque;
+import java.util.Collection;
+import java.util.Deque;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -23,25 +27,15 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import tools.jackson.databind.JsonNode;
 
 /// One run of the policy: looks which guests run an older QEMU, and does what the policy says now.
-/// The daemon moves them; this only asks it to, one rollout for each build that guests are to run.
-/// Not thread-safe.
+/// The daemon moves them; this only asks it to: for each build that guests are to run, one rollout
+/// of the first ones, which are watched, and one of the others. Not thread-safe.
 final class PolicyRun {
-  private static final Set<String> FAILED = Set.of("rolled-back", "soak-failed", "failed");
-  private static final String NOT_STARTED = "not-started";
-
   /// Of a guest of which a daemon does not know yet which hypervisor has it.
   private static final Set<String> UNSETTLED = Set.of("recovering", "replacing");
-
-  private static final String GONE = "gone";
-
-  /// Of a guest whose process does not show what it runs.
-  static final String UNKNOWN = "unknown";
-
-  private static final String NOT_ENDED =
-      "A run of the policy has not ended, so nobody knows how its last move went.";
 
   /// A daemon that gives way to a newer one stops a rollout; so often the newer one is asked.
   private static final int MOST_ROUNDS = 4;
@@ -51,7 +45,7 @@ final class PolicyRun {
 
   private static final Duration LOOK = Duration.ofSeconds(1);
 
-  private final Policy policy;
+  private final Supplier<Policy> policies;
   private final Path state;
   private final Supplier<Client> daemon;
   private final Function<Map<Integer, HostQemus.Owned>, JsonNode> look;
@@ -59,109 +53,42 @@ final class PolicyRun {
   private final ZoneId zone;
   private final Progress progress;
   private final Map<String, Guest> guests = new LinkedHashMap<>();
+
+  /// As it was read last.
+  private Policy policy;
+
+  /// Exceptions that are no guests.
+  private List<String> strangers = List.of();
+
+  /// What an interrupted run left, of which the history says no failure. The daemon may still be
+  /// about the last move of that run, and then refuses this one.
+  private Optional<PolicyStop> unsettled = Optional.empty();
+
   private int others;
   private String stopped = "";
 
-  /// To which guests were to be moved, as people call them.
-  private final Set<String> builds = new LinkedHashSet<>();
+  /// When no other guest is begun with any more.
+  private Optional<Instant> end = Optional.empty();
+
+  /// Whether the policy has come to say something else.
+  private boolean isChanged;
 
   /// Whether a daemon has ended without a word of how its moves went.
   private boolean isLost;
 
-  /// How a run ended.
-  enum Outcome {
-    /// No guest runs an older QEMU, or only exceptions do.
-    NOTHING("nothing"),
-    /// Some do, and that was all to be said.
-    REPORTED("reported"),
-    /// Each of them can move.
-    POSSIBLE("possible"),
-    /// Some cannot.
-    IMPOSSIBLE("impossible"),
-    /// They wait for the window.
-    WAITS("waits"),
-    /// All of them were moved.
-    MOVED("moved"),
-    /// The window closed before all were.
-    UNFINISHED("unfinished"),
-    /// One failed, or cannot move.
-    FAILED("failed");
-
-    private final String word;
-
-    Outcome(String word) {
-      this.word = word;
-    }
-
-    String word() {
-      return word;
-    }
-
-    /// The code that a command ends with.
-    int exitCode() {
-      return switch (this) {
-        case NOTHING, POSSIBLE, MOVED -> 0;
-        case REPORTED, WAITS, UNFINISHED -> OutdatedCommand.SOME_OUTDATED;
-        case IMPOSSIBLE, FAILED -> Problem.REPLACE_OBSTACLES.exitCode();
-      };
-    }
-  }
-
-  /// One of the guests that run an older QEMU.
-  ///
-  /// @param from the release that it ran on
-  /// @param to what takes its place, as commands name it
-  /// @param build the same, as people call it
-  /// @param outcome as a rollout has it, or `outdated`, `unknown` or `except`
-  /// @param detail why, where there is something to say
-  /// @param answer of its replacement, if there was one
-  record Guest(
-      String name,
-      String from,
-      String to,
-      String build,
-      String outcome,
-      String detail,
-      JsonNode answer) {
-    private Guest as(String other, String why) {
-      return new Guest(name, from, to, build, other, why, answer);
-    }
-
-    private Guest came(String where, String how, String why, JsonNode record) {
-      return new Guest(name, from, where, build, how, why.strip(), record);
-    }
-  }
-
-  /// What came of it.
-  ///
-  /// @param opens when the window opens, if it is waited for
-  /// @param stopped why not all was done, or empty
-  /// @param others how many outdated QEMUs are none of the daemon's guests
-  record Result(
-      Outcome outcome, Optional<Instant> opens, String stopped, List<Guest> guests, int others) {
-    /// How many guests do not show what they run.
-    long unknown() {
-      return guests.stream().filter(guest -> guest.outcome().equals(UNKNOWN)).count();
-    }
-
-    /// The code that a command ends with: unknown is not no.
-    int exitCode() {
-      return outcome.exitCode() == 0 && unknown() > 0
-          ? OutdatedCommand.SOME_UNKNOWN
-          : outcome.exitCode();
-    }
-  }
-
+  /// @param policies reads the policy, which may be another one each time
   /// @param look what `hyperfresh outdated` says, with what a daemon says of its own
+  /// @throws HyperFreshException [Problem#POLICY_INVALID]
   PolicyRun(
-      Policy policy,
+      Supplier<Policy> policies,
       Path state,
       Supplier<Client> daemon,
       Function<Map<Integer, HostQemus.Owned>, JsonNode> look,
       InstantSource clock,
       ZoneId zone,
       Progress progress) {
-    this.policy = policy;
+    this.policies = policies;
+    this.policy = policies.get();
     this.state = state;
     this.daemon = daemon;
     this.look = look;
@@ -171,31 +98,67 @@ final class PolicyRun {
   }
 
   /// @param again whether an earlier failure is no hindrance
-  /// @throws HyperFreshException [Problem#POLICY_HELD], [Problem#POLICY_RUNNING]; and when the
-  ///   daemon cannot be asked, or refuses
-  Result run(boolean again) {
+  /// @throws HyperFreshException [Problem#POLICY_HELD], [Problem#POLICY_RUNNING];
+  ///   [Problem#POLICY_INVALID] when an exception is no guest; and when the daemon cannot be asked,
+  ///   or refuses
+  PolicyResult run(boolean again) {
     if (policy.action() != Policy.Action.REPLACE) {
-      return step(again);
+      return step(again, Optional.empty());
     }
     try (StateLock _ = StateLock.takePolicy(state)) {
-      return step(again);
+      return step(again, before(again));
     }
   }
 
-  private Result step(boolean again) {
-    List<Guest> old = outdated(daemon.get());
-    Optional<PolicyStop> before = before(again);
+  private PolicyResult step(boolean again, Optional<PolicyStop> before) {
+    Client client = daemon.get();
+    List<Guest> old = outdated(client);
+    strangers = strangers(policy, client);
+    if (policy.action() == Policy.Action.REPLACE && !old.isEmpty()) {
+      requireNone(strangers);
+    }
     Optional<String> failure = again ? Optional.empty() : failure(before, old);
-    Step step = policy.step(!old.isEmpty(), failure, clock.instant(), zone);
-    return switch (step) {
+    return switch (policy.step(!old.isEmpty(), failure, clock.instant(), zone)) {
       case Step.Nothing _ -> result(Outcome.NOTHING);
       case Step.Report _ -> result(Outcome.REPORTED);
       case Step.DryRun _ -> plan(old);
-      case Step.Waits waits ->
-          new Result(Outcome.WAITS, Optional.of(waits.opens()), "", all(), others);
+      case Step.Waits waits -> result(Outcome.WAITS, Optional.of(waits.opens()));
       case Step.Held held -> throw Problem.POLICY_HELD.because(held.why());
-      case Step.Replace replace -> replace(old, replace.within(), before);
+      case Step.Replace replace -> {
+        until(replace);
+        Optional<PolicyStop> earlier = before.or(() -> unsettled);
+        try (PolicyHold hold = PolicyHold.over(state, clock, earlier, again)) {
+          yield replace(old, hold);
+        }
+      }
     };
+  }
+
+  private void until(Step.Replace replace) {
+    end = replace.within().map(clock.instant()::plus);
+  }
+
+  /// Those among the exceptions that no guest is called: a name that is spelled wrongly would keep
+  /// nobody from being moved.
+  static List<String> strangers(Policy policy, Client client) {
+    Set<String> all =
+        client
+            .get("/v1/guests")
+            .path("guests")
+            .valueStream()
+            .map(guest -> guest.path("name").asString(""))
+            .collect(Collectors.toSet());
+    return policy.except().stream().filter(name -> !all.contains(name)).sorted().toList();
+  }
+
+  private void requireNone(List<String> names) {
+    if (!names.isEmpty()) {
+      throw Problem.POLICY_INVALID.because(
+          policy.file()
+              + ": except: no guest is called "
+              + String.join(", ", names)
+              + ". No guest is moved before that is corrected.");
+    }
   }
 
   /// Those that are no exceptions; all are remembered. Only the daemon's own word counts, since a
@@ -216,35 +179,40 @@ final class PolicyRun {
                 guest(
                     entry.getValue(),
                     qemus.getOrDefault(entry.getKey(), Output.JSON.missingNode())))
-            .filter(guest -> !guest.outcome().equals("there"))
+            .filter(guest -> !guest.is("there"))
             .toList();
     others =
         answer.path("outdated").asInt()
             - (int) own.stream().filter(guest -> !guest.to().isEmpty()).count();
     own.stream()
-        .map(guest -> policy.except().contains(guest.name()) ? guest.as("except", "") : guest)
+        .map(guest -> isException(guest) ? guest.as(Guest.EXCEPT, "") : guest)
         .forEach(guest -> guests.merge(guest.name(), guest, PolicyRun::later));
     return own.stream()
-        .filter(guest -> guest.outcome().equals("outdated"))
-        .filter(guest -> !policy.except().contains(guest.name()))
+        .filter(guest -> guest.is(Guest.OUTDATED))
+        .filter(guest -> !isException(guest))
         .toList();
+  }
+
+  private boolean isException(Guest guest) {
+    return policy.except().contains(guest.name());
   }
 
   /// What is known of a guest is not lost because a later look does not show it.
   private static Guest later(Guest was, Guest is) {
-    return is.outcome().equals(UNKNOWN) && !was.outcome().equals(GONE) ? was : is;
+    return is.is(Guest.UNKNOWN) && !was.is(Guest.GONE) ? was : is;
   }
 
   /// @param qemu what its process shows, which may be nothing
   private static Guest guest(HostQemus.Owned own, JsonNode qemu) {
     String to = qemu.path("to").asString("");
-    String known = qemu.path("state").asString("unknown").equals("unknown") ? UNKNOWN : "there";
+    String known =
+        qemu.path("state").asString("unknown").equals("unknown") ? Guest.UNKNOWN : "there";
     return new Guest(
         own.name(),
         own.release(),
         to,
         qemu.path("installed").path("label").asString(""),
-        to.isEmpty() ? known : "outdated",
+        to.isEmpty() ? known : Guest.OUTDATED,
         "",
         Output.JSON.missingNode());
   }
@@ -252,8 +220,11 @@ final class PolicyRun {
   /// At what an earlier run stopped. What is damaged is gone when somebody has looked.
   private Optional<PolicyStop> before(boolean again) {
     try {
-      return PolicyStop.read(state);
+      return PolicyStop.read(state).flatMap(this::settled);
     } catch (HyperFreshException damaged) {
+      if (damaged.problem() != Problem.DAEMON_STATE) {
+        throw damaged;
+      }
       if (again) {
         return Optional.empty();
       }
@@ -264,6 +235,16 @@ final class PolicyRun {
     }
   }
 
+  private Optional<PolicyStop> settled(PolicyStop stop) {
+    if (!stop.wasInterrupted()) {
+      return Optional.of(stop);
+    }
+    unsettled = Optional.of(stop);
+    // One that is not there at all is not waited for.
+    var _ = daemon.get();
+    return PolicyHold.settled(stop, returned(stop.asked().keySet()), state);
+  }
+
   private static Optional<String> failure(Optional<PolicyStop> before, List<Guest> old) {
     Set<String> wanted = old.stream().map(Guest::build).collect(Collectors.toSet());
     return before
@@ -271,12 +252,13 @@ final class PolicyRun {
         .map(stop -> stop.why() + " (" + stop.at() + ")");
   }
 
-  private List<Guest> all() {
-    return List.copyOf(guests.values());
+  private PolicyResult result(Outcome outcome) {
+    return result(outcome, Optional.empty());
   }
 
-  private Result result(Outcome outcome) {
-    return new Result(outcome, Optional.empty(), stopped, all(), others);
+  private PolicyResult result(Outcome outcome, Optional<Instant> opens) {
+    return new PolicyResult(
+        outcome, opens, stopped, List.copyOf(guests.values()), others, strangers);
   }
 
   private static Map<String, List<Guest>> byTarget(List<Guest> old) {
@@ -284,67 +266,67 @@ final class PolicyRun {
         .collect(Collectors.groupingBy(Guest::to, LinkedHashMap::new, Collectors.toList()));
   }
 
-  private Result plan(List<Guest> old) {
+  private PolicyResult plan(List<Guest> old) {
     byTarget(old)
         .forEach((to, some) ->
-            note(daemon.get().post("/v1/rollouts/plan", order(to, some, Optional.empty())), some));
-    return result(
-        guests.values().stream().allMatch(guest -> !guest.outcome().equals("left-alone"))
-            ? Outcome.POSSIBLE
-            : Outcome.IMPOSSIBLE);
+            note(
+                daemon
+                    .get()
+                    .post(
+                        "/v1/rollouts/plan", order(some, policy.pace().canary(), Optional.empty())),
+                some));
+    return result(has(Set.of("left-alone")) ? Outcome.IMPOSSIBLE : Outcome.POSSIBLE);
   }
 
-  private Map<String, Object> order(String to, List<Guest> some, Optional<Duration> within) {
+  /// @param some that are to run on the same build
+  private Map<String, Object> order(List<Guest> some, int canaries, Optional<Duration> within) {
     Map<String, Object> order = new LinkedHashMap<>();
-    order.put("to", to);
+    order.put("to", some.getFirst().to());
     order.put("guests", some.stream().map(Guest::name).toList());
     order.put("parallel", policy.pace().parallel());
-    order.put("canary", policy.pace().canary());
-    order.put("soak_ms", policy.pace().canary() == 0 ? 0 : policy.pace().soak().toMillis());
+    order.put("canary", canaries);
+    order.put("soak_ms", canaries == 0 ? 0 : policy.pace().soak().toMillis());
     order.put("max_blackout_ms", policy.blackout().toMillis());
     within.ifPresent(time -> order.put("within_ms", time.toMillis()));
     return order;
   }
 
-  private Result replace(
-      List<Guest> first, Optional<Duration> within, Optional<PolicyStop> before) {
+  private PolicyResult replace(List<Guest> first, PolicyHold hold) {
     try {
-      boolean isLeft = moveInRounds(first, within);
-      if (has(FAILED)) {
-        hold(stopped);
+      boolean isLeft = moveInRounds(first, hold);
+      if (has(PolicyHold.FAILED)) {
+        hold.stopped(stopped);
         return result(Outcome.FAILED);
       }
-      PolicyStop.forget(state);
-      return isLeft ? result(Outcome.UNFINISHED) : finished();
+      hold.ended();
+      return result(isChanged ? Outcome.CHANGED : isLeft ? Outcome.UNFINISHED : finished());
     } catch (HyperFreshException e) {
       // What the daemon refuses changes nothing.
       if (e.problem().httpStatus() / 100 == 4 && !isLost) {
-        before.ifPresentOrElse(stop -> stop.keep(state), () -> PolicyStop.forget(state));
+        hold.refused();
       }
       throw e;
     }
   }
 
-  private void hold(String why) {
-    new PolicyStop(clock.instant(), List.copyOf(builds), why).keep(state);
+  private Outcome finished() {
+    return has(Set.of("left-alone")) ? Outcome.FAILED : Outcome.MOVED;
   }
 
-  /// Moves guests until all are moved, one has failed or the time is over.
+  /// Moves guests until all are moved, one has failed or no other one is to be.
   ///
   /// @return whether some are left
-  private boolean moveInRounds(List<Guest> first, Optional<Duration> within) {
-    Instant begun = clock.instant();
-    Optional<Instant> end = within.map(begun::plus);
+  private boolean moveInRounds(List<Guest> first, PolicyHold hold) {
     List<Guest> old = first;
     for (int round = 1; ; round++) {
-      Optional<HyperFreshException> lost = moveAll(old, end);
-      boolean isOver = end.filter(it -> !clock.instant().isBefore(it)).isPresent();
-      if (lost.isEmpty() && (isOver || has(FAILED) || !has(Set.of(NOT_STARTED)))) {
-        return has(Set.of(NOT_STARTED));
+      Optional<HyperFreshException> lost = moveAll(old, hold);
+      boolean isLeft = has(Set.of(Guest.NOT_STARTED));
+      if (lost.isEmpty() && (isOver() || has(PolicyHold.FAILED) || !isLeft)) {
+        return isLeft;
       }
       HyperFreshException why = lost.orElseGet(() -> Problem.DAEMON_UPGRADING.because(stopped));
-      old = lookAgain(old, why, begun);
-      if (isOver || has(FAILED) || old.isEmpty()) {
+      old = lookAgain(old, hold);
+      if (isOver() || has(PolicyHold.FAILED) || old.isEmpty()) {
         return !old.isEmpty();
       }
       if (round == MOST_ROUNDS) {
@@ -353,22 +335,20 @@ final class PolicyRun {
     }
   }
 
+  private boolean isOver() {
+    return isChanged || end.filter(it -> !clock.instant().isBefore(it)).isPresent();
+  }
+
   /// What is left when the daemon answers again. A daemon that ended has not said how it went with
   /// the guest that it was moving; the history does. One that is not outdated any more and was not
   /// moved has ended.
-  private List<Guest> lookAgain(List<Guest> asked, HyperFreshException why, Instant begun) {
-    Client client = returned(asked, why);
+  private List<Guest> lookAgain(List<Guest> asked, PolicyHold hold) {
+    Client client = returned(asked.stream().map(Guest::name).toList());
     stopped = "";
-    asked.forEach(guest -> guests.put(guest.name(), guest.as(GONE, "")));
+    asked.forEach(guest -> guests.put(guest.name(), guest.as(Guest.GONE, "")));
     List<Guest> old = outdated(client);
     for (Guest guest : asked) {
-      client
-          .get("/v1/history", Map.of("guest", guest.name()))
-          .path("replacements")
-          .valueStream()
-          .limit(1)
-          .filter(record -> !Instant.parse(record.path("started_at").asString()).isBefore(begun))
-          .forEach(record -> note(guest, record));
+      hold.since(client, guest.name()).ifPresent(record -> note(guest, record));
     }
     return old;
   }
@@ -382,13 +362,9 @@ final class PolicyRun {
 
   /// A failure that the daemon did not stop at is one, too: of a guest that ended later.
   private void stopAt(String guest, String outcome) {
-    if (stopped.isEmpty() && FAILED.contains(outcome)) {
-      stopped = "Guest " + guest + ": " + outcome + ".";
+    if (stopped.isEmpty() && PolicyHold.FAILED.contains(outcome)) {
+      stopped = PolicyHold.failure(guest, outcome);
     }
-  }
-
-  private Result finished() {
-    return result(has(Set.of("left-alone")) ? Outcome.FAILED : Outcome.MOVED);
   }
 
   private boolean has(Set<String> outcomes) {
@@ -396,31 +372,85 @@ final class PolicyRun {
   }
 
   /// @return that the daemon has ended meanwhile, if it has
-  private Optional<HyperFreshException> moveAll(List<Guest> old, Optional<Instant> end) {
-    old.forEach(guest -> builds.add(guest.build()));
-    // This process may be ended at any time, and the daemon goes on.
-    hold(NOT_ENDED);
-    for (Map.Entry<String, List<Guest>> some : byTarget(old).entrySet()) {
-      Optional<Duration> left = end.map(it -> Duration.between(clock.instant(), it));
-      if (!stopped.isEmpty() || left.filter(it -> it.toMillis() < 1).isPresent()) {
-        some.getValue().forEach(guest -> guests.put(guest.name(), guest.as(NOT_STARTED, stopped)));
-        continue;
+  private Optional<HyperFreshException> moveAll(List<Guest> old, PolicyHold hold) {
+    try {
+      hold.begin(daemon.get(), old);
+      byTarget(old).values().forEach(this::move);
+      return Optional.empty();
+    } catch (HyperFreshException e) {
+      if (e.problem() != Problem.DAEMON_ABSENT && e.problem() != Problem.DAEMON_UPGRADING) {
+        throw e;
       }
-      try {
-        note(
-            daemon
-                .get()
-                .work("/v1/rollouts", order(some.getKey(), some.getValue(), left), progress),
-            some.getValue());
-      } catch (HyperFreshException e) {
-        if (e.problem() != Problem.DAEMON_ABSENT && e.problem() != Problem.DAEMON_UPGRADING) {
-          throw e;
-        }
-        isLost = true;
-        return Optional.of(e);
-      }
+      isLost = true;
+      return Optional.of(e);
     }
-    return Optional.empty();
+  }
+
+  /// The first ones are asked for by themselves, so that for the others what the policy says then
+  /// holds.
+  private void move(List<Guest> some) {
+    Deque<Guest> left = new ArrayDeque<>(some);
+    int canaries = policy.pace().canary();
+    while (canaries > 0 && !left.isEmpty()) {
+      List<Guest> first = next(left, canaries);
+      ask(first, canaries);
+      canaries -= (int) first.stream().filter(guest -> now(guest).is("committed")).count();
+    }
+    readAgain(left);
+    left.removeIf(guest -> now(guest).is(Guest.EXCEPT));
+    if (!left.isEmpty()) {
+      ask(List.copyOf(left), 0);
+    }
+  }
+
+  private static List<Guest> next(Deque<Guest> left, int count) {
+    return IntStream.range(0, Math.min(count, left.size())).mapToObj(_ -> left.remove()).toList();
+  }
+
+  private Guest now(Guest guest) {
+    return guests.getOrDefault(guest.name(), guest);
+  }
+
+  /// Has these guests moved, unless something has stopped it.
+  private void ask(List<Guest> some, int canaries) {
+    Optional<Duration> within = end.map(it -> Duration.between(clock.instant(), it));
+    if (!stopped.isEmpty() || within.filter(it -> it.toMillis() < 1).isPresent()) {
+      some.forEach(guest -> guests.put(guest.name(), guest.as(Guest.NOT_STARTED, stopped)));
+      return;
+    }
+    note(daemon.get().work("/v1/rollouts", order(some, canaries, within), progress), some);
+  }
+
+  /// Reads the policy for the guests that are left. One that moves none now, or that is not valid,
+  /// stops the run.
+  private void readAgain(Collection<Guest> left) {
+    if (left.isEmpty() || !stopped.isEmpty()) {
+      return;
+    }
+    try {
+      policy = policies.get();
+      strangers = strangers(policy, daemon.get());
+      requireNone(strangers);
+    } catch (HyperFreshException e) {
+      if (e.problem() != Problem.POLICY_INVALID) {
+        throw e;
+      }
+      change(e.detail());
+      return;
+    }
+    if (policy.step(true, Optional.empty(), clock.instant(), zone) instanceof Step.Replace more) {
+      until(more);
+    } else if (!isOver()) {
+      change("The policy has another action or window now.");
+    }
+    left.stream()
+        .filter(this::isException)
+        .forEach(guest -> guests.put(guest.name(), guest.as(Guest.EXCEPT, "")));
+  }
+
+  private void change(String why) {
+    isChanged = true;
+    stopped = why;
   }
 
   /// Notes what a rollout, or the plan of one, says of each guest.
@@ -439,11 +469,11 @@ final class PolicyRun {
     }
   }
 
-  /// The daemon, once it answers again and knows of each of these guests where it runs.
-  private Client returned(List<Guest> asked, HyperFreshException why) {
-    Set<String> names = asked.stream().map(Guest::name).collect(Collectors.toSet());
+  /// The daemon, once it answers and knows of each of these guests where it runs.
+  private Client returned(Collection<String> names) {
     long begun = System.nanoTime();
-    HyperFreshException last = why;
+    HyperFreshException last =
+        Problem.DAEMON_UPGRADING.because("It is not known yet how its guests stand.");
     while (System.nanoTime() - begun < RETURN.toNanos()
         && !Thread.currentThread().isInterrupted()) {
       LockSupport.parkNanos(LOOK.toNanos());

@@ -48,7 +48,8 @@ import tools.jackson.databind.JsonNode;
       "",
       "With --libvirt, the guests are running domains of libvirt. libvirt is ended, takes them back",
       "with their new QEMU when it is started again, and does not answer meanwhile; all guests run",
-      "on. docs/LIBVIRT.md says what can go wrong. The daemon must be root."
+      "on. With --canary, it is ended twice: for the others when it has the first guests again.",
+      "docs/LIBVIRT.md says what can go wrong. The daemon must be root."
     })
 final class ReplaceCommand implements Callable<Integer> {
   private static final String DEFAULT_SOAK = "30s";
@@ -175,9 +176,9 @@ final class ReplaceCommand implements Callable<Integer> {
           spec.commandLine(),
           all ? "Name guests or use --all, not both." : "Name guests or use --all.");
     }
-    if (libvirt && (!machine.isEmpty() || !from.isEmpty() || canary != 0 || parallel != 1)) {
+    if (libvirt && (!machine.isEmpty() || !from.isEmpty() || !soak.isEmpty() || parallel != 1)) {
       throw new ParameterException(
-          spec.commandLine(), "--libvirt excludes --machine, --from, --canary and --parallel.");
+          spec.commandLine(), "--libvirt excludes --machine, --from, --soak and --parallel.");
     }
     if (libvirt && (force || stepClock)) {
       throw new ParameterException(
@@ -303,6 +304,8 @@ final class ReplaceCommand implements Callable<Integer> {
                 all,
                 "domains",
                 guests,
+                "canary",
+                canary,
                 "dry_run",
                 dryRun,
                 "rehearse",

@@ -119,7 +119,11 @@ class DocumentationTest {
       case "GUEST" ->
           problem == Problem.GUEST_START ? "was not created, or stays stopped" : "untouched";
       case "LIBVIRT" ->
-          problem == Problem.LIBVIRT_BETWEEN ? "runs, unknown to libvirt" : "untouched";
+          switch (problem) {
+            case LIBVIRT_BETWEEN -> "runs, unknown to libvirt";
+            case LIBVIRT_STARTED -> "runs, perhaps unknown to libvirt";
+            default -> "untouched";
+          };
       case "RUN" -> "belonged to the run";
       default -> "untouched";
     };

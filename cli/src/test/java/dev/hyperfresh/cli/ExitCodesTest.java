@@ -53,6 +53,7 @@ class ExitCodesTest {
         "replace --libvirt web1 --to installed",
         "replace --libvirt --all --to installed --dry-run",
         "release build machine --kernel 6.12 --qemu 10.0",
+        "release build qemu --from debian-10.0 --tuned",
         "machine create m1 --release machine-6.12",
         "machine list",
         "machine show m1",

@@ -73,6 +73,7 @@ class HooksTest {
                     "/usr/bin/qemu-system-x86_64", folder + "/qemu",
                     "/usr/libexec/qemu-kvm", folder + "/none",
                     "/usr/bin/qemu-kvm", folder + "/none",
+                    "/proc/1/root", "/",
                     "find /proc ", "find " + folder + "/proc ")));
     script("hyperfresh", "#!/bin/sh\necho \"$*\" >>" + folder + "/asked\necho '" + LINE + "'\n");
     Files.createDirectories(folder.resolve("proc/17"));
@@ -87,12 +88,8 @@ class HooksTest {
 
   @Test
   void oneLineIsPrintedOnceForEachQemu() throws Exception {
-    Path next = Files.createDirectories(folder.resolve("run")).resolve("policy.next");
-    Files.writeString(next, "9999999999\n");
-
     assertThat(run(hook)).isEqualTo(new Ran(0, LINE + "\n"));
     assertThat(folder.resolve("run/qemu.changed")).exists();
-    assertThat(next).doesNotExist();
     assertThat(run(hook)).isEqualTo(new Ran(0, ""));
     Files.writeString(folder.resolve("staged"), "2");
     Files.move(folder.resolve("staged"), folder.resolve("qemu"), StandardCopyOption.ATOMIC_MOVE);
@@ -107,6 +104,16 @@ class HooksTest {
     Files.delete(folder.resolve("qemu"));
     assertThat(run(hook)).isEqualTo(new Ran(0, ""));
     assertThat(asked()).isEmpty();
+  }
+
+  /// Such as that of an image that is being built, with the host's /proc.
+  @Test
+  void inAChrootNothingOfTheHostIsLookedAt() throws Exception {
+    script("after-packages", Files.readString(hook).replace(" -c %d:%i / ", " -c %d:%i /proc "));
+
+    assertThat(run(hook)).isEqualTo(new Ran(0, ""));
+    assertThat(asked()).isEmpty();
+    assertThat(folder.resolve("run")).doesNotExist();
   }
 
   @Test
@@ -240,49 +247,91 @@ class HooksTest {
     Assumptions.assumeTrue(installed.status() == 0, installed.said());
   }
 
+  private Path policyDue() throws IOException {
+    for (String there : List.of("policy.yaml", "locks", "lock", "changed")) {
+      Files.writeString(folder.resolve(there), "");
+    }
+    script("systemctl", "#!/bin/sh\nexit 0\n");
+    return script(
+        "policy-due",
+        adapted(
+            "policy-due",
+            Map.of(
+                "NEXT=/run/hyperfresh/policy.next", "NEXT=" + folder + "/next",
+                "SEEN=/run/hyperfresh/policy.seen", "SEEN=" + folder + "/seen",
+                "CHANGED=/run/hyperfresh/qemu.changed", "CHANGED=" + folder + "/changed",
+                "POLICY=/etc/hyperfresh/policy.yaml", "POLICY=" + folder + "/policy.yaml",
+                "LOCK=/var/lib/dpkg/lock-frontend", "LOCK=" + folder + "/lock",
+                "/proc/locks", folder + "/locks",
+                "LONGEST=600", "LONGEST=2")));
+  }
+
+  private void next(String text) throws IOException {
+    Files.writeString(folder.resolve("next"), text + "\n");
+  }
+
   @Test
   void thePolicyIsDueWhenItHasSomethingToDo() throws Exception {
-    Path next = folder.resolve("next");
-    Path policy = Files.writeString(folder.resolve("policy.yaml"), "");
-    Path locks = Files.writeString(folder.resolve("locks"), "");
-    Path lock = Files.writeString(folder.resolve("lock"), "");
-    Path due =
-        script(
-            "policy-due",
-            adapted(
-                "policy-due",
-                Map.of(
-                    "NEXT=/run/hyperfresh/policy.next", "NEXT=" + next,
-                    "POLICY=/etc/hyperfresh/policy.yaml", "POLICY=" + policy,
-                    "LOCK=/var/lib/dpkg/lock-frontend", "LOCK=" + lock,
-                    "/proc/locks", locks.toString(),
-                    "LONGEST=600", "LONGEST=2")));
-    script("systemctl", "#!/bin/sh\nexit 0\n");
-    Instant now = Instant.now();
-    Files.setLastModifiedTime(policy, FileTime.from(now.minusSeconds(100)));
-
-    assertThat(run(due)).isEqualTo(new Ran(0, ""));
-    Files.writeString(next, now.getEpochSecond() + 1000 + "\n");
+    Path due = policyDue();
+    long now = Instant.now().getEpochSecond();
+    assertThat(run(due)).as("the first time").isEqualTo(new Ran(0, ""));
+    assertThat(run(due)).as("no run has said when").isEqualTo(new Ran(0, ""));
+    next("" + (now + 1000));
     assertThat(run(due)).isEqualTo(new Ran(1, ""));
-    Files.writeString(next, now.getEpochSecond() - 1 + "\n");
+    next("" + (now - 1));
     assertThat(run(due)).isEqualTo(new Ran(0, ""));
-    Files.writeString(next, "$(reboot)\n");
-    assertThat(run(due)).isEqualTo(new Ran(0, ""));
-    Files.writeString(next, now.getEpochSecond() + 1000 + "\n");
-    Files.setLastModifiedTime(policy, FileTime.from(now.plusSeconds(100)));
-    assertThat(run(due)).as("the policy was changed").isEqualTo(new Ran(0, ""));
+    for (String nonsense : List.of("$(reboot)", "", "0999999999", "99999999999999999999")) {
+      next(nonsense);
+      assertThat(run(due)).as(nonsense).isEqualTo(new Ran(0, ""));
+    }
 
+    // The next window is no more than a week away: the clock was ahead when that was written.
+    next("" + (now + 9 * 86_400));
+    assertThat(run(due)).isEqualTo(new Ran(0, ""));
+    next("" + (now + 7 * 86_400));
+    assertThat(run(due)).isEqualTo(new Ran(1, ""));
+
+    script("systemctl", "#!/bin/sh\nexit 3\n");
+    next("" + (now - 1));
+    assertThat(run(due)).as("there is no daemon").isEqualTo(new Ran(1, ""));
+  }
+
+  /// What was changed may come with the time of a file that it was copied from, or during a run
+  /// that then says when the next one is due.
+  @Test
+  void thePolicyIsDueWhenItOrQemuIsAnotherOne() throws Exception {
+    Path due = policyDue();
+    String later = "" + (Instant.now().getEpochSecond() + 1000);
+    for (String changed : List.of("policy.yaml", "changed")) {
+      Path file = folder.resolve(changed);
+      assertThat(run(due).status()).isZero();
+      Files.writeString(folder.resolve("copy"), "other\n");
+      Files.setLastModifiedTime(folder.resolve("copy"), FileTime.from(Instant.EPOCH));
+      Files.move(folder.resolve("copy"), file, StandardCopyOption.REPLACE_EXISTING);
+      next(later);
+      assertThat(run(due)).as(changed).isEqualTo(new Ran(0, ""));
+      assertThat(run(due)).as("that run said nothing").isEqualTo(new Ran(0, ""));
+      next(later);
+      assertThat(run(due)).as("it was applied").isEqualTo(new Ran(1, ""));
+      Files.delete(file);
+      assertThat(run(due)).as("it is gone").isEqualTo(new Ran(0, ""));
+    }
+  }
+
+  @Test
+  void thePolicyWaitsForPackages() throws Exception {
+    Path due = policyDue();
+    Path locks = folder.resolve("locks");
     script("findmnt", "#!/bin/sh\necho 259:1\n");
-    Object inode = Files.getAttribute(lock, "unix:ino");
+    Object inode = Files.getAttribute(folder.resolve("lock"), "unix:ino");
     Files.writeString(locks, "1: POSIX  ADVISORY  WRITE 17 103:02:" + inode + " 0 EOF\n");
     assertThat(run(due)).as("it is a file elsewhere").isEqualTo(new Ran(0, ""));
     Files.writeString(locks, "1: POSIX  ADVISORY  WRITE 17 103:01:" + inode + " 0 EOF\n");
     assertThat(run(due)).as("packages are being changed").isEqualTo(new Ran(1, ""));
     script("findmnt", "#!/bin/sh\nexit 1\n");
     assertThat(run(due)).as("where it is is not known").isEqualTo(new Ran(1, ""));
-    Files.writeString(locks, "");
-    script("systemctl", "#!/bin/sh\nexit 3\n");
-    assertThat(run(due)).as("there is no daemon").isEqualTo(new Ran(1, ""));
+    Files.delete(folder.resolve("lock"));
+    assertThat(run(due)).as("there is no dpkg").isEqualTo(new Ran(0, ""));
   }
 
   /// Before an upgrade or a removal prerm deletes the cache, and stops the units.
@@ -311,11 +360,45 @@ class HooksTest {
               "deb-systemd-invoke start hyperfresh.service",
               "deb-systemd-invoke start hyperfresh-shutdown.service hyperfresh-policy.path"
                   + " hyperfresh-policy.timer")
-          .doesNotContain("systemctl reload hyperfresh.service");
+          .noneMatch(line -> line.contains("reload hyperfresh"));
       Files.delete(folder.resolve("asked"));
     }
     assertThat(run(List.of(postinst.toString(), "configure", "1.0")).status()).isZero();
-    assertThat(asked()).contains("make-cache ", "systemctl reload hyperfresh.service");
+    assertThat(asked()).contains("make-cache ", "deb-systemd-invoke reload hyperfresh.service");
+  }
+
+  /// It may have opened files of the version before.
+  @Test
+  void aDaemonThatStillStartsIsReloadedWhenItHas() throws Exception {
+    Path postinst =
+        script(
+            "postinst",
+            adapted(
+                "postinst",
+                Map.of(
+                    "/usr/lib/hyperfresh/make-cache",
+                    "true",
+                    "/run/systemd/system",
+                    folder.toString())));
+    script(
+        "systemctl",
+        """
+        #!/bin/sh
+        [ "$1" != is-active ] || {
+          echo look >>%1$s/looks
+          [ $(wc -l <%1$s/looks) -ge 3 ] && echo active || { echo activating; exit 3; }
+        }
+        """
+            .formatted(folder));
+    for (String tool : List.of("deb-systemd-helper", "deb-systemd-invoke")) {
+      script(tool, "#!/bin/sh\necho " + tool + " \"$*\" >>" + folder + "/asked\n");
+    }
+
+    assertThat(run(List.of(postinst.toString(), "configure", "1.0")).status()).isZero();
+
+    assertThat(asked())
+        .contains("deb-systemd-invoke reload hyperfresh.service")
+        .doesNotContain("deb-systemd-invoke start hyperfresh.service");
   }
 
   /// A heap of another size may need other pointers, and then no command takes the cache.
@@ -350,11 +433,40 @@ class HooksTest {
 
     assertThat(ignored).anyMatch(regex -> "hyperfresh-guests.service".matches(regex));
     assertThat(ignored).noneMatch(regex -> "hyperfresh.service".matches(regex));
-    assertThat(Files.readString(PARTS.resolve("needrestart-reload")))
-        .endsWith("exec systemctl reload hyperfresh.service\n");
     if (run(List.of("sh", "-c", "command -v perl")).status() == 0) {
       Path copy = Files.writeString(folder.resolve("needrestart.conf"), conf);
       assertThat(run(List.of("perl", "-c", copy.toString())).status()).isZero();
     }
+  }
+
+  /// The QEMUs of machines and operating systems are in the service's control group. A reload gives
+  /// them no newer one.
+  @Test
+  void needrestartReloadsTheDaemonForItsOwnFilesOnly() throws Exception {
+    Path maps = Files.createDirectories(folder.resolve("proc/18")).resolve("maps");
+    Path reload =
+        script(
+            "needrestart-reload",
+            adapted("needrestart-reload", Map.of("/proc/$pid", folder + "/proc/$pid")));
+    script(
+        "systemctl",
+        "#!/bin/sh\n[ \"$1\" = show ] && echo 18 || echo \"$*\" >>" + folder + "/asked\n");
+    String mapped = "7f0000000000-7f0000001000 %s 00000000 08:01 17   %s\n";
+    Files.writeString(
+        maps,
+        mapped.formatted("r-xp", "/usr/lib/x86_64-linux-gnu/libc.so.6")
+            + mapped.formatted("r--p", "/usr/lib/locale/C.utf8/LC_CTYPE (deleted)")
+            + mapped.formatted("r-xp", "/tmp/sqlite-1.so (deleted)")
+            + mapped.formatted("rwxp", "/memfd:jit (deleted)"));
+    assertThat(run(reload)).isEqualTo(new Ran(0, ""));
+    assertThat(asked()).isEmpty();
+
+    Files.writeString(
+        maps, mapped.formatted("r-xp", "/usr/lib/x86_64-linux-gnu/libc.so.6 (deleted)"));
+    assertThat(run(reload)).isEqualTo(new Ran(0, ""));
+    assertThat(asked()).containsExactly("reload hyperfresh.service");
+    Files.delete(maps);
+    assertThat(run(reload)).as("nobody knows").isEqualTo(new Ran(0, ""));
+    assertThat(asked()).hasSize(2);
   }
 }

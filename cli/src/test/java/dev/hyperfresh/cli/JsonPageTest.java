@@ -51,13 +51,14 @@ class JsonPageTest {
               "explain", List.of("pieces", "verdict", "copy_needed", "to"),
               "outdated", List.of("qemus", "outdated", "unknown"),
               "policy check", List.of("file", "present", "action"),
-              "policy show", List.of("file", "present", "settings", "stopped")));
+              "policy show",
+                  List.of("file", "present", "settings", "stopped", "unknown_exceptions")));
 
   /// One that asks a daemon for several things, and its fields.
   private static final String APPLIED = "policy apply";
 
   static final List<String> APPLIED_FIELDS =
-      List.of("action", "outcome", "stopped", "guests", "others");
+      List.of("action", "outcome", "stopped", "guests", "others", "unknown_exceptions");
 
   /// What each of the others asks for.
   private static final Map<String, List<String>> COMMANDS = new LinkedHashMap<>();

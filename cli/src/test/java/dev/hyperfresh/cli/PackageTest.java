@@ -3,26 +3,22 @@ package dev.hyperfresh.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /// What `./package` puts into a package, as far as it can be tried without installing one.
 @Timeout(60)
-class PackageTest {
+class PackageTest extends PackageScene {
   private static final Path ROOT = DocumentationTest.ROOT;
-  private static final Path PARTS = ROOT.resolve("setup/package");
   private static final List<String> UNITS =
       List.of(
           "hyperfresh.service",
@@ -33,35 +29,6 @@ class PackageTest {
           "hyperfresh-policy.timer",
           "hyperfresh.slice");
   private static final List<String> MAINTAINER_SCRIPTS = List.of("postinst", "prerm", "postrm");
-
-  @TempDir Path folder = Path.of("");
-
-  private record Ran(int status, String said) {}
-
-  private Ran run(Map<String, String> environment, List<String> command) throws Exception {
-    Path said = Files.createTempFile(folder, "said", ".txt");
-    ProcessBuilder builder =
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(said.toFile());
-    builder.environment().putAll(environment);
-    int status = builder.start().waitFor();
-    return new Ran(status, Files.readString(said, StandardCharsets.UTF_8));
-  }
-
-  private Ran run(String... command) throws Exception {
-    return run(Map.of(), List.of(command));
-  }
-
-  /// A part of the package with other paths in it.
-  private Path adapted(String part, Map<String, Path> paths) throws IOException {
-    String text = Files.readString(PARTS.resolve(part));
-    for (Map.Entry<String, Path> path : paths.entrySet()) {
-      assertThat(text).contains(path.getKey());
-      text = text.replace(path.getKey(), path.getValue().toString());
-    }
-    Path copy = Files.writeString(folder.resolve(part), text);
-    assertThat(copy.toFile().setExecutable(true)).isTrue();
-    return copy;
-  }
 
   @ParameterizedTest
   @ValueSource(strings = {"package", "try-package"})
@@ -137,13 +104,6 @@ class PackageTest {
     assertThat(run(Map.of(), command)).isEqualTo(new Ran(0, ""));
   }
 
-  private void require(String program) throws Exception {
-    if (run("sh", "-c", "command -v " + program).status() != 0) {
-      System.out.println("skipped: " + program + " is not installed");
-      Assumptions.abort();
-    }
-  }
-
   @Test
   void theMaintainersScriptsAreWholeOnesWithTheirCommonPart() throws Exception {
     String common = Files.readString(PARTS.resolve("tenants.sh"));
@@ -156,98 +116,6 @@ class PackageTest {
       Path whole = Files.writeString(folder.resolve(script), text);
       assertThat(run("sh", "-n", whole.toString())).isEqualTo(new Ran(0, ""));
     }
-  }
-
-  /// The search for guests, which does not see those of other daemons of this host.
-  private Path tenants(Path config, Path state) throws IOException {
-    return adapted(
-        "tenants.sh",
-        Map.of(
-            "/etc/hyperfresh/hyperfresh.yaml",
-            config,
-            "/run/hyperfresh/state",
-            state,
-            "/run/hyperfresh/users",
-            folder.resolve("users"),
-            "[:/]hyperfresh/[A-Za-z]",
-            Path.of("[:/]nowhere/[A-Za-z]")));
-  }
-
-  @Test
-  void guestsThatRunAreFoundByTheStateDirectoryAmongTheirArguments() throws Exception {
-    Path config = folder.resolve("hyperfresh.yaml");
-    Path written = folder.resolve("state");
-    Path snippet = tenants(config, written);
-    String ask = ". " + snippet + "; state_directory; echo; tenants";
-
-    assertThat(run("sh", "-ec", ask).said()).startsWith("/var/lib/hyperfresh\n");
-    Files.writeString(written, folder + "/removed");
-    assertThat(run("sh", "-ec", ask).said()).startsWith(folder + "/removed\n");
-    Files.writeString(
-        config, "# state: /nowhere\nlog: info\nstate: \"" + folder + "/hf\" # here\n");
-    assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, folder + "/hf\n"));
-
-    Process guest =
-        new ProcessBuilder("sh", "-c", "read line", "sh", folder + "/hf/guests/web1").start();
-    try {
-      assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, folder + "/hf\n" + guest.pid()));
-    } finally {
-      guest.destroyForcibly().waitFor();
-    }
-  }
-
-  /// All that a guest's process was given may be elsewhere, or be descriptors.
-  @Test
-  void guestsThatRunAreFoundByTheirRecords() throws Exception {
-    Path config =
-        Files.writeString(folder.resolve("hyperfresh.yaml"), "state : '" + folder + "/hf/'\n");
-    Path snippet = tenants(config, folder.resolve("state"));
-    String ask = ". " + snippet + "; tenants";
-    Path record =
-        Files.createDirectories(folder.resolve("hf/guests/web1")).resolve("guest.properties");
-    String boot = Files.readString(Path.of("/proc/sys/kernel/random/boot_id")).strip();
-    Process guest = new ProcessBuilder("sleep", "60").start();
-    try {
-      String pid = "running.pid=" + guest.pid() + "\n";
-      Files.writeString(record, pid + "running.boot=" + boot + "\n");
-      assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, Long.toString(guest.pid())));
-      Files.writeString(record, pid + "running.boot=another\n");
-      assertThat(run("sh", "-ec", ask)).isEqualTo(new Ran(0, ""));
-    } finally {
-      guest.destroyForcibly().waitFor();
-    }
-  }
-
-  /// Guests may have outlived the removal, and with them the unit that keeps their control groups.
-  @Test
-  void aPurgeEndsTheUnitThatKeptControlGroupsAndTheSlice() throws Exception {
-    Path manager = Files.createDirectories(folder.resolve("systemd"));
-    Path told = folder.resolve("told");
-    Path systemctl =
-        Files.writeString(folder.resolve("systemctl"), "#!/bin/sh\necho \"$@\" >>" + told + "\n");
-    assertThat(systemctl.toFile().setExecutable(true)).isTrue();
-    Path state = Files.createDirectories(folder.resolve("lib/hyperfresh"));
-    Path postrm = postrm(manager, state);
-    Map<String, String> path = Map.of("PATH", folder + ":" + System.getenv("PATH"));
-
-    assertThat(run(path, List.of("sh", postrm.toString(), "purge"))).isEqualTo(new Ran(0, ""));
-
-    assertThat(told).content().contains("stop hyperfresh-guests.service hyperfresh.slice");
-    assertThat(state).doesNotExist();
-  }
-
-  /// One that knows no path of this host and sees none of its guests.
-  private Path postrm(Path manager, Path state) throws IOException {
-    String text =
-        Files.readString(PARTS.resolve("postrm"))
-            .replace("# TENANTS\n", "tenants() { :; }\nstate_directory() { echo " + state + "; }\n")
-            .replace("/run/systemd/system", manager.toString())
-            .replace("/var/lib/hyperfresh", state.toString())
-            .replace("/usr/bin/deb-systemd-helper", folder.resolve("no-helper").toString());
-    for (String place : List.of("/var/cache/hyperfresh", "/run/hyperfresh", "/etc/hyperfresh")) {
-      text = text.replace(place, folder + place);
-    }
-    return Files.writeString(folder.resolve("postrm"), text);
   }
 
   @Test
@@ -336,8 +204,11 @@ class PackageTest {
         .contains(
             "\nType=oneshot\n",
             "\nExecStart=/usr/bin/hyperfresh policy apply ",
-            "\nSuccessExitStatus=" + OutdatedCommand.SOME_OUTDATED + "\n",
+            "\nSuccessExitStatus=" + OutdatedCommand.SOME_OUTDATED + " 143\n",
             "\nNoNewPrivileges=yes\n",
+            // A condition that does not hold is told at level info, each time.
+            "\nLogLevelMax=notice\n",
+            "\nSyslogLevel=notice\n",
             // Of a program that a loader started, /proc/PID/map_files needs it.
             " CAP_CHECKPOINT_RESTORE\n");
     String watched = Files.readString(PARTS.resolve("hyperfresh-policy.path"));

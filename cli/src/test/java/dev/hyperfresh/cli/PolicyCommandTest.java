@@ -71,8 +71,13 @@ class PolicyCommandTest extends PolicyScene {
         .containsExactly(
             Output.JSON.readTree(
                 """
-                {"to":"installed","guests":["web1","web2"],"parallel":3,"canary":1,
+                {"to":"installed","guests":["web1"],"parallel":3,"canary":1,
                 "soak_ms":120000,"max_blackout_ms":300,"within_ms":7200000}
+                """),
+            Output.JSON.readTree(
+                """
+                {"to":"installed","guests":["web2"],"parallel":3,"canary":0,
+                "soak_ms":0,"max_blackout_ms":300,"within_ms":7200000}
                 """));
   }
 
@@ -140,7 +145,7 @@ class PolicyCommandTest extends PolicyScene {
 
     assertThat(failed.exit()).as(failed.err()).isEqualTo(5);
     assertThat(failed.out()).contains("Outdated QEMUs that the policy does not move: 2;");
-    assertThat(names(asked(ROLLOUT).getFirst())).containsExactly("web1", "web2");
+    assertThat(names(asked(ROLLOUT).getFirst())).containsExactly("web1");
     assertThat(apply("action: replace\n").err()).contains("HF-POLICY-002");
   }
 
@@ -153,6 +158,7 @@ class PolicyCommandTest extends PolicyScene {
   @Test
   void aGuestOfWhichNothingCanBeReadIsReported() throws Exception {
     daemon.answering("GET /v1/guests", guests("web1", "web2", "db1", "far"));
+    moved("far");
     daemon.answering(
         ROLLOUT, result(rollout("", "web1 committed", "web2 committed", "db1 committed")));
 
@@ -161,8 +167,36 @@ class PolicyCommandTest extends PolicyScene {
     assertThat(said.exit()).as(said.err()).isEqualTo(3);
     assertThat(said.out())
         .contains("guest=far action=replace outcome=unknown", "cannot be read what they run: 1;");
-    assertThat(names(asked(ROLLOUT).getFirst())).containsExactly("web1", "web2", "db1");
+    assertThat(asked(ROLLOUT).stream().flatMap(order -> names(order).stream()))
+        .containsExactly("web1", "web2", "db1");
     assertThat(apply("action: replace\nexcept: [far]\n").exit()).isZero();
+  }
+
+  /// It would keep nobody from being moved.
+  @Test
+  void anExceptionThatIsNoGuestIsNamedAndMovesNobody() throws Exception {
+    Path next = root.resolve("next");
+
+    assertThat(apply("except: [db1, db-1]\n").out())
+        .contains("Exceptions that no guest is called: db-1; ");
+    Said refused =
+        apply("action: replace\nexcept: [db1, db-1, a]\n" + WINDOW, "--next", next.toString());
+    assertThat(refused.exit()).isEqualTo(2);
+    assertThat(refused.err()).contains("HF-POLICY-001", "except: no guest is called a, db-1. ");
+    assertThat(next).exists();
+    assertThat(asked(ROLLOUT)).isEmpty();
+
+    String[] where = {file.toString(), "--state", state.toString()};
+    assertThat(Said.by("policy", "show", where[0], where[1], where[2]).out())
+        .contains("Exceptions that no guest is called: a, db-1; ");
+    assertThat(
+            Output.JSON
+                .readTree(Said.by("policy", "show", where[0], where[1], where[2], "--json").out())
+                .path("unknown_exceptions")
+                .size())
+        .isEqualTo(2);
+    daemon.answering("GET /v1/guests", guests("web1", "web2", "db1", "db-1", "a"));
+    assertThat(apply("except: [db1, db-1, a]\n").out()).doesNotContain("no guest is called");
   }
 
   @Test

@@ -6,11 +6,12 @@ import dev.hyperfresh.daemon.PolicyStop;
 import dev.hyperfresh.hypervisor.Problem;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Instant;
 import java.time.InstantSource;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 /// When a run of the policy is cut off, fails or waits, and what the next one does then.
@@ -80,7 +81,7 @@ class PolicyFailureTest extends PolicyScene {
   /// The next daemon takes a while to find out which hypervisor has a guest.
   @Test
   void aGuestThatIsBeingTakenBackIsWaitedFor() throws Exception {
-    now = Instant.now();
+    moved("web1", "a committed");
     daemon.answering(
         ROLLOUT,
         "{\"problem\":{\"code\":\"%s\",\"detail\":\"It gives way.\",\"status\":503}}\n"
@@ -90,13 +91,10 @@ class PolicyFailureTest extends PolicyScene {
     while (asked(ROLLOUT).isEmpty()) {
       Thread.sleep(10);
     }
-    String running = guests("web1");
+    String running = guests("web1", "web2", "db1");
     daemon.answering("GET /v1/guests", running.replace("running", "recovering"));
     Thread.sleep(1500);
-    daemon.answering(
-        "GET /v1/history?guest=web1",
-        "{\"replacements\":[{\"started_at\":\"%s\",\"outcome\":\"rolled-back\",\"to\":\"b\"}]}"
-            .formatted(now.plusSeconds(1)));
+    moved("web1", "b rolled-back", "a committed");
     daemon.answering("GET /v1/guests", running);
 
     Said said = run.get();
@@ -108,23 +106,16 @@ class PolicyFailureTest extends PolicyScene {
   /// The daemon that takes over is asked for what is left, and the history for what was under way.
   @Test
   void anUpgradeOfTheDaemonMeanwhileIsFollowed() throws Exception {
-    now = Instant.now();
     daemon.answering(
         ROLLOUT,
         result(rollout("A newer daemon takes over.", "web1 committed", "web2 not-started")));
-    for (String name : List.of("web1", "web2")) {
-      daemon.answering("GET /v1/history?guest=" + name, "{\"replacements\":[]}");
-    }
     CompletableFuture<Said> run =
         CompletableFuture.supplyAsync(() -> apply("action: replace\nexcept: [db1]\n", "--json"));
     while (asked(ROLLOUT).isEmpty()) {
       Thread.sleep(10);
     }
     daemon.answering("GET /v1/guests", guests("web2"));
-    daemon.answering(
-        "GET /v1/history?guest=web1",
-        "{\"replacements\":[{\"started_at\":\"%s\",\"outcome\":\"committed\",\"to\":\"b\"}]}"
-            .formatted(now.plusSeconds(1)));
+    moved("web1", "b committed");
     daemon.answering(ROLLOUT, result(rollout("", "web2 committed")));
 
     Said said = run.get();
@@ -140,6 +131,53 @@ class PolicyFailureTest extends PolicyScene {
         .contains("web1 committed", "web2 committed");
     assertThat(asked(ROLLOUT).getLast().path("guests").valueStream().map(JsonNode::asString))
         .containsExactly("web2");
+  }
+
+  /// An administrator sees the first one suffer, and saves another.
+  @Test
+  void anExceptionThatIsAddedWhileTheFirstAreWatchedHoldsForTheOthers() throws Exception {
+    daemon.answering(ROLLOUT, result(rollout("", "web1 committed", "db1 committed")));
+    daemon.meanwhile(ROLLOUT, () -> write("action: replace\nparallel: 4\nexcept: [web2]\n"));
+
+    Said said = apply("action: replace\n");
+
+    assertThat(said.exit()).as(said.err()).isZero();
+    assertThat(said.out()).contains("guest=web2 action=replace outcome=except");
+    assertThat(asked(ROLLOUT).stream().map(PolicyScene::names))
+        .containsExactly(List.of("web1"), List.of("db1"));
+    assertThat(asked(ROLLOUT).getLast().path("parallel").asInt()).isEqualTo(4);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"action: report\n", "actoin: replace\n", "action: replace\nexcept: [ghost]\n"})
+  void aPolicyThatMovesNobodyAnyMoreStopsTheRun(String changed) throws Exception {
+    daemon.answering(ROLLOUT, result(rollout("", "web1 committed")));
+    daemon.meanwhile(ROLLOUT, () -> write(changed));
+
+    Said said = apply("action: replace\n");
+
+    assertThat(said.exit()).as(said.err()).isEqualTo(8);
+    assertThat(said.out())
+        .contains(
+            "guest=web2 action=replace outcome=not-started",
+            "Guests moved: 1. No other guest is, since the policy was changed: ");
+    assertThat(asked(ROLLOUT)).hasSize(1);
+    assertThat(PolicyStop.read(state)).isEmpty();
+  }
+
+  /// Who cannot move is no canary.
+  @Test
+  void theFirstThatCanMoveIsWatched() throws Exception {
+    daemon.answering(
+        ROLLOUT, result(rollout("", "web1 left-alone", "web2 committed", "db1 committed")));
+
+    assertThat(apply("action: replace\n").exit()).isEqualTo(5);
+
+    assertThat(asked(ROLLOUT).stream().map(PolicyScene::names))
+        .containsExactly(List.of("web1"), List.of("web2"), List.of("db1"));
+    assertThat(asked(ROLLOUT).stream().map(order -> order.path("canary").asInt()))
+        .containsExactly(1, 1, 0);
   }
 
   /// A client that is ended leaves no word of how it went, and the daemon goes on.
@@ -192,31 +230,19 @@ class PolicyFailureTest extends PolicyScene {
         ROLLOUT,
         "{\"problem\":{\"code\":\"%s\",\"detail\":\"A newer daemon takes over.\",\"status\":503}}\n"
             .formatted(Problem.DAEMON_UPGRADING.code()));
-    for (String name : List.of("web1", "web2")) {
-      daemon.answering("GET /v1/history?guest=" + name, "{\"replacements\":[]}");
-    }
-    Path next = root.resolve("next");
-    String policy = "action: replace\nexcept: [db1]\n";
     CompletableFuture<Said> run =
-        CompletableFuture.supplyAsync(() -> apply(policy, "--json", "--next", next.toString()));
+        CompletableFuture.supplyAsync(() -> apply("action: replace\nexcept: [db1]\n", "--json"));
     while (asked(ROLLOUT).isEmpty()) {
       Thread.sleep(10);
     }
     daemon.answering("GET /v1/guests", guests());
     daemon.answering(ROLLOUT, result(rollout("")));
-    Files.writeString(next.resolveSibling("qemu.changed"), "");
 
     Said said = run.get();
     assertThat(said.exit()).as(said.err()).isZero();
     assertThat(said.out()).contains("\"gone\"");
     assertThat(asked(ROLLOUT)).hasSize(1);
     assertThat(PolicyStop.read(state)).isEmpty();
-    // The hook of apt came meanwhile, and started nothing.
-    assertThat(next).doesNotExist();
-    Files.writeString(file, policy);
-    String[] again = {file.toString(), "--state", state.toString(), "--next", next.toString()};
-    assertThat(Said.of(() -> line().execute(again)).exit()).isZero();
-    assertThat(next).exists();
   }
 
   /// A window that closes before all have moved is no failure.

@@ -46,6 +46,23 @@ abstract class PolicyScene {
     daemon.answering("GET /v1/guests", guests("web1", "web2", "db1"));
     daemon.answering("GET /v1/machines", "{\"machines\":[]}");
     daemon.answering("GET /v1/os", "{\"os\":[]}");
+    for (String guest : List.of("web1", "web2", "db1")) {
+      moved(guest);
+    }
+  }
+
+  /// The replacements that the history has of a guest, newest first, each as `id outcome`.
+  void moved(String guest, String... records) {
+    List<String> all = new ArrayList<>();
+    for (String record : records) {
+      String[] words = record.split(" ", 2);
+      // Whatever the clock said, it is the identity that tells a new one.
+      all.add(
+          "{\"id\":\"%s\",\"guest\":\"%s\",\"started_at\":\"2001-01-01T00:00:00Z\",\"outcome\":\"%s\",\"to\":\"b\"}"
+              .formatted(words[0], guest, words[1]));
+    }
+    daemon.answering(
+        "GET /v1/history?guest=" + guest, "{\"replacements\":[" + String.join(",", all) + "]}");
   }
 
   @AfterEach

@@ -53,7 +53,7 @@ class ReplaceLibvirtTest {
   void domainsAreNamedAndTheTimeOfTheirLibvirtIsTold() throws Exception {
     answer(
         "committed", "", "", "\"dry_run\":false,\"service\":\"libvirtd.service\",\"away_ms\":1940");
-    Said said = said("web 1", "db1", "--to", "installed", "--max-blackout", "500");
+    Said said = said("web 1", "db1", "--to", "installed", "--max-blackout", "500", "--canary", "1");
 
     assertThat(said.exit()).as(said.err()).isZero();
     assertThat(said.out())
@@ -67,6 +67,7 @@ class ReplaceLibvirtTest {
     assertThat(body.path("dry_run").asBoolean()).isFalse();
     assertThat(body.path("all").asBoolean()).isFalse();
     assertThat(body.path("max_blackout_ms").asInt()).isEqualTo(500);
+    assertThat(body.path("canary").asInt()).isEqualTo(1);
   }
 
   @Test

@@ -55,6 +55,17 @@ record Said(int exit, String out, String err) {
   static Apart apart(
       Path folder, Map<String, String> environment, List<String> prefix, String... arguments)
       throws IOException {
+    return apart(folder, environment, prefix, Main.class, arguments);
+  }
+
+  /// As the other one, of another program.
+  static Apart apart(
+      Path folder,
+      Map<String, String> environment,
+      List<String> prefix,
+      Class<?> program,
+      String... arguments)
+      throws IOException {
     List<String> line = new ArrayList<>(prefix);
     line.addAll(
         List.of(
@@ -64,7 +75,7 @@ record Said(int exit, String out, String err) {
             "-XX:+UseSerialGC",
             "-cp",
             System.getProperty("java.class.path"),
-            Main.class.getName()));
+            program.getName()));
     line.addAll(List.of(arguments));
     Path out = folder.resolve("out.txt");
     Path err = folder.resolve("err.txt");

@@ -114,7 +114,9 @@ public final class Daemon implements AutoCloseable {
     this.history = History.open(config.state().resolve("history.db"));
     this.audit = Audit.open(config.state().resolve("history.db"));
     events().addFirst(history);
-    this.hyperplexor = new Hyperplexor(config.state(), wiring.kinds(), kvm, events().guests());
+    this.hyperplexor =
+        new Hyperplexor(
+            config.state(), wiring.kinds(), kvm, events().guests(), config.watchTimes());
     this.machines =
         new MachineRoom(
             wiring.machines(),

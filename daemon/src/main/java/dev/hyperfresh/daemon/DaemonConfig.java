@@ -1,5 +1,6 @@
 package dev.hyperfresh.daemon;
 
+import dev.hyperfresh.hyperplexor.WatchTimes;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.UnixSocket;
@@ -14,7 +15,9 @@ import org.jspecify.annotations.Nullable;
 /// @param packages apt's private state and downloads; shared likewise
 /// @param startsAtOnce how many guests are started at once that nobody asked for, such as after a
 ///   boot of the host, 1 to [#MOST_STARTS]
-public record DaemonConfig(Path state, Path releases, Path packages, int startsAtOnce) {
+/// @param watchTimes how long a guest's heartbeat is watched for the figures of a replacement
+public record DaemonConfig(
+    Path state, Path releases, Path packages, int startsAtOnce, WatchTimes watchTimes) {
   /// The most of [#startsAtOnce].
   public static final int MOST_STARTS = 64;
 
@@ -37,9 +40,9 @@ public record DaemonConfig(Path state, Path releases, Path packages, int startsA
     }
   }
 
-  /// With as many starts at once as [#startsByDefault] says.
+  /// With as many starts at once as [#startsByDefault] says, and the usual times of watching.
   public DaemonConfig(Path state, Path releases, Path packages) {
-    this(state, releases, packages, startsByDefault());
+    this(state, releases, packages, startsByDefault(), WatchTimes.USUAL);
   }
 
   /// A guest that boots keeps about one core busy; at least two, so that one that hangs does not
@@ -50,7 +53,12 @@ public record DaemonConfig(Path state, Path releases, Path packages, int startsA
 
   /// The same with another number of starts at once.
   public DaemonConfig starting(int atOnce) {
-    return new DaemonConfig(state, releases, packages, atOnce);
+    return new DaemonConfig(state, releases, packages, atOnce, watchTimes);
+  }
+
+  /// The same with other times of watching.
+  public DaemonConfig watching(WatchTimes times) {
+    return new DaemonConfig(state, releases, packages, startsAtOnce, times);
   }
 
   /// Everything under one directory.

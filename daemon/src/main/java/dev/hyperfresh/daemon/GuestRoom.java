@@ -16,6 +16,7 @@ import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.qemu.QemuRelease;
+import dev.hyperfresh.qemu.QemuReleases;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -126,7 +127,7 @@ public final class GuestRoom {
   }
 
   private Release newestFor(String machine) {
-    return processes.installed().get().reversed().stream()
+    return QemuReleases.plain(processes.installed().get()).reversed().stream()
         .filter(release -> release.machines().contains(machine))
         .map(Release.class::cast)
         .findFirst()

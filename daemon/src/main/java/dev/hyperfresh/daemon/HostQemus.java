@@ -180,7 +180,7 @@ public final class HostQemus {
   /// The newest release of the same series, if that is a newer one.
   private Optional<QemuRelease> newer(QemuRelease release) {
     String series = build(release).series();
-    return releases.reversed().stream()
+    return QemuReleases.plain(releases).reversed().stream()
         .filter(other -> build(other).series().equals(series))
         .filter(other -> other.isNewerThan(release))
         .findFirst();

@@ -11,11 +11,13 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.libvirt.Borrower;
+import dev.hyperfresh.libvirt.Borrower.Standing;
 import dev.hyperfresh.libvirt.Down;
+import dev.hyperfresh.libvirt.DriverSeat;
 import dev.hyperfresh.libvirt.LibvirtBatch;
 import dev.hyperfresh.libvirt.LibvirtBatch.Candidate;
 import dev.hyperfresh.libvirt.LibvirtBatch.Ended;
-import dev.hyperfresh.libvirt.LibvirtBatch.Standing;
 import dev.hyperfresh.libvirt.LibvirtDomain;
 import dev.hyperfresh.libvirt.LibvirtHost;
 import dev.hyperfresh.libvirt.LibvirtService;
@@ -39,6 +41,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
@@ -53,7 +56,8 @@ final class LibvirtRoom implements AutoCloseable {
   private static final MemoryCopy COPY =
       new MemoryCopy(Duration.ofMinutes(10), Duration.ofMillis(300));
 
-  /// How long a daemon that ends waits for a domain to be handed back and libvirt to be started.
+  /// How long a daemon that ends waits for a domain to be handed back and libvirt to be started. A
+  /// copy of a memory is given up at once.
   private static final long LAST_SECONDS = 75;
 
   private static final long RETRY_SECONDS = 3;
@@ -62,6 +66,7 @@ final class LibvirtRoom implements AutoCloseable {
   private static final int ATTEMPTS_TOLD = 100;
 
   private final LibvirtHost host;
+  private final DriverSeat seat;
   private final DaemonConfig config;
   private final Hyperplexor hyperplexor;
   private final GuestRoom guests;
@@ -79,6 +84,7 @@ final class LibvirtRoom implements AutoCloseable {
       GuestRoom guests,
       QemuReleases releases) {
     this.host = host;
+    this.seat = new DriverSeat(host);
     this.config = config;
     this.hyperplexor = hyperplexor;
     this.guests = guests;
@@ -111,7 +117,7 @@ final class LibvirtRoom implements AutoCloseable {
   ///
   /// @param order for whoever is moved; empty when all that is left is to hand back
   private record Loan(LibvirtRoom room, Optional<LibvirtOrder> order, Optional<QemuRelease> to)
-      implements LibvirtBatch.Borrower {
+      implements Borrower {
     @Override
     public ReplacementRecord move(LibvirtDomain domain, String guest, Progress progress) {
       String release = to.orElseThrow().name();
@@ -152,22 +158,20 @@ final class LibvirtRoom implements AutoCloseable {
       return Files.exists(folder, LinkOption.NOFOLLOW_LINKS);
     }
 
-    @Override
-    public int pid(String guest) {
-      return view(guest).map(GuestView::pid).orElse(0);
-    }
-
     private Optional<GuestView> view(String guest) {
       return room.hyperplexor.list().stream()
           .filter(view -> view.spec().name().equals(guest))
           .findFirst();
     }
 
+    @Override
+    public void handBack(String guest, Optional<Path> emulator, Consumer<HandedBack> before) {
+      var _ = room.hyperplexor.handBack(guest, back -> before.accept(asKnown(back, emulator)));
+    }
+
     /// Where the build that runs is the one that is installed at the emulator's path, libvirt goes
     /// on with that path.
-    @Override
-    public HandedBack handBack(String guest, Optional<Path> emulator) {
-      HandedBack back = room.hyperplexor.handBack(guest);
+    private static HandedBack asKnown(HandedBack back, Optional<Path> emulator) {
       return emulator
           .filter(path -> isSameBuild(path, back.program()))
           .map(path ->
@@ -224,13 +228,13 @@ final class LibvirtRoom implements AutoCloseable {
     all.stream().filter(LibvirtChecks.Looked::newBuild).forEach(this::keepBuild);
     Ended ended =
         LibvirtBatch.run(
-            host,
-            service,
+            seat,
+            () -> LibvirtService.find(host, log()),
             new Loan(this, Optional.of(order), Optional.of(to)),
             store,
             audience,
             () -> ending,
-            candidates);
+            order.groups(candidates));
     ended.entries().forEach(entry -> entries.put(entry.name(), entry));
     return result(order, to, entries, ended.stopped(), service.words(), ended.awayMs());
   }
@@ -333,7 +337,7 @@ final class LibvirtRoom implements AutoCloseable {
   }
 
   private void finish() {
-    LibvirtBatch.finish(host, new Loan(this, Optional.empty(), Optional.empty()), store, log());
+    LibvirtBatch.finish(seat, new Loan(this, Optional.empty(), Optional.empty()), store, log());
   }
 
   /// Finishes, beside whatever else goes on, what an earlier daemon has left that died while
@@ -372,9 +376,9 @@ final class LibvirtRoom implements AutoCloseable {
         return true;
       });
     } catch (RuntimeException e) {
-      // Whatever it is: libvirt is down, and is not to stay so.
+      // Whatever it is: libvirt is down or not up to date, and is not to stay so.
       if (attempt % ATTEMPTS_TOLD == 0) {
-        LOG.error("libvirt is down: {}", e.getMessage());
+        LOG.error("libvirt has not all of its domains again: {}", e.getMessage());
       }
       return false;
     }
@@ -421,7 +425,8 @@ final class LibvirtRoom implements AutoCloseable {
     }
   }
 
-  /// Begins no other domain, and waits until libvirt runs again.
+  /// Begins no other domain, has one that is not switched yet given up, and waits until libvirt
+  /// runs again.
   @Override
   public void close() {
     ending = true;

@@ -18,6 +18,6 @@ record LibvirtRoutes(LibvirtRoom room, Replies replies) {
                 Role.ADMIN,
                 "Replace QEMU under running domains of libvirt, which is down meanwhile.",
                 replies.working(job -> room.replace(LibvirtOrder.read(job), job.audience()).json()))
-            .taking("domains", "all", "to", "dry_run", "rehearse", "max_blackout_ms"));
+            .taking("domains", "all", "to", "canary", "dry_run", "rehearse", "max_blackout_ms"));
   }
 }

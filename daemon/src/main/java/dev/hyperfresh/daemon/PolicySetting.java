@@ -38,7 +38,11 @@ public enum PolicySetting implements FileSetting {
       "How long a switch may take, 1ms to 60s. One that takes longer is rolled back, and no other"
           + " guest is moved."),
   /// Who stays.
-  EXCEPT("[GUEST, ...]", "[]", "The names of guests that are left as they are.");
+  EXCEPT(
+      "[GUEST, ...]",
+      "[]",
+      "The names of guests that are left as they are. If no guest has one of these names, replace"
+          + " moves nobody.");
 
   private final String form;
   private final String example;

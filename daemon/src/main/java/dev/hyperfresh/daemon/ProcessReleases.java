@@ -60,15 +60,18 @@ record ProcessReleases(QemuReleases releases, Function<String, List<String>> use
 
   @Override
   public boolean isAskedFor(JsonNode body) {
-    return body.has("name") || body.has("path");
+    return body.has("name") || body.has("path") || body.has("from");
   }
 
   @Override
   public Map<String, Object> add(Job job) {
-    return job.body().has("path")
-        ? Views.release(releases.add(Replies.path(job.text("path"))), false)
-        : Views.fetched(
-            releases.fetchNewest(job.text("name"), line -> job.progress().step("fetch", line)));
+    if (job.body().has("path")) {
+      return Views.release(releases.add(Replies.path(job.text("path"))), false);
+    }
+    return Views.fetched(
+        job.body().has("from")
+            ? releases.build(job.text("from"), line -> job.progress().step("build", line))
+            : releases.fetchNewest(job.text("name"), line -> job.progress().step("fetch", line)));
   }
 
   @Override

@@ -87,7 +87,7 @@ record ReleaseKinds(List<ReleaseKind> kinds, ReleaseLeases leases, Events events
     List<ReleaseKind> asked = kinds.stream().filter(kind -> kind.isAskedFor(body)).toList();
     if (asked.size() != 1) {
       throw Problem.API_REQUEST.because(
-          "The request needs 'name', 'path', or 'kernel' with one of 'qemu' and 'userland'.");
+          "The request needs 'name', 'path', 'from', or 'kernel' with one of 'qemu' and 'userland'.");
     }
     return asked.getFirst();
   }

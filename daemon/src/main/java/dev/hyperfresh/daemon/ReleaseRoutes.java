@@ -34,7 +34,7 @@ record ReleaseRoutes(ReleaseKinds kinds, Replies replies) {
                 Role.ADMIN,
                 "Fetch, build or register a release.",
                 replies.working(kinds::add))
-            .taking("name", "path", "kernel", "qemu", "userland"),
+            .taking("name", "path", "from", "kernel", "qemu", "userland"),
         reading(
             GET,
             "/v1/releases/{name}",

@@ -256,22 +256,28 @@ public record SpecDocument(GuestSpec spec, Optional<String> release) {
           new Card(
               choice(Card.Model.values(), item, "model", Card.PLAIN.model()),
               integer(item, "mtu"),
-              integer(item, "queues").orElse(1));
+              integer(item, "queues").orElse(1),
+              flag(item, "vhost"));
       if (flag(item, "user")) {
-        if (item.hasNonNull("tap") || item.hasNonNull("bridge")) {
-          faults.add(at + "user: a card on a user-mode network has neither tap nor bridge");
+        if (item.hasNonNull("tap") || item.hasNonNull("bridge") || item.hasNonNull("macvtap")) {
+          faults.add(at + "user: a card on a user-mode network has no tap, bridge or macvtap");
         }
         return new Nic("", Optional.empty(), mac, card, Optional.of(new UserMode(forwards(item))));
       }
       if (item.hasNonNull("forward")) {
         faults.add(at + "forward: needs user: true");
       }
+      Optional<String> macvtap = optionalText(item, "macvtap");
+      if (macvtap.isPresent() && item.hasNonNull("tap")) {
+        faults.add(at + "macvtap: a card on a macvtap has no tap");
+      }
       return new Nic(
-          text(item, "tap", String.format(Locale.ROOT, "hf%08x", hash)),
+          macvtap.orElseGet(() -> text(item, "tap", String.format(Locale.ROOT, "hf%08x", hash))),
           optionalText(item, "bridge"),
           mac,
           card,
-          Optional.empty());
+          Optional.empty(),
+          macvtap.isPresent());
     }
 
     private List<UserMode.Forward> forwards(JsonNode item) {

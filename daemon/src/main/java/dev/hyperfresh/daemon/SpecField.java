@@ -120,7 +120,7 @@ enum SpecField {
       "path",
       "path",
       "",
-      "a file, or a block device such as a logical volume by its path in `/dev`"),
+      "a file, or a block device by its path in `/dev`, best below `/dev/disk/by-id`"),
   DISK_FORMAT(Group.DISK, "format", "`raw`, `qcow2`", "", "never guessed"),
   DISK_READONLY(
       Group.DISK, "readonly", "`true`, `false`", "`false`", "not on `sata`, but for a CD"),
@@ -173,6 +173,12 @@ enum SpecField {
   NIC_BRIDGE(Group.NIC, "bridge", "a bridge of the host", "none", "the tap becomes a port of it"),
   NIC_TAP(
       Group.NIC, "tap", "1 to 15 characters", "made from the guest's name", "made at the start"),
+  NIC_MACVTAP(
+      Group.NIC,
+      "macvtap",
+      "a macvtap of the host",
+      "none",
+      "instead of a tap; it was made before, has the address of `mac`, and is never deleted"),
   NIC_MAC(Group.NIC, "mac", "six octets", "made from the guest's name", "lower case, unicast"),
   NIC_MODEL(
       Group.NIC,
@@ -183,6 +189,12 @@ enum SpecField {
   NIC_MTU(
       Group.NIC, "mtu", "68 to 65521", "1500", "of the tap, and the guest is told; only `virtio`"),
   NIC_QUEUES(Group.NIC, "queues", "1 to 16", "1", "of the tap and of the card; only `virtio`"),
+  NIC_VHOST(
+      Group.NIC,
+      "vhost",
+      "`true`, `false`",
+      "`false`",
+      "the host's kernel moves the packets, for which it needs `/dev/vhost-net`; only `virtio`"),
   NIC_USER(
       Group.NIC,
       "user",

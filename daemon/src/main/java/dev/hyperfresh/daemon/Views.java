@@ -10,6 +10,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.qemu.FetchedQemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.ContainerState;
@@ -235,7 +236,7 @@ public final class Views {
   }
 
   /// A release that was asked for at the package archives.
-  static Map<String, Object> fetched(QemuReleases.Fetched fetched) {
+  static Map<String, Object> fetched(FetchedQemu fetched) {
     Map<String, Object> json = release(fetched.release(), false);
     json.put("fetch", fetched.news().label());
     return json;

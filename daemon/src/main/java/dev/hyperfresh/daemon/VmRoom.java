@@ -269,7 +269,7 @@ final class VmRoom<V extends VmKind.Member<R>, R extends VmRelease> {
             .toList();
     return last.flatMap(
             name -> able.stream().filter(release -> release.name().equals(name)).findFirst())
-        .or(() -> able.stream().findFirst())
+        .or(() -> QemuReleases.plain(able).stream().findFirst())
         .orElseThrow(() ->
             about
                 .start()

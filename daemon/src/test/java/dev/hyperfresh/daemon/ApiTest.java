@@ -269,10 +269,26 @@ class ApiTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"{}", "{\"name\": \"\"}", "{\"path\": \"qemu\"}", "{\"path\": \"/a\\u0000b\"}"})
+      strings = {
+        "{}",
+        "{\"name\": \"\"}",
+        "{\"from\": \"\"}",
+        "{\"from\": \"debian-10.0\", \"kernel\": \"6.12\", \"qemu\": \"10.0\"}",
+        "{\"path\": \"qemu\"}",
+        "{\"path\": \"/a\\u0000b\"}"
+      })
   void aReleaseWithoutAPlaceIsRefused(String body) throws Exception {
     assertThat(api.post("/v1/releases", body).lastLine().path("problem").path("code").asString())
         .isEqualTo("HF-API-001");
+  }
+
+  @Test
+  void aQemuThatThereAreNoPatchesForIsNotBuilt() throws Exception {
+    JsonNode problem =
+        api.post("/v1/releases", "{\"from\": \"debian-9.2\"}").lastLine().path("problem");
+
+    assertThat(problem.path("code").asString()).isEqualTo(Problem.RELEASE_KIND.code());
+    assertThat(problem.path("detail").asString()).contains("'debian-9.2' is not debian-10.0");
   }
 
   @ParameterizedTest

@@ -15,6 +15,7 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.MemoryPart;
 import dev.hyperfresh.machine.MachineRelease;
+import dev.hyperfresh.qemu.FetchedQemu;
 import dev.hyperfresh.qemu.QemuRelease;
 import dev.hyperfresh.qemu.QemuReleases;
 import dev.hyperfresh.relocation.ContainerSpec;
@@ -332,9 +333,9 @@ class ContractTest {
         Views.release(qemu, false),
         Views.release(qemu, true),
         Views.verified(new QemuReleases.Verified(qemu, true)),
-        Views.fetched(new QemuReleases.Fetched(qemu, QemuReleases.News.FETCHED)),
-        Views.fetched(new QemuReleases.Fetched(qemu, QemuReleases.News.NEWEST)),
-        Views.fetched(new QemuReleases.Fetched(qemu, QemuReleases.News.UNASKED)),
+        Views.fetched(new FetchedQemu(qemu, FetchedQemu.News.FETCHED)),
+        Views.fetched(new FetchedQemu(qemu, FetchedQemu.News.NEWEST)),
+        Views.fetched(new FetchedQemu(qemu, FetchedQemu.News.UNASKED)),
         Views.release(MACHINE, false),
         Views.release(MACHINE, true),
         Views.release(OS));

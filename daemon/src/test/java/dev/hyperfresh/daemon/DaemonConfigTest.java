@@ -4,11 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
+import dev.hyperfresh.hyperplexor.WatchTimes;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.UnixSocket;
 import java.nio.file.Path;
+import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
 class DaemonConfigTest {
@@ -33,6 +35,18 @@ class DaemonConfigTest {
     for (int wrong : new int[] {-1, 0, 65}) {
       assertThatThrownBy(() -> config.starting(wrong)).isInstanceOf(IllegalArgumentException.class);
     }
+  }
+
+  @Test
+  void itKeepsWhatElseItWasGiven() {
+    WatchTimes brief = new WatchTimes(Duration.ZERO, Duration.ofMillis(1));
+    DaemonConfig config = DaemonConfig.under(Path.of("/srv/hf"));
+
+    assertThat(config.watchTimes()).isEqualTo(WatchTimes.USUAL);
+    assertThat(config.watching(brief).starting(7))
+        .isEqualTo(config.starting(7).watching(brief))
+        .isEqualTo(
+            new DaemonConfig(config.state(), config.releases(), config.packages(), 7, brief));
   }
 
   @Test

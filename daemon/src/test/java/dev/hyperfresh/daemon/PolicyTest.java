@@ -14,6 +14,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneOffset;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -168,6 +169,10 @@ class PolicyTest {
     stop.keep(folder);
     stop.keep(folder);
     assertThat(PolicyStop.read(folder)).contains(stop);
+    PolicyStop interrupted =
+        new PolicyStop(SATURDAY, List.of(), "", Map.of("web1", List.of("a", "b")));
+    interrupted.keep(folder);
+    assertThat(PolicyStop.read(folder)).contains(interrupted);
     PolicyStop.forget(folder);
     PolicyStop.forget(folder);
     assertThat(PolicyStop.read(folder)).isEmpty();

@@ -47,6 +47,12 @@ class SpecDevicesTest {
         "nics: [{}, {mtu: 60}] | nics[1].mtu: 60 is not between 68 and 65521",
         "nics: [{mtu: big}] | nics[0].mtu: 'big' is not a whole number",
         "nics: [{queues: 17}] | nics[0].queues: 17 is not between 1 and 16",
+        "nics: [{vhost: 1}] | nics[0].vhost: is neither true nor false",
+        "nics: [{model: e1000, vhost: true}] | nics[0].model: only virtio has",
+        "nics: [{user: true, vhost: true}] | nics[0].user: a card on a user-mode",
+        "nics: [{macvtap: m, tap: t}] | nics[0].macvtap: a card on a macvtap has no tap",
+        "nics: [{macvtap: m, queues: 2}] | nics[0].macvtap: a card on a macvtap has one",
+        "nics: [{macvtap: m, user: true}] | nics[0].user: a card on a user-mode",
         "nics: [{user: true, tap: t}] | nics[0].user: a card on a user-mode",
         "nics: [{forward: ['22:22']}] | nics[0].forward: needs user: true",
         "nics: [{user: true, forward: a}] | nics[0].forward: is not a list",
@@ -118,7 +124,8 @@ class SpecDevicesTest {
                       - {path: cd.iso, format: raw, cdrom: true, bus: scsi, aio: io_uring}
                     nics:
                       - {model: e1000e, mac: 52:54:00:00:00:01}
-                      - {bridge: br0, mtu: 9000, queues: 4}
+                      - {bridge: br0, mtu: 9000, queues: 4, vhost: true}
+                      - {macvtap: mv0, mac: "52:54:00:00:00:03", vhost: true}
                       - {user: true, forward: ["2222:22", "0.0.0.0:5353:53/udp"]}
                     rng: true
                     balloon: true
@@ -162,16 +169,19 @@ class SpecDevicesTest {
                 new DiskAccess(DiskAccess.Cache.WRITEBACK, DiskAccess.Aio.IO_URING, false, false)));
     assertThat(spec.nics().stream().map(Nic::card))
         .containsExactly(
-            new Card(Card.Model.E1000E, OptionalInt.empty(), 1),
-            new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 4),
+            new Card(Card.Model.E1000E, OptionalInt.empty(), 1, false),
+            new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 4, true),
+            new Card(Card.Model.VIRTIO, OptionalInt.empty(), 1, true),
             Card.PLAIN);
-    assertThat(spec.nics().get(2).user())
+    assertThat(spec.nics().stream().map(Nic::macvtap)).containsExactly(false, false, true, false);
+    assertThat(spec.nics().get(2).tap()).isEqualTo("mv0");
+    assertThat(spec.nics().get(3).user())
         .contains(
             new UserMode(
                 List.of(
                     new UserMode.Forward(false, "127.0.0.1", 2222, 22),
                     new UserMode.Forward(true, "0.0.0.0", 5353, 53))));
-    assertThat(spec.taps()).containsExactlyElementsOf(spec.nics().subList(0, 2));
+    assertThat(spec.taps()).containsExactlyElementsOf(spec.nics().subList(0, 3));
     assertThat(spec.devices())
         .isEqualTo(
             new Devices(
@@ -192,7 +202,9 @@ class SpecDevicesTest {
             "disks[1].bus: scsi",
             "disks[2].cdrom: true",
             "nics[1].queues: 4",
-            "nics[2].forward: 0.0.0.0:5353:53/udp",
+            "nics[1].vhost: true",
+            "nics[2].macvtap: mv0",
+            "nics[3].forward: 0.0.0.0:5353:53/udp",
             "rng: true",
             "display.vnc: 127.0.0.1:5901");
     assertThat(parse(SMALL).spec().extras()).isEmpty();

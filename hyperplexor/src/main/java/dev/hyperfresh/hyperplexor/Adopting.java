@@ -17,7 +17,6 @@ import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.NetworkNamespace;
 import dev.hyperfresh.linux.PidFd;
-import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -199,13 +198,13 @@ record Adopting(AdoptRequest request, Kinds kinds, Path sockets, Progress progre
     Iterator<Fd> next = queues.iterator();
     List<Supplier<Port>> ports = new ArrayList<>();
     for (int i = 0; i < machine.ports().size(); i++) {
-      String name = spec.nics().get(i).tap();
+      GuestSpec.Nic nic = spec.nics().get(i);
       ports.add(
           switch (machine.ports().get(i)) {
             case AdoptedMachine.Port.Kept kept ->
-                () -> new Port.Own(Tap.adopt(Endpoints.next(next, kept.queues()), name), false);
+                () -> Endpoints.port(nic, Endpoints.next(next, kept.queues()), false);
             case AdoptedMachine.Port.Bridged bridged ->
-                () -> new Port.Successor(name, bridged, namespace);
+                () -> new Port.Successor(nic.tap(), bridged, namespace);
           });
     }
     return Endpoints.make(ports);

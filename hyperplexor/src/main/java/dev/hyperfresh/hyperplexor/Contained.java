@@ -46,8 +46,19 @@ final class Contained {
     }
   }
 
-  /// A listener that cannot hurt the work it is told of.
+  /// A listener that cannot hurt the work it is told of. It may only say that nobody wants that any
+  /// more.
   static Progress progress(Progress listener) {
-    return (state, text) -> run("reporting " + state, () -> listener.step(state, text));
+    return new Progress() {
+      @Override
+      public void step(String state, String text) {
+        run("reporting " + state, () -> listener.step(state, text));
+      }
+
+      @Override
+      public void requireWanted() {
+        listener.requireWanted();
+      }
+    };
   }
 }

@@ -59,13 +59,15 @@ record CopyOrder(MemoryCopy limits, BooleanSupplier givenUp) {
 
     /// Looks how far it is, and tells.
     ///
-    /// @throws HyperFreshException [Problem#ADOPT_COPY] when it is to be given up
+    /// @throws HyperFreshException [Problem#ADOPT_COPY], and as [Progress#requireWanted], when it
+    ///   is to be given up
     void look() {
       long passed = parties.world().nanos() - start;
       String how = how();
       if (order.givenUp().getAsBoolean() || Thread.currentThread().isInterrupted()) {
         throw Problem.ADOPT_COPY.because("The daemon ends. The copy had come so far: " + how + ".");
       }
+      parties.progress().requireWanted();
       if (passed >= limitNanos()) {
         throw Problem.ADOPT_COPY.because(
             "It did not come to an end within "

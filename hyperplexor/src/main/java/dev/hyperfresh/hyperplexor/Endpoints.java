@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MacVtap;
 import dev.hyperfresh.linux.Tap;
 import java.util.ArrayList;
 import java.util.Iterator;
@@ -20,11 +21,6 @@ class Endpoints implements AutoCloseable {
 
   Endpoints(List<Port> ports) {
     this.ports = List.copyOf(ports);
-  }
-
-  /// Ports of HyperFresh's own making.
-  static Endpoints of(List<Tap> taps) {
-    return new Endpoints(taps.stream().<Port>map(tap -> new Port.Own(tap, true)).toList());
   }
 
   /// Ports that are made in their order. When one cannot be made, those before it are closed.
@@ -51,11 +47,21 @@ class Endpoints implements AutoCloseable {
     List<Supplier<Port>> makers = new ArrayList<>();
     for (int i = 0; i < counts.size(); i++) {
       int count = counts.get(i);
-      String name = spec.nics().get(i).tap();
+      GuestSpec.Nic nic = spec.taps().get(i);
       boolean made = !came(adopted, i);
-      makers.add(() -> new Port.Own(Tap.adopt(next(next, count), name), made));
+      makers.add(() -> port(nic, next(next, count), made));
     }
     return make(makers);
+  }
+
+  /// A port whose queues a process has.
+  ///
+  /// @param made whether HyperFresh has made the interface
+  /// @throws LinuxException when one is not a queue of that interface
+  static Port port(GuestSpec.Nic nic, List<Fd> queues, boolean made) {
+    return nic.macvtap()
+        ? new Port.Link(MacVtap.adopt(queues.getFirst(), nic.tap()))
+        : new Port.Own(Tap.adopt(queues, nic.tap()), made);
   }
 
   /// Whether a port came with the process that was adopted.

@@ -45,6 +45,12 @@ enum GuestEnd {
     };
   }
 
+  /// Whether somebody wanted it: whoever stopped the guest, or the guest itself where its policy
+  /// leaves it off then. A reset may be that of a system that crashed.
+  boolean isWanted(EndPolicy policy) {
+    return this == REQUEST || (this == POWER_OFF && policy.onPoweroff() == Then.STOP);
+  }
+
   /// The same end, for a guest whose policy is another one from now on.
   GuestEnd settled() {
     return switch (this) {

@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.hypervisor.Reattacher;
 import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.linux.FolderNames;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.ProcessIdentity;
 import java.io.IOException;
@@ -259,6 +260,7 @@ record GuestFile(
           files.resolve(NAME),
           StandardCopyOption.ATOMIC_MOVE,
           StandardCopyOption.REPLACE_EXISTING);
+      FolderNames.force(files.resolve(NAME));
     } catch (IOException e) {
       Contained.run("removing " + draft, () -> delete(draft));
       throw Problem.DAEMON_STATE.because(draft + " cannot be written: " + e.getMessage(), e);

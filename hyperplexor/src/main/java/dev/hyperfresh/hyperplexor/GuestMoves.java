@@ -19,8 +19,7 @@ final class GuestMoves {
   private final GuestTable guests;
   private final Plans plans;
   private final Traffic traffic;
-  private final Journal journal;
-  private final SwitchGate gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
+  private final Surroundings host;
 
   /// Held by a replacement while it rehearses.
   private final Lock rehearsal = new ReentrantLock(true);
@@ -33,11 +32,13 @@ final class GuestMoves {
   private volatile boolean ending;
 
   /// @param traffic counts what a newer daemon waits for
-  GuestMoves(GuestTable guests, Plans plans, Traffic traffic, Journal journal) {
+  GuestMoves(
+      GuestTable guests, Plans plans, Traffic traffic, Journal journal, WatchTimes watchTimes) {
     this.guests = guests;
     this.plans = plans;
     this.traffic = traffic;
-    this.journal = journal;
+    SwitchGate gate = SwitchGate.forCores(Runtime.getRuntime().availableProcessors());
+    this.host = new Surroundings.OfHost(journal, gate, watchTimes);
   }
 
   /// As [Hyperplexor#plan].
@@ -88,22 +89,15 @@ final class GuestMoves {
         rehearse ? Preflight.Rehearsing.ONCE : Preflight.Rehearsing.LEFT_OUT;
     try (Hyperplexor.Work _ = traffic.begin();
         Hyperplexor.Work _ = plans.giveWay(name)) {
-      return guest.replace(
-          id,
-          to,
-          limit,
-          rehearsing,
-          stepClock,
-          rehearsal,
-          new Surroundings.OfHost(journal, gate),
-          progress);
+      return guest.replace(id, to, limit, rehearsing, stepClock, rehearsal, host, progress);
     }
   }
 
   /// Moves a guest that is being adopted, and copies its memory, when no other copy is under way.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#REPLACE_OBSTACLES]; nothing was
-  ///   touched; [Problem#ADOPT_COPY] when it was given up before its turn
+  ///   touched; [Problem#ADOPT_COPY], and as [Progress#requireWanted], when it was given up before
+  ///   its turn
   ReplacementRecord copy(Guest guest, Release to, MemoryCopy limits, Progress progress) {
     CopyOrder order = new CopyOrder(limits, () -> ending);
     awaitTurn(progress);
@@ -121,6 +115,7 @@ final class GuestMoves {
       }
       progress.step("copy", "waiting for another copy");
       while (!ending) {
+        progress.requireWanted();
         if (copying.tryLock(1, TimeUnit.SECONDS)) {
           return;
         }
@@ -140,7 +135,7 @@ final class GuestMoves {
                 guest,
                 to,
                 order.blackout(),
-                new Surroundings.OfHost(journal, gate),
+                host,
                 preflight::require,
                 progress,
                 Optional.of(order))
@@ -168,7 +163,8 @@ final class GuestMoves {
       throw Problem.ROLLOUT_BUSY.because("It must end before another one can begin.");
     }
     try {
-      return new Rollout<>(new GuestRollout(all, this::look, mover, order), order.pace(), audience)
+      return new Rollout<>(
+              new GuestRollout(all, guests, this::look, mover, order), order.pace(), audience)
           .run();
     } finally {
       rollingOut.set(false);
@@ -180,7 +176,7 @@ final class GuestMoves {
   /// @param all lists and shows guests
   Rollout.Result<ReplacementRecord> planRollout(Hyperplexor all, GuestRollout.Order order) {
     return new Rollout<>(
-            new GuestRollout(all, this::plan, GuestRollout.Mover.NONE, order),
+            new GuestRollout(all, guests, this::plan, GuestRollout.Mover.NONE, order),
             order.pace(),
             Rollout.Audience.NONE)
         .plan();

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.locks.LockSupport;
 
 /// Guests as a [Rollout] moves them: each by a replacement of its own.
 public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
@@ -20,7 +21,13 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
   /// none takes 0.2 s.
   private static final int BEAT_LOOKS = 10;
 
+  /// How long a guest may take to power off when its heart has stopped.
+  private static final Duration LEAVING = Duration.ofSeconds(10);
+
+  private static final Duration LOOK_AGAIN = Duration.ofMillis(100);
+
   private final Hyperplexor hyperplexor;
+  private final GuestTable guests;
   private final Look look;
   private final Mover mover;
   private final Order order;
@@ -79,8 +86,11 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
         Progress progress);
   }
 
-  GuestRollout(Hyperplexor hyperplexor, Look look, Mover mover, Order order) {
+  /// @param hyperplexor lists and shows guests
+  /// @param guests the same ones
+  GuestRollout(Hyperplexor hyperplexor, GuestTable guests, Look look, Mover mover, Order order) {
     this.hyperplexor = hyperplexor;
+    this.guests = guests;
     this.look = look;
     this.mover = mover;
     this.order = order;
@@ -205,13 +215,27 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
   public Optional<HyperFreshException> ended(String guest) {
     try {
       GuestView view = hyperplexor.show(guest);
-      return view.state() == GuestView.State.STOPPED
+      return view.state() == GuestView.State.STOPPED && !isAsWanted(guest)
           ? Optional.of(
               Problem.REPLACE_LOST.because("It was moved and is now " + describe(view) + "."))
           : Optional.empty();
     } catch (HyperFreshException deleted) {
       return Optional.empty();
     }
+  }
+
+  /// Whether a guest that does not run, or did not a moment ago, is as somebody wants it: off, or
+  /// started again since. Waits for what is being done to it.
+  private boolean isAsWanted(String name) {
+    Guest guest = guests.get(name);
+    return guest.call(() -> {
+      GuestView view = guest.view();
+      return switch (view.state()) {
+        case STOPPED -> guest.laterStarts().isOffAsWanted();
+        case RUNNING -> isThere(view) && view.starts().inARow() == 0;
+        case STARTING, RECOVERING, REPLACING -> false;
+      };
+    });
   }
 
   @Override
@@ -234,16 +258,31 @@ public final class GuestRollout implements Rollout.Movers<ReplacementRecord> {
     try {
       GuestView view = hyperplexor.show(guest);
       if (view.state() != GuestView.State.RUNNING || !isThere(view)) {
-        return "It is " + describe(view) + " on " + view.release() + ".";
+        return isAsWanted(guest) ? "" : "It is " + describe(view) + " on " + view.release() + ".";
       }
       String stood = stoodTooLong(entry);
       if (!stood.isEmpty()) {
         return stood;
       }
-      return hadHeartbeat(entry) && !beats(guest) ? "Its heartbeat has stopped." : "";
+      return hadHeartbeat(entry) && !beats(guest) && !leaves(guest)
+          ? "Its heartbeat has stopped."
+          : "";
     } catch (HyperFreshException e) {
-      return e.detail();
+      return e.problem() == Problem.GUEST_UNKNOWN ? "" : e.detail();
     }
+  }
+
+  /// Whether a guest whose heart has stopped is about to be off as somebody wants it: that is so
+  /// some time before it is off.
+  private boolean leaves(String guest) {
+    long end = System.nanoTime() + LEAVING.toNanos();
+    while (System.nanoTime() < end && !Thread.currentThread().isInterrupted()) {
+      if (hyperplexor.show(guest).state() != GuestView.State.RUNNING) {
+        return isAsWanted(guest);
+      }
+      LockSupport.parkNanos(LOOK_AGAIN.toNanos());
+    }
+    return false;
   }
 
   /// The hypervisors' own account is held against the budget during the switch. What the guest felt

@@ -67,6 +67,7 @@ record GuestStarts(
     try {
       OwnFolder.closed(folder());
       OwnFolder.closed(files);
+      kinds.of(release).remember(spec, files);
       Guest guest = made(starting, files);
       guests.add(guest);
       return guest.call(() -> {
@@ -403,6 +404,7 @@ record GuestStarts(
     Optional<String> release =
         named ? Optional.of(where.name()) : facts.upkeep().next().flatMap(Upkeep.Next::release);
     Upkeep edited = facts.upkeep().next(Optional.of(new Upkeep.Next(spec, release)));
+    kinds.of(where).remember(spec, guest.files());
     later.keep(() -> {
       facts.upkeep(edited);
       if (guest.view().state() == GuestView.State.STOPPED) {

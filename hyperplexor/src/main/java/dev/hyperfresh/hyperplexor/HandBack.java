@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /// Gives a guest back to the manager that it was borrowed from. Everything that may fail comes
@@ -42,10 +43,12 @@ record HandBack(HandedFolders folders) {
 
   /// Any thread: hands a guest back, which is gone from here then.
   ///
+  /// @param before takes what the manager has to know, and writes it down, on the guest's thread
+  ///   and while the guest is still here: whoever dies right after leaves that to the next one
   /// @throws HyperFreshException [Problem#GUEST_STATE] when it is not certain who runs it, when it
   ///   was not borrowed, or when its manager would not find it; [Problem#REPLACE_BUSY],
-  ///   [Problem#DAEMON_STATE]; then it stays
-  HandedBack of(Guest guest) {
+  ///   [Problem#DAEMON_STATE], and what `before` throws; then it stays
+  HandedBack of(Guest guest, Consumer<HandedBack> before) {
     String name = guest.spec().name();
     AdoptedMachine machine =
         borrowed(guest)
@@ -56,7 +59,7 @@ record HandBack(HandedFolders folders) {
       throw Problem.REPLACE_BUSY.because("Guest " + name + " is being moved.");
     }
     AtomicReference<@Nullable HandedBack> done = new AtomicReference<>();
-    guest.letGo(() -> done.set(prepared(guest, machine)), Instance::leave);
+    guest.letGo(() -> done.set(prepared(guest, machine, before)), Instance::leave);
     HandedBack back = done.get();
     if (back == null) {
       throw Problem.GUEST_UNKNOWN.because("Guest " + name + " was deleted.");
@@ -66,7 +69,7 @@ record HandBack(HandedFolders folders) {
   }
 
   /// Guest's thread.
-  private HandedBack prepared(Guest guest, AdoptedMachine machine) {
+  private HandedBack prepared(Guest guest, AdoptedMachine machine, Consumer<HandedBack> before) {
     String name = guest.spec().name();
     Instance running = guest.running();
     guest
@@ -84,16 +87,19 @@ record HandBack(HandedFolders folders) {
     ProcessFacts facts = running.handBack();
     // What is kept says whose it is.
     guest.writeDown(Optional.empty());
+    HandedBack back =
+        new HandedBack(
+            name,
+            running.pid(),
+            facts.vcpus(),
+            facts.terminals(),
+            AdoptedMachine.isFirst(running.generation())
+                ? Map.of()
+                : taps(guest.spec().nics(), machine.ports()),
+            facts.program());
+    before.accept(back);
     folders.keep(guest.files(), running, machine.borrowed().orElseThrow());
-    return new HandedBack(
-        name,
-        running.pid(),
-        facts.vcpus(),
-        facts.terminals(),
-        AdoptedMachine.isFirst(running.generation())
-            ? Map.of()
-            : taps(guest.spec().nics(), machine.ports()),
-        facts.program());
+    return back;
   }
 
   /// Which interfaces of a process that was adopted later instances have others for.

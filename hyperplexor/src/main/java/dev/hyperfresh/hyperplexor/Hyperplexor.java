@@ -52,6 +52,14 @@ public final class Hyperplexor implements AutoCloseable {
   /// @param watch told of every guest
   /// @throws HyperFreshException [Problem#DAEMON_STATE]
   public Hyperplexor(Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch) {
+    this(directory, kinds, kvm, watch, WatchTimes.USUAL);
+  }
+
+  /// As the other one.
+  ///
+  /// @param watchTimes how long a heartbeat is watched for the figures of a replacement
+  public Hyperplexor(
+      Path directory, Kinds kinds, KvmProbe.Result kvm, GuestWatch watch, WatchTimes watchTimes) {
     this.telling = new Telling(watch, this::changed);
     // So the next daemon finds what is written down of a folder, whatever link it is given.
     this.directory = OwnFolder.real(directory, confiner.givesUsers());
@@ -60,7 +68,7 @@ public final class Hyperplexor implements AutoCloseable {
     OwnFolder.closed(sockets);
     this.handed = new HandedFolders(this.directory);
     this.journal = Journal.open(this.directory.resolve("journal.log"));
-    this.moves = new GuestMoves(guests, plans, traffic, journal);
+    this.moves = new GuestMoves(guests, plans, traffic, journal, watchTimes);
     this.starts =
         new GuestStarts(
             this.directory,
@@ -160,16 +168,17 @@ public final class Hyperplexor implements AutoCloseable {
   /// Gives a guest that was borrowed back to its manager. It is forgotten here, its process goes
   /// on, and what that may still open of the guest's files is kept until it has ended.
   ///
+  /// @param before writes down what the manager has to know, while the guest is still here
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN]; [Problem#GUEST_STATE] when it was not
-  ///   borrowed, when it is not certain that its process alone has it, when it does not listen
-  ///   where its manager looks for it, or when it does not answer; [Problem#REPLACE_BUSY],
-  ///   [Problem#DAEMON_STATE]. It stays then
-  public HandedBack handBack(String name) {
+  ///   borrowed, does not answer, is not certain to be its process's alone, or does not listen
+  ///   where its manager looks for it; [Problem#REPLACE_BUSY], [Problem#DAEMON_STATE]. It stays
+  ///   then
+  public HandedBack handBack(String name, Consumer<HandedBack> before) {
     Guest guest = guests.get(name);
     try (Work _ = begin();
         Work _ = plans.giveWay(name)) {
       synchronized (guest) {
-        HandedBack back = new HandBack(handed).of(guest);
+        HandedBack back = new HandBack(handed).of(guest, before);
         var _ = guests.remove(guest);
         life.deleted(name);
         telling.handedBack(back);
@@ -216,16 +225,7 @@ public final class Hyperplexor implements AutoCloseable {
   ///
   /// @throws HyperFreshException [Problem#GUEST_UNKNOWN], [Problem#DAEMON_STATE]
   public GuestView autostart(String name, boolean on) {
-    return changing(
-        name,
-        guest -> {
-          LaterStarts later = guest.laterStarts();
-          if (!on && later.wanted().equals(Optional.of(StartReason.AUTOSTART))) {
-            later.wantNothing();
-          }
-          GuestFacts facts = later.facts();
-          later.keep(() -> facts.upkeep(facts.upkeep().autostart(on)));
-        });
+    return changing(name, guest -> guest.laterStarts().autostart(on));
   }
 
   /// Has the guest's next start make `spec` of it; its files are decided anew then. What runs it is

@@ -2,6 +2,7 @@ package dev.hyperfresh.hyperplexor;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import dev.hyperfresh.linux.FolderNames;
 import dev.hyperfresh.linux.PrivateFile;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -17,7 +18,6 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -174,10 +174,7 @@ public final class Journal implements AutoCloseable {
   /// Has the file's name written to disk, once.
   private void place() throws IOException {
     if (!placed) {
-      Path folder = Objects.requireNonNull(path.toAbsolutePath().getParent());
-      try (FileChannel names = FileChannel.open(folder, StandardOpenOption.READ)) {
-        names.force(true);
-      }
+      FolderNames.force(path);
       placed = true;
     }
   }

@@ -72,6 +72,21 @@ final class LaterStarts {
     facts.want(Optional.empty());
   }
 
+  /// Whether nothing runs it because somebody wanted that, as [GuestEnd#isWanted] has it.
+  boolean isOffAsWanted() {
+    return facts.end().filter(end -> end.isWanted(guest.spec().ends())).isPresent();
+  }
+
+  /// Whether it is started when the host has booted.
+  ///
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]; nothing is changed then
+  void autostart(boolean on) {
+    if (!on && wanted().equals(Optional.of(StartReason.AUTOSTART))) {
+      wantNothing();
+    }
+    keep(() -> facts.upkeep(facts.upkeep().autostart(on)));
+  }
+
   /// It has ended, and somebody wants it to stay so.
   void stayStopped() {
     boolean known = facts.end().equals(Optional.of(GuestEnd.REQUEST));

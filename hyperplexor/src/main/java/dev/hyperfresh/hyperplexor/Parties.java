@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 /// @param to the target's release
 /// @param toGeneration the target's generation; there may be no target yet
 /// @param world time, priorities and the journal
-/// @param progress never throws
+/// @param progress throws nothing but that nobody wants it any more
 /// @param copy how the guest's memory is copied; empty when both map it
 record Parties(
     String id,

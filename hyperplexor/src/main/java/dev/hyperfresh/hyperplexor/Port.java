@@ -6,6 +6,7 @@ import dev.hyperfresh.linux.Bridge;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MacVtap;
 import dev.hyperfresh.linux.Tap;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -140,6 +141,71 @@ sealed interface Port extends AutoCloseable {
     @Override
     public void close() {
       tap.close();
+    }
+  }
+
+  /// A macvtap that belongs to somebody else.
+  record Link(MacVtap link) implements Port {
+    @Override
+    public String name() {
+      return link.name();
+    }
+
+    @Override
+    public List<Fd> queues() {
+      return List.of(link.queue());
+    }
+
+    @Override
+    public Check check() {
+      String name = "port " + link.name();
+      return link.refusesQueues()
+          .map(why ->
+              Check.fail(
+                  name,
+                  "No second queue of the macvtap can be opened: " + why + ".",
+                  "Stop the guest, make the macvtap again, and start the guest."))
+          .orElseGet(() -> Check.pass(name, "A second queue of the macvtap can be opened."));
+    }
+
+    @Override
+    public List<Fd> spares() {
+      return List.of(link.spare());
+    }
+
+    /// It is a silent queue from its beginning.
+    @Override
+    public void join(boolean copying) {}
+
+    @Override
+    public void switchOver() {
+      link.switchToSpare();
+    }
+
+    @Override
+    public void switchBack() {
+      link.switchBack();
+    }
+
+    @Override
+    public void keep() {
+      link.keepSpare();
+    }
+
+    @Override
+    public void drop() {
+      link.dropSpare();
+    }
+
+    /// Nothing of it was made here.
+    @Override
+    public void giveUp() {
+      link.close();
+    }
+
+    @Override
+    public void close() {
+      link.close();
     }
   }
 

@@ -35,9 +35,6 @@ final class Replacement {
   /// More than any device state of a guest within the limits of a spec.
   private static final int CHANNEL_BYTES = 1 << 20;
 
-  /// How long the heartbeat is watched before the switch.
-  private static final long QUIET_NANOS = 500_000_000;
-
   private final Parties parties;
   private final Runnable plan;
   private final Held held;
@@ -238,7 +235,7 @@ final class Replacement {
     }
     held.watch(parties.guest().observe());
     if (held.watch().isPresent()) {
-      parties.world().pause(QUIET_NANOS);
+      parties.world().pause(parties.world().watchTimes().before().toNanos());
     }
   }
 }

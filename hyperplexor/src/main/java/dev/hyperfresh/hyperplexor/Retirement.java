@@ -14,9 +14,6 @@ import java.util.OptionalLong;
 /// The end of a source whose guest runs on the target, and the collection of what is known only
 /// then. For the guest's thread.
 final class Retirement {
-  /// How long after the switch the guest counts as being on cold page tables.
-  private static final long AFTER_NANOS = 1_000_000_000;
-
   private static final long STOP_REPORT_NANOS = 1_000_000_000;
 
   private final Parties parties;
@@ -140,11 +137,12 @@ final class Retirement {
     return sentences;
   }
 
-  /// How the guest does with its heartbeat, and what its hypervisor had to look up, until
-  /// [#AFTER_NANOS] after the switch; without a heartbeat until now.
+  /// How the guest does with its heartbeat, and what its hypervisor had to look up, as long after
+  /// the switch as [WatchTimes] says; without a heartbeat until now.
   private Aftermath aftermath(Instance now, long since, OptionalLong faultsThen, long beatsThen) {
     if (held.watch().isPresent()) {
-      parties.world().pause(Math.max(0, since + AFTER_NANOS - parties.world().nanos()));
+      long until = since + parties.world().watchTimes().after().toNanos();
+      parties.world().pause(Math.max(0, until - parties.world().nanos()));
     }
     OptionalLong faults = faults(now);
     double seconds = (parties.world().nanos() - since) / 1e9;

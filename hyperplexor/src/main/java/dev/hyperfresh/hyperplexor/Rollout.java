@@ -40,6 +40,10 @@ public final class Rollout<R> {
 
   private static final long LOOK_NANOS = 1_000_000_000;
 
+  /// After so many looks at those that are watched the client is told again, which shows whether it
+  /// is still there.
+  private static final int LOOKS_A_WORD = 10;
+
   private final Movers<R> movers;
   private final Pace pace;
   private final Audience audience;
@@ -375,23 +379,28 @@ public final class Rollout<R> {
     List<String> moved =
         canaries.stream().filter(name -> entry(name).outcome() == Outcome.COMMITTED).toList();
     long end = System.nanoTime() + pace.soak().toNanos();
-    boolean told =
-        moved.isEmpty()
-            || audience.told(
-                "", "soak", "watching " + moved.size() + " for " + seconds(pace.soak()));
-    if (!told) {
-      stop("The client has gone.");
-    }
-    while (stopped.isEmpty() && !moved.isEmpty()) {
+    for (int looks = 0; stopped.isEmpty() && !moved.isEmpty(); looks++) {
+      if (looks == 0) {
+        tellOfSoak(moved.size(), "for " + seconds(pace.soak()));
+      }
       moved.forEach(this::judge);
       long left = end - System.nanoTime();
       if (left <= 0 || stopped.isPresent()) {
         return;
       }
+      if (looks > 0 && looks % LOOKS_A_WORD == 0) {
+        tellOfSoak(moved.size(), "for another " + left / LOOK_NANOS + " s");
+      }
       if (Thread.currentThread().isInterrupted()) {
         stop("The daemon ends.");
       }
       LockSupport.parkNanos(Math.min(left, LOOK_NANOS));
+    }
+  }
+
+  private void tellOfSoak(int count, String time) {
+    if (!audience.told("", "soak", "watching " + count + " " + time)) {
+      stop("The client has gone.");
     }
   }
 

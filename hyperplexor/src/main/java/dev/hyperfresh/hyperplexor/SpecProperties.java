@@ -87,6 +87,7 @@ final class SpecProperties {
       nic.bridge().ifPresent(bridge -> set(key + ".bridge", bridge));
       put(key, nic.card());
       nic.user().ifPresent(user -> put(key + ".user", user));
+      setIf(nic.macvtap(), key + ".macvtap");
     }
     put(spec.devices());
   }
@@ -121,6 +122,7 @@ final class SpecProperties {
     if (card.queues() != 1) {
       set(key + ".queues", Integer.toString(card.queues()));
     }
+    setIf(card.vhost(), key + ".vhost");
   }
 
   private void put(String key, UserMode user) {
@@ -302,8 +304,10 @@ final class SpecProperties {
               new Card(
                   Card.Model.valueOf(find(key + ".model").orElse(Card.PLAIN.model().name())),
                   number(key + ".mtu"),
-                  number(key + ".queues").orElse(1)),
-              find(key + ".user").map(_ -> user(key + ".user"))));
+                  number(key + ".queues").orElse(1),
+                  holds(key + ".vhost")),
+              find(key + ".user").map(_ -> user(key + ".user")),
+              holds(key + ".macvtap")));
     }
     return nics;
   }

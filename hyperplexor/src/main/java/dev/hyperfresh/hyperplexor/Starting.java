@@ -14,6 +14,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MacVtap;
 import dev.hyperfresh.linux.Tap;
 import dev.hyperfresh.linux.UnixSocket;
 import java.nio.charset.StandardCharsets;
@@ -151,24 +152,50 @@ record Starting(
   GuestBody body(Supplier<Confinement> confinement) {
     requireMemory(memory, Host.availableMemoryBytes(), "available");
     requireHugePages(memory);
-    List<Tap> taps = new ArrayList<>();
+    List<Port> ports = new ArrayList<>();
     List<GuestMemory> memories = new ArrayList<>();
     try {
       for (int i = 0; i < queues.size(); i++) {
-        taps.add(tap(spec.taps().get(i), queues.get(i)));
+        ports.add(port(spec.taps().get(i), queues.get(i)));
       }
       GuestMemory made = GuestMemory.create("hf-" + spec.name(), memory);
       memories.add(made);
-      return new GuestBody(made, Endpoints.of(taps), new Pulse(made), confinement.get());
+      return new GuestBody(made, new Endpoints(ports), new Pulse(made), confinement.get());
     } catch (LinuxException e) {
       memories.forEach(GuestMemory::close);
-      taps.forEach(Tap::close);
+      ports.forEach(Port::close);
       throw Problem.HOST_MISSING.because(String.valueOf(e.getMessage()), e);
     } catch (RuntimeException e) {
       memories.forEach(GuestMemory::close);
-      taps.forEach(Tap::close);
+      ports.forEach(Port::close);
       throw e;
     }
+  }
+
+  private static Port port(GuestSpec.Nic nic, int queues) {
+    return nic.macvtap() ? new Port.Link(macvtap(nic)) : new Port.Own(tap(nic, queues), true);
+  }
+
+  /// It is somebody else's, and lets through what is for its own address alone.
+  private static MacVtap macvtap(GuestSpec.Nic nic) {
+    String which = "Macvtap " + nic.tap();
+    MacVtap macvtap;
+    try {
+      macvtap = MacVtap.of(nic.tap());
+    } catch (LinuxException e) {
+      throw Problem.HOST_MISSING.because(which + " cannot be opened: " + e.getMessage(), e);
+    }
+    if (!macvtap.address().equals(nic.mac())) {
+      macvtap.close();
+      throw Problem.SPEC_INVALID.because(
+          which
+              + " has the address "
+              + macvtap.address()
+              + ", so nothing would reach a card with the mac "
+              + nic.mac()
+              + "; give both the same.");
+    }
+    return macvtap;
   }
 
   private static Tap tap(GuestSpec.Nic nic, int queues) {

@@ -15,6 +15,11 @@ interface Surroundings {
   /// Lets time pass.
   void pause(long nanos);
 
+  /// How long a heartbeat is watched.
+  default WatchTimes watchTimes() {
+    return WatchTimes.USUAL;
+  }
+
   /// The right to run first, for the switch alone.
   ///
   /// @param passedOn whether also what the source starts meanwhile has it
@@ -38,7 +43,7 @@ interface Surroundings {
   }
 
   /// The real world.
-  record OfHost(Journal journal, SwitchGate gate) implements Surroundings {
+  record OfHost(Journal journal, SwitchGate gate, WatchTimes watchTimes) implements Surroundings {
     @Override
     public long nanos() {
       return Clock.monotonicNanos();

@@ -43,6 +43,7 @@ final class SwitchOver {
       parties.source().writeBack();
       held.enterGate(parties.world());
     }
+    parties.progress().requireWanted();
     parties.write(switching);
     parties.guest().mailbox().removeIf(event -> !isLasting(event));
     requireNotEnded();

@@ -53,7 +53,7 @@ class CopyOrderTest {
                 guest,
                 Stage.NEW,
                 copy.map(CopyOrder::blackout).orElse(new BlackoutLimit(Duration.ofSeconds(5))),
-                new Surroundings.OfHost(journal, gate),
+                new Surroundings.OfHost(journal, gate, WatchTimes.USUAL),
                 () -> {},
                 Progress.NONE,
                 copy)

@@ -9,7 +9,6 @@ import dev.hyperfresh.hypervisor.RunState;
 import java.nio.file.Files;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
@@ -75,35 +74,12 @@ class FirstCopyEndTest extends FirstCopyScene {
   /// It was not touched.
   @Test
   void aGuestThatPowersItselfOffBeforeItsTurnIsNotAdopted() throws Exception {
-    CountDownLatch begun = new CountDownLatch(1);
-    CompletableFuture<Boolean> other = new CompletableFuture<>();
-    Process second = new ProcessBuilder("sleep", "60").start();
-    stage.on(
-        "1.handOver",
-        source -> {
-          begun.countDown();
-          other.join();
-          stage.handOverFirst(source);
-        });
-    try {
-      CompletableFuture<GuestView> first =
-          CompletableFuture.supplyAsync(() -> adopt(LONG), FirstCopyScene::run);
-      begun.await();
-      CompletableFuture<GuestView> next =
-          CompletableFuture.supplyAsync(() -> adopt("h", second, LONG), FirstCopyScene::run);
-      while (!steps.contains("h copy waiting for another copy")) {
-        Thread.sleep(10);
-      }
-      stage.actor("h", 1).tell(new InstanceEvent.PoweredOff(1));
-      other.complete(true);
+    CompletableFuture<GuestView> next =
+        waitingForG(() -> stage.actor("h", 1).tell(new InstanceEvent.PoweredOff(1)));
 
-      assertThat(first.get().generation()).isEqualTo(2);
-      assertThat(next.handle((_, refused) -> String.valueOf(refused)).get()).contains(Hosting.OFF);
-      assertThat(hyperplexor.list()).extracting(view -> view.spec().name()).containsExactly("g");
-      assertThat(state().resolve("guests/h")).doesNotExist();
-    } finally {
-      second.destroyForcibly();
-    }
+    assertThat(next.handle((_, refused) -> String.valueOf(refused)).get()).contains(Hosting.OFF);
+    assertThat(hyperplexor.list()).extracting(view -> view.spec().name()).containsExactly("g");
+    assertThat(state().resolve("guests/h")).doesNotExist();
   }
 
   @Test

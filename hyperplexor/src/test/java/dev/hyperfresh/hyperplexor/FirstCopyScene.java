@@ -18,6 +18,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.function.Function;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.junit.jupiter.api.AfterEach;
@@ -38,8 +40,13 @@ abstract class FirstCopyScene {
   final List<GuestView> told = Collections.synchronizedList(new ArrayList<>());
   final List<String> steps = Collections.synchronizedList(new ArrayList<>());
   final List<ReplacementRecord> records = Collections.synchronizedList(new ArrayList<>());
+
+  /// Whether somebody still wants what is being done.
+  volatile Runnable wanted = () -> {};
+
   Stage stage;
   Process process;
+  Process second;
   Hyperplexor hyperplexor;
 
   @BeforeEach
@@ -47,6 +54,7 @@ abstract class FirstCopyScene {
     stage = new Stage(folder);
     stage.privateMemory = true;
     process = new ProcessBuilder("sleep", "60").start();
+    second = new ProcessBuilder("sleep", "60").start();
     stage.process = OptionalInt.of((int) process.pid());
     hyperplexor = hyperplexor();
   }
@@ -55,6 +63,7 @@ abstract class FirstCopyScene {
   void close() {
     hyperplexor.close();
     process.destroyForcibly();
+    second.destroyForcibly();
     stage.close();
   }
 
@@ -85,7 +94,17 @@ abstract class FirstCopyScene {
             Optional.of(
                 new AdoptOrder.Copy(_ -> Stage.NEW, new MemoryCopy(limit, DOWNTIME), records::add)),
             false),
-        (step, text) -> steps.add(name + " " + step + " " + text));
+        new Progress() {
+          @Override
+          public void step(String state, String text) {
+            steps.add(name + " " + state + " " + text);
+          }
+
+          @Override
+          public void requireWanted() {
+            wanted.run();
+          }
+        });
   }
 
   AbstractThrowableAssert<?, ? extends Throwable> assertNotAdopted(
@@ -110,6 +129,33 @@ abstract class FirstCopyScene {
         name -> name.equals(Stage.OLD.name()) ? Stage.OLD : Stage.NEW;
     hyperplexor.takeBack(releases, Map.of(), LONG, sentences::add, _ -> {});
     return sentences;
+  }
+
+  /// What happens while the copy of guest `h` waits for that of guest `g`, which then goes on.
+  ///
+  /// @return how the adoption of `h` ends
+  CompletableFuture<GuestView> waitingForG(Runnable meanwhile) throws Exception {
+    CountDownLatch begun = new CountDownLatch(1);
+    CompletableFuture<Boolean> goOn = new CompletableFuture<>();
+    stage.on(
+        "1.handOver",
+        source -> {
+          begun.countDown();
+          goOn.join();
+          stage.handOverFirst(source);
+        });
+    CompletableFuture<GuestView> first =
+        CompletableFuture.supplyAsync(() -> adopt(LONG), FirstCopyScene::run);
+    begun.await();
+    CompletableFuture<GuestView> next =
+        CompletableFuture.supplyAsync(() -> adopt("h", second, LONG), FirstCopyScene::run);
+    while (!steps.contains("h copy waiting for another copy")) {
+      Thread.sleep(10);
+    }
+    meanwhile.run();
+    goOn.complete(true);
+    assertThat(first.get().generation()).isEqualTo(2);
+    return next;
   }
 
   static void run(Runnable task) {

@@ -22,6 +22,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
 /// A process that has its guest's memory for itself is adopted by a move that copies it. Either the
@@ -197,7 +198,7 @@ class FirstCopyTest extends FirstCopyScene {
     stage.on("1.copied", _ -> looked.countDown());
     CompletableFuture<Void> first =
         CompletableFuture.runAsync(
-            () -> assertNotAdopted(Problem.ADOPT_COPY, Duration.ofSeconds(3)), FirstCopyTest::run);
+            () -> assertNotAdopted(Problem.ADOPT_COPY, Duration.ofSeconds(3)), FirstCopyScene::run);
     looked.await();
 
     assertThatThrownBy(() -> adopt("h", process, LONG))
@@ -214,33 +215,10 @@ class FirstCopyTest extends FirstCopyScene {
   /// Each would take a core, and the memory that the other one has seen free.
   @Test
   void oneGuestIsCopiedAtATime() throws Exception {
-    CountDownLatch begun = new CountDownLatch(1);
-    CompletableFuture<Boolean> other = new CompletableFuture<>();
-    Process second = new ProcessBuilder("sleep", "60").start();
-    stage.on(
-        "1.handOver",
-        source -> {
-          begun.countDown();
-          other.join();
-          stage.handOverFirst(source);
-        });
-    try {
-      CompletableFuture<GuestView> first =
-          CompletableFuture.supplyAsync(() -> adopt(LONG), FirstCopyTest::run);
-      begun.await();
-      CompletableFuture<GuestView> next =
-          CompletableFuture.supplyAsync(() -> adopt("h", second, LONG), FirstCopyTest::run);
-      while (!steps.contains("h copy waiting for another copy")) {
-        Thread.sleep(10);
-      }
-      assertThat(stage.calls).containsOnlyOnce("2.startWaiting");
-      other.complete(true);
+    CompletableFuture<GuestView> next =
+        waitingForG(() -> assertThat(stage.calls).containsOnlyOnce("2.startWaiting"));
 
-      assertThat(first.get().generation()).isEqualTo(2);
-      assertThat(next.get().generation()).isEqualTo(2);
-    } finally {
-      second.destroyForcibly();
-    }
+    assertThat(next.get().generation()).isEqualTo(2);
   }
 
   /// Nobody knows what has happened to it.
@@ -323,6 +301,57 @@ class FirstCopyTest extends FirstCopyScene {
     assertThat(stage.calls).contains("1.takeBack").doesNotContain("1.end", "1.kill");
     assertThat(files()).doesNotExist();
     hyperplexor = hyperplexor();
+  }
+
+  private static void refuse() {
+    throw Problem.DAEMON_UPGRADING.because("Enough.");
+  }
+
+  @Test
+  void aCopyThatNobodyWantsAnyMoreIsGivenUp() {
+    AtomicInteger asked = new AtomicInteger();
+    // It is asked before the copy, too.
+    wanted =
+        () -> {
+          if (asked.getAndIncrement() > 0) {
+            refuse();
+          }
+        };
+
+    assertNotAdopted(Problem.DAEMON_UPGRADING, LONG.multipliedBy(10))
+        .hasMessageContaining("Enough.");
+
+    assertThat(stage.calls).containsSubsequence("1.handOver", "1.copied", "1.takeBack");
+    assertUntouched();
+  }
+
+  @Test
+  void oneThatNobodyWantsAnyMoreDoesNotWaitForItsTurn() throws Exception {
+    CountDownLatch begun = new CountDownLatch(1);
+    CompletableFuture<Boolean> other = new CompletableFuture<>();
+    Process second = new ProcessBuilder("sleep", "60").start();
+    stage.on(
+        "1.handOver",
+        source -> {
+          begun.countDown();
+          other.join();
+          stage.handOverFirst(source);
+        });
+    try {
+      CompletableFuture<GuestView> first =
+          CompletableFuture.supplyAsync(() -> adopt(LONG), FirstCopyTest::run);
+      begun.await();
+      wanted = FirstCopyTest::refuse;
+
+      assertThatThrownBy(() -> adopt("h", second, LONG)).hasMessageContaining("Enough.");
+
+      assertThat(state().resolve("guests/h")).doesNotExist();
+      wanted = () -> {};
+      other.complete(true);
+      assertThat(first.get().generation()).isEqualTo(2);
+    } finally {
+      second.destroyForcibly();
+    }
   }
 
   /// What a daemon has written down that is killed in the middle of a copy.

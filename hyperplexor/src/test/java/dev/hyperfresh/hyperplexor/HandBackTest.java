@@ -118,7 +118,7 @@ class HandBackTest {
 
   private void assertStays(Problem problem, String why) {
     int calls = stage.calls.size();
-    assertThatThrownBy(() -> hyperplexor.handBack("g"))
+    assertThatThrownBy(() -> hyperplexor.handBack("g", _ -> {}))
         .isInstanceOfSatisfying(
             HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem))
         .hasMessageContaining(why);
@@ -136,7 +136,7 @@ class HandBackTest {
     assertThat(hyperplexor.borrowed()).containsExactly("g");
     replace();
 
-    HandedBack back = hyperplexor.handBack("g");
+    HandedBack back = hyperplexor.handBack("g", _ -> {});
 
     assertThat(back)
         .isEqualTo(
@@ -165,7 +165,7 @@ class HandBackTest {
     adopt(true);
     assertThat(stage.requests.getLast().earlier()).isEmpty();
     replace();
-    var _ = hyperplexor.handBack("g");
+    var _ = hyperplexor.handBack("g", _ -> {});
     Path kept = handed().getFirst();
 
     adopt(true);
@@ -173,7 +173,7 @@ class HandBackTest {
     assertThat(stage.requests.getLast().earlier())
         .contains(new Earlier(kept, StagedAdopter.machine(false).words()));
     // It goes as it came, and what its process has stays.
-    var _ = hyperplexor.handBack("g");
+    var _ = hyperplexor.handBack("g", _ -> {});
     assertThat(stage.calls).endsWith("1.takeAddresses", "1.handBack", "1.leave");
     assertThat(handed()).containsExactly(kept);
     adopt(false);
@@ -184,7 +184,7 @@ class HandBackTest {
   void whatIsKeptIsRemovedWhenTheProcessHasEnded() {
     adopt(true);
     replace();
-    var _ = hyperplexor.handBack("g");
+    var _ = hyperplexor.handBack("g", _ -> {});
     hyperplexor.letGo();
     hyperplexor = hyperplexor();
     takeBack();
@@ -213,7 +213,7 @@ class HandBackTest {
   void oneThatWasNotReplacedIsAsItWas() {
     adopt(true);
 
-    HandedBack back = hyperplexor.handBack("g");
+    HandedBack back = hyperplexor.handBack("g", _ -> {});
 
     assertThat(back.pid()).isEqualTo((int) process.pid());
     assertThat(stage.calls).containsExactly("1.attach", "1.takeAddresses", "1.handBack", "1.leave");
@@ -230,8 +230,75 @@ class HandBackTest {
     takeBack();
 
     assertThat(hyperplexor.borrowed()).containsExactly("g");
-    assertThat(hyperplexor.handBack("g").program()).isEqualTo(Path.of("/p2"));
+    assertThat(hyperplexor.handBack("g", _ -> {}).program()).isEqualTo(Path.of("/p2"));
     assertThat(handed()).hasSize(1);
+  }
+
+  /// Whoever is killed right after has not lost it.
+  @Test
+  void whatItsManagerHasToKnowIsWrittenDownFirst() {
+    adopt(true);
+    replace();
+    List<HandedBack> kept = new ArrayList<>();
+
+    HandedBack back =
+        hyperplexor.handBack(
+            "g",
+            first -> {
+              assertThat(state().resolve("guests/g")).exists();
+              assertThat(handed()).isEmpty();
+              kept.add(first);
+            });
+
+    assertThat(kept).containsExactly(back);
+    assertThat(state().resolve("guests/g")).doesNotExist();
+  }
+
+  @Test
+  void oneOfWhichNothingCanBeWrittenDownStays() {
+    adopt(true);
+    replace();
+
+    assertThatThrownBy(() ->
+            hyperplexor.handBack(
+                "g",
+                _ -> {
+                  throw Problem.DAEMON_STATE.because("No space is left.");
+                }))
+        .hasMessageContaining("No space is left.");
+
+    assertThat(hyperplexor.borrowed()).containsExactly("g");
+    assertThat(state().resolve("guests/g")).exists();
+    assertThat(handed()).isEmpty();
+    assertThat(told).isEmpty();
+    assertThat(hyperplexor.handBack("g", _ -> {}).program()).isEqualTo(Path.of("/p2"));
+  }
+
+  /// Its manager may be there again.
+  @Test
+  void oneThatNobodyWantsMovedAnyMoreIsNotSwitched() {
+    adopt(true);
+    stage.handingOver();
+
+    ReplacementRecord record =
+        hyperplexor.replace(
+            "g",
+            Stage.NEW,
+            LONG,
+            new Progress() {
+              @Override
+              public void step(String state, String text) {}
+
+              @Override
+              public void requireWanted() {
+                throw Problem.DAEMON_UPGRADING.because("Enough.");
+              }
+            });
+
+    assertThat(record.outcome()).isEqualTo(ReplacementRecord.Outcome.ROLLED_BACK);
+    assertThat(record.detail()).contains("Enough.");
+    assertThat(stage.calls).contains("2.startWaiting").doesNotContain("1.handOver");
+    assertThat(hyperplexor.handBack("g", _ -> {}).pid()).isEqualTo((int) process.pid());
   }
 
   @Test
@@ -277,7 +344,7 @@ class HandBackTest {
         "1.handOver",
         source -> {
           try {
-            var _ = hyperplexor.handBack("g");
+            var _ = hyperplexor.handBack("g", _ -> {});
           } catch (HyperFreshException e) {
             answers.add(e.problem().name());
           }

@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.AcceleratorChoice;
 import dev.hyperfresh.hypervisor.Adopter;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.Holdings;
+import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Hypervisor;
 import dev.hyperfresh.hypervisor.Instance;
 import dev.hyperfresh.hypervisor.Launch;
@@ -12,10 +13,17 @@ import dev.hyperfresh.linux.KvmProbe;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /// A hypervisor for tests in which no daemon finds what another one left: it is asked for nothing
 /// of that.
 abstract class PartialHypervisor implements Hypervisor {
+  /// Of which guests it was noted what their specs name.
+  final List<String> remembered = new CopyOnWriteArrayList<>();
+
+  /// Why what a spec names is not what it was.
+  volatile Optional<HyperFreshException> otherDisk = Optional.empty();
+
   @Override
   public AcceleratorChoice accelerator(
       GuestSpec.AcceleratorWish wish, Release release, KvmProbe.Result host) {
@@ -25,6 +33,14 @@ abstract class PartialHypervisor implements Hypervisor {
   @Override
   public Optional<Adopter> adopter() {
     return Optional.empty();
+  }
+
+  @Override
+  public void remember(GuestSpec spec, Path files) {
+    otherDisk.ifPresent(refusal -> {
+      throw refusal;
+    });
+    remembered.add(String.valueOf(files.getFileName()));
   }
 
   @Override

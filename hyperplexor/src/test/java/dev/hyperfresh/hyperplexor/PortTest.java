@@ -3,13 +3,18 @@ package dev.hyperfresh.hyperplexor;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.hypervisor.AdoptedMachine;
 import dev.hyperfresh.hypervisor.AdoptedMachine.Port.Bridged;
+import dev.hyperfresh.hypervisor.Card;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Check.Verdict;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.UserMode;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MacVtap;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.Tap;
 import java.io.IOException;
@@ -133,7 +138,77 @@ class PortTest {
     next.close();
   }
 
+  /// It is somebody else's: every hypervisor has a queue of its own, and it stays.
+  @Test
+  void aMacvtapIsOpenedByEveryHypervisorAndStays() throws Exception {
+    String index = Long.toString(200_000 + ProcessHandle.current().pid() % 50_000);
+    try {
+      ip("link", "add", "cab0", "type", "veth", "peer", "name", "cab1");
+      ip("link", "add", "link", "cab0", "name", "mv0", "index", index, "type", "macvtap");
+    } catch (AssertionError refused) {
+      require(false, "no macvtap can be made: " + refused.getMessage());
+    }
+    GuestSpec spec = spec(List.of(Nic.ofMacvtap("mv0", "52:54:00:00:00:01")));
+    MacVtap first = Host.inNetworkNamespace(namespace(), () -> MacVtap.of("mv0"));
+    AdoptedMachine machine =
+        new AdoptedMachine(
+            List.of(),
+            Path.of("/q"),
+            Optional.empty(),
+            List.of(),
+            List.of(new AdoptedMachine.Port.Kept(List.of(first.queue().number()))));
+
+    Endpoints ports =
+        Adopting.endpoints(
+            spec, machine, List.of(first.queue()), (int) ProcessHandle.current().pid());
+    assertThat(ports.checks())
+        .containsExactly(Check.pass("port mv0", "A second queue of the macvtap can be opened."));
+    Fd spare = ports.spares().getFirst();
+    ports.join(false);
+    ports.switchOver();
+    ports.switchBack();
+    ports.switchOver();
+    ports.keep();
+    assertThat(ports.queues()).containsExactly(spare);
+    Fd survivor = spare.duplicate();
+    ports.close();
+
+    Endpoints next = Endpoints.adopt(List.of(survivor), spec, Optional.of(machine));
+    assertThat(next.queues()).containsExactly(survivor);
+    next.giveUp();
+    assertThat(survivor.isOpen()).isFalse();
+    assertThat(ip("-o", "link")).contains("mv0");
+    ip("link", "del", "cab0");
+  }
+
+  /// One without a tap may stand before it.
+  @Test
+  void aTapIsFoundAgainBesideOtherCards() {
+    Nic user =
+        new Nic(
+            "",
+            Optional.empty(),
+            "52:54:00:00:00:01",
+            Card.PLAIN,
+            Optional.of(new UserMode(List.of())));
+    Nic tap = new Nic("new-3", Optional.empty(), "52:54:00:00:00:02");
+    List<Fd> queues =
+        List.of(Host.inNetworkNamespace(namespace(), () -> Tap.create("new-3")).queue());
+
+    try (Endpoints ports =
+        Host.inNetworkNamespace(
+            namespace(),
+            () -> Endpoints.adopt(queues, spec(List.of(user, tap)), Optional.empty()))) {
+      assertThat(ports.queues()).isEqualTo(queues);
+    }
+  }
+
   private static GuestSpec spec(String... taps) {
+    return spec(
+        Stream.of(taps).map(tap -> new Nic(tap, Optional.empty(), "52:54:00:00:00:01")).toList());
+  }
+
+  private static GuestSpec spec(List<Nic> nics) {
     return new GuestSpec(
         "g",
         1,
@@ -143,9 +218,7 @@ class PortTest {
         GuestSpec.AcceleratorWish.TCG,
         Optional.empty(),
         List.of(),
-        Stream.of(taps)
-            .map(tap -> new GuestSpec.Nic(tap, Optional.empty(), "52:54:00:00:00:01"))
-            .toList());
+        nics);
   }
 
   private static Endpoints adopted(List<Fd> queues, Bridged old) {

@@ -37,7 +37,7 @@ abstract class ReplacementScene {
   }
 
   Endpoints ports() {
-    return Endpoints.of(List.of());
+    return new Endpoints(List.of());
   }
 
   @AfterEach
@@ -58,7 +58,7 @@ abstract class ReplacementScene {
   }
 
   ReplacementRecord replace(Duration maxBlackout, Runnable plan) {
-    return replace(maxBlackout, plan, new Surroundings.OfHost(journal, gate));
+    return replace(maxBlackout, plan, new Surroundings.OfHost(journal, gate, WatchTimes.USUAL));
   }
 
   ReplacementRecord replace(Duration maxBlackout, Runnable plan, Surroundings world) {
@@ -77,7 +77,7 @@ abstract class ReplacementScene {
         Preflight.Rehearsing.LEFT_OUT,
         true,
         new ReentrantLock(),
-        new Surroundings.OfHost(journal, gate),
+        new Surroundings.OfHost(journal, gate, WatchTimes.USUAL),
         progress);
   }
 

@@ -6,87 +6,23 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hyperplexor.Rollout.Outcome;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.InstanceEvent;
-import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.linux.KvmProbe;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(30)
-class RolloutLogicTest {
-  private static final KvmProbe.Result NO_KVM =
-      new KvmProbe.Result(KvmProbe.Verdict.ABSENT, 0, 0, false, "there is none.");
-  private static final Duration LONG = Duration.ofSeconds(10);
-
-  @TempDir Path folder;
-  private Stage stage;
-  private Hyperplexor hyperplexor;
-  private final List<String> moved = Collections.synchronizedList(new ArrayList<>());
-  private volatile Rollout.Audience audience = Rollout.Audience.NONE;
-
-  @BeforeEach
-  void open() {
-    stage = new Stage(folder).handingOver();
-    hyperplexor = new Hyperplexor(folder.resolve("state"), new Kinds(stage), NO_KVM, _ -> {});
-  }
-
-  @AfterEach
-  void close() {
-    hyperplexor.close();
-  }
-
-  private void guests(String... names) {
-    for (String name : names) {
-      hyperplexor.create(stage.spec(name), Stage.OLD, Progress.NONE);
-    }
-  }
-
-  private static GuestRollout.Order order(
-      int parallel, int canary, Duration soak, String... names) {
-    return new GuestRollout.Order(
-        List.of(names),
-        Stage.NEW,
-        Optional.empty(),
-        new Rollout.Pace(parallel, canary, soak),
-        LONG,
-        true,
-        false);
-  }
-
-  private static GuestRollout.Order one(String... names) {
-    return order(1, 0, Duration.ZERO, names);
-  }
-
-  private Rollout.Result<ReplacementRecord> rollOut(GuestRollout.Order order) {
-    return hyperplexor.rollOut(
-        order,
-        (guest, maxBlackout, progress) -> {
-          moved.add(guest);
-          return hyperplexor.replace(guest, order.to(), maxBlackout, progress);
-        },
-        (guest, state, text) -> audience.told(guest, state, text));
-  }
-
-  private static List<String> outcomes(Rollout.Result<ReplacementRecord> result) {
-    return result.entries().stream().map(e -> e.name() + " " + e.outcome().label()).toList();
-  }
-
+class RolloutLogicTest extends RolloutScene {
   @Test
   void allGuestsMoveByName() {
     guests("c", "a", "b");
@@ -312,31 +248,6 @@ class RolloutLogicTest {
         .isEqualTo("Its heartbeat stood still for 10048 ms, longer than the budget of 10000 ms.");
   }
 
-  private static ReplacementRecord felt(ReplacementRecord r, double gapMs) {
-    return new ReplacementRecord(
-        r.id(),
-        r.guest(),
-        r.kind(),
-        r.from(),
-        r.to(),
-        r.accelerator(),
-        r.startedAt(),
-        r.blackoutMs(),
-        OptionalDouble.of(gapMs),
-        OptionalDouble.of(1),
-        r.heartbeatWentBack(),
-        r.aftermath(),
-        r.ramBytesCopied(),
-        r.stateBytes(),
-        r.phases(),
-        r.totalMs(),
-        r.outcome(),
-        r.problem(),
-        r.detail(),
-        r.parts(),
-        r.clocks());
-  }
-
   @Test
   void aGuestThatEndsAfterItWasMovedDidNotArrive() {
     guests("a", "b");
@@ -370,6 +281,19 @@ class RolloutLogicTest {
     assertThat(outcomes(result)).containsExactly("a committed", "b not-started", "c not-started");
     assertThat(result.stopped()).hasValue("The client has gone.");
     assertThat(moved).containsExactly("a");
+  }
+
+  /// Another rollout may begin soon.
+  @Test
+  void aClientThatGoesWhileGuestsAreWatchedEndsTheWatch() {
+    guests("a", "b");
+    AtomicInteger words = new AtomicInteger();
+    audience = (_, state, _) -> !state.equals("soak") || words.incrementAndGet() < 2;
+
+    Rollout.Result<ReplacementRecord> result = rollOut(order(1, 1, Duration.ofHours(1)));
+
+    assertThat(outcomes(result)).containsExactly("a committed", "b not-started");
+    assertThat(result.stopped()).hasValue("The client has gone.");
   }
 
   @Test

@@ -105,20 +105,21 @@ class SpecPropertiesTest {
                         "tap0",
                         Optional.empty(),
                         "52:54:00:00:00:01",
-                        new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 4),
+                        new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 4, true),
                         Optional.empty()),
                     new Nic(
                         "",
                         Optional.empty(),
                         "52:54:00:00:00:02",
-                        new Card(Card.Model.RTL8139, OptionalInt.empty(), 1),
+                        new Card(Card.Model.RTL8139, OptionalInt.empty(), 1, false),
                         Optional.of(user)),
                     new Nic(
                         "",
                         Optional.empty(),
                         "52:54:00:00:00:03",
                         Card.PLAIN,
-                        Optional.of(new UserMode(List.of())))))
+                        Optional.of(new UserMode(List.of()))),
+                    Nic.ofMacvtap("mv0", "52:54:00:00:00:04")))
             .with(
                 new Devices(
                     true,

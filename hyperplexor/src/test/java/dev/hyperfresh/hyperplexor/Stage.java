@@ -134,7 +134,7 @@ final class Stage extends PartialHypervisor implements AutoCloseable {
 
   /// A guest that runs on [#OLD] in generation 1.
   Guest guest(String name) {
-    return guest(name, Endpoints.of(List.of()));
+    return guest(name, new Endpoints(List.of()));
   }
 
   Guest guest(String name, Endpoints ports) {

@@ -44,7 +44,7 @@ class SwitchTurnTest extends ReplacementScene {
   @Test
   void theNextGuestNeedNotWaitUntilThePriorityIsTakenBack() {
     int[] places = {-1};
-    Surroundings host = new Surroundings.OfHost(journal, gate);
+    Surroundings host = new Surroundings.OfHost(journal, gate, WatchTimes.USUAL);
     stage.handingOver();
 
     assertThat(replace(LONG, () -> {}, new Lowering(host, () -> places[0] = gate.free())).outcome())

@@ -9,9 +9,10 @@ import java.util.OptionalInt;
 ///
 /// @param mtu the largest packet, bytes, of card and port; empty for the kernel's 1500
 /// @param queues how many pairs of queues it has
-public record Card(Model model, OptionalInt mtu, int queues) {
+/// @param vhost whether the host's kernel moves its packets
+public record Card(Model model, OptionalInt mtu, int queues, boolean vhost) {
   /// A virtio card of which nothing more is said.
-  public static final Card PLAIN = new Card(Model.VIRTIO, OptionalInt.empty(), 1);
+  public static final Card PLAIN = new Card(Model.VIRTIO, OptionalInt.empty(), 1, false);
 
   private static final int LEAST_MTU = 68;
   private static final int MOST_MTU = 65_521;
@@ -44,6 +45,9 @@ public record Card(Model model, OptionalInt mtu, int queues) {
     if (queues != 1) {
       words.add("queues: " + queues);
     }
+    if (vhost) {
+      words.add("vhost: true");
+    }
     return words;
   }
 
@@ -56,12 +60,12 @@ public record Card(Model model, OptionalInt mtu, int queues) {
     if (queues < 1 || queues > MOST_QUEUES) {
       faults.add("queues: " + queues + " is not between 1 and " + MOST_QUEUES);
     }
-    boolean more = mtu.isPresent() || queues != 1;
+    boolean more = mtu.isPresent() || queues != 1 || vhost;
     if (more && model != Model.VIRTIO) {
-      faults.add("model: only virtio has mtu and queues");
+      faults.add("model: only virtio has mtu, queues and vhost");
     }
     if (more && user) {
-      faults.add("user: a card on a user-mode network has neither mtu nor queues");
+      faults.add("user: a card on a user-mode network has no mtu, queues or vhost");
     }
     return faults;
   }

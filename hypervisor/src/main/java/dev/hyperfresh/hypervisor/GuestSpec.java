@@ -99,66 +99,25 @@ public record GuestSpec(
 
   /// The same guest with another end.
   public GuestSpec ending(EndPolicy policy) {
-    return new GuestSpec(
-        name,
-        vcpus,
-        memoryBytes,
-        machine,
-        cpu,
-        accelerator,
-        boot,
-        disks,
-        nics,
-        agent,
-        clock,
-        policy,
-        layout,
-        devices,
-        firmware);
+    return with(policy, layout, devices, firmware);
   }
 
   /// The same guest with its memory made of other things.
   public GuestSpec madeOf(MemoryLayout memory) {
-    return new GuestSpec(
-        name,
-        vcpus,
-        memoryBytes,
-        machine,
-        cpu,
-        accelerator,
-        boot,
-        disks,
-        nics,
-        agent,
-        clock,
-        ends,
-        memory,
-        devices,
-        firmware);
+    return with(ends, memory, devices, firmware);
   }
 
   /// The same guest with other devices.
   public GuestSpec with(Devices others) {
-    return new GuestSpec(
-        name,
-        vcpus,
-        memoryBytes,
-        machine,
-        cpu,
-        accelerator,
-        boot,
-        disks,
-        nics,
-        agent,
-        clock,
-        ends,
-        layout,
-        others,
-        firmware);
+    return with(ends, layout, others, firmware);
   }
 
   /// The same guest with other firmware.
   public GuestSpec booting(Firmware other) {
+    return with(ends, layout, devices, other);
+  }
+
+  private GuestSpec with(EndPolicy end, MemoryLayout memory, Devices others, Firmware other) {
     return new GuestSpec(
         name,
         vcpus,
@@ -171,9 +130,9 @@ public record GuestSpec(
         nics,
         agent,
         clock,
-        ends,
-        layout,
-        devices,
+        end,
+        memory,
+        others,
         other);
   }
 
@@ -263,15 +222,33 @@ public record GuestSpec(
     }
   }
 
-  /// A network card, attached by a tap of HyperFresh's own making or to a user-mode network.
+  /// A network card, attached by a tap of HyperFresh's own making, by a macvtap of somebody else's,
+  /// or to a user-mode network.
   ///
-  /// @param tap the tap's name, 1 to 15 characters; empty without one
+  /// @param tap the name of tap or macvtap, 1 to 15 characters; empty without one
   /// @param bridge a bridge that exists, or empty to leave the tap alone
   /// @param mac six lower-case octets with colons
   /// @param card how the guest sees it
   /// @param user the network of one without a tap
+  /// @param macvtap whether it is a macvtap
   public record Nic(
-      String tap, Optional<String> bridge, String mac, Card card, Optional<UserMode> user) {
+      String tap,
+      Optional<String> bridge,
+      String mac,
+      Card card,
+      Optional<UserMode> user,
+      boolean macvtap) {
+    /// A card on a tap or a user-mode network.
+    public Nic(
+        String tap, Optional<String> bridge, String mac, Card card, Optional<UserMode> user) {
+      this(tap, bridge, mac, card, user, false);
+    }
+
+    /// A virtio card on a macvtap.
+    public static Nic ofMacvtap(String name, String mac) {
+      return new Nic(name, Optional.empty(), mac, Card.PLAIN, Optional.empty(), true);
+    }
+
     /// A virtio card with a tap.
     public Nic(String tap, Optional<String> bridge, String mac) {
       this(tap, bridge, mac, Card.PLAIN, Optional.empty());
@@ -293,6 +270,9 @@ public record GuestSpec(
     }
     for (int i = 0; i < nics.size(); i++) {
       String at = "nics[" + i + "].";
+      if (nics.get(i).macvtap()) {
+        extras.add(at + "macvtap: " + nics.get(i).tap());
+      }
       nics.get(i).card().words().forEach(word -> extras.add(at + word));
       nics.get(i).user().ifPresent(user -> user.words().forEach(word -> extras.add(at + word)));
     }
@@ -401,6 +381,12 @@ public record GuestSpec(
                 faults,
                 INTERFACE.matcher(bridge).matches(),
                 "nics: bridge '" + bridge + "' is not an interface name"));
+    boolean plain =
+        nic.bridge().isEmpty() && nic.card().mtu().isEmpty() && nic.card().queues() == 1;
+    require(
+        faults,
+        !nic.macvtap() || plain,
+        at + "macvtap: a card on a macvtap has one queue, the macvtap's mtu and no bridge");
     nic.card().faults(nic.user().isPresent()).forEach(fault -> faults.add(at + fault));
     nic.user().ifPresent(user -> user.faults().forEach(fault -> faults.add(at + fault)));
     // The lowest bit of the first octet marks a group address.

@@ -71,6 +71,15 @@ public enum Problem {
       "The guest runs.",
       "Nothing was touched. Stop it first with `hyperfresh guest stop NAME`, or give --force to end"
           + " it at once."),
+  /// A name means another disk by now, or somebody else has it.
+  GUEST_DISK(
+      "HF-GUEST-006",
+      3,
+      409,
+      "A disk of the guest is not the one that was meant, or somebody else has it.",
+      "Nothing was started or changed. Give the guest its disk back, or end who has it. To give it"
+          + " another one, edit its spec and name that below /dev/disk/by-id: such a name keeps its"
+          + " meaning."),
   /// The process could not be moved later; all reasons are reported together.
   ADOPT_REFUSED(
       "HF-ADOPT-001",
@@ -142,6 +151,15 @@ public enum Problem {
       409,
       "Domains of libvirt are being moved.",
       "Wait for it to end, and try again."),
+  /// Somebody else has started libvirt while it was down because of us.
+  LIBVIRT_STARTED(
+      "HF-LIBVIRT-006",
+      5,
+      409,
+      "Something else started libvirt while domains of it were being moved.",
+      "Find out what starts it, such as an upgrade of packages, and move the other domains then. If"
+          + " libvirt has forgotten a domain, shut its guest down from inside, or end the process that"
+          + " is named, and start the domain again."),
   /// No installed release has that name.
   RELEASE_UNKNOWN(
       "HF-RELEASE-001",

@@ -35,7 +35,9 @@ public interface Reattacher {
   /// @throws HyperFreshException [Problem#GUEST_STATE] when it does not answer
   Instance attach(Launch launch, int pid);
 
-  /// Whether an instance, which may have ended, has ever run the guest, from what it left behind.
+  /// Whether an instance, which may have ended, has ever run the guest, from what it left behind. A
+  /// host that loses its power may lose the end of that: of an instance of an earlier boot it may
+  /// not be said that it has, although it has.
   ///
   /// @param files as in [Launch#files]
   /// @return empty when nothing tells

@@ -209,7 +209,7 @@ class GuestSpecTest {
 
   @Test
   void queuesOfAllCardsAreCounted() {
-    Card many = new Card(Card.Model.VIRTIO, OptionalInt.empty(), 16);
+    Card many = new Card(Card.Model.VIRTIO, OptionalInt.empty(), 16, false);
 
     assertThat(new Draft().nics(cards(3, many)).faults()).isEmpty();
     assertThat(new Draft().nics(cards(4, many)).faults())
@@ -217,13 +217,34 @@ class GuestSpecTest {
   }
 
   @Test
-  void onlyVirtioHasMtuAndQueues() {
+  void onlyVirtioHasMtuQueuesAndVhost() {
     for (Card card :
         List.of(
-            new Card(Card.Model.E1000E, OptionalInt.of(9000), 1),
-            new Card(Card.Model.RTL8139, OptionalInt.empty(), 2))) {
+            new Card(Card.Model.E1000E, OptionalInt.of(9000), 1, false),
+            new Card(Card.Model.RTL8139, OptionalInt.empty(), 2, false),
+            new Card(Card.Model.E1000, OptionalInt.empty(), 1, true))) {
       assertThat(new Draft().nics(cards(1, card)).faults())
-          .containsExactly("nics[0].model: only virtio has mtu and queues");
+          .containsExactly("nics[0].model: only virtio has mtu, queues and vhost");
+    }
+  }
+
+  @Test
+  void aCardOnAMacvtapIsAPlainOne() {
+    Nic nic = Nic.ofMacvtap("mv0", "52:54:00:00:00:01");
+    assertThat(new Draft().nics(List.of(nic)).faults()).isEmpty();
+    assertThat(new Draft().nics(List.of(nic)).spec().extras())
+        .containsExactly("nics[0].macvtap: mv0");
+    Card many = new Card(Card.Model.VIRTIO, OptionalInt.empty(), 2, false);
+    Card large = new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 1, false);
+    for (Nic other :
+        List.of(
+            new Nic("mv0", Optional.of("br0"), nic.mac(), Card.PLAIN, Optional.empty(), true),
+            new Nic("mv0", Optional.empty(), nic.mac(), many, Optional.empty(), true),
+            new Nic("mv0", Optional.empty(), nic.mac(), large, Optional.empty(), true))) {
+      assertThat(new Draft().nics(List.of(other)).faults())
+          .singleElement()
+          .asString()
+          .startsWith("nics[0].macvtap: a card on a macvtap has one queue");
     }
   }
 
@@ -239,9 +260,9 @@ class GuestSpecTest {
 
     assertThat(new Draft().nics(nics).faults()).isEmpty();
     assertThat(new Draft().nics(nics).spec().taps()).isEmpty();
-    Card large = new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 1);
+    Card large = new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 1, false);
     assertThat(new Draft().nics(List.of(user(1, large, user))).faults())
-        .containsExactly("nics[0].user: a card on a user-mode network has neither mtu nor queues");
+        .containsExactly("nics[0].user: a card on a user-mode network has no mtu, queues or vhost");
   }
 
   @Test

@@ -1,8 +1,10 @@
 package dev.hyperfresh.libvirt;
 
+import dev.hyperfresh.hyperplexor.HandedBack;
 import dev.hyperfresh.linux.ProcessIdentity;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Stream;
 
@@ -49,11 +51,40 @@ public record Down(String since, String boot, How how, List<Between> between) {
   ///
   /// @param guest what it is called here
   /// @param first the process that had it when libvirt was ended
-  /// @param now the process that has it; none while it is not known to be another one
+  /// @param now the process that it was handed back in, or was about to be; none before
+  /// @param back what libvirt has to know of that process
   public record Between(
-      String domain, String uuid, String guest, ProcessIdentity first, ProcessIdentity now) {
-    Between on(ProcessIdentity process) {
-      return new Between(domain, uuid, guest, first, process);
+      String domain,
+      String uuid,
+      String guest,
+      ProcessIdentity first,
+      ProcessIdentity now,
+      Optional<HandedBack> back) {
+    public Between {
+      // In what an older daemon wrote there is none.
+      back = Objects.requireNonNullElse(back, Optional.empty());
+    }
+
+    /// One that is about to be taken.
+    static Between begun(LibvirtDomain domain, String guest) {
+      return new Between(
+          domain.name(),
+          domain.uuid(),
+          guest,
+          ProcessIdentity.of(domain.pid()),
+          ProcessIdentity.NONE,
+          Optional.empty());
+    }
+
+    /// The same that is about to be handed back.
+    Between in(HandedBack process) {
+      return new Between(
+          domain, uuid, guest, first, ProcessIdentity.of(process.pid()), Optional.of(process));
+    }
+
+    /// Whether it was moved to a process that has it still.
+    boolean hasMoved() {
+      return !first.lives() && now.lives();
     }
   }
 

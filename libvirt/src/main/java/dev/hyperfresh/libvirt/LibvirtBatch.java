@@ -10,12 +10,10 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.libvirt.Down.Between;
 import dev.hyperfresh.linux.Host;
-import dev.hyperfresh.linux.ProcessIdentity;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,6 +21,8 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /// Replaces QEMU under domains of libvirt while that is down: libvirt is ended, each domain is
 /// borrowed, moved and handed back, what libvirt knows of it is brought up to date, and libvirt is
@@ -33,81 +33,84 @@ import java.util.function.BooleanSupplier;
 public final class LibvirtBatch {
   private static final System.Logger LOG = System.getLogger(LibvirtBatch.class.getName());
 
+  private static final String ENDS = "The daemon ends.";
+
   /// Whoever fails like this does not run on as before.
   private static final Set<Problem> LOST =
       EnumSet.of(Problem.REPLACE_LOST, Problem.REPLACE_DOUBT, Problem.REPLACE_STANDS);
 
   private final LibvirtHost host;
+  private final DomainFiles files;
+  private final DriverSeat seat;
   private final LibvirtService service;
   private final Borrower borrower;
   private final Down.Store store;
   private final Audience audience;
   private final BooleanSupplier ending;
   private final Map<String, Entry<ReplacementRecord>> entries = new LinkedHashMap<>();
+
+  /// What is known of domains that libvirt no longer has, by their names.
+  private final Map<String, HyperFreshException> forgotten = new HashMap<>();
+
   private Down down;
   private Optional<String> stopped = Optional.empty();
   private OptionalDouble awayMs = OptionalDouble.empty();
-
-  /// Takes guests for the time of a replacement.
-  public interface Borrower {
-    /// Takes the guest of a domain and moves it. What it does before it takes the guest may fail;
-    /// nothing is borrowed then.
-    ///
-    /// @param guest what it is called while it is borrowed
-    /// @throws HyperFreshException when it was not moved; [#standing] says whether it was taken
-    ReplacementRecord move(LibvirtDomain domain, String guest, Progress progress);
-
-    /// How it stands with one that was taken.
-    Standing standing(String guest);
-
-    /// The process that runs one that is here.
-    int pid(String guest);
-
-    /// Gives one back.
-    ///
-    /// @param emulator the program that libvirt knows of the domain; empty when it has forgotten
-    ///   the domain
-    HandedBack handBack(String guest, Optional<Path> emulator);
-  }
-
-  /// How it stands with a guest that was taken, or was to be.
-  public enum Standing {
-    /// It was not taken, or was handed back.
-    ABSENT,
-    /// A daemon is taking it back from an earlier one.
-    COMING,
-    /// It can be handed back.
-    HERE,
-    /// No process runs it any more.
-    ENDED
-  }
 
   /// A domain that is to be moved.
   ///
   /// @param guest what it is called while it is borrowed
   /// @param from what it runs on, for people
-  public record Candidate(LibvirtDomain domain, String guest, String from) {}
+  public record Candidate(LibvirtDomain domain, String guest, String from) {
+    private Entry<ReplacementRecord> notStarted() {
+      return Entry.of(domain.name(), from, Outcome.NOT_STARTED);
+    }
+  }
 
   /// What came of all of them.
   ///
   /// @param stopped why not all were moved, or libvirt does not run; empty when neither is so
-  /// @param awayMs how long libvirt did not answer; empty when it was not ended, or stays down
+  /// @param awayMs how long libvirt did not answer, all stops together; empty when it was not
+  ///   ended, or stays down
   public record Ended(
       List<Entry<ReplacementRecord>> entries, Optional<String> stopped, OptionalDouble awayMs) {
     public Ended {
       entries = List.copyOf(entries);
     }
+
+    private Ended stoppedBy(String why) {
+      return new Ended(entries, Optional.of(why), awayMs);
+    }
+
+    /// This and what came of the next group.
+    private Ended and(Ended next) {
+      return new Ended(
+          Stream.concat(entries.stream(), next.entries.stream()).toList(),
+          next.stopped,
+          next.awayMs.isPresent()
+              ? OptionalDouble.of(awayMs.orElse(0) + next.awayMs.getAsDouble())
+              : next.awayMs);
+    }
+
+    /// This and a group that is not begun.
+    private Ended without(List<Candidate> group) {
+      return new Ended(
+          Stream.concat(entries.stream(), group.stream().map(Candidate::notStarted)).toList(),
+          stopped,
+          awayMs);
+    }
   }
 
   private LibvirtBatch(
-      LibvirtHost host,
+      DriverSeat seat,
       LibvirtService service,
       Borrower borrower,
       Down.Store store,
       Audience audience,
       BooleanSupplier ending,
       Down down) {
-    this.host = host;
+    this.host = seat.host();
+    this.files = new DomainFiles(host);
+    this.seat = seat;
     this.service = service;
     this.borrower = borrower;
     this.store = store;
@@ -116,32 +119,65 @@ public final class LibvirtBatch {
     this.down = down;
   }
 
-  /// Moves domains.
+  /// Moves domains, one group after the other. Each group has a stop of libvirt of its own, and is
+  /// begun when libvirt has all of the groups before.
   ///
-  /// @param ending asked before each: whether the daemon ends, so that no other one is begun
-  /// @throws HyperFreshException [Problem#LIBVIRT_SERVICE] when libvirt does not end; no domain was
-  ///   touched
+  /// @param seat the one of this daemon
+  /// @param services finds libvirt as it runs now
+  /// @param ending asked again and again: whether the daemon ends, so that no other domain is begun
+  ///   and none is switched any more
+  /// @throws HyperFreshException [Problem#LIBVIRT_SERVICE] when libvirt is not found or does not
+  ///   end; no domain was touched
   public static Ended run(
-      LibvirtHost host,
-      LibvirtService service,
+      DriverSeat seat,
+      Supplier<LibvirtService> services,
       Borrower borrower,
       Down.Store store,
       Audience audience,
       BooleanSupplier ending,
-      List<Candidate> candidates) {
-    new Virsh(host).requireThere();
-    Down down = new Down(Instant.now().toString(), Host.bootId(), service.how(), List.of());
-    return new LibvirtBatch(host, service, borrower, store, audience, ending, down)
-        .moved(candidates);
+      List<List<Candidate>> groups) {
+    new Virsh(seat.host()).requireThere();
+    Ended all = new Ended(List.of(), Optional.empty(), OptionalDouble.empty());
+    for (List<Candidate> group : groups) {
+      if (all.stopped().isEmpty() && ending.getAsBoolean()) {
+        all = all.stoppedBy(ENDS);
+      }
+      all =
+          next(
+              all,
+              group,
+              () -> {
+                LibvirtService service = services.get();
+                Down down =
+                    new Down(Instant.now().toString(), Host.bootId(), service.how(), List.of());
+                return new LibvirtBatch(seat, service, borrower, store, audience, ending, down);
+              });
+    }
+    return all;
+  }
+
+  private static Ended next(Ended all, List<Candidate> group, Supplier<LibvirtBatch> batches) {
+    if (all.stopped().isPresent()) {
+      return all.without(group);
+    }
+    try {
+      return all.and(batches.get().moved(group));
+    } catch (HyperFreshException e) {
+      if (all.entries().isEmpty()) {
+        throw e;
+      }
+      return all.stoppedBy(e.problem().code() + " " + e.detail()).without(group);
+    }
   }
 
   /// Finishes what a daemon has left that died while libvirt was down: hands its domains back and
   /// starts libvirt. Does nothing when there is nothing left.
   ///
+  /// @param seat the one of this daemon
   /// @param log as in [LibvirtService#find]
   /// @throws HyperFreshException [Problem#LIBVIRT_BETWEEN], [Problem#LIBVIRT_SERVICE] when it
   ///   cannot be finished; it may be tried again
-  public static void finish(LibvirtHost host, Borrower borrower, Down.Store store, Path log) {
+  public static void finish(DriverSeat seat, Borrower borrower, Down.Store store, Path log) {
     Optional<Down> left = store.read();
     if (left.isEmpty()) {
       return;
@@ -151,15 +187,15 @@ public final class LibvirtBatch {
       store.forget();
       return;
     }
-    LibvirtService service = LibvirtService.of(host, left.get().how(), log);
+    LibvirtService service = LibvirtService.of(seat.host(), left.get().how(), log);
     LibvirtBatch batch =
-        new LibvirtBatch(host, service, borrower, store, Audience.NONE, () -> true, left.get());
+        new LibvirtBatch(seat, service, borrower, store, Audience.NONE, () -> true, left.get());
     batch.finishLeft();
   }
 
   private void finishLeft() {
-    if (!down.between().isEmpty()) {
-      // Somebody may have started it by hand.
+    if (service.isStillThere()) {
+      // It has not ended in time, or nobody came to ask it to.
       service.stop();
     }
     Optional<HyperFreshException> trouble = comeBack();
@@ -174,6 +210,7 @@ public final class LibvirtBatch {
     try {
       say("", "libvirt", "ending " + service.words() + "; guests run on");
       service.stop();
+      seat.take();
       for (Candidate candidate : candidates) {
         entries.put(candidate.domain().name(), next(candidate));
       }
@@ -190,11 +227,8 @@ public final class LibvirtBatch {
   }
 
   private Entry<ReplacementRecord> next(Candidate candidate) {
-    Entry<ReplacementRecord> begun =
-        Entry.of(candidate.domain().name(), candidate.from(), Outcome.NOT_STARTED);
-    if (stopped.isEmpty() && ending.getAsBoolean()) {
-      stopped = Optional.of("The daemon ends.");
-    }
+    Entry<ReplacementRecord> begun = candidate.notStarted();
+    stopped = stopped.or(this::hindrance);
     if (stopped.isPresent()) {
       return begun;
     }
@@ -205,6 +239,11 @@ public final class LibvirtBatch {
     return entry;
   }
 
+  /// What keeps the next one from being begun.
+  private Optional<String> hindrance() {
+    return ending.getAsBoolean() ? Optional.of(ENDS) : seat.intruder();
+  }
+
   private Entry<ReplacementRecord> one(Candidate candidate, Entry<ReplacementRecord> begun) {
     LibvirtDomain domain = candidate.domain();
     try {
@@ -212,23 +251,22 @@ public final class LibvirtBatch {
     } catch (HyperFreshException e) {
       return begun.because(Outcome.LEFT_ALONE, e);
     }
-    Between between =
-        new Between(
-            domain.name(),
-            domain.uuid(),
-            candidate.guest(),
-            ProcessIdentity.of(domain.pid()),
-            ProcessIdentity.NONE);
-    down = down.with(between);
-    store.keep(down);
+    keep(down.with(Between.begun(domain, candidate.guest())));
     Entry<ReplacementRecord> entry = move(candidate, begun);
     try {
       giveBack(domain.name());
-      return entry;
+      return Optional.ofNullable(forgotten.get(domain.name()))
+          .map(e -> entry.because(Outcome.FAILED, e))
+          .orElse(entry);
     } catch (RuntimeException e) {
       LOG.log(System.Logger.Level.ERROR, "domain " + domain.name() + " is not handed back", e);
       return entry.because(Outcome.FAILED, known(e));
     }
+  }
+
+  private void keep(Down now) {
+    store.keep(now);
+    down = now;
   }
 
   private static HyperFreshException known(RuntimeException e) {
@@ -252,8 +290,7 @@ public final class LibvirtBatch {
     String name = candidate.domain().name();
     try {
       ReplacementRecord record =
-          borrower.move(
-              candidate.domain(), candidate.guest(), (state, text) -> say(name, state, text));
+          borrower.move(candidate.domain(), candidate.guest(), new Telling(name));
       Outcome outcome =
           switch (record.outcome()) {
             case COMMITTED -> Outcome.COMMITTED;
@@ -272,21 +309,47 @@ public final class LibvirtBatch {
     }
   }
 
-  /// Hands a domain back, if it is borrowed, and brings up to date what libvirt knows of it.
+  /// Tells of one domain, which is not switched any more when libvirt may look at it, or the daemon
+  /// ends. Guest's thread, while that of this object waits.
+  private final class Telling implements Progress {
+    private final String domain;
+
+    Telling(String domain) {
+      this.domain = domain;
+    }
+
+    @Override
+    public void step(String state, String text) {
+      say(domain, state, text);
+    }
+
+    @Override
+    public void requireWanted() {
+      if (ending.getAsBoolean()) {
+        throw Problem.DAEMON_UPGRADING.because(ENDS);
+      }
+      seat.intruder()
+          .ifPresent(who -> {
+            throw Problem.LIBVIRT_STARTED.because(who);
+          });
+    }
+  }
+
+  /// Hands a domain back, if it is borrowed, and brings up to date what libvirt knows of it. What
+  /// is to be written is kept before the guest is let go: nobody could find it out any more.
   private void giveBack(String domain) {
     Between between = down.of(domain).orElseThrow();
     switch (borrower.standing(between.guest())) {
       case HERE -> {
-        down = down.with(between.on(ProcessIdentity.of(borrower.pid(between.guest()))));
-        store.keep(down);
         say(domain, "libvirt", "handing it back");
-        written(between, borrower.handBack(between.guest(), emulator(domain)));
+        borrower.handBack(
+            between.guest(), files.emulator(domain), back -> keep(down.with(between.in(back))));
+        down.of(domain).flatMap(Between::back).ifPresent(back -> write(between, back));
       }
       case ABSENT -> {
-        boolean isUnwritten = !between.first().lives() && between.now().lives();
-        if (isUnwritten && Files.exists(host.statusFile(domain))) {
-          // It was handed back, and nobody came to write that down.
-          written(between, seen(between));
+        // Handed back, or never taken.
+        if (between.hasMoved()) {
+          between.back().ifPresent(back -> write(between, back));
         }
       }
       case COMING ->
@@ -296,78 +359,69 @@ public final class LibvirtBatch {
         // libvirt sees that by itself.
       }
     }
-    down = down.without(domain);
-    store.keep(down);
-  }
-
-  private Optional<Path> emulator(String domain) {
-    return Files.exists(host.statusFile(domain))
-        ? Optional.of(LibvirtDomain.read(host, domain).emulator())
-        : Optional.empty();
-  }
-
-  private void written(Between between, HandedBack back) {
-    if (!isKnown(between, back.pid())) {
-      LOG.log(
-          System.Logger.Level.WARNING,
-          "libvirt has forgotten domain {0}; process {1} runs its guest on",
-          between.domain(),
-          back.pid());
-      return;
+    if (seat.intruder().isEmpty()) {
+      keep(down.without(domain));
     }
-    LibvirtDomain known = LibvirtDomain.read(host, between.domain());
-    // One that was not moved is what libvirt knows.
-    if (known.pid() != back.pid()) {
-      new StatusFile(host, known).write(back);
-    }
+    // A libvirt that runs may have read its file before, and write it again as it was then.
   }
 
-  /// A file that is gone, or is another domain's or process's by now, says that libvirt was there
-  /// meanwhile: it has forgotten the domain, and may have started another one of its name.
-  private boolean isKnown(Between between, int pid) {
-    if (!Files.exists(host.statusFile(between.domain()))) {
-      return false;
+  /// One that libvirt has forgotten is nobody's to hand back to.
+  private void write(Between between, HandedBack back) {
+    try {
+      files.write(between, back);
+    } catch (HyperFreshException e) {
+      if (e.problem() != Problem.LIBVIRT_STARTED) {
+        throw e;
+      }
+      LOG.log(System.Logger.Level.ERROR, e.getMessage());
+      forgotten.put(between.domain(), e);
     }
-    LibvirtDomain known = LibvirtDomain.read(host, between.domain());
-    return known.uuid().equals(between.uuid())
-        && (known.pid() == between.first().pid() || known.pid() == pid);
-  }
-
-  /// What can be seen of the process of a guest. libvirt asks it for its threads.
-  private HandedBack seen(Between between) {
-    return new HandedBack(
-        between.guest(),
-        between.now().pid(),
-        Map.of(),
-        Map.of(),
-        Map.of(),
-        LibvirtDomain.read(host, between.domain()).emulator());
   }
 
   /// Starts libvirt, unless a domain is still between.
   ///
   /// @return what keeps it down
   private Optional<HyperFreshException> comeBack() {
-    Optional<HyperFreshException> trouble = Optional.empty();
+    Optional<HyperFreshException> trouble = attempted(this::beAlone);
+    List<Between> left = trouble.isEmpty() ? down.between() : List.of();
     // One that has to wait keeps no other from being handed back.
-    for (Between between : new ArrayList<>(down.between())) {
-      try {
-        giveBack(between.domain());
-      } catch (RuntimeException e) {
-        trouble = trouble.or(() -> Optional.of(known(e)));
-      }
+    for (Between between : left) {
+      Optional<HyperFreshException> its = attempted(() -> giveBack(between.domain()));
+      trouble = trouble.or(() -> its);
     }
-    try {
-      if (trouble.isEmpty()) {
-        service.start();
-        new Virsh(host).requireAnswer();
-        store.forget();
-      }
-    } catch (RuntimeException e) {
-      trouble = Optional.of(known(e));
-    }
-    trouble.ifPresent(e -> LOG.log(System.Logger.Level.ERROR, "libvirt is down", e));
+    trouble = trouble.or(() -> attempted(this::begin));
+    trouble.ifPresent(
+        e -> LOG.log(System.Logger.Level.ERROR, "libvirt has not all of its domains again", e));
     return trouble.map(this::between);
+  }
+
+  private static Optional<HyperFreshException> attempted(Runnable work) {
+    try {
+      work.run();
+      return Optional.empty();
+    } catch (RuntimeException e) {
+      return Optional.of(known(e));
+    }
+  }
+
+  /// Ends a libvirt that something else has started while domains are between.
+  private void beAlone() {
+    Optional<String> intruder = down.between().isEmpty() ? Optional.empty() : seat.intruder();
+    if (intruder.isPresent()) {
+      say("", "libvirt", "ending it again, since domains are between: " + intruder.get());
+      service.stop();
+      seat.take();
+    }
+  }
+
+  private void begin() {
+    if (!down.between().isEmpty()) {
+      throw Problem.LIBVIRT_STARTED.because(seat.intruder().orElse("Something had started it."));
+    }
+    seat.leave();
+    service.start();
+    new Virsh(host).requireAnswer();
+    store.forget();
   }
 
   private HyperFreshException between(HyperFreshException cause) {
@@ -384,23 +438,29 @@ public final class LibvirtBatch {
         cause);
   }
 
-  /// Whether libvirt has a domain again that was moved.
+  /// Whether libvirt has a domain again.
   private void confirm(Candidate candidate) {
     String name = candidate.domain().name();
     Entry<ReplacementRecord> entry = entries.get(name);
-    if (awayMs.isEmpty() || entry == null || entry.outcome() != Outcome.COMMITTED) {
+    if (entry == null) {
       return;
     }
-    try {
-      String state = new Virsh(host).state(candidate.domain().uuid());
-      int pid = LibvirtDomain.read(host, name).pid();
-      if (!state.equals("running") || pid == candidate.domain().pid()) {
-        throw Problem.LIBVIRT_SERVICE.because(
-            "libvirt says that it is '%s', in process %d.".formatted(state, pid));
-      }
-    } catch (HyperFreshException e) {
+    Optional<HyperFreshException> amiss = Optional.ofNullable(forgotten.get(name));
+    if (amiss.isEmpty() && awayMs.isPresent() && entry.outcome() == Outcome.COMMITTED) {
+      amiss = attempted(() -> requireRunning(candidate.domain()));
+    }
+    amiss.ifPresent(e -> {
       entries.put(name, entry.because(Outcome.FAILED, e));
       stopped = stopped.or(() -> Optional.of("Domain '%s': %s".formatted(name, e.detail())));
+    });
+  }
+
+  private void requireRunning(LibvirtDomain before) {
+    String state = new Virsh(host).state(before.uuid());
+    int pid = LibvirtDomain.read(host, before.name()).pid();
+    if (!state.equals("running") || pid == before.pid()) {
+      throw Problem.LIBVIRT_SERVICE.because(
+          "libvirt says that it is '%s', in process %d.".formatted(state, pid));
     }
   }
 

@@ -18,15 +18,18 @@ public sealed interface LibvirtService permits PlainService, SystemdService {
   String words();
 
   /// Ends it, and whatever would start it at the next request. Returns when it has ended; does
-  /// nothing when it does not run.
+  /// nothing when it does not run. Until [#start], systemd does not start it either, whoever asks.
   ///
-  /// @throws HyperFreshException [Problem#LIBVIRT_SERVICE] when it does not end in time; it is
-  ///   started when it has ended after all
+  /// @throws HyperFreshException [Problem#LIBVIRT_SERVICE] when it does not end in time; it may end
+  ///   at any time then, and this may be tried again
   void stop();
+
+  /// Whether the very process that was found runs on, which was asked to end, or was to be.
+  boolean isStillThere();
 
   /// Starts it as it was found, unless it runs.
   ///
-  /// @throws HyperFreshException [Problem#LIBVIRT_SERVICE]
+  /// @throws HyperFreshException [Problem#LIBVIRT_SERVICE], also when it [#isStillThere]
   void start();
 
   /// That of this host.

@@ -5,7 +5,6 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.CgroupPlace;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Exit;
-import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.ProcFs;
@@ -30,19 +29,11 @@ import java.util.TreeMap;
 /// @param how it was found
 /// @param log where it writes what it has to say
 record PlainService(LibvirtHost host, Down.How how, Path log) implements LibvirtService {
-  private static final List<String> NAMES = List.of("libvirtd", "virtqemud");
-  private static final String DELETED = " (deleted)";
   private static final int FILE_BYTES = 256 << 10;
   private static final Path GROUPS = Path.of("/sys/fs/cgroup");
 
-  /// Where there is another one of these, a process started by this one would not be as it was.
-  private static final List<String> NAMESPACES = List.of("mnt", "net", "pid", "uts", "ipc");
-
   /// How long it may take until it answers, when it has been started.
   private static final Duration BEGIN = Duration.ofSeconds(60);
-
-  /// How long one is waited for that was asked to end and has not.
-  private static final Duration LATEST = Duration.ofHours(1);
 
   private static final Duration LOOK = Duration.ofMillis(50);
 
@@ -68,47 +59,14 @@ record PlainService(LibvirtHost host, Down.How how, Path log) implements Libvirt
     }
   }
 
-  /// Those that run, but for children that have not become something else yet.
   private static List<Integer> running(LibvirtHost host) {
-    List<Integer> all = host.proc().pids().stream().filter(pid -> isOne(host.proc(), pid)).toList();
-    return all.stream().filter(pid -> parent(pid).filter(all::contains).isEmpty()).toList();
-  }
-
-  private static Optional<Integer> parent(int pid) {
-    return ProcessHandle.of(pid)
-        .flatMap(ProcessHandle::parent)
-        .map(parent -> Math.toIntExact(parent.pid()));
-  }
-
-  private static boolean isOne(ProcFs proc, int pid) {
-    return program(proc, pid)
-            .filter(file -> NAMES.contains(String.valueOf(file.getFileName())))
-            .isPresent()
-        && proc.uid(pid).orElse(-1) == Host.effectiveUid()
-        && NAMESPACES.stream().allMatch(kind -> isShared(proc, pid, kind));
-  }
-
-  private static boolean isShared(ProcFs proc, int pid, String kind) {
-    Optional<String> its = proc.namespace(pid, kind);
-    int self = Math.toIntExact(ProcessHandle.current().pid());
-    return its.isPresent() && its.equals(proc.namespace(self, kind));
-  }
-
-  /// The file from which it was started; another build may be there by now.
-  private static Optional<Path> program(ProcFs proc, int pid) {
-    try {
-      String file = Files.readSymbolicLink(proc.of(pid, "exe")).toString();
-      return Optional.of(
-          Path.of(
-              file.endsWith(DELETED) ? file.substring(0, file.length() - DELETED.length()) : file));
-    } catch (IOException closed) {
-      return Optional.empty();
-    }
+    return new LibvirtProcesses(host.proc()).running();
   }
 
   private static Down.How described(ProcFs proc, int pid) throws IOException {
     ProcessIdentity process = ProcessIdentity.of(pid);
-    Path program = program(proc, pid).orElseThrow(() -> new IOException("it has ended"));
+    Path program =
+        new LibvirtProcesses(proc).program(pid).orElseThrow(() -> new IOException("it has ended"));
     List<String> command = new ArrayList<>(List.of(program.toString()));
     List<String> words = texts(proc, pid, "cmdline");
     command.addAll(words.subList(Math.min(1, words.size()), words.size()));
@@ -148,18 +106,21 @@ record PlainService(LibvirtHost host, Down.How how, Path log) implements Libvirt
 
   @Override
   public void stop() {
+    stop(PATIENCE);
+  }
+
+  /// As [#stop()].
+  void stop(Duration patience) {
     List<Integer> found = running(host);
     if (found.isEmpty()) {
       return;
     }
     try (PidFd process = PidFd.open(found.getFirst())) {
       process.signal(Signals.TERM);
-      if (!process.awaitExit(PATIENCE)) {
-        // It may end at any time now.
-        Thread.ofPlatform().name("hf-libvirt-late").daemon().start(this::startLater);
+      if (!process.awaitExit(patience)) {
         throw Problem.LIBVIRT_SERVICE.because(
-            "%s was asked to end and has not within %d s; it is not killed."
-                .formatted(words(), PATIENCE.toSeconds()));
+            "libvirt (process %d) was asked to end and has not within %d s; it is not killed."
+                .formatted(found.getFirst(), patience.toSeconds()));
       }
     } catch (LinuxException ended) {
       // Between the look and the call.
@@ -171,20 +132,19 @@ record PlainService(LibvirtHost host, Down.How how, Path log) implements Libvirt
   }
 
   @Override
-  public void start() {
-    if (running(host).isEmpty()) {
-      begin();
-    }
+  public boolean isStillThere() {
+    return how.process().lives();
   }
 
-  private void startLater() {
-    try (PidFd process = PidFd.open(how.process().pid())) {
-      if (process.awaitExit(LATEST)) {
-        start();
-      }
-    } catch (LinuxException | HyperFreshException e) {
-      System.getLogger(PlainService.class.getName())
-          .log(System.Logger.Level.ERROR, "libvirt was not started again", e);
+  /// One that was asked to end may do so at any time.
+  @Override
+  public void start() {
+    if (isStillThere()) {
+      throw Problem.LIBVIRT_SERVICE.because(
+          words() + " was asked to end and has not yet; it is started again when it has.");
+    }
+    if (running(host).isEmpty()) {
+      begin();
     }
   }
 

@@ -55,11 +55,12 @@ record StatusFile(LibvirtHost host, LibvirtDomain old) {
     String xml = edited(LibvirtDomain.text(host, old.name()), back, sharesMounts(back.pid()));
     Path pidFile = host.pidFile(old.name());
     try {
-      put(host.statusFile(old.name()), xml.getBytes(StandardCharsets.UTF_8));
       if (Files.exists(pidFile, LinkOption.NOFOLLOW_LINKS)) {
         byte[] before = BoundedFile.read(pidFile, PID_BYTES);
         put(pidFile, pidText(before, back.pid()));
       }
+      // Last: what it says shows whether both are written.
+      put(host.statusFile(old.name()), xml.getBytes(StandardCharsets.UTF_8));
     } catch (IOException e) {
       throw Problem.LIBVIRT_BETWEEN.because(
           "What libvirt knows of domain '"

@@ -2,6 +2,7 @@ package dev.hyperfresh.libvirt;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -10,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -17,9 +19,11 @@ import org.jspecify.annotations.Nullable;
 ///
 /// @param units those that were active, the service last
 record SystemdService(LibvirtHost host, List<String> units) implements LibvirtService {
+  private static final System.Logger LOG = System.getLogger(SystemdService.class.getName());
+
   private static final Duration LOOK = Duration.ofSeconds(20);
 
-  /// More than systemd itself waits before it kills.
+  /// More than systemd itself waits before it kills, or gives up to read its units.
   private static final Duration STOP = Duration.ofMinutes(2);
 
   private static final String SERVICE = ".service";
@@ -47,10 +51,15 @@ record SystemdService(LibvirtHost host, List<String> units) implements LibvirtSe
     return units.getLast();
   }
 
+  /// systemd itself starts what it is ending once that has ended.
+  @Override
+  public boolean isStillThere() {
+    return false;
+  }
+
   /// @throws HyperFreshException [Problem#LIBVIRT_SERVICE]
   static SystemdService find(LibvirtHost host) {
-    Map<String, Map<String, String>> all =
-        show(host, NAMES.stream().flatMap(SystemdService::unitsOf).toList());
+    Map<String, Map<String, String>> all = show(host, all());
     List<String> names =
         NAMES.stream()
             .filter(name -> unitsOf(name).anyMatch(unit -> isActive(all.get(unit))))
@@ -64,6 +73,10 @@ record SystemdService(LibvirtHost host, List<String> units) implements LibvirtSe
     String name = names.getFirst();
     requireHarmless(all, name);
     return new SystemdService(host, unitsOf(name).filter(unit -> isActive(all.get(unit))).toList());
+  }
+
+  private static List<String> all() {
+    return NAMES.stream().flatMap(SystemdService::unitsOf).toList();
   }
 
   private static Stream<String> unitsOf(String name) {
@@ -99,28 +112,69 @@ record SystemdService(LibvirtHost host, List<String> units) implements LibvirtSe
     }
   }
 
+  private Barrier barrier() {
+    return new Barrier(host, all());
+  }
+
+  /// A socket may have started the service since it was looked for, and somebody else any unit.
   @Override
   public void stop() {
+    try {
+      barrier().raise();
+    } catch (IOException e) {
+      throw Problem.LIBVIRT_SERVICE.because(
+          "systemd cannot be kept from starting it meanwhile: " + e.getMessage() + ".", e);
+    }
+    run(STOP, "daemon-reload", List.of());
     run(STOP, "stop", units);
-    Map<String, Map<String, String>> all = show(host, units);
-    units.stream()
-        .filter(unit -> isActive(all.get(unit)))
+    List<String> others = active(all());
+    if (!others.isEmpty()) {
+      run(STOP, "stop", others);
+    }
+    active(all()).stream()
         .findFirst()
         .ifPresent(unit -> {
           throw Problem.LIBVIRT_SERVICE.because(unit + " is still active.");
         });
   }
 
+  private List<String> active(List<String> some) {
+    Map<String, Map<String, String>> all = show(host, some);
+    return some.stream().filter(unit -> isActive(all.get(unit))).toList();
+  }
+
   /// A socket cannot be started beside its service.
   @Override
   public void start() {
-    Map<String, Map<String, String>> all = show(host, units);
-    List<String> down = units.stream().filter(unit -> !isActive(all.get(unit))).toList();
-    for (boolean service : new boolean[] {false, true}) {
-      List<String> some = down.stream().filter(unit -> unit.endsWith(SERVICE) == service).toList();
-      if (!some.isEmpty()) {
-        run(STOP, "start", some);
+    try {
+      barrier().open();
+    } catch (IOException e) {
+      throw Problem.LIBVIRT_SERVICE.because(
+          "systemd is still kept from starting it: " + e.getMessage() + ".", e);
+    }
+    try {
+      List<String> up = active(units);
+      List<String> down = units.stream().filter(unit -> !up.contains(unit)).toList();
+      for (boolean service : new boolean[] {false, true}) {
+        List<String> some =
+            down.stream().filter(unit -> unit.endsWith(SERVICE) == service).toList();
+        if (!some.isEmpty()) {
+          run(STOP, "start", some);
+        }
       }
+    } finally {
+      clear();
+    }
+  }
+
+  /// What is left has no effect any more.
+  private void clear() {
+    try {
+      if (barrier().clear()) {
+        run(STOP, "daemon-reload", List.of());
+      }
+    } catch (IOException | HyperFreshException e) {
+      LOG.log(System.Logger.Level.WARNING, "conditions without effect stay with " + words(), e);
     }
   }
 
@@ -128,7 +182,10 @@ record SystemdService(LibvirtHost host, List<String> units) implements LibvirtSe
     HostCommand ended = HostCommand.of(command(host, verb, what), limit);
     if (ended.status() != 0) {
       throw Problem.LIBVIRT_SERVICE.because(
-          "systemd does not %s %s: %s.".formatted(verb, String.join(" ", what), ended.lastLine()));
+          "systemd does not %s: %s."
+              .formatted(
+                  Stream.concat(Stream.of(verb), what.stream()).collect(Collectors.joining(" ")),
+                  ended.lastLine()));
     }
   }
 

@@ -1,6 +1,7 @@
 package dev.hyperfresh.libvirt;
 
 import dev.hyperfresh.hyperplexor.HandedBack;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.ProcFs;
 import java.io.IOException;
 import java.io.InputStream;
@@ -8,6 +9,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 
@@ -37,6 +39,40 @@ record Domains(Path folder) {
         folder.resolve("systemctl"),
         folder.resolve("virsh"),
         ProcFs.HOST);
+  }
+
+  /// The same, of whose processes only those are seen that [#runLibvirt] has put there.
+  LibvirtHost quiet() {
+    LibvirtHost host = host();
+    return new LibvirtHost(
+        host.run(), host.systemd(), host.systemctl(), host.virsh(), new ProcFs(processes()));
+  }
+
+  private Path processes() {
+    try {
+      return Files.createDirectories(folder.resolve("proc"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /// Has a process of libvirt be seen, until the script of [Units] is told to stop something.
+  void runLibvirt(int pid) {
+    try {
+      for (long one : List.of((long) pid, ProcessHandle.current().pid())) {
+        Path spaces = Files.createDirectories(processes().resolve(one + "/ns"));
+        for (String kind : List.of("mnt", "net", "pid", "uts", "ipc")) {
+          Files.deleteIfExists(spaces.resolve(kind));
+          Files.createSymbolicLink(spaces.resolve(kind), Path.of(kind + ":[1]"));
+        }
+      }
+      Path own = processes().resolve(Integer.toString(pid));
+      Files.writeString(
+          own.resolve("status"), "Uid:" + ("\t" + Host.effectiveUid()).repeat(4) + "\n");
+      Files.createSymbolicLink(own.resolve("exe"), Path.of("/usr/sbin/libvirtd"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /// Writes what libvirt would of a domain.

@@ -3,15 +3,22 @@ package dev.hyperfresh.libvirt;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.hyperfresh.hyperplexor.HandedBack;
+import dev.hyperfresh.hyperplexor.Progress;
+import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hypervisor.HyperFreshException;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.UnixSocket;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
@@ -22,6 +29,25 @@ import org.junit.jupiter.api.io.TempDir;
 /// libvirt as a process that nothing supervises, for which another program stands under its name.
 @Timeout(60)
 class PlainServiceTest {
+  /// Nothing was taken.
+  private static final Borrower NOBODY =
+      new Borrower() {
+        @Override
+        public ReplacementRecord move(LibvirtDomain domain, String guest, Progress progress) {
+          throw new AssertionError(guest);
+        }
+
+        @Override
+        public Standing standing(String guest) {
+          throw new AssertionError(guest);
+        }
+
+        @Override
+        public void handBack(String guest, Optional<Path> emulator, Consumer<HandedBack> before) {
+          throw new AssertionError(guest);
+        }
+      };
+
   private final Domains domains;
   private final Path program;
   private Optional<UnixSocket> socket = Optional.empty();
@@ -135,6 +161,50 @@ class PlainServiceTest {
     assertThatThrownBy(this::find)
         .isInstanceOf(HyperFreshException.class)
         .hasMessageContaining("Several of libvirtd and virtqemud");
+  }
+
+  /// It may end at any time, and nobody knows what happens to it then: whoever orders all that is
+  /// done with libvirt starts it.
+  @Test
+  void oneThatEndsLateIsStartedByWhoeverAsksForIt() throws Exception {
+    // What is ignored stays so.
+    Process first = begin("/bin/sh", "-c", "trap '' TERM; exec '" + program + "' 300");
+    while (ours().isEmpty()) {
+      Thread.sleep(10);
+    }
+    PlainService service = (PlainService) find();
+    int pid = Math.toIntExact(first.pid());
+
+    assertThatThrownBy(() -> service.stop(Duration.ofMillis(300)))
+        .isInstanceOf(HyperFreshException.class)
+        .hasMessageContaining("process " + pid + ") was asked to end and has not");
+    assertThat(service.isStillThere()).isTrue();
+    assertThatThrownBy(service::start)
+        .isInstanceOf(HyperFreshException.class)
+        .hasMessageContaining("has not yet");
+    first.destroyForcibly().waitFor();
+    Thread.sleep(1000);
+
+    assertThat(ours()).as("it is nobody's turn").isEmpty();
+    assertThat(service.isStillThere()).isFalse();
+    service.start();
+    assertThat(ours()).hasSize(1);
+  }
+
+  /// A daemon that is killed right before, or while it waits.
+  @Test
+  void oneThatNobodyCameToEndIsEndedAndStartedByTheNextDaemon() throws Exception {
+    Domains.script(domains.host().virsh(), "exit 0");
+    Process first = begin(program.toString(), "300");
+    BatchScene.Kept kept = new BatchScene.Kept();
+    kept.keep(new Down(Instant.now().toString(), Host.bootId(), find().how(), List.of()));
+
+    LibvirtBatch.finish(
+        new DriverSeat(domains.host()), NOBODY, kept, domains.folder().resolve("log"));
+
+    assertThat(first.waitFor()).isEqualTo(128 + 15);
+    assertThat(ours()).hasSize(1);
+    assertThat(kept.read()).isEmpty();
   }
 
   /// Its program may have been upgraded while it ran.

@@ -155,6 +155,22 @@ class StatusFileTest {
     assertThat(Files.readString(domains.host().pidFile("web1"))).isEqualTo("77\n");
   }
 
+  /// What the one says shows whether both are written.
+  @Test
+  void theNumberIsWrittenFirst() throws IOException {
+    Path status = domains.host().statusFile("web1");
+    Path draft = Files.createDirectories(domains.host().domains().resolve("web1.xml.hyperfresh/x"));
+
+    assertThatThrownBy(() -> file("web1").write(Domains.back(77, Map.of())))
+        .isInstanceOf(HyperFreshException.class);
+
+    assertThat(domains.host().pidFile("web1")).hasContent("77");
+    assertThat(status).hasContent(Domains.WEB1);
+    Files.delete(draft);
+    file("web1").write(Domains.back(77, Map.of()));
+    assertThat(LibvirtDomain.read(domains.host(), "web1").pid()).isEqualTo(77);
+  }
+
   @Test
   void aLinkIsNotFollowed() throws IOException {
     Path other = Files.writeString(domains.folder().resolve("other"), "4711");

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
@@ -58,9 +59,76 @@ class SystemdServiceTest {
     assertThat(units.isActive("libvirtd.service")).isTrue();
     assertThat(units.calls())
         .containsExactly(
+            "systemctl daemon-reload",
             "systemctl stop libvirtd-ro.socket libvirtd.socket libvirtd.service",
             "systemctl start libvirtd-ro.socket libvirtd.socket",
-            "systemctl start libvirtd.service");
+            "systemctl start libvirtd.service",
+            "systemctl daemon-reload");
+  }
+
+  /// A package, a client or a timer may ask for it.
+  @Test
+  void nobodyElseCanStartItMeanwhile() throws Exception {
+    units.set("libvirtd.service", "active");
+    Path others = Files.createDirectories(domains.host().systemd().resolve("libvirtd.service.d"));
+    Path other = Files.writeString(others.resolve("limits.conf"), "[Service]\n");
+    LibvirtService service = find();
+
+    service.stop();
+    for (String unit : List.of("libvirtd.service", "libvirtd.socket", "virtqemud.socket")) {
+      assertThat(units.canStart(unit)).as(unit).isFalse();
+    }
+    service.stop();
+    assertThat(units.canStart("libvirtd.service")).isFalse();
+    // As the next daemon would.
+    LibvirtService.of(domains.host(), service.how(), domains.folder()).start();
+
+    assertThat(units.isActive("libvirtd.service")).isTrue();
+    assertThat(units.conditions()).containsExactly(other);
+    assertThat(units.canStart("virtqemud.socket")).isTrue();
+  }
+
+  /// What is left of it has no effect, so libvirt is not kept down by what is to be removed.
+  @Test
+  void itIsStartedWhereUnitsCannotBeReadAnew() throws IOException {
+    units.set("libvirtd.service", "active");
+    LibvirtService service = find();
+    service.stop();
+    units.set("refuses-daemon-reload", "");
+
+    service.start();
+
+    assertThat(units.isActive("libvirtd.service")).isTrue();
+    assertThat(units.conditions()).isEmpty();
+  }
+
+  @Test
+  void whereOthersCannotBeKeptOffNothingIsEnded() throws IOException {
+    units.set("libvirtd.service", "active");
+    LibvirtService service = find();
+    units.set("refuses-daemon-reload", "");
+
+    assertRefused(service::stop, "systemd does not daemon-reload: Job for");
+
+    assertThat(units.isActive("libvirtd.service")).isTrue();
+    units.unset("refuses-daemon-reload");
+    service.start();
+    assertThat(units.conditions()).isEmpty();
+  }
+
+  /// A request has come to its socket since it was looked for.
+  @Test
+  void aServiceThatWasStartedMeanwhileIsStopped() throws IOException {
+    units.set("virtqemud.socket", "active");
+    LibvirtService service = find();
+    units.set("virtqemud.service", "active");
+
+    service.stop();
+
+    assertThat(units.isActive("virtqemud.service")).isFalse();
+    service.start();
+    assertThat(units.isActive("virtqemud.socket")).isTrue();
+    assertThat(units.isActive("virtqemud.service")).isFalse();
   }
 
   @Test
@@ -73,7 +141,11 @@ class SystemdServiceTest {
     service.start();
 
     assertThat(units.calls())
-        .containsExactly("systemctl stop virtqemud.socket", "systemctl start virtqemud.socket");
+        .containsExactly(
+            "systemctl daemon-reload",
+            "systemctl stop virtqemud.socket",
+            "systemctl start virtqemud.socket",
+            "systemctl daemon-reload");
   }
 
   @Test

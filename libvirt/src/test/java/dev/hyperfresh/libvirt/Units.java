@@ -1,12 +1,15 @@
 package dev.hyperfresh.libvirt;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 
 /// A host with units of systemd and with libvirt's own command, as scripts that write down what
-/// they were told.
+/// they were told. As in systemd, conditions of units hold from when they were read.
 ///
 /// @param host whose programs they are
 record Units(LibvirtHost host) {
@@ -30,8 +33,15 @@ record Units(LibvirtHost host) {
             echo "ConsistsOf="
             echo
           done ;;
-        stop) for unit; do echo inactive > "$units/$unit"; done ;;
-        start) for unit; do echo active > "$units/$unit"; done ;;
+        stop)
+          for unit; do echo inactive > "$units/$unit"; done
+          test -e "$units/by-hand" || rm -f "$here"/proc/*/exe ;;
+        daemon-reload) rm -rf "$here/read"; cp -r "$here/systemd" "$here/read" ;;
+        start)
+          for unit; do
+            unless=$(sed -n 's/^ConditionPathExists=!//p' "$here/read/$unit.d"/*.conf 2>/dev/null)
+            test -n "$unless" && test -e "$unless" || echo active > "$units/$unit"
+          done ;;
       esac
       """;
 
@@ -68,7 +78,25 @@ record Units(LibvirtHost host) {
   }
 
   boolean isActive(String unit) throws IOException {
-    return Files.readString(folder().resolve(unit)).strip().equals("active");
+    Path file = folder().resolve(unit);
+    return Files.exists(file) && Files.readString(file).strip().equals("active");
+  }
+
+  /// Whether somebody else can have a unit started.
+  boolean canStart(String unit) throws IOException, InterruptedException {
+    assertThat(
+            new ProcessBuilder(host.systemctl().toString(), "--no-ask-password", "start", unit)
+                .start()
+                .waitFor())
+        .isZero();
+    return isActive(unit);
+  }
+
+  /// The files by which systemd is kept from starting units.
+  List<Path> conditions() throws IOException {
+    try (Stream<Path> files = Files.walk(host.systemd())) {
+      return files.filter(Files::isRegularFile).toList();
+    }
   }
 
   /// All that the scripts were told, without questions of how it stands.

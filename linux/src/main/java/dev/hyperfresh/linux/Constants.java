@@ -119,12 +119,14 @@ final class Constants {
   // sys/socket.h
   static final int AF_UNIX = 1;
   static final int AF_INET = 2;
+  static final int AF_INET6 = 10;
   static final int AF_NETLINK = 16;
   static final int SOCK_STREAM = 1;
   static final int SOCK_DGRAM = 2;
   static final int SOCK_RAW = 3;
   static final int SOCK_CLOEXEC = 0x80000;
   static final int SOL_SOCKET = 1;
+  static final int SO_REUSEADDR = 2;
   static final int SO_PEERCRED = 17;
   static final int SO_PEERGROUPS = 59;
   static final int SO_ACCEPTCONN = 30;
@@ -215,6 +217,7 @@ final class Constants {
   static final long SIOCSIFFLAGS = 0x8914;
   static final long SIOCGIFMTU = 0x8921;
   static final long SIOCSIFMTU = 0x8922;
+  static final long SIOCGIFHWADDR = 0x8927;
   static final long SIOCGIFINDEX = 0x8933;
   static final long SIOCBRADDIF = 0x89a2;
 

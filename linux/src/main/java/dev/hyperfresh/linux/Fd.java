@@ -164,6 +164,23 @@ public final class Fd implements AutoCloseable {
     }
   }
 
+  /// As [#sync], with all that the kernel keeps of the file (`fsync`); of a folder, the names in
+  /// it.
+  ///
+  /// @throws LinuxException when the disk or the kind of file refuses
+  public void syncAll() {
+    int held = acquire();
+    try {
+      int done;
+      do {
+        done = FileCalls.fsync(held);
+      } while (done == -Constants.EINTR);
+      check(done, "fsync", label);
+    } finally {
+      release();
+    }
+  }
+
   /// Waits until a read would not wait: there is data, the other end is closed or there is an
   /// error.
   ///

@@ -26,6 +26,7 @@ final class FileCalls {
     static final MethodHandle MKDIRAT = Symbol.MKDIRAT.link();
     static final MethodHandle GETDENTS64 = Symbol.GETDENTS64.link();
     static final MethodHandle STATX = Symbol.STATX.link();
+    static final MethodHandle FSYNC = Symbol.FSYNC.link();
   }
 
   static int open(MemorySegment path, int flags, int mode) {
@@ -68,6 +69,15 @@ final class FileCalls {
     MemorySegment errno = Scratch.mine().errno();
     try {
       return Errno.result((int) FDATASYNC.invokeExact(errno, fd), errno);
+    } catch (Throwable thrown) {
+      throw Symbol.unexpected(thrown);
+    }
+  }
+
+  static int fsync(int fd) {
+    MemorySegment errno = Scratch.mine().errno();
+    try {
+      return Errno.result((int) Folders.FSYNC.invokeExact(errno, fd), errno);
     } catch (Throwable thrown) {
       throw Symbol.unexpected(thrown);
     }

@@ -189,6 +189,21 @@ final class Layouts {
     static final Block sun_path = new Block(2, 108);
   }
 
+  static final class SockaddrIn {
+    static final CType TYPE = whole("struct sockaddr_in", 16);
+    static final I16 sin_family = new I16(0);
+    static final Block sin_port = new Block(2, 2);
+    static final Block sin_addr = new Block(4, 4);
+  }
+
+  static final class SockaddrIn6 {
+    static final CType TYPE = whole("struct sockaddr_in6", 28);
+    static final I16 sin6_family = new I16(0);
+    static final Block sin6_port = new Block(2, 2);
+    static final Block sin6_addr = new Block(8, 16);
+    static final I32 sin6_scope_id = new I32(24);
+  }
+
   static final class Ucred {
     static final CType TYPE = whole("struct ucred", 12);
     static final I32 pid = new I32(0);
@@ -226,6 +241,7 @@ final class Layouts {
     static final I16 ifr_flags = new I16(16);
     static final I32 ifr_ifindex = new I32(16);
     static final I32 ifr_mtu = new I32(16);
+    static final Block ifr_hwaddr = new Block(16, 16);
   }
 
   static final class Nlmsghdr {

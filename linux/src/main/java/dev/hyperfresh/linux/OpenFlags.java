@@ -26,6 +26,9 @@ public final class OpenFlags {
   /// `O_RDWR`).
   public static final int NAMELESS = Constants.O_TMPFILE | Constants.O_RDWR;
 
+  /// Not the file that a symbolic link leads to (`O_NOFOLLOW`): opening a link is an error.
+  public static final int NO_FOLLOW = Constants.O_NOFOLLOW;
+
   /// Calls answer `EAGAIN` instead of waiting (`O_NONBLOCK`).
   public static final int NON_BLOCKING = Constants.O_NONBLOCK;
 

@@ -10,6 +10,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /// Folders beside each other in one folder, in which somebody may write who is not trusted. One can
@@ -21,6 +22,10 @@ public final class Siblings implements AutoCloseable {
   private static final int OWNER_ONLY = 0700;
   private static final int FOLDER =
       Constants.O_RDONLY | Constants.O_DIRECTORY | Constants.O_NOFOLLOW | Constants.O_CLOEXEC;
+
+  /// There is nothing of that name, or something else.
+  private static final Set<Integer> NO_FOLDER =
+      Set.of(Constants.ENOENT, Constants.ENOTDIR, Constants.ELOOP);
 
   /// More than any folder has that they are for.
   private static final int MOST_ENTRIES = 10_000;
@@ -75,11 +80,16 @@ public final class Siblings implements AutoCloseable {
   }
 
   /// Whether there is a folder of that name.
+  ///
+  /// @throws LinuxException when that cannot be told
   public boolean has(String name) {
     try (Fd _ = open(name)) {
       return true;
     } catch (LinuxException e) {
-      return false;
+      if (NO_FOLDER.contains(e.errno())) {
+        return false;
+      }
+      throw e;
     }
   }
 
@@ -159,6 +169,13 @@ public final class Siblings implements AutoCloseable {
       throw e;
     }
     unlink(parent, name, Constants.AT_REMOVEDIR);
+  }
+
+  /// Returns when the names of all of them are on the disk as they are now.
+  ///
+  /// @throws LinuxException when the disk refuses
+  public void sync() {
+    parent.syncAll();
   }
 
   private static void unlink(Fd folder, String name, int flags) {

@@ -26,6 +26,7 @@ enum Symbol {
   READ("ssize_t read(int, void *, size_t)"),
   WRITE("ssize_t write(int, const void *, size_t)"),
   FDATASYNC("int fdatasync(int)"),
+  FSYNC("int fsync(int)"),
   FALLOCATE("int fallocate(int, int, off_t, off_t)"),
   LSEEK("off_t lseek(int, off_t, int)"),
   PIPE2("int pipe2(int *, int)"),

@@ -27,6 +27,7 @@ class FdTest {
     try (Fd out = Fd.open(file, WRITE_NEW)) {
       assertThat(out.write(text, 1, 5)).isEqualTo(5);
       out.sync();
+      out.syncAll();
     }
 
     byte[] buffer = new byte[8];
@@ -93,12 +94,14 @@ class FdTest {
 
       assertThat(first.isOpen()).isFalse();
       assertThat(second.isOpen()).isTrue();
+      assertThatThrownBy(second::syncAll).hasMessageContaining("fsync /dev/null: EINVAL");
       assertThat(Files.exists(Path.of("/proc/self/fd/" + second.number()))).isTrue();
     }
     assertThatThrownBy(first::number)
         .isInstanceOf(ClosedException.class)
         .hasMessage("/dev/null is closed");
     assertThatThrownBy(first::sync).isInstanceOf(ClosedException.class);
+    assertThatThrownBy(first::syncAll).isInstanceOf(ClosedException.class);
     assertThatThrownBy(first::duplicate).isInstanceOf(ClosedException.class);
     assertThat(number).isNotNegative();
   }

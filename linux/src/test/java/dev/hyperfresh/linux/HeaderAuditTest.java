@@ -48,6 +48,7 @@ class HeaderAuditTest {
           "sys/un.h",
           "sys/wait.h",
           "dirent.h",
+          "netinet/in.h",
           "linux/bpf.h",
           "linux/capability.h",
           "linux/magic.h",

@@ -69,6 +69,7 @@ class SiblingsTest {
 
     assertThatThrownBy(() -> siblings.rename("next", "home")).hasMessageContaining("EEXIST");
     siblings.rename("next", "third");
+    siblings.sync();
 
     assertThat(folder.resolve("home/state")).hasContent("older");
     assertThat(folder.resolve("third/state")).hasContent("newer");
@@ -96,6 +97,15 @@ class SiblingsTest {
     assertThatThrownBy(() -> siblings.open("link")).isInstanceOf(LinuxException.class);
     assertThatThrownBy(() -> siblings.remove("link")).isInstanceOf(LinuxException.class);
     assertThat(folder.resolve("other/state")).hasContent("stays");
+  }
+
+  @Test
+  void whatCannotBeToldIsNotNo() throws Exception {
+    Files.writeString(folder.resolve("file"), "no folder");
+
+    assertThat(siblings.has("file")).isFalse();
+    assertThat(siblings.has("nothing")).isFalse();
+    assertThatThrownBy(() -> siblings.has("x".repeat(256))).hasMessageContaining("ENAMETOOLONG");
   }
 
   @Test

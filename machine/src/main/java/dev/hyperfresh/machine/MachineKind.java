@@ -153,6 +153,11 @@ public final class MachineKind implements Hypervisor {
   }
 
   @Override
+  public void remember(GuestSpec spec, Path files) {
+    processes.remember(spec, files);
+  }
+
+  @Override
   public void pin(Launch launch) {
     processes.pin(launch);
   }

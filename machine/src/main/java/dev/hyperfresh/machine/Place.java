@@ -76,7 +76,7 @@ final class Place implements AutoCloseable {
                 waiting,
                 launch.spec().disks().size(),
                 launch.spec().nics().size()));
-    try (QemuInside.Files files = QemuInside.open(launch)) {
+    try (QemuInside.Files files = QemuInside.open(launch, waiting)) {
       return place.fill(launch, files, console, waiting);
     } catch (RuntimeException e) {
       place.close();

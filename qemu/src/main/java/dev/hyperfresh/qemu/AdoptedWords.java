@@ -41,7 +41,10 @@ record AdoptedWords(List<String> words) {
           "cache",
           "cache.writeback");
 
-  private static final Set<String> WITHOUT_OTHER_END = Set.of("null", "ringbuf", "vc");
+  /// Character devices that need no stand-in. Those of SPICE belong to a server that listens
+  /// nowhere.
+  private static final Set<String> WITHOUT_OTHER_END =
+      Set.of("null", "ringbuf", "vc", "spicevmc", "spiceport");
 
   /// An image that a running QEMU has open.
   ///
@@ -116,7 +119,7 @@ record AdoptedWords(List<String> words) {
             case NAME -> "guest=" + guest + "-rehearsal,debug-threads=on";
             case CHARDEV -> chardev(value);
             case SERIAL -> value.equals("pty") ? "null" : value;
-            case VNC, NETDEV, NIC, NET -> silent(option, value, List.of());
+            case VNC, SPICE, NETDEV, NIC, NET -> silent(option, value, List.of());
             case BLOCKDEV -> node(value, images);
             case DRIVE -> drive(value, images);
             default -> value;
@@ -194,7 +197,18 @@ record AdoptedWords(List<String> words) {
     return values(VncServer.OPTION).stream().map(AdoptedWords::vnc).findFirst();
   }
 
-  /// The sockets of later instances that somebody else may have, but for that of the VNC server.
+  /// The SPICE server of later instances.
+  Optional<SpiceServer> spice() {
+    return values(SpiceServer.OPTION).stream().map(SpiceServer::of).findFirst();
+  }
+
+  /// The same with another SPICE server in the place of theirs.
+  AdoptedWords with(SpiceServer server) {
+    return new AdoptedWords(
+        with((option, value) -> option == ForeignOption.SPICE ? server.text() : value));
+  }
+
+  /// The sockets of later instances that somebody else may have, but for those of the screen.
   List<SocketChardev> sockets() {
     return values("-chardev").stream().flatMap(value -> socket(value).stream()).toList();
   }
@@ -259,6 +273,7 @@ record AdoptedWords(List<String> words) {
   private static String silent(ForeignOption option, String value, List<SocketChardev> monitors) {
     return switch (option) {
       case VNC -> vnc(value).silent().text();
+      case SPICE -> SpiceServer.of(value).silent().text();
       case NETDEV, NIC, NET ->
           UserNetwork.of(value).map(network -> network.silent().text()).orElse(value);
       case CHARDEV -> socket(value).map(socket -> silent(socket, monitors)).orElse(value);

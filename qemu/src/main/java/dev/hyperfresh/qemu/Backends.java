@@ -44,6 +44,14 @@ sealed interface Backends {
   /// @param queues the descriptors of its queues in the process
   String network(List<Integer> queues);
 
+  /// What stands behind [#network] of a card whose packets the host's kernel moves.
+  ///
+  /// @param numbers the descriptors of vhost for its queues
+  default String vhost(List<Integer> numbers) {
+    // The guest sees the same card without it.
+    return "";
+  }
+
   /// The same, connected.
   private static String tap(List<Integer> queues) {
     return queues.size() == 1
@@ -193,6 +201,11 @@ sealed interface Backends {
     @Override
     public String network(List<Integer> queues) {
       return tap(queues);
+    }
+
+    @Override
+    public String vhost(List<Integer> numbers) {
+      return VhostNet.passed(numbers);
     }
   }
 

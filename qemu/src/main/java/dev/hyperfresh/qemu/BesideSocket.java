@@ -13,23 +13,27 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/// The socket of a monitor at which the manager of a borrowed guest looks for it. QEMU gives a
-/// monitor no other character device than the one it started with. So a later instance gets a
-/// socket that listens beside the file that the manager knows, and takes its place with the file
-/// when no other instance is left.
+/// A socket that QEMU has from its start or never: that of a monitor, at which the manager of a
+/// borrowed guest looks for it, since QEMU gives a monitor no other character device than the one
+/// it started with; and that of a SPICE server. So a later instance listens beside the file that
+/// the manager, or a client, knows, and takes its place with the file when no other instance is
+/// left.
+///
+/// That of a monitor is made here and passed on; that of a SPICE server is made by QEMU itself.
 ///
 /// The kernel calls a socket by the name under which it was made, whatever its file is called
 /// since, and a QEMU that ends removes what has that name. So no two have the same one, also of
 /// several loans of a guest.
 ///
-/// @param path that the manager knows
-/// @param loan the process that the guest was borrowed with
+/// @param path that others know
+/// @param loan the process that the guest was borrowed with; 0 of one that was adopted for good
 /// @param generation of the instance
 record BesideSocket(Path path, int loan, int generation) {
   private static final System.Logger LOG = System.getLogger(BesideSocket.class.getName());
@@ -47,7 +51,8 @@ record BesideSocket(Path path, int loan, int generation) {
   /// The permissions where no file shows which.
   private static final int CLOSED = 0600;
 
-  /// Those of an instance; none unless it is a later one of a guest that was borrowed.
+  /// Those of the monitors of an instance; none unless it is a later one of a guest that was
+  /// borrowed.
   static List<BesideSocket> of(Launch launch) {
     return AdoptedMachine.isFirst(launch.generation())
         ? List.of()
@@ -58,10 +63,38 @@ record BesideSocket(Path path, int loan, int generation) {
     OptionalInt loan = machine.borrowed();
     return loan.isEmpty()
         ? Stream.empty()
-        : new AdoptedWords(machine.words())
-            .monitors().stream()
-                .flatMap(monitor -> monitor.file().stream())
-                .map(file -> new BesideSocket(Path.of(file.path()), loan.getAsInt(), generation));
+        : monitors(machine).map(known -> new BesideSocket(known, loan.getAsInt(), generation));
+  }
+
+  private static Stream<Path> monitors(AdoptedMachine machine) {
+    return new AdoptedWords(machine.words())
+        .monitors().stream()
+            .flatMap(monitor -> monitor.file().stream())
+            .map(file -> Path.of(file.path()));
+  }
+
+  /// That of the SPICE server of an instance; none unless it is a later one of a guest that was
+  /// adopted with one that listens.
+  static Optional<BesideSocket> ofSpice(Launch launch) {
+    return launch
+        .adopted()
+        .filter(_ -> !AdoptedMachine.isFirst(launch.generation()))
+        .flatMap(machine ->
+            spice(machine)
+                .map(known ->
+                    new BesideSocket(known, machine.borrowed().orElse(0), launch.generation())));
+  }
+
+  private static Optional<Path> spice(AdoptedMachine machine) {
+    return new AdoptedWords(machine.words())
+        .spice()
+        .flatMap(SpiceServer::socket)
+        .map(file -> Path.of(file.path()));
+  }
+
+  /// All of an instance.
+  static List<BesideSocket> all(Launch launch) {
+    return Stream.concat(of(launch).stream(), ofSpice(launch).stream()).toList();
   }
 
   /// Whether there can be one beside a file.
@@ -148,14 +181,8 @@ record BesideSocket(Path path, int loan, int generation) {
   /// Removes what instances have left beside the files of a guest all of whose other instances have
   /// ended.
   static void sweep(Launch launch, FileUser user) {
-    launch
-        .adopted()
-        .filter(machine -> machine.borrowed().isPresent())
-        .map(machine -> new AdoptedWords(machine.words()).monitors())
-        .orElse(List.of())
-        .stream()
-        .flatMap(monitor -> monitor.file().stream())
-        .map(file -> Path.of(file.path()))
+    launch.adopted().filter(machine -> machine.borrowed().isPresent()).stream()
+        .flatMap(machine -> Stream.concat(monitors(machine), spice(machine).stream()))
         .forEach(known -> besides(known).forEach(left -> remove(left, user)));
   }
 

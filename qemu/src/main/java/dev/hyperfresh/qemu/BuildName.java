@@ -23,6 +23,9 @@ final class BuildName {
 
   private static final Pattern WITH_VERSION = Pattern.compile("qemu-[0-9]+\\.[0-9]+\\.[0-9].*");
 
+  /// In the names of builds with patches of HyperFresh.
+  private static final String TUNED = "+tuned";
+
   /// Of a SHA-256, in a short name.
   private static final int DIGITS = 8;
 
@@ -49,15 +52,32 @@ final class BuildName {
 
   /// Of a build from elsewhere: 8 digits of the SHA-256 of its contents, or all.
   static List<String> ofContents(String version, String sha256) {
-    return List.of(
-        KIND + version + "+" + sha256.substring(0, DIGITS), KIND + version + "+" + sha256);
+    return List.of(KIND + version + "+" + shortened(sha256), KIND + version + "+" + sha256);
+  }
+
+  /// Of a build of a package's source with patches of HyperFresh: `1:10.0.13+ds-0+deb13u1` is
+  /// `qemu-10.0.13+tuned.deb13u1.0a1b2c3d`.
+  ///
+  /// @param version as for [#ofPackage]
+  /// @param patches 8 digits that tell them from others
+  static String ofTuned(String version, DebianVersion packaged, String patches) {
+    String build = ofPackage(version, packaged).getFirst().substring((KIND + version).length());
+    return KIND + version + TUNED + build.replaceFirst("\\+", ".") + "." + patches;
+  }
+
+  /// The digits of a SHA-256 that a short name has.
+  static String shortened(String sha256) {
+    return sha256.substring(0, DIGITS);
   }
 
   /// Whether `wanted` is `name` or a series that it is of: a beginning of it that ends where a part
-  /// does. `qemu-10`, `qemu-10.0` and `qemu-10.0.2` are series of `qemu-10.0.2+deb13u1`.
+  /// does. `qemu-10`, `qemu-10.0` and `qemu-10.0.2` are series of `qemu-10.0.2+deb13u1`. Nobody
+  /// gets a QEMU with our patches without saying so: it is of `qemu-10.0.13+tuned`, and of no
+  /// shorter series.
   static boolean meets(String name, String wanted) {
     return name.equals(wanted)
         || (wanted.startsWith(KIND)
+            && name.contains(TUNED) == wanted.contains(TUNED)
             && name.startsWith(wanted)
             && ".+~-".indexOf(name.charAt(wanted.length())) >= 0);
   }

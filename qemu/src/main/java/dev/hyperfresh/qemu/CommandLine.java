@@ -39,9 +39,11 @@ final class CommandLine {
 
   private static List<String> words(AdoptedMachine machine, Launch launch, boolean waiting) {
     AdoptedWords words = new AdoptedWords(machine.words());
-    return waiting
-        ? words.silent()
-        : words.filled(machine.parts(), launch.spec().vcpus()).booting();
+    List<String> line =
+        waiting ? words.silent() : words.filled(machine.parts(), launch.spec().vcpus()).booting();
+    return SpiceServer.beside(launch)
+        .map(server -> new AdoptedWords(line).with(server).words())
+        .orElse(line);
   }
 
   /// The machine that something else built at first.

@@ -54,6 +54,9 @@ final class Descriptors {
   /// go from one daemon to the next in one message.
   static final int MOST_MEMORIES = 8;
 
+  /// The kernel's vhost for the first queue; those for the others follow.
+  private static final int VHOST = 700;
+
   /// The socket of the first monitor of a guest that was borrowed; the others follow.
   private static final int MONITORS = 600;
 
@@ -70,6 +73,11 @@ final class Descriptors {
   /// The number of a queue; those of all cards are counted through, from 0 on.
   static int queue(int index) {
     return index < FIRST_QUEUES ? FIRST_NIC + index : MORE_QUEUES + index - FIRST_QUEUES;
+  }
+
+  /// The number of the kernel's vhost for a queue, which are counted likewise.
+  static int vhost(int index) {
+    return VHOST + index;
   }
 
   /// The number of a file of the guest's memory, of which the first is 0.

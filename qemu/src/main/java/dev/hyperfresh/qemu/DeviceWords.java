@@ -198,12 +198,15 @@ record DeviceWords(GuestSpec spec, List<Disk> disks, Backends backends) {
       if (nic.user().isPresent()) {
         add(line, "-netdev", network(i));
       } else {
-        List<Integer> queues =
-            IntStream.range(queue, queue + nic.card().queues())
-                .mapToObj(Descriptors::queue)
-                .toList();
-        queue += queues.size();
-        add(line, "-netdev", backends.network(queues) + ",id=net" + i);
+        int last = queue + nic.card().queues();
+        List<Integer> places = IntStream.range(queue, last).boxed().toList();
+        List<Integer> queues = places.stream().map(Descriptors::queue).toList();
+        queue = last;
+        String vhost =
+            nic.card().vhost()
+                ? backends.vhost(places.stream().map(Descriptors::vhost).toList())
+                : "";
+        add(line, "-netdev", backends.network(queues) + ",id=net" + i + vhost);
       }
       add(line, DEVICE, card(i, nic));
     }

@@ -26,13 +26,9 @@ record DiskChecks(List<Disk> disks, Path process, Path locks) {
 
   /// A device is known by its own number, since it may have a file in each of several folders.
   private record FileId(Object device, Object inode) {
-    // linux/stat.h S_IFMT, S_IFBLK
-    private static final int KIND = 0170000;
-    private static final int BLOCKS = 0060000;
-
     static FileId of(Path file) throws IOException {
       var attributes = Files.readAttributes(file, "unix:dev,ino,mode,rdev");
-      boolean isDevice = ((int) attribute(attributes, "mode") & KIND) == BLOCKS;
+      boolean isDevice = BlockDevice.isBlockDevice((int) attribute(attributes, "mode"));
       return isDevice
           ? new FileId(attribute(attributes, "rdev"), "device")
           : new FileId(attribute(attributes, "dev"), attribute(attributes, "ino"));

@@ -7,8 +7,10 @@ import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
+import dev.hyperfresh.linux.PrivateFile;
 import dev.hyperfresh.linux.Unprivileged;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -18,6 +20,8 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 
@@ -33,19 +37,35 @@ record DiskImages(List<List<Image>> disks) {
   private static final String NAME = "disks.json";
   private static final int DEEPEST = 16;
 
-  // Of st_mode, inode(7).
-  private static final int FILE_TYPE = 0xf000;
-  private static final int BLOCK_DEVICE = 0x6000;
-
   /// An image of a disk.
   ///
   /// @param device number of the device that the file lies on, or that it is
   /// @param inode its number there: with the device, what it is rather than what it is called;
   ///   [#DEVICE] of a block device
-  record Image(Path path, Disk.Format format, boolean readOnly, long device, long inode) {
+  /// @param boot of the host in which the device had that number, which may be another one after
+  ///   the next; empty in what an earlier version wrote
+  record Image(
+      Path path, Disk.Format format, boolean readOnly, long device, long inode, String boot) {
     /// In place of an inode, which no file has: a block device. Its path in /dev is what it is:
-    /// only root decides what stands there, and its numbers may be others after a boot.
+    /// only root decides what stands there, and [DeviceNames] what it may mean.
     static final long DEVICE = 0;
+
+    Image {
+      boot = Objects.requireNonNullElse(boot, "");
+    }
+
+    private boolean isDevice() {
+      return inode == DEVICE;
+    }
+
+    private boolean isOfThisBoot() {
+      return boot.equals(Host.bootId());
+    }
+
+    /// The same with its number in this boot.
+    private Image numbered(long number) {
+      return new Image(path, format, readOnly, number, inode, Host.bootId());
+    }
   }
 
   DiskImages {
@@ -62,13 +82,17 @@ record DiskImages(List<List<Image>> disks) {
 
   private static DiskImages decide(Launch launch) {
     DiskImages images = new DiskImages(Seed.disks(launch).stream().map(DiskImages::chain).toList());
-    Path file = launch.files().resolve(NAME);
+    images.write(launch.files());
+    return images;
+  }
+
+  private void write(Path files) {
+    Path file = files.resolve(NAME);
     try {
-      Files.write(file, QmpMessage.JSON.writeValueAsBytes(images));
+      PrivateFile.replace(file, QmpMessage.JSON.writeValueAsBytes(this));
     } catch (IOException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be written: " + e.getMessage(), e);
     }
-    return images;
   }
 
   /// What was decided; a guest of an earlier version has it decided now.
@@ -77,15 +101,39 @@ record DiskImages(List<List<Image>> disks) {
     if (Seed.disks(launch).isEmpty()) {
       return new DiskImages(List.of());
     }
-    if (!Files.exists(file)) {
-      return decide(launch);
-    }
+    return Files.exists(file) ? read(file) : decide(launch);
+  }
+
+  private static DiskImages read(Path file) {
     try {
       return QmpMessage.JSON.readValue(
           BoundedFile.read(file, BoundedFile.STATE_BYTES), DiskImages.class);
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(file + " cannot be read: " + e.getMessage(), e);
     }
+  }
+
+  /// The block devices of a guest that runs, by its folder.
+  ///
+  /// @param sys where sysfs is mounted
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  static List<DiskUse> devices(Path files, Path sys) throws IOException {
+    Path file = files.resolve(NAME);
+    List<DiskUse> devices = new ArrayList<>();
+    for (Image image : Files.exists(file) ? read(file).all() : List.<Image>of()) {
+      if (image.isDevice()) {
+        Optional<BlockDevice> device =
+            image.isOfThisBoot()
+                ? Optional.of(BlockDevice.of(sys, image.device()))
+                : BlockDevice.behind(sys, image.path());
+        device.ifPresent(is -> devices.add(new DiskUse(image.path(), image.readOnly(), is)));
+      }
+    }
+    return devices;
+  }
+
+  private List<Image> all() {
+    return disks.stream().flatMap(List::stream).toList();
   }
 
   /// A file of another format that is called raw would give its guest the file's bytes in place of
@@ -147,7 +195,8 @@ record DiskImages(List<List<Image>> disks) {
   private static Image image(Path path, Fd file, Disk.Format format, boolean readOnly, boolean top)
       throws IOException {
     if (Files.isRegularFile(opened(file))) {
-      return new Image(path, format, readOnly, number(file, "dev"), number(file, "ino"));
+      return new Image(
+          path, format, readOnly, number(file, "dev"), number(file, "ino"), Host.bootId());
     }
     if (!top || !isBlockDevice(file)) {
       throw refused(path, "is not a regular file" + (top ? ", nor a block device" : ""));
@@ -155,11 +204,11 @@ record DiskImages(List<List<Image>> disks) {
     if (!path.startsWith("/dev") || path.startsWith("/dev/shm")) {
       throw refused(path, "leads to a block device; name that by its path in /dev");
     }
-    return new Image(path, format, readOnly, number(file, "rdev"), Image.DEVICE);
+    return new Image(path, format, readOnly, number(file, "rdev"), Image.DEVICE, Host.bootId());
   }
 
   private static boolean isBlockDevice(Fd file) throws IOException {
-    return (number(file, "mode") & FILE_TYPE) == BLOCK_DEVICE;
+    return BlockDevice.isBlockDevice(number(file, "mode"));
   }
 
   private static Disk.Format format(Path image, Qcow2Header header) {
@@ -214,8 +263,10 @@ record DiskImages(List<List<Image>> disks) {
   /// @param descriptors where they are added under their numbers; the caller owns them, also those
   ///   that were opened before a failure
   /// @param wanted the disks that they are of, in the same order
-  /// @throws LinuxException when one cannot be opened, or is not the file it was
-  void openInto(Map<Integer, Fd> descriptors, List<Disk> wanted) {
+  /// @param waiting whether an instance has the same ones open, of which the guest's state comes
+  /// @throws LinuxException when one cannot be opened
+  /// @throws DiskChanged when one is not what it was
+  void openInto(Map<Integer, Fd> descriptors, List<Disk> wanted, boolean waiting) {
     int number = Descriptors.FIRST_IMAGE;
     for (int i = 0; i < disks.size(); i++) {
       // QEMU from 9.1 on takes no other descriptor of a set, and does not make it one.
@@ -223,26 +274,82 @@ record DiskImages(List<List<Image>> disks) {
       for (Image image : disks.get(i)) {
         Fd file = open(image.path(), image.readOnly(), direct);
         descriptors.put(number++, file);
-        requireSame(image, file);
+        requireSame(image, file, waiting);
       }
     }
   }
 
-  private static void requireSame(Image image, Fd file) {
+  private static void requireSame(Image image, Fd file, boolean waiting) {
     try {
       boolean same =
-          image.inode() == Image.DEVICE
+          image.isDevice()
               ? isBlockDevice(file)
-              : number(file, "dev") == image.device() && number(file, "ino") == image.inode();
+                  && (!waiting || !image.isOfThisBoot() || number(file, "rdev") == image.device())
+              : number(file, "ino") == image.inode()
+                  && (isRenumbered(image, waiting) || number(file, "dev") == image.device());
       if (!same) {
-        throw new DiskChanged(image.path() + " is not the file that the guest was started with.");
+        throw new DiskChanged(
+            image.path()
+                + " is not the "
+                + (image.isDevice() ? "device" : "file")
+                + " that the guest was started with.");
       }
     } catch (IOException e) {
       throw new DiskChanged(image.path() + ": " + e.getMessage());
     }
   }
 
-  /// A path leads to another file by now.
+  /// File systems of several devices, of the network and in memory have another number whenever
+  /// they are mounted, and those on a disk when the disk has.
+  private static boolean isRenumbered(Image image, boolean waiting) {
+    return !waiting && !image.isOfThisBoot();
+  }
+
+  /// Of an instance that boots the guest, after [#openInto]: requires that block devices are those
+  /// that were meant, and nobody else's, and writes down as what later instances have to find all.
+  ///
+  /// @throws DiskChanged when they are not
+  /// @throws HyperFreshException [Problem#DAEMON_STATE]
+  void begin(Launch launch, Map<Integer, Fd> descriptors) {
+    DiskImages now = numbered(descriptors);
+    List<DiskUse> devices =
+        now.all().stream()
+            .filter(Image::isDevice)
+            .map(image ->
+                new DiskUse(
+                    image.path(),
+                    image.readOnly(),
+                    BlockDevice.of(BlockDevice.SYS, image.device())))
+            .toList();
+    Path files = launch.files();
+    DeviceNames.require(files, devices);
+    if (!devices.isEmpty()) {
+      DiskNeighbours.onHost(files.resolveSibling("")).require(files, devices);
+    }
+    if (!now.equals(this)) {
+      now.write(files);
+    }
+  }
+
+  private DiskImages numbered(Map<Integer, Fd> descriptors) {
+    List<List<Image>> numbered = new ArrayList<>();
+    int number = Descriptors.FIRST_IMAGE;
+    for (List<Image> chain : disks) {
+      List<Image> now = new ArrayList<>();
+      for (Image image : chain) {
+        Fd file = Optional.ofNullable(descriptors.get(number++)).orElseThrow();
+        try {
+          now.add(image.numbered(number(file, image.isDevice() ? "rdev" : "dev")));
+        } catch (IOException e) {
+          throw new DiskChanged(image.path() + ": " + e.getMessage());
+        }
+      }
+      numbered.add(now);
+    }
+    return new DiskImages(numbered);
+  }
+
+  /// A path leads to another file by now, or to one that somebody else has.
   static final class DiskChanged extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
@@ -316,7 +423,7 @@ record DiskImages(List<List<Image>> disks) {
 
   private static Map<String, Object> file(Image image, int descriptor, DiskAccess access) {
     Map<String, Object> file = new LinkedHashMap<>();
-    file.put("driver", image.inode() == Image.DEVICE ? "host_device" : "file");
+    file.put("driver", image.isDevice() ? "host_device" : "file");
     file.put("filename", Descriptors.inSet(descriptor));
     file.put("locking", "on");
     if (access.aio() != DiskAccess.PLAIN.aio()) {

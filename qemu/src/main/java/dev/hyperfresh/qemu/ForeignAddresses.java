@@ -60,6 +60,12 @@ record ForeignAddresses(ForeignFiles files, int firstPort) {
                     case VncServer.Address.Port port -> port(port.port(), closed);
                   }
                 }));
+    words
+        .spice()
+        .ifPresent(server -> {
+          server.socket().ifPresent(socket -> file(socket, closed));
+          server.port().ifPresent(port -> port(port.getPort(), closed));
+        });
     words.sockets().stream()
         .filter(SocketChardev::serves)
         .forEach(socket -> {

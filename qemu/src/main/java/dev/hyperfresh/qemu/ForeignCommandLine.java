@@ -38,7 +38,8 @@ final class ForeignCommandLine {
   private final ForeignMonitors monitors;
   private final ForeignConsoles consoles;
   private final ForeignDisplay display;
-  private final ForeignSound sound = new ForeignSound();
+  private final ForeignSpice spice;
+  private final ForeignSound sound;
   private final ForeignBoot boot;
   private final ForeignTpm tpm;
   private final ForeignSettings settings;
@@ -84,6 +85,8 @@ final class ForeignCommandLine {
     this.monitors = new ForeignMonitors(pieces, folders, borrowed);
     this.consoles = new ForeignConsoles(pieces, folders, monitors, borrowed);
     this.display = new ForeignDisplay(pieces, folders, live.vnc());
+    this.spice = new ForeignSpice(pieces, folders, borrowed);
+    this.sound = new ForeignSound(pieces);
     this.boot = new ForeignBoot(copies);
     this.tpm = new ForeignTpm(pieces, folders, live);
     this.settings = new ForeignSettings(pieces, folders, borrowed);
@@ -174,6 +177,7 @@ final class ForeignCommandLine {
       case CHARDEV, SERIAL, PARALLEL, NOGRAPHIC -> consoles;
       case MON, QMP, QMP_PRETTY, MONITOR -> monitors;
       case DISPLAY, VGA, VNC -> display;
+      case SPICE -> spice;
       case AUDIODEV -> sound;
       case TPMDEV -> tpm;
       case L, KERNEL, INITRD, BIOS, SMBIOS, BOOT -> boot;

@@ -28,6 +28,10 @@ final class ForeignConsoles implements ForeignSubject {
   private static final String LOG = "logfile";
   private static final String WITH_MONITOR = "^mon:";
   private static final String FILE = "file:";
+
+  /// The name of a channel by which clients of SPICE lend USB devices.
+  private static final String REDIRECTION = "usbredir";
+
   private static final String NO_OTHER_END = "two processes cannot hold its other end";
   private static final String PUT_ELSEWHERE = "put it on a socket or a file";
 
@@ -184,7 +188,7 @@ final class ForeignConsoles implements ForeignSubject {
     if (ofMonitors && kept.keeps(id)) {
       return kept.socket(logged(chardev, verdict), verdict);
     }
-    if (ofMonitors || elsewhere.contains(id) || isOfSpice(chardev)) {
+    if (ofMonitors || elsewhere.contains(id)) {
       return verdict;
     }
     return switch (chardev.get("backend", "")) {
@@ -200,8 +204,8 @@ final class ForeignConsoles implements ForeignSubject {
                       + " (ringbuf) starts empty."));
       case "file" -> file(chardev, verdict);
       case "socket" -> channels.read(logged(chardev, verdict), end(id), verdict);
-      case "spicevmc", "spiceport", "dbus" ->
-          verdict.refuse("it belongs to a display that cannot be handed over");
+      case "spicevmc", "spiceport" -> spice(piece, chardev, verdict);
+      case "dbus" -> verdict.refuse("it belongs to a display that cannot be handed over");
       case "qemu-vdagent" ->
           verdict.refuse("no QEMU before 10.1 can move a guest with it", "leave it out");
       default -> verdict.refuse(NO_OTHER_END, PUT_ELSEWHERE);
@@ -231,9 +235,18 @@ final class ForeignConsoles implements ForeignSubject {
     return kept(piece, link.isPresent() ? chardev.without("path") : chardev, verdict);
   }
 
-  /// Whether the reason against `-spice` stands for it, too.
-  private boolean isOfSpice(Suboptions chardev) {
-    return chardev.get("backend", "").startsWith("spice") && pieces.has(ForeignOption.SPICE);
+  /// Of the SPICE server, which says what becomes of its clients.
+  private ForeignVerdict spice(ForeignPiece piece, Suboptions chardev, ForeignVerdict verdict) {
+    if (!pieces.has(ForeignOption.SPICE, ForeignOption.READCONFIG)) {
+      return verdict.refuse("there is no -spice that it could be a channel of", "leave it out");
+    }
+    if (chardev.get("name", "").equals(REDIRECTION)) {
+      verdict.remark(
+          "With each replacement, a USB device that a client lends to the guest by its channel "
+              + ForeignPiece.excerpt(chardev.get("id", ""))
+              + " is unplugged.");
+    }
+    return kept(piece, chardev, verdict);
   }
 
   private ForeignVerdict kept(ForeignPiece piece, Suboptions chardev, ForeignVerdict verdict) {

@@ -75,6 +75,7 @@ final class ForeignDevices implements ForeignSubject {
           "usb-storage",
           "usb-bot",
           "usb-ccid",
+          "usb-redir",
           "pci-ohci",
           "ich9-usb-ehci2",
           "ich9-usb-uhci4",
@@ -93,6 +94,8 @@ final class ForeignDevices implements ForeignSubject {
           "secondary-vga",
           "cirrus-vga",
           "bochs-display",
+          "qxl",
+          "qxl-vga",
           "pvpanic",
           "pvpanic-pci",
           "vmgenid",
@@ -177,9 +180,7 @@ final class ForeignDevices implements ForeignSubject {
       return processor(piece, device, verdict);
     }
     if (!isKnown(device)) {
-      return isOfRefused(device)
-          ? verdict
-          : verdict.refuse("this device is not one that is known to move");
+      return isOfRefused(device) ? verdict : refused(driver, verdict);
     }
     if (device.get("failover").isPresent() || device.get("failover_pair_id").isPresent()) {
       verdict.refuse("a card with a standby card cannot be taken over");
@@ -194,6 +195,12 @@ final class ForeignDevices implements ForeignSubject {
         .get("netdev")
         .ifPresent(netdev -> macs.put(netdev, mac(piece, device).toLowerCase(Locale.ROOT)));
     return verdict;
+  }
+
+  private static ForeignVerdict refused(String driver, ForeignVerdict verdict) {
+    return Immovable.of(driver)
+        .map(known -> verdict.refuse(known.why(), known.action()))
+        .orElseGet(() -> verdict.refuse("this device is not one that is known to move"));
   }
 
   /// A further processor is one like the others, which are pinned.

@@ -88,7 +88,7 @@ final class ForeignDisplay implements ForeignSubject {
   @Override
   public ForeignVerdict read(ForeignPiece piece) {
     if (piece.option() == ForeignOption.VGA) {
-      return ForeignVerdict.only(piece, Set.of("none", "std", "cirrus", "virtio"));
+      return ForeignVerdict.only(piece, Set.of("none", "std", "cirrus", "qxl", "virtio"));
     }
     Optional<String> server = server(piece);
     if (server.isPresent()) {

@@ -241,7 +241,11 @@ final class ForeignNetwork implements ForeignSubject {
       verdict.remark(
           (given.queues() > 1 ? "Another" : "If its tap has one queue, another")
               + " tap in the same bridge takes its place; one without a bridge cannot be taken"
-              + " over.");
+              + " over."
+              + (given.isPassed() ? " If it is a macvtap, it stays." : ""));
+    }
+    if (!live.isSeen() && given.isPassed() && given.queues() > 1) {
+      verdict.remark("If these are queues of a macvtap, they cannot be taken over.");
     }
     if (given.runs("script") || given.runs("downscript")) {
       verdict.remark(

@@ -32,7 +32,7 @@ enum ForeignOption {
       true,
       Fate.REWRITTEN,
       "the shared RAM becomes the adopted memory; `iothread`, `rng-random`,"
-          + " `rng-builtin` and `throttle-group` are kept, `secret` only for a VNC server"),
+          + " `rng-builtin` and `throttle-group` are kept, `secret` only for a VNC or SPICE server"),
   NUMA("-numa", true, Fate.KEPT, "memory of nodes by `memdev=`"),
   DEVICE(
       "-device",
@@ -59,7 +59,8 @@ enum ForeignOption {
       true,
       Fate.REWRITTEN,
       "`null` and `vc` are kept, `pty` and `ringbuf` start anew, `file` and logs are appended to,"
-          + " sockets are taken over, the console's is replaced, a monitor's is dropped"),
+          + " sockets are taken over, `spicevmc` and `spiceport` go with `-spice`, the console's is"
+          + " replaced, a monitor's is dropped"),
   SERIAL(
       "-serial",
       true,
@@ -77,8 +78,12 @@ enum ForeignOption {
   UUID("-uuid", true, Fate.KEPT, "without it, all zeroes in every QEMU"),
   SMBIOS("-smbios", true, Fate.KEPT, "without `file=` and `path=`"),
   GLOBAL("-global", true, Fate.KEPT, "a `romfile` is copied into the guest's folder"),
-  AUDIODEV("-audiodev", true, Fate.REWRITTEN, "`none` is kept, any other falls silent"),
-  VGA("-vga", true, Fate.KEPT, "`none`, `std`, `cirrus`, `virtio`"),
+  AUDIODEV(
+      "-audiodev",
+      true,
+      Fate.REWRITTEN,
+      "`none` is kept, and `spice` with `-spice`; any other falls silent"),
+  VGA("-vga", true, Fate.KEPT, "`none`, `std`, `cirrus`, `qxl`, `virtio`"),
   USB("-usb", false, Fate.KEPT, ""),
   USBDEVICE("-usbdevice", true, Fate.KEPT, "`tablet`, `mouse`, `keyboard`"),
   K("-k", true, Fate.KEPT, ""),
@@ -88,6 +93,12 @@ enum ForeignOption {
       true,
       Fate.REWRITTEN,
       "one server, without TLS, SASL and websocket; later instances take over its addresses"),
+  SPICE(
+      "-spice",
+      true,
+      Fate.REWRITTEN,
+      "one server, without TLS, SASL and OpenGL; later instances take its socket over, and its port"
+          + " is served by the daemon"),
   NOGRAPHIC("-nographic", false, Fate.REWRITTEN, "`-display none` and the guest's console"),
   NODEFAULTS("-nodefaults", false, Fate.KEPT, ""),
   NO_USER_CONFIG("-no-user-config", false, Fate.KEPT, ""),
@@ -99,6 +110,7 @@ enum ForeignOption {
   ACTION("-action", true, Fate.KEPT, ""),
   WATCHDOG_ACTION("-watchdog-action", true, Fate.KEPT, ""),
   OVERCOMMIT("-overcommit", true, Fate.KEPT, ""),
+  REALTIME("-realtime", true, Fate.REWRITTEN, "`-overcommit mem-lock=`, as newer releases want it"),
   MSG("-msg", true, Fate.KEPT, ""),
   TPMDEV("-tpmdev", true, Fate.REWRITTEN, "only `emulator`; later instances have their own swtpm"),
   QMP("-qmp", true, Fate.DROPPED, "HyperFresh has a control socket of its own"),
@@ -131,7 +143,6 @@ enum ForeignOption {
   SNAPSHOT("-snapshot", false, Fate.REFUSED, "writes go to a file that has no name"),
   LOADVM("-loadvm", true, Fate.REFUSED, "would load an old state"),
   CHROOT("-chroot", true, Fate.REFUSED, "paths lead to other files there"),
-  SPICE("-spice", true, Fate.REFUSED, "two processes cannot listen on one address"),
   FSDEV("-fsdev", true, Fate.REFUSED, "shared folders cannot move"),
   VIRTFS("-virtfs", true, Fate.REFUSED, "shared folders cannot move"),
   GDB("-gdb", true, Fate.REFUSED, "two processes cannot listen on one address"),

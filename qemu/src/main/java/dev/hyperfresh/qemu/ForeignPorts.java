@@ -4,6 +4,7 @@ import dev.hyperfresh.hypervisor.AdoptedMachine.Port;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.Host;
+import dev.hyperfresh.linux.MacVtap;
 import dev.hyperfresh.linux.NetworkNamespace;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Tap;
@@ -12,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 
 /// The taps of a process that is to be adopted, and what comes in their place where they cannot go
 /// on without it. For one thread.
@@ -37,6 +39,10 @@ final class ForeignPorts {
   void take(PidFd pidFd, List<ForeignNetwork.Card> cards) throws IOException {
     Map<String, List<Integer>> taps = process.taps();
     for (ForeignNetwork.Card card : cards) {
+      if (card.descriptors().stream().anyMatch(process::isMacvtap)) {
+        macvtap(pidFd, card);
+        continue;
+      }
       List<Integer> numbers = numbers(card, cards.size(), taps);
       if (numbers.isEmpty()) {
         reasons.add("Its network card " + card.id() + " has no tap that can be found.");
@@ -80,11 +86,36 @@ final class ForeignPorts {
   }
 
   private static Tap.Facts facts(int pid, Fd queue) {
+    return within(pid, () -> Tap.facts(queue));
+  }
+
+  private static <T> T within(int pid, Supplier<T> question) {
     if (Host.effectiveUid() != 0) {
-      return Tap.facts(queue);
+      return question.get();
     }
     try (NetworkNamespace network = NetworkNamespace.of(pid)) {
-      return network.within(() -> Tap.facts(queue));
+      return network.within(question);
+    }
+  }
+
+  private void macvtap(PidFd pidFd, ForeignNetwork.Card card) {
+    if (card.queues() > 1) {
+      reasons.add(
+          "Its network card "
+              + card.id()
+              + " is on several queues of a macvtap, which cannot be taken over; give it one.");
+      return;
+    }
+    int number = card.descriptors().getFirst();
+    Fd queue = pidFd.takeFd(number);
+    try {
+      String name = within(pidFd.pid(), () -> MacVtap.name(queue));
+      nics.add(Nic.ofMacvtap(name, card.mac()));
+      ports.add(new Port.Kept(List.of(number)));
+      queues.add(queue);
+    } catch (RuntimeException e) {
+      queue.close();
+      throw e;
     }
   }
 

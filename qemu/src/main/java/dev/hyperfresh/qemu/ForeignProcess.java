@@ -3,6 +3,7 @@ package dev.hyperfresh.qemu;
 import dev.hyperfresh.linux.BoundedFile;
 import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.LinuxException;
+import dev.hyperfresh.linux.MacVtap;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.ProcFs;
@@ -233,6 +234,11 @@ record ForeignProcess(int pid) {
     }
     taps.values().forEach(Collections::sort);
     return taps;
+  }
+
+  /// Whether one of its descriptors is a queue of a macvtap.
+  boolean isMacvtap(int number) {
+    return MacVtap.isOne(proc("fd").resolve(Integer.toString(number)));
   }
 
   /// `iff:` in the description of a descriptor of `/dev/net/tun`.

@@ -33,6 +33,7 @@ final class ForeignSettings implements ForeignSubject {
       case OBJECT -> object(piece);
       case USBDEVICE -> ForeignVerdict.only(piece, Set.of("tablet", "mouse", "keyboard"));
       case RUN_WITH -> runWith(piece);
+      case REALTIME -> realtime(piece);
       case RUNAS -> becomes(ForeignVerdict.of(piece));
       // Of a process that runs, the options in the file stand in its place.
       case READCONFIG -> readLater(piece);
@@ -57,11 +58,14 @@ final class ForeignSettings implements ForeignSubject {
               : verdict.refuse("only /dev/urandom and /dev/random can be taken over");
       // No other option that is taken over refers to a secret, but a manager may.
       case "secret" ->
-          borrowed || ForeignDisplay.secrets(pieces).contains(object.get("id", ""))
-              ? secret(object, piece, verdict)
-              : verdict;
+          borrowed || isOfScreen(object.get("id", "")) ? secret(object, piece, verdict) : verdict;
       default -> verdict.refuse("objects of this type cannot be taken over");
     };
+  }
+
+  private boolean isOfScreen(String secret) {
+    return ForeignDisplay.secrets(pieces).contains(secret)
+        || ForeignSpice.secrets(pieces).contains(secret);
   }
 
   /// As the manager calls it. What looks after the threads knows them by their names.
@@ -78,6 +82,15 @@ final class ForeignSettings implements ForeignSubject {
     ForeignVerdict verdict = ForeignVerdict.of(piece);
     verdict.unknown("what its file says counts when the guest is adopted", "");
     return verdict;
+  }
+
+  /// QEMU locks its memory unless it is told not to.
+  private static ForeignVerdict realtime(ForeignPiece piece) {
+    ForeignVerdict verdict = ForeignVerdict.of(piece);
+    Suboptions realtime = verdict.pairs(piece, "");
+    verdict.refuseUnknown(realtime.values().keySet(), Set.of("mlock"));
+    String lock = realtime.get("mlock").isEmpty() || realtime.isOn("mlock") ? "on" : "off";
+    return verdict.words("-overcommit", "mem-lock=" + lock);
   }
 
   /// `async-teardown` is dropped, since it only speeds up the end of a process, and QEMU 7.2 does

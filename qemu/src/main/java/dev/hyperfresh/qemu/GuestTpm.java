@@ -11,13 +11,9 @@ import dev.hyperfresh.linux.ProcessRights;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Properties;
@@ -128,20 +124,7 @@ record GuestTpm(
     });
     StringWriter text = new StringWriter();
     p.store(text, null);
-    Path file = files.resolve(FILE);
-    Path draft = file.resolveSibling(FILE + ".new");
-    try (FileChannel out =
-        FileChannel.open(
-            PrivateFile.at(draft),
-            StandardOpenOption.TRUNCATE_EXISTING,
-            StandardOpenOption.WRITE)) {
-      ByteBuffer bytes = StandardCharsets.UTF_8.encode(text.toString());
-      while (bytes.hasRemaining()) {
-        out.write(bytes);
-      }
-      out.force(true);
-      Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    }
+    PrivateFile.replace(files.resolve(FILE), text.toString().getBytes(StandardCharsets.UTF_8));
   }
 
   /// Whether another process can serve the next instance.

@@ -15,10 +15,12 @@ import java.util.Map;
 record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
   /// Opens the files of `launch`.
   ///
+  /// @param waiting whether for an instance that waits for the guest's state
   /// @throws dev.hyperfresh.linux.LinuxException when one cannot be opened; none is left open then
+  /// @throws DiskImages.DiskChanged when a disk is not the one that it was; likewise
   /// @throws java.io.UncheckedIOException when the socket of a monitor cannot be made like the old
   ///   one; likewise
-  static HandedFiles open(Launch launch) {
+  static HandedFiles open(Launch launch, boolean waiting) {
     HandedFiles files = new HandedFiles(new HashMap<>());
     if (launch.adopted().isPresent()) {
       // Its command line names its files, as it did when something else started it.
@@ -37,8 +39,13 @@ record HandedFiles(Map<Integer, Fd> descriptors) implements AutoCloseable {
           launch.files().resolve("console.log"),
           OpenFlags.WRITE_ONLY | OpenFlags.CREATE | OpenFlags.APPEND);
       files.addBoot(launch);
-      DiskImages.of(launch).openInto(files.descriptors(), Seed.disks(launch));
+      DiskImages images = DiskImages.of(launch);
+      images.openInto(files.descriptors(), Seed.disks(launch), waiting);
+      if (!waiting) {
+        images.begin(launch, files.descriptors());
+      }
       UefiFiles.of(launch).ifPresent(firmware -> firmware.openInto(files.descriptors()));
+      VhostNet.openInto(files.descriptors(), launch.spec());
       return files;
     } catch (RuntimeException e) {
       files.close();

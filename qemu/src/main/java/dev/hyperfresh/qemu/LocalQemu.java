@@ -29,6 +29,8 @@ final class LocalQemu implements QemuProcess {
   private static final Duration RECONNECT_LIMIT = Duration.ofSeconds(2);
   private static final System.Logger LOG = System.getLogger(LocalQemu.class.getName());
   private static final int LOG_BYTES = 64 * 1024;
+  private static final String AGAIN =
+      "The next replacement and the next start of the daemon try again.";
 
   private final HostProcess process;
   private final Launch launch;
@@ -156,6 +158,7 @@ final class LocalQemu implements QemuProcess {
     return tpm(
         launch,
         "The state of its TPM is not where it was before",
+        AGAIN,
         folders -> folders.settle(launch.generation()));
   }
 
@@ -163,7 +166,8 @@ final class LocalQemu implements QemuProcess {
   public Optional<String> keepTpm() {
     return tpm(
         launch,
-        "The state that another instance has of its TPM is still there",
+        "The state that another instance has of its TPM cannot be removed",
+        "The next start could take it for the newest.",
         folders -> folders.forgetOthers(launch.generation()));
   }
 
@@ -177,7 +181,7 @@ final class LocalQemu implements QemuProcess {
     void on(TpmFolders folders) throws IOException;
   }
 
-  private static Optional<String> tpm(Launch launch, String otherwise, Work work) {
+  private static Optional<String> tpm(Launch launch, String otherwise, String so, Work work) {
     Optional<TpmFolders> folders = Swtpm.folders(launch);
     if (folders.isEmpty()) {
       return Optional.empty();
@@ -186,20 +190,26 @@ final class LocalQemu implements QemuProcess {
       work.on(folders.get());
       return Optional.empty();
     } catch (IOException | LinuxException e) {
-      return Optional.of(
-          otherwise
-              + ": "
-              + e.getMessage()
-              + ". The next replacement and the next start of the daemon try again.");
+      return Optional.of(otherwise + ": " + e.getMessage() + ". " + so);
     }
   }
 
   /// Removes what an instance got of the guest's TPM that never had the guest.
-  static void discardTpm(Launch launch) {
+  private static void discardTpm(Launch launch) {
+    clearTpm(launch, folders -> folders.discard(launch.generation()));
+  }
+
+  /// Removes what was made for the TPM of an instance that did not start.
+  static void abandonTpm(Launch launch) {
+    clearTpm(launch, folders -> folders.abandon(launch.generation()));
+  }
+
+  private static void clearTpm(Launch launch, Work work) {
     tpm(
             launch,
             "What generation " + launch.generation() + " got of a TPM is still there",
-            folders -> folders.discard(launch.generation()))
+            AGAIN,
+            work)
         .ifPresent(amiss -> LOG.log(System.Logger.Level.WARNING, amiss));
   }
 

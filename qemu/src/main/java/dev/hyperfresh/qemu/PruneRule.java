@@ -29,16 +29,16 @@ public record PruneRule(Instant before, int days) {
   /// @param builds oldest first
   List<Verdict> of(List<Candidate> builds) {
     Map<String, String> newest = new HashMap<>();
-    builds.forEach(one -> newest.put(one.release().version(), one.release().name()));
+    builds.forEach(one -> newest.put(kind(one.release()), one.release().name()));
     return builds.stream()
         .map(one -> new Verdict(one.release().name(), kept(one, newest)))
         .toList();
   }
 
   private String kept(Candidate one, Map<String, String> newest) {
-    String version = one.release().version();
-    if (one.release().name().equals(newest.get(version))) {
-      return "It is the newest build of " + version + ".";
+    String kind = kind(one.release());
+    if (one.release().name().equals(newest.get(kind))) {
+      return "It is the newest build of " + kind + ".";
     }
     if (one.hosts()) {
       return "It is this host's own now.";
@@ -47,5 +47,10 @@ public record PruneRule(Instant before, int days) {
       return "It was installed less than " + days + " days ago.";
     }
     return "";
+  }
+
+  /// No build replaces one with our patches but another such.
+  private static String kind(QemuRelease release) {
+    return release.version() + (release.isTuned() ? " with our patches" : "");
   }
 }

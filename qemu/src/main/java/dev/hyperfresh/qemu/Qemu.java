@@ -19,6 +19,7 @@ import dev.hyperfresh.hypervisor.Release;
 import dev.hyperfresh.linux.Background;
 import dev.hyperfresh.linux.ChildProcess;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.KvmProbe;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.LogFile;
@@ -121,11 +122,13 @@ public final class Qemu implements Hypervisor, Adopter {
               release.name() + " is a " + release.kind() + ", not a " + KIND + ".",
               "Choose a release of the same kind."));
     }
-    return List.of(
-        binary(qemu),
-        machine(spec, qemu.name(), qemu.machines(), qemu.deprecated()),
-        cpu(spec, qemu.name(), qemu.cpus(), qemu.deprecated()),
-        capabilities(qemu.name(), qemu.capabilities()));
+    List<Check> checks = new ArrayList<>();
+    checks.add(binary(qemu));
+    checks.add(machine(spec, qemu.name(), qemu.machines(), qemu.deprecated()));
+    checks.add(cpu(spec, qemu.name(), qemu.cpus(), qemu.deprecated()));
+    checks.add(capabilities(qemu.name(), qemu.capabilities()));
+    VhostNet.check(spec, () -> VhostNet.isUsable(FileUser.SELF)).ifPresent(checks::add);
+    return checks;
   }
 
   private static Check binary(QemuRelease release) {
@@ -190,6 +193,11 @@ public final class Qemu implements Hypervisor, Adopter {
     return VERSIONED.matcher(machine).matches();
   }
 
+  @Override
+  public void remember(GuestSpec spec, Path files) {
+    DeviceNames.remember(spec, files, BlockDevice.SYS);
+  }
+
   /// Copies small files into the guest's folder: a later release must find the same, whatever the
   /// host's package manager did to the originals since.
   @Override
@@ -232,7 +240,7 @@ public final class Qemu implements Hypervisor, Adopter {
     try {
       return spawn(launch, true);
     } catch (RuntimeException e) {
-      LocalQemu.discardTpm(launch);
+      LocalQemu.abandonTpm(launch);
       throw e;
     }
   }
@@ -255,18 +263,13 @@ public final class Qemu implements Hypervisor, Adopter {
       return waiting
           ? connectInBackground(launch, process, qmp, console)
           : connect(launch, process, qmp, console);
-    } catch (IOException
-        | UncheckedIOException
-        | LinuxException
-        | Qmp.QmpException
-        | DiskImages.DiskChanged e) {
+    } catch (DiskImages.DiskChanged e) {
       removeSockets(launch, qmp, console);
-      String why = String.valueOf(e.getMessage());
-      throw problem.because(
-          e instanceof DiskImages.DiskChanged
-              ? why
-              : release.name() + " did not start: " + Swtpm.explained(launch, lastLines(log, why)),
-          e);
+      throw (waiting ? problem : Problem.GUEST_DISK).because(String.valueOf(e.getMessage()), e);
+    } catch (IOException | UncheckedIOException | LinuxException | Qmp.QmpException e) {
+      removeSockets(launch, qmp, console);
+      String why = lastLines(log, String.valueOf(e.getMessage()));
+      throw problem.because(release.name() + " did not start: " + Swtpm.explained(launch, why), e);
     }
   }
 
@@ -275,7 +278,9 @@ public final class Qemu implements Hypervisor, Adopter {
       throws IOException {
     Optional<Swtpm> tpm = Swtpm.start(launch, waiting);
     try {
-      ChildProcess process = spawn(launch, release, waiting, qmp, console, log, tpm);
+      ChildProcess process =
+          DiskNeighbours.oneAtATime(
+              launch, waiting, () -> spawn(launch, release, waiting, qmp, console, log, tpm));
       GuestGroups groups = new GuestGroups(launch, process.pid());
       tpm.ifPresent(swtpm -> groups.add(swtpm.process().pid()));
       return HostProcess.of(process).servedBy(tpm.map(Swtpm::process));
@@ -300,7 +305,7 @@ public final class Qemu implements Hypervisor, Adopter {
     // Closed here before the greeting is awaited: a QEMU that dies must end the connection.
     try (UnixSocket qmpListener = listen(qmp);
         UnixSocket consoleListener = listen(console);
-        HandedFiles files = HandedFiles.open(launch)) {
+        HandedFiles files = HandedFiles.open(launch, waiting)) {
       Map<Integer, Fd> descriptors = new HashMap<>(files.descriptors());
       descriptors.putAll(Descriptors.of(launch));
       descriptors.put(Descriptors.QMP, qmpListener.fd());
@@ -461,7 +466,7 @@ public final class Qemu implements Hypervisor, Adopter {
   static void removeSockets(Launch launch, Path qmp, Path console) {
     removeSockets(qmp, console);
     agent(launch).ifPresent(Qemu::removeSockets);
-    BesideSocket.of(launch).forEach(monitor -> monitor.remove(LocalQemu.user(launch)));
+    BesideSocket.all(launch).forEach(socket -> socket.remove(LocalQemu.user(launch)));
   }
 
   /// Removes the sockets of a process that is gone; nobody could connect to them any more.

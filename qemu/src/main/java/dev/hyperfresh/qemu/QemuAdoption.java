@@ -337,6 +337,11 @@ final class QemuAdoption {
     AdoptedWords words = new AdoptedWords(line.words());
     boolean here = isWithinReach(who);
     words.vnc().ifPresent(vnc -> reasons.addAll(vnc.unreachable(here, process::sees)));
+    Optional<SpiceServer> spice = words.spice();
+    if (spice.isPresent()) {
+      boolean beside = process.isInMyNetwork();
+      spice.get().unreachable(beside, process::sees).ifPresent(reasons::add);
+    }
     words.sockets().stream()
         .flatMap(socket -> socket.unreachable(here, process::sees).stream())
         .forEach(reasons::add);

@@ -68,10 +68,11 @@ public record QemuInside(
 
   /// Opens the files of a guest whose disks are plain images.
   ///
+  /// @param waiting whether for an instance that waits for the guest's state
   /// @throws QemuProcess.TroubleException when one cannot be opened, or is not the file it was
-  public static Files open(Launch launch) {
+  public static Files open(Launch launch, boolean waiting) {
     try {
-      Map<Integer, Fd> opened = HandedFiles.open(launch).descriptors();
+      Map<Integer, Fd> opened = HandedFiles.open(launch, waiting).descriptors();
       int disks = launch.spec().disks().size();
       return new Files(
           Stream.of(Descriptors.KERNEL, Descriptors.INITRD)

@@ -46,6 +46,7 @@ final class QemuInstance implements Instance {
   private final QemuVcpus vcpus;
   private final QemuSource source;
   private final QemuTarget target;
+  private final SpiceDoor door;
   private String confinement;
 
   /// Takes over `process` and its control channel.
@@ -76,6 +77,7 @@ final class QemuInstance implements Instance {
     this.source =
         new QemuSource(release.name(), process, channel, reports, vcpus, copiesMemory(launch));
     this.target = new QemuTarget(release.name(), process, channel, reports);
+    this.door = new SpiceDoor(launch.spec().name(), channel::qmp);
     // The greeting came, so the process is QEMU by now, with the rights that it keeps.
     this.confinement = process.confinement();
   }
@@ -138,6 +140,7 @@ final class QemuInstance implements Instance {
 
   @Override
   public void handOver() {
+    door.hold();
     source.handOver();
   }
 
@@ -159,16 +162,22 @@ final class QemuInstance implements Instance {
   @Override
   public void takeBack() {
     source.takeBack();
+    door.release();
   }
 
   @Override
   public void withdraw() {
     source.withdraw();
+    door.release();
   }
 
   @Override
   public void resume() {
-    process.keepTpm().ifPresent(channel::note);
+    process
+        .keepTpm()
+        .ifPresent(amiss -> {
+          throw Problem.REPLACE_STANDS.because(amiss);
+        });
     try {
       vcpus.goOn(_ -> false);
     } catch (Qmp.QmpException e) {
@@ -339,7 +348,13 @@ final class QemuInstance implements Instance {
     process.settleTpm().ifPresent(amiss::add);
     FileUser user = LocalQemu.user(launch);
     List<TakenLater> later = new ArrayList<>();
-    BesideSocket.of(launch).stream().map(monitor -> later(monitor, user)).forEach(later::add);
+    BesideSocket.of(launch).stream()
+        .map(monitor -> later("Its monitor", monitor, user))
+        .forEach(later::add);
+    BesideSocket.ofSpice(launch)
+        .map(server -> later("Its SPICE server", server, user))
+        .ifPresent(later::add);
+    door.takenLater(launch).ifPresent(later::add);
     ScreenPassword.of(launch).map(ScreenPassword::takenLater).ifPresent(later::add);
     later.addAll(CommandLine.takenLater(launch).takenLater(user));
     ScreenSocket.of(launch).map(socket -> socket.takenLater(channel.qmp())).ifPresent(later::add);
@@ -351,11 +366,9 @@ final class QemuInstance implements Instance {
     return sentences.isEmpty() ? Optional.empty() : Optional.of(String.join(" ", sentences));
   }
 
-  private static TakenLater later(BesideSocket monitor, FileUser user) {
+  private static TakenLater later(String what, BesideSocket socket, FileUser user) {
     return new TakenLater(
-        "Its monitor does not listen as before, at " + monitor.path(),
-        "",
-        (_, _) -> monitor.take(user));
+        what + " does not listen as before, at " + socket.path(), "", (_, _) -> socket.take(user));
   }
 
   @Override
@@ -460,12 +473,14 @@ final class QemuInstance implements Instance {
 
   @Override
   public void leave() {
+    door.close();
     channel.end();
     process.leave();
   }
 
   @Override
   public void close() {
+    door.close();
     channel.close();
     process.close();
   }

@@ -17,7 +17,8 @@ import java.util.stream.Collectors;
 /// @param release its name
 /// @param machines with aliases
 /// @param devices with aliases
-public record QemuModels(String release, Set<String> machines, Set<String> devices) {
+/// @param spice whether it has a SPICE server, which distributions package as a module
+public record QemuModels(String release, Set<String> machines, Set<String> devices, boolean spice) {
   private static final Duration LIMIT = Duration.ofSeconds(20);
   private static final int MAX_ANSWER = 1 << 20;
 
@@ -27,6 +28,10 @@ public record QemuModels(String release, Set<String> machines, Set<String> devic
 
   private static final Pattern DEVICE =
       Pattern.compile("\\b(?:name|alias) \"([A-Za-z0-9][\\w.,+-]{0,99})\"");
+
+  private static final Pattern SPICE = Pattern.compile("(?m)^spice options:$");
+
+  private static final String ELSEWHERE = "name a release that does with --to";
 
   public QemuModels {
     machines = Set.copyOf(machines);
@@ -58,7 +63,8 @@ public record QemuModels(String release, Set<String> machines, Set<String> devic
         return new QemuModels(
             release.name(),
             listed(release, "-machine", MACHINE, log),
-            listed(release, "-device", DEVICE, log));
+            listed(release, "-device", DEVICE, log),
+            SPICE.matcher(said(release, SpiceServer.OPTION, log)).find());
       } finally {
         Files.deleteIfExists(folder);
       }
@@ -67,14 +73,17 @@ public record QemuModels(String release, Set<String> machines, Set<String> devic
     }
   }
 
-  private static Set<String> listed(QemuRelease release, String option, Pattern name, Path log)
-      throws IOException {
+  private static String said(QemuRelease release, String option, Path log) throws IOException {
     List<String> command = new ArrayList<>(release.program());
     command.addAll(release.arguments());
     command.addAll(List.of(option, "help"));
-    QemuHelp help = new QemuHelp(command, release.environment());
+    return new QemuHelp(command, release.environment()).text(log, LIMIT, MAX_ANSWER);
+  }
+
+  private static Set<String> listed(QemuRelease release, String option, Pattern name, Path log)
+      throws IOException {
     Set<String> names =
-        name.matcher(help.text(log, LIMIT, MAX_ANSWER))
+        name.matcher(said(release, option, log))
             .results()
             .map(found -> found.group(1))
             .collect(Collectors.toSet());
@@ -108,8 +117,19 @@ public record QemuModels(String release, Set<String> machines, Set<String> devic
       case MACHINE, M_MACHINE ->
           piece.pairs("type").get("type").map(type -> machine(type, verdict)).orElse(false);
       case DEVICE -> device(piece.pairs("driver").get("driver", ""), verdict);
+      case VGA -> piece.value().equals("qxl") && device("qxl-vga", verdict);
+      case SPICE -> spice(verdict);
       default -> false;
     };
+  }
+
+  private boolean spice(ForeignVerdict verdict) {
+    if (verdict.verdict() != Explanation.Verdict.CANNOT && !spice) {
+      verdict.refuse(
+          release + " has no SPICE, which Debian packages as " + QemuArchive.SPICE,
+          "remove it and fetch it again, or name another one with --to");
+    }
+    return false;
   }
 
   private boolean machine(String type, ForeignVerdict verdict) {
@@ -118,8 +138,7 @@ public record QemuModels(String release, Set<String> machines, Set<String> devic
     if (ForeignMachine.isAlias(type)) {
       verdict.unknown(versionUnknown(), "");
     } else if (ForeignMachine.isExact(plain) && !machines.contains(plain)) {
-      verdict.refuse(
-          release + " does not know this machine type", "name a release that does with --to");
+      verdict.refuse(release + " does not know this machine type", ELSEWHERE);
     }
     return true;
   }
@@ -133,7 +152,7 @@ public record QemuModels(String release, Set<String> machines, Set<String> devic
   /// One that cannot move is not looked for.
   private boolean device(String driver, ForeignVerdict verdict) {
     if (verdict.verdict() != Explanation.Verdict.CANNOT && !devices.contains(driver)) {
-      verdict.refuse(release + " does not know this device", "name a release that does with --to");
+      verdict.refuse(release + " does not know this device", ELSEWHERE);
     }
     return false;
   }

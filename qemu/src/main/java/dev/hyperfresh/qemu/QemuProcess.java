@@ -109,9 +109,9 @@ public interface QemuProcess extends AutoCloseable {
     return Optional.empty();
   }
 
-  /// Forgets what other processes have of the guest's TPM: the guest goes on here.
+  /// Forgets what other processes have of the guest's TPM: the guest is to go on here.
   ///
-  /// @return what is amiss, in sentences
+  /// @return why it must not go on yet, in sentences
   default Optional<String> keepTpm() {
     return Optional.empty();
   }

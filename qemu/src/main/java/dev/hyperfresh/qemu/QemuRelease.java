@@ -48,16 +48,23 @@ public record QemuRelease(
 
   private static final String LOADER = "ld-linux-x86-64.so.2";
 
+  /// The variable that names the folder of its modules.
+  private static final String MODULES = "QEMU_MODULE_DIR";
+
   private static final String PACKAGE = "Debian package " + QemuArchive.PACKAGE + " ";
+
+  private static final Pattern TUNED =
+      Pattern.compile("Debian source package qemu (\\S+) with HyperFresh's patches ([0-9a-f]{8})");
 
   /// Before every version that a package can have.
   private static final DebianVersion LEAST = new DebianVersion("0~~");
 
   /// Oldest version first; `10.0.0` comes after `9.2.4`. Of one version, those from elsewhere come
-  /// before those from packages, which are in Debian's order.
+  /// before those from packages, which are in Debian's order. One with our patches is as old as the
+  /// package whose source it is.
   static final Comparator<QemuRelease> BY_VERSION =
       Comparator.comparing(QemuRelease::numbers, Arrays::compare)
-          .thenComparing(release -> release.packaged().orElse(LEAST));
+          .thenComparing(QemuRelease::revision);
 
   private static final Pattern NUMBER = Pattern.compile("[0-9]{1,9}");
 
@@ -123,6 +130,37 @@ public record QemuRelease(
         : Optional.empty();
   }
 
+  /// What [#source] says of a build of a package's source with patches of HyperFresh.
+  ///
+  /// @param patches 8 digits that tell them from others
+  static String tunedSource(DebianVersion packaged, String patches) {
+    return "Debian source package qemu "
+        + packaged.text()
+        + " with HyperFresh's patches "
+        + patches;
+  }
+
+  /// Whether it has patches of HyperFresh. Such a build is only used where it is named.
+  public boolean isTuned() {
+    return TUNED.matcher(source).matches();
+  }
+
+  /// The name of a build with patches of HyperFresh; empty when it has none.
+  Optional<String> tunedName() {
+    Matcher tuned = TUNED.matcher(source);
+    return tuned.matches()
+        ? DebianVersion.parse(tuned.group(1))
+            .map(packaged -> BuildName.ofTuned(version, packaged, tuned.group(2)))
+        : Optional.empty();
+  }
+
+  private DebianVersion revision() {
+    Matcher tuned = TUNED.matcher(source);
+    return packaged()
+        .or(() -> tuned.matches() ? DebianVersion.parse(tuned.group(1)) : Optional.empty())
+        .orElse(LEAST);
+  }
+
   /// Whether this is a later version than `other`.
   public boolean isNewerThan(QemuRelease other) {
     return BY_VERSION.compare(this, other) > 0;
@@ -141,7 +179,7 @@ public record QemuRelease(
 
   private int against(QemuBuild build) {
     int order = Arrays.compare(numbersOf(version), numbersOf(build.version()));
-    return order == 0 ? packaged().orElse(LEAST).compareTo(build.packaged().orElse(LEAST)) : order;
+    return order == 0 ? revision().compareTo(build.packaged().orElse(LEAST)) : order;
   }
 
   /// Whether it was copied from this host's own package: it needs the host's libraries.
@@ -203,13 +241,20 @@ public record QemuRelease(
   }
 
   /// The environment of every process of this release. One that a loader runs does not find its
-  /// modules by the way from its own file.
+  /// modules by the way from its own file, and newer ones look for them where the host has its own.
   public Map<String, String> environment() {
     Map<String, String> environment = new TreeMap<>(Map.of("LC_ALL", "C", "PATH", "/usr/bin:/bin"));
     Optional<Path> loader = loader();
     if (loader.isPresent()) {
-      environment.put("QEMU_MODULE_DIR", loader.get().resolveSibling("qemu").toString());
-    } else if (!libraries.isEmpty()) {
+      environment.put(MODULES, loader.get().resolveSibling("qemu").toString());
+      return environment;
+    }
+    libraries.stream()
+        .map(folder -> folder.resolve("qemu"))
+        .filter(Files::isDirectory)
+        .findFirst()
+        .ifPresent(modules -> environment.put(MODULES, modules.toString()));
+    if (!libraries.isEmpty()) {
       environment.put("LD_LIBRARY_PATH", libraryPath());
     }
     return environment;

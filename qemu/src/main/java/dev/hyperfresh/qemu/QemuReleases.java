@@ -19,7 +19,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -74,7 +73,8 @@ public final class QemuReleases {
   public List<QemuRelease> all(String name) {
     List<QemuRelease> all = list();
     if (name.equals(LATEST)) {
-      return all.isEmpty() ? all : List.of(all.getLast());
+      List<QemuRelease> plain = plain(all);
+      return plain.isEmpty() ? plain : List.of(plain.getLast());
     }
     if (name.equals(INSTALLED)) {
       return ofHost(all).stream().toList();
@@ -83,6 +83,11 @@ public final class QemuReleases {
     return full.isPresent()
         ? List.of(full.get())
         : all.stream().filter(release -> BuildName.meets(release.name(), name)).toList();
+  }
+
+  /// Those of them that somebody who names none can get: no build with our patches, oldest first.
+  public static List<QemuRelease> plain(List<QemuRelease> all) {
+    return all.stream().filter(release -> !release.isTuned()).toList();
   }
 
   private static Optional<QemuRelease> named(List<QemuRelease> all, String name) {
@@ -151,54 +156,61 @@ public final class QemuReleases {
         });
   }
 
-  /// What came of asking for the newest build.
-  ///
-  /// @param release the newest that is here now
-  /// @param news whether it was here before
-  public record Fetched(QemuRelease release, News news) {}
-
-  /// Whether there was something to fetch.
-  public enum News {
-    /// It was fetched now.
-    FETCHED,
-    /// The archives offer no newer one than that which was here.
-    NEWEST,
-    /// The archives could not be asked; there may be a newer one.
-    UNASKED;
-
-    /// As the API says it.
-    public String label() {
-      return name().toLowerCase(Locale.ROOT);
-    }
-  }
-
   /// Brings the newest build of `name` that this host's package archives offer, beside those that
   /// are here; [#INSTALLED] is copied from the host itself.
   ///
   /// @param progress gets one line for each step
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_KIND],
   ///   [Problem#RELEASE_FETCH], [Problem#RELEASE_UNKNOWN] when the host has no QEMU of its own
-  public Fetched fetchNewest(String name, Consumer<String> progress) {
+  public FetchedQemu fetchNewest(String name, Consumer<String> progress) {
     if (name.equals(INSTALLED)) {
       return ofHost(list())
-          .map(release -> new Fetched(release, News.NEWEST))
-          .orElseGet(() -> new Fetched(ofHost(), News.FETCHED));
+          .map(release -> new FetchedQemu(release, FetchedQemu.News.NEWEST))
+          .orElseGet(() -> new FetchedQemu(ofHost(), FetchedQemu.News.FETCHED));
     }
     requireSeries(name);
     Optional<QemuRelease> present = find(name);
     try {
       if (present.isEmpty()) {
-        return new Fetched(brought(name, progress), News.FETCHED);
+        return new FetchedQemu(brought(name, progress), FetchedQemu.News.FETCHED);
       }
       return bring(name, present, new ArrayList<>(), progress)
-          .map(release -> new Fetched(release, News.FETCHED))
-          .orElseGet(() -> new Fetched(present.get(), News.NEWEST));
+          .map(release -> new FetchedQemu(release, FetchedQemu.News.FETCHED))
+          .orElseGet(() -> new FetchedQemu(present.get(), FetchedQemu.News.NEWEST));
     } catch (PackagesException e) {
       if (present.isPresent()) {
         progress.accept("whether there is a newer build is not known: " + e.getMessage());
-        return new Fetched(present.get(), News.UNASKED);
+        return new FetchedQemu(present.get(), FetchedQemu.News.UNASKED);
       }
       throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  /// Builds Debian's QEMU with patches of ours, beside Debian's own builds, unless it is here.
+  ///
+  /// @param from such as `debian-10.0`
+  /// @param progress gets one line for each step
+  /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_KIND],
+  ///   [Problem#RELEASE_FETCH], [Problem#HOST_MISSING] when it cannot be built
+  public FetchedQemu build(String from, Consumer<String> progress) {
+    try {
+      TunedQemu wanted = TunedQemu.of(from, archive, progress);
+      Optional<QemuRelease> present =
+          list().stream().filter(here -> here.source().equals(wanted.source())).findFirst();
+      return present.isPresent()
+          ? new FetchedQemu(present.get(), FetchedQemu.News.NEWEST)
+          : new FetchedQemu(built(wanted, progress), FetchedQemu.News.FETCHED);
+    } catch (PackagesException e) {
+      throw Problem.RELEASE_FETCH.because(String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private QemuRelease built(TunedQemu wanted, Consumer<String> progress) {
+    Path staging = folders.stage();
+    try {
+      return installedOrThere(wanted.staged(archive, staging, progress));
+    } finally {
+      ReleaseFolders.delete(staging);
     }
   }
 
@@ -298,7 +310,7 @@ public final class QemuReleases {
     try {
       DebianVersion packaged = archive.unpack(suite, staging.resolve("root"), progress);
       progress.accept("asking QEMU " + packaged.version() + " what it supports");
-      StagedQemu staged = StagedQemu.unpacked(staging, packaged);
+      StagedQemu staged = StagedQemu.unpacked(staging, QemuRelease.sourceOf(packaged));
       boolean isNewest =
           present.stream()
               .allMatch(here -> QemuRelease.BY_VERSION.compare(staged.release(), here) > 0);
@@ -347,10 +359,11 @@ public final class QemuReleases {
   /// The release that is this host's own QEMU now, copied first unless it is here.
   ///
   /// @throws dev.hyperfresh.hypervisor.HyperFreshException [Problem#RELEASE_UNKNOWN] when the host
-  ///   has none, [Problem#RELEASE_DAMAGED] when it does not run
+  ///   has none, [Problem#RELEASE_DAMAGED] when it does not run, or its packages are being changed
   public QemuRelease ofHost() {
     Path binary = host.binary().orElseThrow(() -> Problem.RELEASE_UNKNOWN.because(noHost()));
-    return ofHost(list()).orElseGet(() -> added(binary, this::installedOrThere));
+    return ofHost(list())
+        .orElseGet(() -> added(host.whole(binary), staged -> installedOrThere(host.whole(staged))));
   }
 
   /// A copy of it; one that is used where the package manager replaces it will be another one.
@@ -412,7 +425,7 @@ public final class QemuReleases {
     if (!Files.isExecutable(release.binary())) {
       throw Problem.RELEASE_DAMAGED.because(release.binary() + " is missing.");
     }
-    if (!sha256(release.binary()).equals(release.sha256())) {
+    if (!ReleaseFolders.sha256(release.binary()).equals(release.sha256())) {
       throw Problem.RELEASE_DAMAGED.because(
           release.binary() + " is not the file that was added as " + release.name() + ".");
     }
@@ -483,9 +496,5 @@ public final class QemuReleases {
     } catch (IOException | JacksonException e) {
       throw Problem.DAEMON_STATE.because(description + " cannot be read: " + e.getMessage(), e);
     }
-  }
-
-  static String sha256(Path file) {
-    return ReleaseFolders.sha256(file);
   }
 }

@@ -11,6 +11,7 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
 import dev.hyperfresh.hypervisor.MemoryLayout;
 import dev.hyperfresh.hypervisor.Release;
+import dev.hyperfresh.release.ReleaseFolders;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -198,7 +199,7 @@ final class Rehearsals implements Rehearser {
     } catch (IOException e) {
       throw new IOException(release.binary() + " cannot be read", e);
     }
-    String sum = sums.computeIfAbsent(state, read -> QemuReleases.sha256(read.file()));
+    String sum = sums.computeIfAbsent(state, read -> ReleaseFolders.sha256(read.file()));
     return new Build(sum, release.arguments(), release.libraries(), firmware(release));
   }
 

@@ -14,7 +14,8 @@ import java.util.regex.Pattern;
 
 /// QEMU's run states: their names, and what its log says of them, one line of the trace event for
 /// each change: such as `runstate_set current_run_state 7 (inmigrate) new_state 9 (running)`. QEMU
-/// writes it before it lets the vCPUs run, and what is written outlives the process.
+/// writes it before it lets the vCPUs run, and what is written outlives the process, though not
+/// always the host's loss of power.
 ///
 /// A process that waits changes no state, so that its log would say as little as that of a build
 /// which cannot trace. The opening of the control channel is therefore traced too.

@@ -5,6 +5,7 @@ import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.OpenFlags;
 import dev.hyperfresh.linux.ProcFs;
+import dev.hyperfresh.release.ReleaseFolders;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -46,7 +47,7 @@ record RunningProgram(FoundProcess process, Path named, Fd file) implements Auto
   }
 
   String sha256() {
-    return QemuReleases.sha256(held());
+    return ReleaseFolders.sha256(held());
   }
 
   /// As a release: of a process with all rights of this one alone, since it is run.

@@ -2,7 +2,6 @@ package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.release.DebianVersion;
 import dev.hyperfresh.release.ReleaseFolders;
 import java.nio.file.Path;
 import java.util.List;
@@ -47,10 +46,15 @@ record StagedQemu(Path folder, QemuRelease release) {
             source));
   }
 
+  /// Where packages have the emulator that were unpacked below `root` in a folder.
+  static Path binary(Path folder) {
+    return folder.resolve("root/usr/bin/qemu-system-x86_64");
+  }
+
   /// The same of packages that were unpacked below `root` in the folder.
-  static StagedQemu unpacked(Path folder, DebianVersion packaged) {
+  static StagedQemu unpacked(Path folder, String source) {
     Path root = folder.resolve("root");
-    Path binary = root.resolve("usr/bin/qemu-system-x86_64");
+    Path binary = binary(folder);
     return of(
         folder,
         binary,
@@ -59,7 +63,7 @@ record StagedQemu(Path folder, QemuRelease release) {
             "-L", root.resolve("usr/share/qemu").toString(),
             "-L", root.resolve("usr/share/seabios").toString()),
         List.of(root.resolve("usr/lib/x86_64-linux-gnu"), root.resolve("lib/x86_64-linux-gnu")),
-        QemuRelease.sourceOf(packaged));
+        source);
   }
 
   /// What a release says of itself now.
@@ -77,8 +81,10 @@ record StagedQemu(Path folder, QemuRelease release) {
   /// The names that it may have, the best first.
   List<String> names() {
     return release
-        .packaged()
-        .map(packaged -> BuildName.ofPackage(release.version(), packaged))
+        .tunedName()
+        .map(name -> List.of(name))
+        .or(() ->
+            release.packaged().map(packaged -> BuildName.ofPackage(release.version(), packaged)))
         .orElseGet(() -> BuildName.ofContents(release.version(), contents()));
   }
 

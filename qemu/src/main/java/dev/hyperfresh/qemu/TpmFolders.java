@@ -19,7 +19,6 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.IntFunction;
-import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -29,8 +28,15 @@ import java.util.regex.Pattern;
 /// guest back has its own as it was. When the target runs the guest alone, the two folders exchange
 /// their names, and the older state is removed.
 ///
-/// The folder of a target has a mark with its generation, so that an exchange that was cut short
-/// before the end of the removal is told from one that is to come: the mark goes last.
+/// The folder of a target has a [TpmMark], so that an exchange that was cut short before the end of
+/// the removal is told from one that is to come: the mark goes last.
+///
+/// **No state is removed that could be the newest one after a loss of power.** The target's state,
+/// the exchange and the removal are each on the disk before the next one begins. Whether a target
+/// has run the guest says its log, and a log may lose its end with the power: that it says so is
+/// believed in every boot of the host, that it does not say so only in the boot in which the folder
+/// was made. All this waits for the disk, so it is done before the guest is stopped or after it
+/// runs again: see each method.
 ///
 /// An swtpm of HyperFresh has its folder open and follows it to its new name. The first one, which
 /// something else started, finds its files by their path, so its end is awaited before.
@@ -41,9 +47,6 @@ import java.util.regex.Pattern;
 /// ```
 final class TpmFolders {
   private static final String MARK = ".hyperfresh-";
-
-  /// A file in a target's folder, which goes with it to the owner's name.
-  private static final Pattern TOOK_PLACE = Pattern.compile("\\.hyperfresh-of-([0-9]{1,9})");
 
   /// How swtpm calls what outlives its process.
   private static final Pattern STATE = Pattern.compile("tpm2?-[0-9a-f]{2}\\.permall");
@@ -92,16 +95,29 @@ final class TpmFolders {
     }
   }
 
-  /// A new folder for a target, which gets its state from the source.
+  /// A new folder for a target, which gets its state from the source. It is on the disk when this
+  /// returns, while the guest runs on the source.
+  ///
+  /// @throws IOException also when there is a state of that generation: somebody else's, or one of
+  ///   an earlier guest that may be the newest that guest has
   Fd ofTarget(int generation) throws IOException {
     try (Siblings folders = folders()) {
       String own = name(generation);
+      if (folders.has(own) && hasState(folders, own)) {
+        throw new IOException(
+            above.resolve(own)
+                + " has a state of a TPM already, which an earlier guest left; keep it elsewhere or"
+                + " remove it");
+      }
       folders.remove(own);
       unmark(folders, generation);
       Fd folder = folders.make(own);
       try {
-        mark(folder, generation);
-        return owned(folder);
+        new TpmMark(generation).make(folder);
+        // Whose it is has to be on the disk, too: what belongs to somebody else is no state.
+        owned(folder).syncAll();
+        folders.sync();
+        return folder;
       } catch (IOException | RuntimeException e) {
         folder.close();
         throw e;
@@ -116,30 +132,55 @@ final class TpmFolders {
     try (Siblings folders = folders()) {
       awaitFirst();
       finish(folders);
-      int newest = 0;
-      for (int generation : others(folders)) {
-        if (!hasState(folders, name(generation))) {
-          continue;
-        }
-        Optional<Boolean> ran = hasRun.apply(generation);
-        if (ran.isEmpty()) {
-          throw new IOException(
-              "it is not known which is the newest state of its TPM: that in "
-                  + tpm.state()
-                  + " or that in "
-                  + above.resolve(name(generation))
-                  + "; remove the other one");
-        }
-        newest = ran.get() ? Math.max(newest, generation) : newest;
+      OptionalInt newest = newest(folders);
+      if (newest.isPresent()) {
+        takePlace(folders, newest.getAsInt());
       }
-      if (newest > 0) {
-        takePlace(folders, newest);
-      }
-      removeOthers(folders, _ -> true);
       if (!folders.has(name)) {
         throw new IOException("the state of its TPM is not in " + tpm.state());
       }
+      // Where it has none, another one may be all there is left of it.
+      if (hasState(folders, name)) {
+        removeOthers(folders, _ -> true);
+        folders.sync();
+      }
       return handedOn(folders.open(name));
+    }
+  }
+
+  /// The last instance that has run the guest and has a state beside the owner's.
+  ///
+  /// @throws IOException when it is not known of one whether it has run the guest
+  private OptionalInt newest(Siblings folders) throws IOException {
+    OptionalInt newest = OptionalInt.empty();
+    for (int generation : others(folders)) {
+      if (!hasState(folders, name(generation))) {
+        continue;
+      }
+      Optional<Boolean> ran = ran(folders, generation);
+      if (ran.isEmpty()) {
+        throw new IOException(
+            "it is not known which is the newest state of its TPM: that in "
+                + tpm.state()
+                + " or that in "
+                + above.resolve(name(generation))
+                + "; remove the other one");
+      }
+      if (ran.get() && generation > newest.orElse(0)) {
+        newest = OptionalInt.of(generation);
+      }
+    }
+    return newest;
+  }
+
+  /// Whether an instance that has a folder has run the guest; empty when that is not known.
+  private Optional<Boolean> ran(Siblings folders, int generation) throws IOException {
+    Optional<Boolean> logged = hasRun.apply(generation);
+    if (logged.isEmpty() || logged.get()) {
+      return logged;
+    }
+    try (Fd folder = folders.open(name(generation))) {
+      return new TpmMark(generation).isOfThisBoot(folder) ? logged : Optional.empty();
     }
   }
 
@@ -180,8 +221,8 @@ final class TpmFolders {
     }
   }
 
-  /// Puts the state of the instance that runs the guest, alone, where its owner looks for it. Does
-  /// nothing when it is there.
+  /// Puts the state of the instance that runs the guest, alone, where its owner looks for it, and
+  /// removes older ones. All that, and what [#discard] removed, is on the disk when this returns.
   void settle(int generation) throws IOException {
     try (Siblings folders = folders()) {
       finish(folders);
@@ -195,30 +236,48 @@ final class TpmFolders {
       // What a later one has that may have run the guest is left for whoever decides on that.
       removeOthers(
           folders,
-          other ->
-              other < generation || hasRun.apply(other).filter(Boolean.FALSE::equals).isPresent());
+          other -> other < generation || ran(folders, other).stream().anyMatch(ran -> !ran));
+      folders.sync();
     }
   }
 
-  /// Removes the states of all instances but one, which goes on with the guest.
+  /// Removes the states of all instances but one, which is to go on with the guest. They are gone
+  /// from the disk when this returns: one that comes back would be taken for the newest.
   void forgetOthers(int generation) throws IOException {
     try (Siblings folders = folders()) {
       removeOthers(folders, other -> other != generation);
+      folders.sync();
     }
   }
 
-  /// Removes the folder of an instance that never had the guest, if it is still there.
+  /// Removes the folder of an instance of this boot of the host that never had the guest, if it is
+  /// still there. Does not wait for the disk, since the guest may stand: what comes back after a
+  /// loss of power is not taken for anything.
   void discard(int generation) throws IOException {
     try (Siblings folders = folders()) {
       folders.remove(name(generation));
     }
   }
 
+  /// Removes the folder of an instance that did not come to wait for the guest, unless there is a
+  /// state in it, which cannot be the instance's.
+  void abandon(int generation) throws IOException {
+    try (Siblings folders = folders()) {
+      if (folders.has(name(generation)) && !hasState(folders, name(generation))) {
+        folders.remove(name(generation));
+      }
+    }
+  }
+
   private void takePlace(Siblings folders, int generation) throws IOException {
     String own = name(generation);
     try (Fd folder = folders.open(own)) {
-      mark(folder, generation);
+      syncStates(folder);
+      new TpmMark(generation).make(folder);
     }
+    // They ran the guest, too, and nothing would tell after the exchange that they are older.
+    removeOthers(folders, other -> other < generation);
+    folders.sync();
     if (folders.has(name)) {
       unmark(folders, generation);
       folders.exchange(own, name);
@@ -228,56 +287,41 @@ final class TpmFolders {
     finish(folders);
   }
 
-  /// Removes what an exchange left, also one of an earlier process: under the name of the target is
-  /// the older state then.
-  private void finish(Siblings folders) throws IOException {
-    if (!folders.has(name)) {
-      return;
-    }
-    try (Fd folder = folders.open(name)) {
-      for (String file : Siblings.names(folder)) {
-        Matcher mark = TOOK_PLACE.matcher(file);
-        if (mark.matches() && isMark(path(folder).resolve(file))) {
-          folders.remove(name(Integer.parseInt(mark.group(1))));
-          Files.deleteIfExists(path(folder).resolve(file));
+  private static void syncStates(Fd folder) throws IOException {
+    for (String file : Siblings.names(folder)) {
+      Path path = path(folder).resolve(file);
+      if (STATE.matcher(file).matches() && Files.isRegularFile(path, LinkOption.NOFOLLOW_LINKS)) {
+        try (Fd state =
+            Fd.open(path, OpenFlags.READ_ONLY | OpenFlags.NO_FOLLOW | OpenFlags.NON_BLOCKING)) {
+          state.syncAll();
         }
       }
     }
   }
 
-  private static void mark(Fd folder, int generation) throws IOException {
-    Path mark = path(folder).resolve(mark(generation));
-    if (isMark(mark)) {
+  /// Removes what an exchange left, also one of an earlier process: under the name of the target is
+  /// the older state then. If the disk knew of the removal and not of the exchange, or of the
+  /// mark's end and not of the removal, the next start would go on with the older one.
+  private void finish(Siblings folders) throws IOException {
+    if (!folders.has(name)) {
       return;
     }
-    Files.deleteIfExists(mark);
-    Files.createFile(mark);
-    if (!isMark(mark)) {
-      throw new IOException(folder.label() + " gives a new file to another user");
+    try (Fd folder = folders.open(name)) {
+      for (TpmMark mark : TpmMark.in(folder)) {
+        folders.sync();
+        folders.remove(name(mark.generation()));
+        folders.sync();
+        mark.remove(folder);
+      }
     }
   }
 
   private void unmark(Siblings folders, int generation) throws IOException {
     if (folders.has(name)) {
       try (Fd folder = folders.open(name)) {
-        Files.deleteIfExists(path(folder).resolve(mark(generation)));
+        new TpmMark(generation).remove(folder);
       }
     }
-  }
-
-  private static String mark(int generation) {
-    return MARK + "of-" + generation;
-  }
-
-  /// Whether HyperFresh made the file: whoever writes into the folder could make one of that name.
-  private static boolean isMark(Path file) throws IOException {
-    if (!Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
-      return false;
-    }
-    var is = Files.readAttributes(file, "unix:uid,nlink,isRegularFile", LinkOption.NOFOLLOW_LINKS);
-    return Boolean.TRUE.equals(is.get("isRegularFile"))
-        && Integer.valueOf(1).equals(is.get("nlink"))
-        && Integer.valueOf(Host.effectiveUid()).equals(is.get("uid"));
   }
 
   private void awaitFirst() throws IOException {
@@ -303,7 +347,12 @@ final class TpmFolders {
     throw new IOException("its first swtpm, process " + first.get().pid() + ", does not end");
   }
 
-  private void removeOthers(Siblings folders, Predicate<Integer> which) throws IOException {
+  /// Of the instances that have a folder beside the owner's, some.
+  private interface Which {
+    boolean test(int generation) throws IOException;
+  }
+
+  private void removeOthers(Siblings folders, Which which) throws IOException {
     for (int generation : others(folders)) {
       if (which.test(generation)) {
         folders.remove(name(generation));
@@ -326,12 +375,18 @@ final class TpmFolders {
   }
 
   /// Whether there is a state in it. In some folders everybody can make one; what belongs to
-  /// somebody else is none.
+  /// somebody else is none. Neither is an empty file, which a loss of power leaves of one that was
+  /// being written.
   private boolean hasState(Siblings folders, String name) throws IOException {
     try (Fd folder = folders.open(name)) {
       boolean isOurs =
           tpm.rights().isEmpty() || (int) Files.getAttribute(path(folder), OWNER) == owner();
-      return isOurs && Siblings.names(folder).stream().anyMatch(STATE.asMatchPredicate());
+      for (String file : isOurs ? Siblings.names(folder) : List.<String>of()) {
+        if (STATE.matcher(file).matches() && Files.size(path(folder).resolve(file)) > 0) {
+          return true;
+        }
+      }
+      return false;
     }
   }
 
@@ -345,7 +400,8 @@ final class TpmFolders {
     return folder;
   }
 
-  private static Path path(Fd folder) {
+  /// By which what is in an open folder is found, whatever the folder is called by now.
+  static Path path(Fd folder) {
     return Path.of(Descriptors.own(folder.number()));
   }
 

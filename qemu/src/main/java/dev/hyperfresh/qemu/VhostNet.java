@@ -1,23 +1,30 @@
 package dev.hyperfresh.qemu;
 
 import dev.hyperfresh.hypervisor.Check;
+import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.linux.Fd;
 import dev.hyperfresh.linux.FileUser;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.OpenFlags;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.BooleanSupplier;
+import java.util.stream.Collectors;
 
 /// The kernel's own way of moving a card's packets (vhost-net), which a tap of `-netdev` may ask
 /// for. Each process opens it for itself, since it works on the memory of whoever opened it. QEMU
 /// gives the positions of the rings back when its guest stops, and the next one starts from them.
+/// The user of a guest of HyperFresh's own may not open it, so its instances are passed it: the
+/// memory is that of whoever takes it into use.
 record VhostNet(boolean forced) {
   private static final Path DEVICE = Path.of("/dev/vhost-net");
   private static final String CHECK = "vhost";
   private static final String WANTED = "vhost";
   private static final String FORCED = "vhostforce";
+  private static final String LOAD = "Load the kernel's module vhost_net";
   private static final String POLLED = "poll-us";
 
   /// What a tap asks for, in all the ways in which that can be said.
@@ -35,6 +42,48 @@ record VhostNet(boolean forced) {
     } catch (LinuxException refused) {
       return false;
     }
+  }
+
+  /// Opens it for each queue of those of a spec's cards that ask for it.
+  ///
+  /// @param descriptors get it, under its numbers
+  /// @throws LinuxException when it cannot be opened
+  static void openInto(Map<Integer, Fd> descriptors, GuestSpec spec) {
+    int queue = 0;
+    for (GuestSpec.Nic nic : spec.taps()) {
+      for (int i = 0; i < nic.card().queues(); i++) {
+        if (nic.card().vhost()) {
+          descriptors.put(Descriptors.vhost(queue), Fd.open(DEVICE, OpenFlags.READ_WRITE));
+        }
+        queue++;
+      }
+    }
+  }
+
+  /// What stands behind a tap whose queues the instance is passed it for.
+  ///
+  /// @param numbers of the descriptors
+  static String passed(List<Integer> numbers) {
+    String joined = numbers.stream().map(String::valueOf).collect(Collectors.joining(":"));
+    return ",vhost=on," + (numbers.size() == 1 ? "vhostfd=" : "vhostfds=") + joined;
+  }
+
+  /// Whether the host has what a spec asks for; empty when that is nothing.
+  ///
+  /// @param usable as [#isUsable], by the daemon
+  static Optional<Check> check(GuestSpec spec, BooleanSupplier usable) {
+    if (spec.nics().stream().noneMatch(nic -> nic.card().vhost())) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        usable.getAsBoolean()
+            ? Check.pass(CHECK, DEVICE + " can be opened.")
+            : Check.fail(
+                CHECK,
+                "A card of the guest has vhost: true, and this host has no "
+                    + DEVICE
+                    + " that can be opened.",
+                LOAD + ", or leave vhost out of the spec."));
   }
 
   /// What of it stands with a tap of later instances.
@@ -63,7 +112,7 @@ record VhostNet(boolean forced) {
     if (usable) {
       return Check.pass(CHECK, DEVICE + " can be opened.");
     }
-    String load = "Load the kernel's module vhost_net.";
+    String load = LOAD + ".";
     return forced
         ? Check.fail(
             CHECK,

@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/// The socket of a monitor beside the one that its manager knows.
+/// The socket of a monitor or a SPICE server beside the one that others know.
 @Timeout(30)
 class BesideSocketTest {
   @TempDir Path folder;
@@ -124,6 +124,29 @@ class BesideSocketTest {
     assertThat(BesideSocket.of(launch(words, OptionalInt.of(7))))
         .containsExactly(new BesideSocket(known(), 7, 2));
     assertThat(BesideSocket.of(launch(words, OptionalInt.empty()))).isEmpty();
+  }
+
+  /// QEMU makes it itself, with its first instruction that is of use, and never again.
+  @Test
+  void aSpiceServerListensBesideTheSocketThatClientsKnow() {
+    String spice = "disable-ticketing=on,unix=on,addr=";
+    List<String> words = List.of("-spice", spice + known());
+    Launch launch = launch(words, OptionalInt.empty());
+    BesideSocket beside = new BesideSocket(known(), 0, 2);
+
+    assertThat(BesideSocket.ofSpice(launch)).contains(beside);
+    assertThat(BesideSocket.of(launch)).as("none that is passed").isEmpty();
+    assertThat(BesideSocket.all(launch)).containsExactly(beside);
+    assertThat(BesideSocket.ofSpice(launch(words, OptionalInt.of(7))))
+        .contains(new BesideSocket(known(), 7, 2));
+    QemuRelease release = (QemuRelease) launch.release();
+    for (boolean waiting : new boolean[] {true, false}) {
+      assertThat(CommandLine.of(launch, release, waiting))
+          .containsSubsequence("-spice", spice + folder.resolve("monitor.sock.hf0-2"));
+    }
+    Launch silent = launch(List.of("-spice", "port=0"), OptionalInt.empty());
+    assertThat(BesideSocket.ofSpice(silent)).isEmpty();
+    assertThat(CommandLine.of(silent, release, true)).containsSubsequence("-spice", "port=0");
   }
 
   private Launch launch(List<String> words, OptionalInt borrowed) {

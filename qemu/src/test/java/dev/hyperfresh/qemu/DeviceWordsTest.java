@@ -105,7 +105,8 @@ class DeviceWordsTest {
                         Disk.Format.RAW,
                         false,
                         5,
-                        DiskImages.Image.DEVICE))));
+                        DiskImages.Image.DEVICE,
+                        ""))));
 
     JsonNode node = nodes(images.arguments(0, DiskAccess.PLAIN)).getFirst();
 
@@ -124,9 +125,15 @@ class DeviceWordsTest {
         spec(
             List.of(),
             List.of(
-                nic(1, new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 3), Optional.empty()),
+                nic(
+                    1,
+                    new Card(Card.Model.VIRTIO, OptionalInt.of(9000), 3, false),
+                    Optional.empty()),
                 nic(2, Card.PLAIN, Optional.of(user)),
-                nic(3, new Card(Card.Model.E1000E, OptionalInt.empty(), 1), Optional.empty())));
+                nic(
+                    3,
+                    new Card(Card.Model.E1000E, OptionalInt.empty(), 1, false),
+                    Optional.empty())));
 
     assertThat(spec.faults()).isEmpty();
     assertThat(AdoptedMachine.queues(spec, Optional.empty())).containsExactly(3, 1);
@@ -159,7 +166,7 @@ class DeviceWordsTest {
 
   @Test
   void queuesAreCountedBeyondTheFirstNumbers() {
-    Card many = new Card(Card.Model.VIRTIO, OptionalInt.empty(), 6);
+    Card many = new Card(Card.Model.VIRTIO, OptionalInt.empty(), 6, false);
     List<String> words =
         words(
             spec(
@@ -168,6 +175,31 @@ class DeviceWordsTest {
 
     assertThat(words)
         .contains("tap,fds=13:14:15:16:17:18,id=net0", "tap,fds=19:20:400:401:402:403,id=net1");
+  }
+
+  /// The guest's own instances are passed what their user may not open; a twin does without.
+  @Test
+  void theKernelMovesThePacketsOfCardsThatAskForIt() {
+    Card vhost = new Card(Card.Model.VIRTIO, OptionalInt.empty(), 2, true);
+    GuestSpec spec =
+        spec(
+            List.of(),
+            List.of(
+                nic(1, Card.PLAIN, Optional.empty()),
+                nic(2, vhost, Optional.empty()),
+                nic(
+                    3,
+                    new Card(Card.Model.VIRTIO, OptionalInt.empty(), 1, true),
+                    Optional.empty())));
+
+    assertThat(words(spec))
+        .contains(
+            "tap,fd=13,id=net0",
+            "tap,fds=14:15,id=net1,vhost=on,vhostfds=701:702",
+            "tap,fd=16,id=net2,vhost=on,vhostfd=703");
+    assertThat(twin(spec, true))
+        .contains("tap,fds=14:15,id=net1", "tap,fd=16,id=net2")
+        .noneMatch(word -> word.contains("vhost"));
   }
 
   @Test
@@ -213,7 +245,8 @@ class DeviceWordsTest {
     List<List<DiskImages.Image>> images =
         spec.disks().stream()
             .map(disk ->
-                List.of(new DiskImages.Image(disk.path(), disk.format(), disk.readOnly(), 1, 2)))
+                List.of(
+                    new DiskImages.Image(disk.path(), disk.format(), disk.readOnly(), 1, 2, "")))
             .toList();
     return new DeviceWords(
             spec, spec.disks(), new Backends.OfGuest(new DiskImages(images), Optional.empty()))

@@ -11,7 +11,9 @@ import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Launch;
+import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.Fd;
+import dev.hyperfresh.linux.Host;
 import dev.hyperfresh.linux.LinuxException;
 import dev.hyperfresh.linux.MemFd;
 import dev.hyperfresh.linux.OpenFlags;
@@ -32,6 +34,7 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.assertj.core.api.ThrowableAssert;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
@@ -76,7 +79,7 @@ class DiskImagesTest {
     // The hypervisor may write what it likes into its image.
     TestImages.qcow2(top, "/etc/shadow", "raw");
     assertThat(DiskImages.of(launch)).isEqualTo(pinned);
-    pinned.openInto(opened, wanted);
+    pinned.openInto(opened, wanted, false);
     assertThat(opened).containsOnlyKeys(24, 25, 26);
   }
 
@@ -88,14 +91,79 @@ class DiskImagesTest {
     Files.move(
         Files.writeString(folder.resolve("other"), "o"), disk, StandardCopyOption.REPLACE_EXISTING);
 
-    assertThatThrownBy(() -> pinned.openInto(opened, wanted))
+    assertThatThrownBy(() -> pinned.openInto(opened, wanted, false))
         .isInstanceOf(DiskImages.DiskChanged.class)
         .hasMessageContaining(disk + " is not the file");
 
     Files.delete(disk);
     Files.createSymbolicLink(disk, Path.of("/etc/shadow"));
-    assertThatThrownBy(() -> pinned.openInto(opened, wanted))
+    assertThatThrownBy(() -> pinned.openInto(opened, wanted, false))
         .isInstanceOf(DiskImages.DiskChanged.class);
+  }
+
+  @Test
+  void aGuestIsNotStartedWithAnotherFile() throws Exception {
+    Path disk = Files.writeString(folder.resolve("disk"), "d");
+    Launch launch = launch(new Disk(disk, Disk.Format.RAW, false));
+    DiskImages.pin(launch);
+    Files.move(
+        Files.writeString(folder.resolve("other"), "o"), disk, StandardCopyOption.REPLACE_EXISTING);
+
+    assertProblem(Problem.GUEST_DISK, () -> new Qemu().start(launch));
+    assertProblem(Problem.REPLACE_PREPARE, () -> new Qemu().startWaiting(launch));
+  }
+
+  private static void assertProblem(Problem problem, ThrowableAssert.ThrowingCallable call) {
+    assertThatThrownBy(call)
+        .isInstanceOfSatisfying(
+            HyperFreshException.class, e -> assertThat(e.problem()).isEqualTo(problem))
+        .hasMessageContaining("is not the file");
+  }
+
+  /// File systems on the network have another number after each boot.
+  @Test
+  void aFileWhoseFileSystemIsNumberedOtherwiseAfterABootIsTheSame() throws Exception {
+    Path disk = Files.writeString(folder.resolve("disk"), "d");
+    Launch launch = launch(new Disk(disk, Disk.Format.RAW, false));
+    DiskImages pinned = DiskImages.pin(launch);
+    DiskImages before = renumbered(pinned, "another boot");
+
+    assertThatThrownBy(() -> before.openInto(opened, launch.spec().disks(), true))
+        .as("its source has the file open in this boot")
+        .isInstanceOf(DiskImages.DiskChanged.class);
+    assertThatThrownBy(
+            () -> renumbered(pinned, Host.bootId()).openInto(opened, launch.spec().disks(), false))
+        .isInstanceOf(DiskImages.DiskChanged.class);
+
+    before.openInto(opened, launch.spec().disks(), false);
+    before.begin(launch, opened);
+
+    assertThat(DiskImages.of(launch)).as("for the instances of this boot").isEqualTo(pinned);
+  }
+
+  private static DiskImages renumbered(DiskImages images, String boot) {
+    DiskImages.Image is = images.disks().getFirst().getFirst();
+    return new DiskImages(
+        List.of(
+            List.of(
+                new DiskImages.Image(
+                    is.path(), is.format(), is.readOnly(), is.device() + 1, is.inode(), boot))));
+  }
+
+  @Test
+  void whatAnEarlierVersionDecidedIsRead() throws Exception {
+    Path disk = Files.writeString(folder.resolve("disk"), "d");
+    Launch launch = launch(new Disk(disk, Disk.Format.RAW, false));
+    DiskImages.pin(launch);
+    Path decided = files.resolve("disks.json");
+    Files.writeString(
+        decided,
+        Files.readString(decided).replaceAll("\"boot\":\"[^\"]*\",|,\"boot\":\"[^\"]*\"", ""));
+
+    DiskImages read = DiskImages.of(launch);
+
+    assertThat(read.disks().getFirst().getFirst().boot()).isEmpty();
+    read.openInto(opened, launch.spec().disks(), true);
   }
 
   @Test
@@ -161,7 +229,7 @@ class DiskImagesTest {
         List.of(new Disk(device.get(), Disk.Format.RAW, true, DiskDrive.PLAIN, direct));
     DiskImages pinned = DiskImages.pin(launch(wanted.getFirst()));
     assertThat(pinned.disks().getFirst().getFirst().inode()).isEqualTo(DiskImages.Image.DEVICE);
-    pinned.openInto(opened, wanted);
+    pinned.openInto(opened, wanted, false);
     assertThat(opened).containsOnlyKeys(24);
     Fd file = opened.values().iterator().next();
     String flags = Files.readString(Path.of("/proc/self/fdinfo/" + file.number()));
@@ -170,6 +238,28 @@ class DiskImagesTest {
     assertThat(Integer.parseInt(octal.group(1), 8) & OpenFlags.DIRECT)
         .as("QEMU from 9.1 on looks for it")
         .isEqualTo(OpenFlags.DIRECT);
+  }
+
+  /// A name in /dev may lead to another device than the one that the source has open.
+  @Test
+  void aTargetGetsTheDeviceThatItsSourceHas() throws Exception {
+    Optional<Path> device = blockDevice();
+    Assumptions.assumeTrue(device.isPresent(), "no block device can be opened here");
+    Launch launch = launch(new Disk(device.get(), Disk.Format.RAW, true));
+    DiskImages pinned = DiskImages.pin(launch);
+    DiskImages other = renumbered(pinned, Host.bootId());
+
+    assertThatThrownBy(() -> other.openInto(opened, launch.spec().disks(), true))
+        .isInstanceOf(DiskImages.DiskChanged.class)
+        .hasMessageContaining(device.get() + " is not the device");
+
+    opened.values().forEach(Fd::close);
+    pinned.openInto(opened, launch.spec().disks(), true);
+    opened.values().forEach(Fd::close);
+    // A volume of that name may have been made anew since, and the guest is booted from it.
+    other.openInto(opened, launch.spec().disks(), false);
+    other.begin(launch, opened);
+    assertThat(DiskImages.of(launch)).isEqualTo(pinned);
   }
 
   private static Optional<Path> blockDevice() throws IOException {

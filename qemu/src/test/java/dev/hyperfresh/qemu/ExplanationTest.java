@@ -55,7 +55,8 @@ class ExplanationTest {
       new QemuModels(
           "qemu-10.0.2",
           Set.of("pc", "q35", "pc-q35-7.2", "pc-q35-10.0"),
-          Set.of("virtio-rng-pci", "virtio-balloon-pci"));
+          Set.of("virtio-rng-pci", "virtio-balloon-pci"),
+          false);
 
   @TempDir Path folder = Path.of("");
 
@@ -91,10 +92,21 @@ class ExplanationTest {
           -device vmgenid,guid=auto                       | moves   |
           -device virtio-net-pci,netdev=n                 | moves   |
           -netdev tap,id=n,ifname=tap7,vhost=on           | remark  | scripts are not run
-          -netdev tap,id=n,fds=4:5,vhostfds=6:7           | moves   |
+          -netdev tap,id=n,fds=4:5,vhostfds=6:7           | remark  | queues of a macvtap
           -netdev user,id=n,hostfwd=tcp::2222-:22         | remark  | when the old one has ended
           -netdev l2tpv3,id=n                             | cannot  | one end of a tunnel
-          -device vfio-pci,host=01:00.0                   | cannot  | not one that is known to move
+          -spice unix=on,addr=/s,disable-ticketing=on     | remark  | have to connect again
+          -spice port=5900,disable-ticketing=on           | remark  | the daemon listens at 0.0.0.0:5900
+          -spice port=0,gl=on                             | cannot  | OpenGL
+          -device qxl-vga,vgamem_mb=16                    | moves   |
+          -device vfio-pci,host=01:00.0                   | cannot  | a device of the host
+          -device vhost-vsock-pci,guest-cid=42            | cannot  | guest-cid to one process
+          -device {"driver":"vhost-vsock-pci-non-transitional","guest-cid":42,"vhostfd":"4"} | cannot | guest-cid to one process
+          -device vhost-user-fs-pci,chardev=c,tag=t       | cannot  | its virtiofsd serves one QEMU
+          -device vhost-user-blk-pci,chardev=c            | cannot  | serves one QEMU at a time
+          -device vhost-scsi-pci,wwpn=naa.5               | cannot  | disks are in the kernel
+          -device virtio-mem-pci,memdev=m1                | cannot  | memory that is a device
+          -device nvme,drive=d                            | cannot  | not one that is known to move
           -frobnicate                                     | cannot  | not known here
           -snapshot                                       | cannot  | no name
           """)
@@ -112,6 +124,18 @@ class ExplanationTest {
     assertThat(explanation.pieces())
         .filteredOn(piece -> piece.verdict() != MOVES)
         .hasSizeLessThan(2);
+  }
+
+  /// Whoever has one wants to know what to do.
+  @ParameterizedTest
+  @ValueSource(strings = {"vhost-vsock-pci", "vhost-user-fs-pci", "vhost-user-net-pci", "vfio-pci"})
+  void aDeviceWithAnotherHalfElsewhereCanBeUnplugged(String driver) {
+    assertThat(explain("-device", driver + ",id=d").pieces())
+        .filteredOn(piece -> piece.verdict() == CANNOT)
+        .singleElement()
+        .extracting(Piece::action)
+        .asString()
+        .contains("unplug it (device_del)");
   }
 
   @ParameterizedTest
@@ -171,7 +195,7 @@ class ExplanationTest {
       strings = {
         "-chardev socket,id=c,path=/s -device vhost-user-fs-pci,chardev=c,tag=t",
         "-fsdev local,id=f,path=/d,security_model=none -device virtio-9p-pci,fsdev=f,mount_tag=t",
-        "-spice port=5900 -chardev spicevmc,id=c,name=vdagent -device virtserialport,chardev=c",
+        "-spice tls-port=5900 -chardev spicevmc,id=c,name=vdagent -device virtserialport,chardev=c",
         "-chardev socket,id=c,path=/tpm -tpmdev emulator,id=t,chardev=c -device tpm-crb,tpmdev=t",
         "-object memory-backend-file,id=p,size=1G,mem-path=/p -device nvdimm,memdev=p",
         "-device {\"driver -device virtio-rng-pci",
@@ -289,7 +313,10 @@ class ExplanationTest {
     "-machine, q35, UNKNOWN",
     "-machine, ubuntu, UNKNOWN",
     "-device, virtio-balloon-pci, MOVES",
-    "-device, pvpanic, CANNOT"
+    "-device, pvpanic, CANNOT",
+    "-vga, qxl, CANNOT",
+    "-vga, std, MOVES",
+    "-spice, port=0, CANNOT"
   })
   void whatTheTargetDoesNotKnowCannotMove(String option, String value, Verdict verdict) {
     List<String> line = new ArrayList<>(MOVING);
@@ -340,11 +367,13 @@ class ExplanationTest {
                 "-device) echo 'Storage devices:'",
                 "echo 'name \"virtio-blk-pci\", bus PCI, alias \"virtio-blk\"'",
                 "echo 'name \"scsi-hd\", bus SCSI, desc \"virtual SCSI disk\"';;",
+                "-spice) echo 'spice options:'; echo '  addr=<str>';;",
                 "esac"));
 
     assertThat(models.machines()).containsExactlyInAnyOrder("pc", "pc-i440fx-7.2");
     assertThat(models.devices())
         .containsExactlyInAnyOrder("virtio-blk-pci", "virtio-blk", "scsi-hd");
+    assertThat(models.spice()).isTrue();
   }
 
   @Test

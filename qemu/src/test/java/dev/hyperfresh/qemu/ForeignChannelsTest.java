@@ -249,7 +249,8 @@ class ForeignChannelsTest {
           udp,id=c,host=h,port=7                           | two processes cannot hold its other end
           pipe,id=c,path=/run/p                            | two processes cannot hold its other end
           qemu-vdagent,id=c,clipboard=on                   | before 10.1
-          spicevmc,id=c,name=vdagent                       | a display
+          spicevmc,id=c,name=vdagent                       | there is no -spice
+          dbus,id=c,name=org.qemu.a                        | a display
           """)
   void whatCannotBeTakenOverIsSaid(String chardev, String reason) {
     assertThat(

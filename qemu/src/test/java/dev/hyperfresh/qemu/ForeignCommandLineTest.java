@@ -232,7 +232,7 @@ class ForeignCommandLineTest {
           -snapshot                                        | no name
           -mem-path /dev/shm                               | private
           -display gtk                                     | -display none
-          -device vfio-pci,host=01:00.0                    | not one that is known to move
+          -device vfio-pci,host=01:00.0                    | which one process has at a time
           -device nvme,drive=x                             | not one that is known to move
           -device virtio-net-pci,netdev=n,failover=on      | standby
           -netdev vde,id=n                                 | use a tap in a bridge

@@ -213,6 +213,8 @@ class ForeignFilesTest {
             List.of(
                 "-vnc",
                 "vnc=unix:" + closed.resolve("v") + ",vnc=:1",
+                "-spice",
+                "unix=on,addr=" + closed.resolve("s"),
                 "-chardev",
                 "socket,id=c,server=on,path=" + open.resolve("c"),
                 "-chardev",
@@ -237,6 +239,7 @@ class ForeignFilesTest {
           assertThat(new ForeignAddresses(files, 1024).closed(words))
               .satisfiesExactly(
                   vnc -> assertThat(vnc).contains("may not make the socket " + closed),
+                  spice -> assertThat(spice).contains("socket " + closed.resolve("s")),
                   socket -> assertThat(socket).contains("may not make the socket " + shared),
                   port -> assertThat(port).contains("may not listen at port 23 ", "1024 on"),
                   port -> assertThat(port).contains("may not listen at port 80 "));

@@ -72,8 +72,9 @@ class ForeignNetworkTest {
           tap,id=n,ifname=t,script=no,downscript=           | 1 | false | remark | one without a bridge
           tap,id=n,ifname=t,queues=4                        | 4 | true  | remark | Another tap
           tap,id=n,ifname=t,queues=4,script=no,downscript=no | 4 | false | moves |
-          tap,id=n,fds=3:4                                  | 2 | false | moves  |
+          tap,id=n,fds=3:4                                  | 2 | false | remark | queues of a macvtap
           tap,id=n,fd=3                                     | 1 | false | remark | If its tap has one queue
+          tap,id=n,fd=3,vhost=on                            | 1 | false | remark | If it is a macvtap, it stays
           bridge,id=n                                       | 1 | false | remark | one without a bridge
           tap,id=n,helper=/h                                | 1 | false | remark | one without a bridge
           """)

@@ -14,11 +14,12 @@ import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
-/// Command lines as nobody should write them.
+/// Command lines as nobody should write them. `-Dhyperfresh.fuzz.lines=N` sets their number, and
+/// `-Dhyperfresh.fuzz.seed=N` which they are.
 class ForeignRandomLinesTest {
-  private static final long SEED = 20_260_101;
-  private static final int RANDOM_LINES = 5000;
-  private static final QemuModels NOTHING_KNOWN = new QemuModels("none", Set.of(), Set.of());
+  private static final long SEED = Long.getLong("hyperfresh.fuzz.seed", 20_260_101L);
+  private static final int RANDOM_LINES = Integer.getInteger("hyperfresh.fuzz.lines", 5000);
+  private static final QemuModels NOTHING_KNOWN = new QemuModels("none", Set.of(), Set.of(), false);
 
   /// Whatever comes, the answer is a list of reasons or arguments that hold nothing of what must
   /// not be there twice.
@@ -52,6 +53,9 @@ class ForeignRandomLinesTest {
         assertThat(values("-chardev", new AdoptedWords(words).silent()))
             .as("%s", line)
             .allMatch(w -> !w.startsWith("socket,") || w.contains(",fd=1"));
+        assertThat(values("-spice", new AdoptedWords(words).silent()))
+            .as("%s", line)
+            .allMatch(w -> w.endsWith("port=0") && !w.contains("addr="));
       }
     }
     System.out.println("  " + accepted + " of " + RANDOM_LINES + " random lines were accepted");
@@ -141,6 +145,9 @@ class ForeignRandomLinesTest {
             "user,id=u,dnssearch=a,dnssearch=b",
             "user,model=e1000,hostfwd=tcp::2222-:22",
             "virtio-net-pci,netdev=n",
+            "unix=on,addr=/x",
+            "port=0,disable-ticketing",
+            "spicevmc,id=c,name=usbredir",
             "qom-type=iothread,id=i",
             "file=/x,if=virtio",
             "{\"driver\":\"file\",\"filename\":\"/x\",\"node-name\":\"a\"}",
@@ -151,6 +158,12 @@ class ForeignRandomLinesTest {
             "set=3,fd=7",
             "e1000.romfile=/x.rom",
             "virtio-rng-pci,romfile=y/z",
+            "vhost-vsock-pci,guest-cid=3,vhostfd=4",
+            "vhost-user-fs-pci,chardev=c,tag=t",
+            "{\"driver\":\"virtio-net-pci\",\"netdev\":\"n\",\"mac\":\"52:54:00:00:00:01\"}",
+            "{\"type\":\"user\",\"id\":\"u\",\"hostfwd\":[{\"str\":\"tcp::1-:2\"}]}",
+            "{\"qom-type\":\"secret\",\"id\":\"s\",\"data\":\"hunter2\"}",
+            "{\"node-name\":\"b\",\"driver\":\"qcow2\",\"file\":\"a\",\"backing\":null}",
             "async-teardown=on",
             "driver=throttle,node-name=t,throttle-group=g,file=a",
             "memory-backend-memfd,id=ram,size=1G",

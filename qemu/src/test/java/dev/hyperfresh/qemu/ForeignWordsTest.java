@@ -39,6 +39,8 @@ class ForeignWordsTest {
           -D /var/log/x.log                    |
           -echr 20                             |
           -no-hpet                             | -machine hpet=off
+          -realtime mlock=off                  | -overcommit mem-lock=off
+          -realtime mlock=on                   | -overcommit mem-lock=on
           -no-acpi                             | -machine acpi=off
           -usbdevice tablet                    | -usbdevice tablet
           -no-fd-bootchk                       | -no-fd-bootchk

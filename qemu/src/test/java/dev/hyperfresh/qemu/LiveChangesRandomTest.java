@@ -13,8 +13,8 @@ import tools.jackson.databind.node.ObjectNode;
 
 /// A QEMU that answers as none would.
 class LiveChangesRandomTest {
-  private static final long SEED = 20_261_130;
-  private static final int ROUNDS = 4000;
+  private static final long SEED = Long.getLong("hyperfresh.fuzz.seed", 20_261_130L);
+  private static final int ROUNDS = Integer.getInteger("hyperfresh.fuzz.lines", 4000);
 
   private static final List<String> LINE =
       List.of(

@@ -5,10 +5,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.Problem;
-import dev.hyperfresh.qemu.QemuReleases.News;
 import dev.hyperfresh.release.DebianPackages.PackagesException;
 import dev.hyperfresh.release.DebianPackages.Suite;
 import dev.hyperfresh.release.DebianVersion;
+import dev.hyperfresh.release.ReleaseFolders;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.math.BigInteger;
@@ -78,6 +78,12 @@ class QemuBuildsTest {
       }
     }
 
+    @Override
+    public Path compile(TunedQemu qemu, Path work, Path log, Consumer<String> progress)
+        throws IOException {
+      throw new IOException("nothing is built here");
+    }
+
     void offer(String packaged, String holding) {
       offers.put(Suite.STABLE, packaged);
       version = holding;
@@ -145,7 +151,7 @@ class QemuBuildsTest {
   }
 
   private String fetch(String name) {
-    QemuReleases.Fetched fetched = releases.fetchNewest(name, told::add);
+    FetchedQemu fetched = releases.fetchNewest(name, told::add);
     return fetched.news().label() + " " + fetched.release().name();
   }
 
@@ -165,6 +171,15 @@ class QemuBuildsTest {
       assertThat(releases.verify(name).compared()).isTrue();
       assertThat(releases.get(name).name()).isEqualTo(name);
     }
+  }
+
+  /// A copy would be of both versions.
+  @Test
+  void theHostsOwnIsNotCopiedWhileItsPackagesAreBeingChanged() throws Exception {
+    var _ = hostHas("10.0.2", "1:10.0.2+ds-2+deb13u1");
+    write(dpkg.resolve("updates/0"), "Package: ovmf\nStatus: install ok unpacked\n");
+    assertThatThrownBy(releases::ofHost).hasMessageContaining("ovmf is unpacked");
+    assertThat(names()).isEmpty();
   }
 
   @Test
@@ -351,7 +366,7 @@ class QemuBuildsTest {
                 binary,
                 List.of(),
                 List.of(),
-                QemuReleases.sha256(binary),
+                ReleaseFolders.sha256(binary),
                 Set.of(),
                 Set.of(),
                 Set.of(),
@@ -471,13 +486,6 @@ class QemuBuildsTest {
     Files.writeString(broken, "#!/bin/bash\nexit 1\n");
     assertRefused(() -> releases.add(broken), Problem.RELEASE_DAMAGED);
     assertThat(directory).isEmptyDirectory();
-  }
-
-  @Test
-  void newsHaveWordsOfTheApi() {
-    assertThat(News.values())
-        .extracting(News::label)
-        .containsExactly("fetched", "newest", "unasked");
   }
 
   private static AbstractThrowableAssert<?, ? extends Throwable> assertRefused(

@@ -8,6 +8,11 @@ import dev.hyperfresh.hypervisor.HyperFreshException;
 import dev.hyperfresh.hypervisor.InstanceEvent;
 import dev.hyperfresh.hypervisor.MemoryCopy;
 import dev.hyperfresh.hypervisor.Problem;
+import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -83,6 +88,24 @@ class QemuInstanceTest extends InstanceScene {
       assertThat(first.commands.subList(commands, first.commands.size()))
           .as("set back already, and the guest stays as it is")
           .doesNotContain("cont", "migrate-set-capabilities", "migrate-set-parameters");
+    }
+  }
+
+  /// The next start could take the other one's for the newest, and would remove this one's.
+  @Test
+  void aGuestDoesNotGoOnWhileAnotherInstanceHasAStateOfItsTpm() {
+    first.answer("query-status", (id, peer) -> peer.send(status(id, "running")));
+    process.otherTpm = Optional.of("It cannot be removed.");
+    try (QemuInstance source = instance()) {
+      assertThatThrownBy(source::resume)
+          .isInstanceOfSatisfying(
+              HyperFreshException.class,
+              e -> assertThat(e.problem()).isEqualTo(Problem.REPLACE_STANDS))
+          .hasMessageContaining("It cannot be removed.");
+      assertThat(first.commands).doesNotContain("cont");
+
+      process.otherTpm = Optional.empty();
+      source.resume();
     }
   }
 
@@ -278,15 +301,52 @@ class QemuInstanceTest extends InstanceScene {
     assertThat(first.commands).containsExactly("qmp_capabilities", "query-chardev");
   }
 
+  /// They wait from the order to hand over until the guest is back.
+  @Test
+  void clientsOfSpiceArePassedOnToOneThatHasTheGuest() throws Exception {
+    InetSocketAddress port;
+    try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      port = new InetSocketAddress(free.getInetAddress(), free.getLocalPort());
+    }
+    String address = "addr=" + port.getAddress().getHostAddress() + ",port=" + port.getPort();
+    first.answer("query-status", (id, peer) -> peer.send(status(id, "running")));
+    try (QemuInstance own = adopted(GENERATION, Duration.ofSeconds(10), "-spice", address)) {
+      assertThat(own.takeAddresses()).isEmpty();
+      own.connect(memory.fd());
+      own.handOver();
+      try (Socket _ = new Socket(port.getAddress(), port.getPort())) {
+        assertThat(awaited("add_client", Duration.ofMillis(200))).isFalse();
+        own.takeBack();
+        assertThat(awaited("add_client", Duration.ofSeconds(10))).isTrue();
+      }
+      assertThat(own.takeAddresses()).isEmpty();
+    }
+    assertThatThrownBy(() -> new Socket(port.getAddress(), port.getPort()))
+        .isInstanceOf(ConnectException.class);
+  }
+
+  private boolean awaited(String command, Duration limit) throws InterruptedException {
+    long deadline = System.nanoTime() + limit.toNanos();
+    while (!List.copyOf(first.commands).contains(command) && System.nanoTime() < deadline) {
+      Thread.sleep(5);
+    }
+    return List.copyOf(first.commands).contains(command);
+  }
+
   private QemuInstance adopted(int generation, Duration patience) {
-    List<String> words =
-        List.of(
-            "-chardev",
-            "socket,id=a,host=h,port=1,server=on,wait=off",
-            "-chardev",
-            "socket,id=b,host=h,port=2,server=on,wait=off",
-            "-chardev",
-            "socket,id=c,host=h,port=3,reconnect-ms=1000");
+    return adopted(
+        generation,
+        patience,
+        "-chardev",
+        "socket,id=a,host=h,port=1,server=on,wait=off",
+        "-chardev",
+        "socket,id=b,host=h,port=2,server=on,wait=off",
+        "-chardev",
+        "socket,id=c,host=h,port=3,reconnect-ms=1000");
+  }
+
+  private QemuInstance adopted(int generation, Duration patience, String... line) {
+    List<String> words = List.of(line);
     AdoptedMachine machine =
         new AdoptedMachine(words, Path.of("/run/qmp"), Optional.empty(), List.of(), List.of());
     return instance(generation, Optional.of(machine), patience);

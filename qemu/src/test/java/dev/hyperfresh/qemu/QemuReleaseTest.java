@@ -6,6 +6,8 @@ import dev.hyperfresh.hypervisor.Accelerator;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
+import dev.hyperfresh.release.DebianPackages.Suite;
+import dev.hyperfresh.release.DebianVersion;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -37,9 +39,15 @@ class QemuReleaseTest {
     QemuRelease release = release(Set.of());
     String folders = root + "/usr/lib/x86_64-linux-gnu:" + root + "/lib/x86_64-linux-gnu";
     assertThat(release.program()).containsExactly(release.binary().toString());
-    assertThat(release.environment()).containsEntry("LD_LIBRARY_PATH", folders);
+    assertThat(release.environment())
+        .containsEntry("LD_LIBRARY_PATH", folders)
+        .doesNotContainKey("QEMU_MODULE_DIR");
 
     Path libraries = Files.createDirectories(root.resolve("usr/lib/x86_64-linux-gnu"));
+    Path modules = Files.createDirectory(libraries.resolve("qemu"));
+    assertThat(release.environment())
+        .containsEntry("LD_LIBRARY_PATH", folders)
+        .containsEntry("QEMU_MODULE_DIR", modules.toString());
     Path loader = Files.createFile(libraries.resolve("ld-linux-x86-64.so.2"));
 
     assertThat(release.program())
@@ -53,6 +61,20 @@ class QemuReleaseTest {
         .as("programs of the host that start it must not get its C library")
         .doesNotContainKey("LD_LIBRARY_PATH")
         .containsEntry("QEMU_MODULE_DIR", libraries.resolve("qemu").toString());
+  }
+
+  /// Debian has had its modules in a package of their own since 8.1.
+  @Test
+  void spiceComesAlongWhereItCostsLittle() {
+    DebianVersion old = new DebianVersion("1:7.2+dfsg-7+deb12u18");
+    DebianVersion apart = new DebianVersion("1:10.0.2+ds-2+deb13u1~bpo12+1");
+    List<String> alone = List.of("qemu-system-x86");
+    List<String> both = List.of("qemu-system-x86", "qemu-system-modules-spice");
+
+    assertThat(QemuArchive.wanted(Suite.STABLE, old)).isEqualTo(alone);
+    assertThat(QemuArchive.wanted(Suite.STABLE, apart)).isEqualTo(both);
+    assertThat(QemuArchive.wanted(Suite.BACKPORTS, apart)).isEqualTo(both);
+    assertThat(QemuArchive.wanted(Suite.TRIXIE, apart)).isEqualTo(alone);
   }
 
   @Test

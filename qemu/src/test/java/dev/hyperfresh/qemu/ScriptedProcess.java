@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
 final class ScriptedProcess implements QemuProcess {
   volatile boolean over;
   volatile boolean room = true;
+  volatile Optional<String> otherTpm = Optional.empty();
   volatile @Nullable Peer next;
 
   @Override
@@ -72,6 +73,11 @@ final class ScriptedProcess implements QemuProcess {
   @Override
   public Optional<String> settle() {
     return room ? Optional.empty() : Optional.of("there is no room");
+  }
+
+  @Override
+  public Optional<String> keepTpm() {
+    return otherTpm;
   }
 
   @Override

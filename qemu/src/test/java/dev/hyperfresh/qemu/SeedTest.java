@@ -63,7 +63,7 @@ class SeedTest {
         .contains(
             "CIDATA", "#cloud-config\nhostname: x\n", "instance-id: web1\nlocal-hostname: web1\n");
     Map<Integer, Fd> opened = new HashMap<>();
-    images.openInto(opened, Seed.disks(launch));
+    images.openInto(opened, Seed.disks(launch), false);
     assertThat(opened).containsOnlyKeys(24, 25);
     opened.values().forEach(Fd::close);
 

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -116,6 +117,75 @@ class TpmFoldersTest {
     assertThat(states()).containsExactly("tpm2=first", "tpm2.hyperfresh-2=perhaps");
   }
 
+  /// The end of a log may be lost with the host's power, and with it the line that says so.
+  @Test
+  void thatATargetNeverRanIsNotBelievedAfterALossOfPower() throws Exception {
+    target(2, "perhaps");
+    ran.put(2, false);
+    writtenInAnotherBoot(2);
+
+    assertThatThrownBy(() -> folders.ofFirst()).hasMessageContaining("not known which is the new");
+    folders.settle(1);
+
+    assertThat(states()).containsExactly("tpm2=first", "tpm2.hyperfresh-2=perhaps");
+  }
+
+  @Test
+  void thatATargetRanIsBelievedAlsoAfterALossOfPower() throws Exception {
+    target(2, "second");
+    ran.put(2, true);
+    writtenInAnotherBoot(2);
+
+    folders.ofFirst().close();
+
+    assertThat(states()).containsExactly("tpm2=second");
+  }
+
+  /// The name of a file may be on the disk and its content not.
+  @Test
+  void anEmptyFileIsNoState() throws Exception {
+    target(2, "");
+    ran.put(2, true);
+
+    folders.ofFirst().close();
+
+    assertThat(states()).containsExactly("tpm2=first");
+  }
+
+  @Test
+  void aTargetDoesNotTakeThePlaceOfAStateThatIsThere() throws Exception {
+    target(2, "of an earlier guest");
+
+    assertThatThrownBy(() -> folders.ofTarget(2))
+        .hasMessageContaining(above.resolve("tpm2.hyperfresh-2") + " has a state of a TPM already");
+    folders.abandon(2);
+
+    assertThat(states()).containsExactly("tpm2=first", "tpm2.hyperfresh-2=of an earlier guest");
+  }
+
+  @Test
+  void whatATargetThatDidNotStartLeavesIsRemoved() throws Exception {
+    folders.ofTarget(2).close();
+
+    folders.abandon(2);
+    folders.abandon(2);
+
+    assertThat(states()).containsExactly("tpm2=first");
+  }
+
+  @Test
+  void aStartWithoutAStateOfItsOwnRemovesNoOther() throws Exception {
+    target(2, "all there is");
+    ran.put(2, false);
+    Files.delete(home().resolve(STATE));
+
+    folders.ofFirst().close();
+    Files.delete(home());
+
+    assertThatThrownBy(() -> folders.ofFirst()).hasMessageContaining("is not in " + home());
+    assertThat(states()).containsExactly("tpm2.hyperfresh-2=all there is");
+  }
+
   @Test
   void aStartMindsNoFolderWithoutAState() throws Exception {
     folders.ofTarget(2).close();
@@ -169,7 +239,8 @@ class TpmFoldersTest {
 
       folders.settle(2);
 
-      assertThat(first.isAlive()).isFalse();
+      // Java notices the end of a process in a thread of its own.
+      assertThat(first.waitFor(10, TimeUnit.SECONDS)).isTrue();
       assertThat(states()).containsExactly("tpm2=second");
     } finally {
       first.destroyForcibly();
@@ -184,7 +255,8 @@ class TpmFoldersTest {
 
       folders.ofFirst().close();
 
-      assertThat(first.isAlive()).isFalse();
+      // Java notices the end of a process in a thread of its own.
+      assertThat(first.waitFor(10, TimeUnit.SECONDS)).isTrue();
       assertThat(states()).containsExactly("tpm2=first");
     } finally {
       first.destroyForcibly();
@@ -213,6 +285,21 @@ class TpmFoldersTest {
 
     assertThat(states()).containsExactly("tpm2=second");
     assertThat(home()).isDirectoryNotContaining("glob:**.hyperfresh*");
+  }
+
+  /// It ran the guest, too, and after the exchange nothing would tell that it is older.
+  @Test
+  void whatAnEarlierInstanceLeftGoesBeforeTheExchange() throws Exception {
+    Path inTheWay = Files.createDirectory(home().resolve("folder"));
+    target(2, "second");
+    target(3, "third");
+    ran.putAll(Map.of(2, true, 3, true));
+    assertThatThrownBy(() -> folders.settle(3)).isInstanceOf(LinuxException.class);
+
+    Files.delete(above.resolve("tpm2.hyperfresh-3").resolve(inTheWay.getFileName()));
+    folders.ofFirst().close();
+
+    assertThat(states()).containsExactly("tpm2=third");
   }
 
   @Test
@@ -315,6 +402,13 @@ class TpmFoldersTest {
     try (Siblings beside = Siblings.in(above)) {
       beside.exchange("tpm2.hyperfresh-2", "tpm2");
     }
+  }
+
+  private void writtenInAnotherBoot(int generation) throws IOException {
+    Path folder = above.resolve("tpm2.hyperfresh-" + generation);
+    Path mark = folder.resolve(".hyperfresh-of-" + generation);
+    assertThat(mark).hasContent(Host.bootId());
+    Files.writeString(mark, "c0ffee00-0000-4000-8000-000000000000");
   }
 
   private static void write(Path folder, String state) throws IOException {

@@ -27,6 +27,27 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
   ///   general keyring does
   record Site(String uri, String signedBy) {}
 
+  /// What is taken from an archive: packages, or the sources that they are built from.
+  enum Contents {
+    PACKAGES("deb", "Packages", ""),
+    SOURCES("deb-src", "Sources", "-source");
+
+    private final String type;
+    private final String target;
+    private final String suffix;
+
+    Contents(String type, String target, String suffix) {
+      this.type = type;
+      this.target = target;
+      this.suffix = suffix;
+    }
+
+    /// What the names of files about them end with.
+    String suffix() {
+      return suffix;
+    }
+  }
+
   /// The `--format` of `apt-get indextargets` that [#parse] reads.
   static final String FORMAT = "$(SITE)|$(RELEASE)|$(SOURCESENTRY)|$(CODENAME)|$(ORIGIN)";
 
@@ -83,13 +104,15 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
   ///
   /// @param suites the suites to take from the main archive
   /// @param codename the release whose security archive is added
-  String list(List<String> suites, String codename) {
+  String list(List<String> suites, String codename, Contents contents) {
     List<String> wanted = new ArrayList<>(suites);
     if (updates) {
       wanted.add(1, codename + "-updates");
     }
-    String text = stanza(main, String.join(" ", wanted));
-    return security.map(s -> text + "\n" + stanza(s, codename + "-security")).orElse(text);
+    String text = stanza(main, String.join(" ", wanted), contents);
+    return security
+        .map(s -> text + "\n" + stanza(s, codename + "-security", contents))
+        .orElse(text);
   }
 
   // Other vendors' archives name their suites after the distribution's releases too: what the
@@ -145,17 +168,18 @@ record AptSources(Site main, boolean updates, Optional<Site> security) {
         .orElse("");
   }
 
-  // Only package indexes: what else the machine's apt may fetch (file contents, icons) is left out.
-  private static String stanza(Site site, String suites) {
+  // Only one kind of index: what else the machine's apt may fetch (file contents, icons) is left
+  // out.
+  private static String stanza(Site site, String suites, Contents contents) {
     return """
-    Types: deb
+    Types: %s
     URIs: %s
     Suites: %s
     Components: main
     Architectures: amd64
-    Targets: Packages
+    Targets: %s
     """
-            .formatted(site.uri(), suites)
+            .formatted(contents.type, site.uri(), suites, contents.target)
         + site.signedBy();
   }
 }

@@ -188,6 +188,23 @@ public final class DebianPackages {
                 "apt says that %s has version '%s', which is none".formatted(name, version)));
   }
 
+  /// Downloads a source package: its description, and the archives of its authors and of Debian.
+  /// Nothing is unpacked.
+  ///
+  /// @param suite where it comes from
+  /// @param name of the source package
+  /// @param version exactly this one
+  /// @param into an existing folder
+  /// @param progress gets one line for every step
+  /// @throws PackagesException as [#unpack]
+  public void source(
+      Suite suite, String name, DebianVersion version, Path into, Consumer<String> progress) {
+    var _ =
+        alone(
+            List.of(name),
+            () -> new SourceFetch(directory, suite, progress).download(name, version, into));
+  }
+
   /// What is done alone in the directory.
   private interface Work<T> {
     T get() throws IOException;

@@ -42,6 +42,18 @@ public record ImageSources(List<String> files) {
     }
   }
 
+  /// Copies all of them, by their names alone.
+  ///
+  /// @param folder made when it is absent
+  public void copyTo(Path folder) throws IOException {
+    Files.createDirectories(folder);
+    for (String file : files) {
+      try (InputStream in = open(file)) {
+        Files.copy(in, folder.resolve(name(file)));
+      }
+    }
+  }
+
   /// Runs the script in a folder of its own. It compiles nothing where its programs were compiled
   /// when this HyperFresh was packaged.
   ///
@@ -61,12 +73,8 @@ public record ImageSources(List<String> files) {
   }
 
   private void run(Path work, List<String> arguments, Optional<Path> programs) throws IOException {
-    Path sources = Files.createDirectories(work.resolve("image"));
-    for (String file : files) {
-      try (InputStream in = open(file)) {
-        Files.copy(in, sources.resolve(name(file)));
-      }
-    }
+    Path sources = work.resolve("image");
+    copyTo(sources);
     List<String> command = new ArrayList<>();
     command.add("bash");
     command.add(sources.resolve(name(files.getFirst())).toString());

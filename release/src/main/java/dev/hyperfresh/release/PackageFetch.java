@@ -33,8 +33,6 @@ final class PackageFetch {
   private static final Pattern KERNEL =
       Pattern.compile("linux-(image-|((binary|modules|base)-[0-9]))");
 
-  private static final Duration INDEX_AGE = Duration.ofDays(1);
-
   /// Whoever asks what there is wants to know of the security update of today.
   private static final Duration OFFER_AGE = Duration.ofHours(1);
 
@@ -53,7 +51,7 @@ final class PackageFetch {
       List<String> packages,
       boolean withMissingLibraries,
       Consumer<String> progress) {
-    this.apt = new PrivateApt(directory, suite, DebianHost.ask());
+    this.apt = new PrivateApt(directory, suite, DebianHost.ask(), AptSources.Contents.PACKAGES);
     this.suite = suite;
     this.packages = packages;
     this.withMissingLibraries = withMissingLibraries;
@@ -62,7 +60,7 @@ final class PackageFetch {
 
   /// @throws PackagesException as [DebianPackages#unpack]
   Unpacked unpack(Path into) throws IOException {
-    List<PackageArchive> chosen = onIndex(INDEX_AGE, this::fetch);
+    List<PackageArchive> chosen = onIndex(AptIndex.DAY, this::fetch);
     Files.createDirectories(into);
     progress.accept("unpacking %d packages into %s".formatted(chosen.size(), into));
     Map<String, String> versions = new TreeMap<>();
@@ -88,53 +86,10 @@ final class PackageFetch {
                 "apt would bring no %s from %s".formatted(first, apt.suiteName())));
   }
 
-  /// Does something for which the package index is not too old; once more with a new index when it
-  /// fails on a kept one.
   private <T> T onIndex(Duration oldest, Supplier<T> work) throws IOException {
-    return updateIndex(oldest) ? work.get() : orRefreshed(work);
-  }
-
-  /// Sees to a package index that is not too old.
-  ///
-  /// @return whether a mirror was asked for it
-  private boolean updateIndex(Duration oldest) throws IOException {
     boolean all = !withMissingLibraries || suite.isWhole();
-    boolean moved = apt.configure(all ? "" : DebianHost.libraries(packages));
-    if (moved || !apt.hasIndex()) {
-      refresh();
-      return true;
-    }
-    if (apt.indexAge().compareTo(oldest) <= 0) {
-      return false;
-    }
-    try {
-      refresh();
-    } catch (PackagesException e) {
-      if (e.kind() != PackagesException.Kind.UNREACHABLE) {
-        throw e;
-      }
-      progress.accept("no mirror answers; using the package index of " + apt.indexDate());
-    }
-    return true;
-  }
-
-  private void refresh() throws IOException {
-    progress.accept("fetching the package index of " + apt.suiteName());
-    apt.refresh();
-  }
-
-  private <T> T orRefreshed(Supplier<T> work) throws IOException {
-    try {
-      return work.get();
-    } catch (PackagesException first) {
-      try {
-        refresh();
-        return work.get();
-      } catch (PackagesException second) {
-        second.addSuppressed(first);
-        throw second;
-      }
-    }
+    String present = all ? "" : DebianHost.libraries(packages);
+    return new AptIndex(apt, progress).on(present, oldest, work);
   }
 
   private List<PackageArchive> fetch() {
@@ -198,6 +153,7 @@ final class PackageFetch {
         "downloading " + packages,
         DOWNLOAD_LIMIT,
         arguments,
+        apt.archives(),
         line -> begun(line, absent.size()).ifPresent(progress));
     for (PackageArchive archive : absent) {
       if (archive.file().isEmpty()) {

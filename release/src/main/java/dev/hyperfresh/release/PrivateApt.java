@@ -19,17 +19,23 @@ final class PrivateApt {
   private final Path directory;
   private final Suite suite;
   private final DebianHost host;
+  private final AptSources.Contents contents;
   private final Path configuration;
   private final Path sources;
   private final Path refreshed;
 
-  PrivateApt(Path directory, Suite suite, DebianHost host) {
+  PrivateApt(Path directory, Suite suite, DebianHost host, AptSources.Contents contents) {
     this.directory = directory;
     this.suite = suite;
     this.host = host;
-    this.configuration = directory.resolve(suiteName() + ".conf");
-    this.sources = directory.resolve(suiteName() + ".sources");
-    this.refreshed = directory.resolve(suiteName() + ".refreshed");
+    this.contents = contents;
+    this.configuration = directory.resolve(fileName() + ".conf");
+    this.sources = directory.resolve(fileName() + ".sources");
+    this.refreshed = directory.resolve(fileName() + ".refreshed");
+  }
+
+  private String fileName() {
+    return suiteName() + contents.suffix();
   }
 
   Path directory() {
@@ -59,7 +65,7 @@ final class PrivateApt {
     Files.writeString(configuration, text());
     String base = suite.base(host.codename());
     List<String> suites = suite.isBackports() ? List.of(base, suiteName()) : List.of(base);
-    String list = host.sources(directory).list(suites, base);
+    String list = host.sources(directory).list(suites, base, contents);
     boolean changed = !Files.exists(sources) || !Files.readString(sources).equals(list);
     Files.writeString(sources, list);
     return changed;
@@ -98,7 +104,7 @@ final class PrivateApt {
     Dir::Cache::pkgcache "%1$s/%3$s.pkgcache.bin";
     Dir::Cache::srcpkgcache "%1$s/%3$s.srcpkgcache.bin";
     """
-        .formatted(directory, sources, suiteName());
+        .formatted(directory, sources, fileName());
   }
 
   /// Whether the package index was ever fetched.
@@ -129,14 +135,16 @@ final class PrivateApt {
   /// @param doing what for, for people
   /// @throws PackagesException when it fails
   AptRun run(String doing, Duration limit, List<String> arguments) {
-    return run(doing, limit, arguments, _ -> {});
+    return run(doing, limit, arguments, archives(), _ -> {});
   }
 
-  /// As [#run(String, Duration, List)], with each line of its output as it comes.
-  AptRun run(String doing, Duration limit, List<String> arguments, Consumer<String> heard) {
+  /// As [#run(String, Duration, List)], in another folder, with each line of its output as it
+  /// comes.
+  AptRun run(
+      String doing, Duration limit, List<String> arguments, Path folder, Consumer<String> heard) {
     List<String> command = new ArrayList<>(List.of("apt-get", "-c", configuration.toString()));
     command.addAll(arguments);
-    AptRun run = AptRun.of(command, archives(), limit, heard);
+    AptRun run = AptRun.of(command, folder, limit, heard);
     if (run.failed()) {
       throw run.explained(doing, suiteName());
     }

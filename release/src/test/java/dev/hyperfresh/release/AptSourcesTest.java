@@ -40,7 +40,11 @@ class AptSourcesTest {
             """,
             Map.of("/d.sources", DEB822));
 
-    assertThat(found.list(List.of("bookworm", "bookworm-backports"), "bookworm"))
+    assertThat(
+            found.list(
+                List.of("bookworm", "bookworm-backports"),
+                "bookworm",
+                AptSources.Contents.PACKAGES))
         .isEqualTo(
             """
             Types: deb
@@ -150,7 +154,7 @@ class AptSourcesTest {
                     ::get)
             .orElseThrow();
 
-    assertThat(found.list(List.of("noble"), "noble"))
+    assertThat(found.list(List.of("noble"), "noble", AptSources.Contents.PACKAGES))
         .isEqualTo(
             """
             Types: deb
@@ -169,6 +173,10 @@ class AptSourcesTest {
             Targets: Packages
             Signed-By: /usr/share/keyrings/ubuntu-archive-keyring.gpg
             """);
+    assertThat(found.list(List.of("noble"), "noble", AptSources.Contents.SOURCES))
+        .startsWith("Types: deb-src\n")
+        .contains("Targets: Sources\n")
+        .doesNotContain("Packages");
   }
 
   @Test

@@ -88,6 +88,26 @@ class InstalledPackageTest {
     assertThat(version()).isEmpty();
   }
 
+  /// dpkg writes each step into a file of its own, and all of them into its status at times.
+  @Test
+  void packagesThatAreBeingChangedAreNamed() throws IOException {
+    assertThat(InstalledPackage.changing(folder, name -> true)).isEmpty();
+    status("install ok half-configured");
+    assertThat(InstalledPackage.changing(folder, name -> name.startsWith("qemu")))
+        .containsExactly("qemu-system-x86 is half-configured");
+    Files.createDirectories(folder.resolve("updates"));
+    Files.writeString(
+        folder.resolve("updates/0001"),
+        "Package: zlib1g\nStatus: install ok unpacked\nVersion: 1.3-2\n");
+    Files.writeString(
+        folder.resolve("updates/0000"),
+        "Package: qemu-system-x86\nStatus: install ok installed\nVersion: 1:10\n");
+    assertThat(InstalledPackage.changing(folder, name -> name.startsWith("qemu"))).isEmpty();
+    assertThat(InstalledPackage.changing(folder, name -> true))
+        .containsExactly("zlib1g is unpacked");
+    assertThat(InstalledPackage.changing(folder.resolve("none"), name -> true)).isEmpty();
+  }
+
   @Test
   void aHostWithoutDpkgHasNone() throws IOException {
     assertThat(

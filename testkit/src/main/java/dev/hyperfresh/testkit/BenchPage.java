@@ -1,7 +1,10 @@
 package dev.hyperfresh.testkit;
 
+import dev.hyperfresh.testkit.BenchResult.Figure;
 import dev.hyperfresh.testkit.BenchResult.Measured;
 import dev.hyperfresh.testkit.BenchResult.Scene;
+import dev.hyperfresh.testkit.BenchResult.Series;
+import dev.hyperfresh.testkit.BenchResult.Size;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -39,15 +42,34 @@ final class BenchPage {
         .append(escape(result.from() + " and " + result.to()))
         .append(": from the old hypervisor's STOP to the new one's RESUME, by their own clocks. ")
         .append("A dot is a move, the bar is the median; the axis is logarithmic.</p>\n");
-    result.scenes().forEach(scene -> scene(page, scene));
-    if (!result.sizes().isEmpty()) {
-      sizes(page, result);
+    if (result.host().wasBusy()) {
+      page.append("<p><strong>The host was not idle before.</strong> ")
+          .append("Its other work may have moved every figure.</p>\n");
     }
+    if (!result.scenes().isEmpty()) {
+      wins(page, result.better());
+    }
+    result.scenes().forEach(scene -> scene(page, scene));
+    result.memory().forEach(series -> series(page, series));
     result
-        .verdicts()
-        .forEach(line -> page.append("<p><strong>").append(escape(line)).append("</strong></p>\n"));
+        .leftOut()
+        .forEach(line -> page.append("<p>Not measured: ").append(escape(line)).append("</p>\n"));
     host(page, result.host().facts());
     return page.append("</body></html>\n").toString();
+  }
+
+  private static void wins(StringBuilder page, List<Figure> better) {
+    page.append("<h2>Where another way is better</h2>\n");
+    if (better.isEmpty()) {
+      page.append("<p>Nowhere: no other way stands shorter or moves in less time, beyond what ")
+          .append("chance may do.</p>\n");
+      return;
+    }
+    page.append(
+        "<p>The part of HyperFresh's time that it takes, and its 95 % interval:</p>\n<ul>\n");
+    better.forEach(win ->
+        page.append("<li><strong>").append(escape(BenchText.win(win))).append("</strong></li>\n"));
+    page.append("</ul>\n");
   }
 
   private static void scene(StringBuilder page, Scene scene) {
@@ -59,24 +81,31 @@ final class BenchPage {
             + "</tr>\n");
     scene.ways().forEach(way -> row(page, way));
     page.append("</table>\n");
+    for (Figure figure : scene.figures()) {
+      page.append("<p>HyperFresh's")
+          .append(escape(figure.name().substring(scene.name().length() + 1)))
+          .append(" (")
+          .append(escape(figure.way()))
+          .append("): ")
+          .append(BenchText.words(figure.value()))
+          .append("</p>\n");
+    }
   }
 
-  private static void sizes(StringBuilder page, BenchResult result) {
-    page.append("<h2>HyperFresh, by size of memory</h2>\n");
+  private static void series(StringBuilder page, Series series) {
+    page.append("<h2>HyperFresh, by size of memory: ")
+        .append(escape(series.name()))
+        .append("</h2>\n");
     plot(
         page,
-        result.sizes().stream().map(Scene::ours).toList(),
-        result.sizes().stream().map(Scene::name).toList());
-    result
+        series.sizes().stream().map(Size::moves).toList(),
+        series.sizes().stream().map(size -> (size.memoryBytes() >> 20) + " MiB").toList());
+    series
         .slope()
         .ifPresent(slope ->
-            page.append(
-                String.format(
-                    Locale.ROOT,
-                    "<p>A GiB more: %+.3f ms, 95 %% interval %+.3f to %+.3f.</p>%n",
-                    slope.value(),
-                    slope.low(),
-                    slope.high())));
+            page.append("<p>")
+                .append(escape(BenchText.slope(slope)))
+                .append("; 95 % interval</p>\n"));
   }
 
   private static void plot(StringBuilder page, List<Measured> ways, List<String> labels) {
@@ -129,9 +158,10 @@ final class BenchPage {
       page.append(
           String.format(
               Locale.ROOT,
-              "<text class=\"tick\" x=\"%d\" y=\"%d\">never came to its end</text>%n",
+              "<text class=\"tick\" x=\"%d\" y=\"%d\">%s</text>%n",
               LABELS + 10,
-              y + 4));
+              y + 4,
+              escape(way.absence())));
       return;
     }
     double median = x(Estimate.median(way.blackouts()).value(), decades);
@@ -153,7 +183,7 @@ final class BenchPage {
   private static void row(StringBuilder page, Measured way) {
     page.append("<tr><td>").append(escape(way.label())).append("</td>");
     if (way.blackouts().isEmpty()) {
-      page.append("<td colspan=\"5\">never came to its end</td>");
+      page.append("<td colspan=\"5\">").append(escape(way.absence())).append("</td>");
     } else {
       Estimate median = Estimate.median(way.blackouts());
       page.append(
@@ -170,6 +200,11 @@ final class BenchPage {
     page.append(
         String.format(
             Locale.ROOT, "<td>%d</td><td>%d</td></tr>%n", way.blackouts().size(), way.givenUp()));
+    if (!way.blackouts().isEmpty() && !way.trouble().isEmpty()) {
+      page.append("<tr><td></td><td colspan=\"7\">then it ")
+          .append(escape(way.trouble()))
+          .append("</td></tr>\n");
+    }
   }
 
   private static void host(StringBuilder page, Map<String, String> facts) {

@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Optional;
 
 /// One way to get a guest into another QEMU, with a guest of its own. For one thread.
-sealed interface Contender extends AutoCloseable {
+interface Contender extends AutoCloseable {
   /// In a few words, for people.
   String label();
 
@@ -23,6 +23,8 @@ sealed interface Contender extends AutoCloseable {
   /// @param turn from 0; decides to which release
   /// @param limit how long that may take
   /// @return empty when that was not enough, and the guest is where it was
+  /// @throws RivalMonitor.UnavailableException when this host does not go that way
+  /// @throws RuntimeException when it failed
   Optional<Move> move(int turn, Duration limit);
 
   @Override
@@ -84,7 +86,7 @@ sealed interface Contender extends AutoCloseable {
   /// A way of QEMU alone.
   ///
   /// @param releases to which its guest moves in turn
-  record Rival(RivalQemu.Way way, RivalQemu qemu, List<QemuRelease> releases) implements Contender {
+  record Rival(RivalWay way, RivalQemu qemu, List<QemuRelease> releases) implements Contender {
     /// As long as the product watches the guest before a switch.
     private static final Duration QUIET = Duration.ofMillis(500);
 

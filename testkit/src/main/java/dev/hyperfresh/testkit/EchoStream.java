@@ -16,6 +16,9 @@ import java.util.concurrent.locks.LockSupport;
 final class EchoStream implements AutoCloseable {
   private static final int WORDS_PER_WRITE = 32;
   private static final long PAUSE_NANOS = 1_000_000;
+  private static final int CONNECT_MILLIS = 10_000;
+  private static final long ANSWER_NANOS = 30_000_000_000L;
+  private static final long AGAIN_NANOS = 100_000_000;
 
   private final Socket socket;
   private final Thread writer;
@@ -33,18 +36,24 @@ final class EchoStream implements AutoCloseable {
     this.reader = Thread.ofPlatform().name("hf-echo-in").daemon().start(this::read);
   }
 
-  /// Connects and begins.
+  /// Connects and begins. The host may find no neighbour at first where a guest has just booted.
   ///
-  /// @throws IOException when the guest does not answer in 10 s
+  /// @throws IOException when the guest does not answer in half a minute
   static EchoStream open(InetSocketAddress guest) throws IOException {
-    Socket socket = new Socket();
-    try {
-      socket.setTcpNoDelay(true);
-      socket.connect(guest, 10_000);
-      return new EchoStream(socket);
-    } catch (IOException e) {
-      socket.close();
-      throw e;
+    long deadline = System.nanoTime() + ANSWER_NANOS;
+    while (true) {
+      Socket socket = new Socket();
+      try {
+        socket.setTcpNoDelay(true);
+        socket.connect(guest, CONNECT_MILLIS);
+        return new EchoStream(socket);
+      } catch (IOException e) {
+        socket.close();
+        if (System.nanoTime() > deadline) {
+          throw e;
+        }
+        LockSupport.parkNanos(AGAIN_NANOS);
+      }
     }
   }
 

@@ -1,7 +1,9 @@
 package dev.hyperfresh.testkit;
 
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.function.IntFunction;
 
@@ -49,6 +51,15 @@ record Estimate(double value, double low, double high) {
               Arrays.stream(picked).mapToDouble(i -> across[i]).toArray(),
               Arrays.stream(picked).mapToDouble(i -> up[i]).toArray());
         });
+  }
+
+  /// For programs.
+  Map<String, Double> json() {
+    Map<String, Double> json = new LinkedHashMap<>();
+    json.put("value", value);
+    json.put("low", low);
+    json.put("high", high);
+    return json;
   }
 
   /// The value below which the part `quantile` of all lies.

@@ -4,6 +4,7 @@ import dev.hyperfresh.cli.ExtraCommand;
 import dev.hyperfresh.cli.Logging;
 import dev.hyperfresh.daemon.Daemon;
 import dev.hyperfresh.daemon.DaemonConfig;
+import dev.hyperfresh.hyperplexor.WatchTimes;
 import dev.hyperfresh.hypervisor.Problem;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -43,6 +44,10 @@ import picocli.CommandLine.Option;
 public final class Soak implements ExtraCommand {
   /// How long a QEMU may take for an answer before it counts as hung.
   private static final Duration ANSWER = Duration.ofSeconds(2);
+
+  /// What is learned later after a switch is not shown here.
+  private static final WatchTimes WATCH_TIMES =
+      new WatchTimes(WatchTimes.USUAL.before(), Duration.ofMillis(100));
 
   @Option(
       names = "--replacements",
@@ -145,7 +150,8 @@ public final class Soak implements ExtraCommand {
   private static Daemon daemon(Path state, FaultInjector injector) {
     Path cache = Cache.ofThisUser().folder();
     return Daemon.start(
-        new DaemonConfig(state, cache.resolve("releases"), cache.resolve("apt")),
+        new DaemonConfig(state, cache.resolve("releases"), cache.resolve("apt"))
+            .watching(WATCH_TIMES),
         injector.kinds(ANSWER));
   }
 

@@ -74,13 +74,22 @@ final class TestGuest implements AutoCloseable {
     Path folder = Path.of("/proc", Integer.toString(pid), "fd");
     try (Stream<Path> open = Files.list(folder)) {
       for (Path descriptor : open.toList()) {
-        if (Files.readSymbolicLink(descriptor).toString().startsWith("/memfd:hf-" + name + " ")) {
+        if (target(descriptor).startsWith("/memfd:hf-" + name + " ")) {
           return Integer.parseInt(String.valueOf(descriptor.getFileName()));
         }
       }
       throw new IllegalStateException("process " + pid + " has no memory of " + name);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
+    }
+  }
+
+  private static String target(Path descriptor) {
+    try {
+      return Files.readSymbolicLink(descriptor).toString();
+    } catch (IOException e) {
+      // Closed since it was listed.
+      return "";
     }
   }
 

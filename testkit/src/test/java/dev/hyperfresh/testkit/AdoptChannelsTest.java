@@ -35,9 +35,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// the guest has: the socket of its agent, which the first one was passed, a second console on a
 /// port, and a connection that QEMU makes.
 @Tag("slow")
-@Timeout(300)
+@Timeout(600)
 class AdoptChannelsTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
 
   private static final String LOG = "second.log";
@@ -67,7 +67,9 @@ class AdoptChannelsTest {
         OwnQemu own = start()) {
       server.receiveTimeout(PATIENCE);
       UnixSocket connection = server.accept();
-      Workshop.awaitReady(workspace.state(), LOG);
+      // Its shell is on the other console.
+      Workshop.await(
+          "the guest", Workshop.BOOT, () -> Workshop.contains(file(LOG), Workshop.READY));
       talk();
       try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
         assertThat(adopt(hyperplexor, own).detail())
@@ -161,16 +163,7 @@ class AdoptChannelsTest {
 
   private static void kill(int pid) {
     assertThat(ProcessHandle.of(pid).orElseThrow().destroyForcibly()).isTrue();
-    Workshop.await("the end of the source", PATIENCE, () -> !lives(pid));
-  }
-
-  /// One that has ended is there until its parent, which is this process, has been told.
-  private static boolean lives(int pid) {
-    try {
-      return !Files.readString(Path.of("/proc", Integer.toString(pid), "stat")).contains(") Z ");
-    } catch (IOException e) {
-      return false;
-    }
+    Workshop.await("the end of the source", PATIENCE, () -> !Workspace.runs(pid));
   }
 
   private static UnixSocket taken(Path path) {

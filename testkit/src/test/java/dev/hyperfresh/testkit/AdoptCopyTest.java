@@ -35,7 +35,7 @@ import tools.jackson.databind.JsonNode;
 /// that every later QEMU maps, or run on where they are.
 @Tag("slow")
 class AdoptCopyTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");
   private static final QemuRelease NEW = Workshop.release("qemu-10.0");
@@ -249,7 +249,7 @@ class AdoptCopyTest {
               "--to",
               NEW.name());
       assertThat(adoption.code()).as(adoption.toString()).isNotZero();
-      assertThat(daemon.waitFor(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(daemon.waitFor(PATIENCE.toSeconds(), TimeUnit.SECONDS)).isTrue();
     } finally {
       daemon.destroyForcibly().waitFor();
     }

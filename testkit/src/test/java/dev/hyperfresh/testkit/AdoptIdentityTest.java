@@ -31,9 +31,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// What a QEMU made up when it started, and the firmware it found then, are the guest's and go with
 /// it. The machines have no operating system: their firmware alone runs.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptIdentityTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final int MEBIBYTES = 64;
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");

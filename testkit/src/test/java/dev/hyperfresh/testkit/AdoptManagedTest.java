@@ -28,9 +28,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// boot picture, a log that was passed as a descriptor, sound, options that newer releases have
 /// dropped. Its firmware finds nothing to boot and starts again, and writes a log of that.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptManagedTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final String START = "SeaBIOS (version";
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");

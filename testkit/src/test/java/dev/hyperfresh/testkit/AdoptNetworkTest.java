@@ -10,6 +10,7 @@ import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
+import dev.hyperfresh.hyperplexor.StartReason;
 import dev.hyperfresh.qemu.QemuRelease;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -32,9 +33,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// A guest that was adopted is reached as before, whichever QEMU it has: through ports of the host
 /// on a user-mode network, and through a tap with several queues.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptNetworkTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final Path VHOST = Path.of("/dev/vhost-net");
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");
@@ -193,6 +194,65 @@ class AdoptNetworkTest {
     }
   }
 
+  /// It was opened by whoever started the QEMU, as libvirt and scripts do.
+  @Test
+  void aMacvtapStaysTheGuests() throws Exception {
+    try (TestNetwork network = TestNetwork.create()) {
+      Path device = macvtap(network, "mv0", "52:54:00:77:00:02");
+      List<String> prefix = new ArrayList<>(network.prefix());
+      prefix.addAll(List.of("sh", "-c", "exec 3<>\"$0\"; exec \"$@\"", device.toString()));
+      try (OwnQemu own =
+          start(
+              prefix,
+              "10.77.0.2/24",
+              "-netdev",
+              "tap,id=n0,fd=3",
+              "-device",
+              "virtio-net-pci,netdev=n0,mac=52:54:00:77:00:02")) {
+        Workshop.awaitReady(workspace.state(), "own-console.log");
+        try (EchoStream stream = network.within(AdoptNetworkTest::stream)) {
+          try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
+            assertThat(network.within(() -> adopt(hyperplexor, own)).spec().nics())
+                .singleElement()
+                .satisfies(nic -> assertThat(nic.tap()).isEqualTo("mv0"));
+            ReplacementRecord back =
+                hyperplexor.replace(
+                    "mine", NEW, BLACKOUT, at("Prepared", () -> killTarget(hyperplexor)));
+            assertThat(back.outcome()).as(back.detail()).isEqualTo(Outcome.ROLLED_BACK);
+            moved(hyperplexor, NEW, Progress.NONE, "");
+            hyperplexor.letGo();
+          }
+          try (Hyperplexor next = takenBack(network)) {
+            moved(next, OLD, Progress.NONE, "");
+            assertStreamWent(stream);
+            next.stop("mine", Duration.ZERO);
+            assertThat(network.interfaces()).contains("mv0");
+            next.start("mine", OLD, StartReason.REQUEST, Progress.NONE);
+            next.delete("mine", true);
+          }
+        }
+      }
+      assertThat(network.interfaces()).contains("mv0");
+    }
+  }
+
+  /// On one end of a cable, whose other end the test has.
+  private static Path macvtap(TestNetwork network, String name, String address) {
+    // Its number is the name of a device of the whole host.
+    String index = Long.toString(300_000 + ProcessHandle.current().pid() % 50_000);
+    network.ip("link", "add", "cab0", "type", "veth", "peer", "name", "cab1");
+    network.ip(
+        "link", "add", "link", "cab0", "name", name, "address", address, "index", index, "type",
+        "macvtap");
+    for (String link : List.of("cab0", "cab1", name)) {
+      network.ip("link", "set", link, "up");
+    }
+    network.ip("addr", "add", "10.77.0.1/24", "dev", "cab1");
+    Path device = Path.of("/dev/tap" + index);
+    Workshop.require(Files.exists(device), "there is no device of a macvtap");
+    return device;
+  }
+
   /// The first process may take its tap out of the bridge when it ends.
   @Test
   void aTapWithADownscriptGivesWayToOneWithAsManyQueues() throws Exception {
@@ -224,12 +284,13 @@ class AdoptNetworkTest {
           assertThat(network.within(() -> adopt(hyperplexor, own)).detail())
               .contains("Its scripts are not run", "down0 is replaced by mine-0");
           moved(hyperplexor, NEW, Progress.NONE, "");
-          assertThat(network.interfaces()).contains("mine-0").doesNotContain("down0");
-          assertThat(network.ip("-d", "link", "show", "mine-0"))
-              .contains("mtu 1400", "master br0", "numqueues 1 numdisabled 2");
+          Workshop.await(
+              "the end of down0", PATIENCE, () -> !network.interfaces().contains("down0"));
+          assertThat(network.interfaces()).contains("mine-0");
+          assertQueues(network, "mine-0", "numqueues 1 numdisabled 2");
+          assertThat(network.ip("-d", "link", "show", "mine-0")).contains("mtu 1400", "master br0");
           moved(hyperplexor, OLD, Progress.NONE, "");
-          assertThat(network.ip("-d", "link", "show", "mine-0"))
-              .contains("numqueues 1 numdisabled 2");
+          assertQueues(network, "mine-0", "numqueues 1 numdisabled 2");
           hyperplexor.delete("mine");
         }
       }
@@ -246,7 +307,13 @@ class AdoptNetworkTest {
   }
 
   private static void assertQueues(TestNetwork network) {
-    assertThat(network.ip("-d", "link", "show", "many0")).contains("numqueues 2 numdisabled 1");
+    assertQueues(network, "many0", "numqueues 2 numdisabled 1");
+  }
+
+  /// The queues of a process that has ended are gone a moment later.
+  private static void assertQueues(TestNetwork network, String tap, String queues) {
+    Await.holdsWithin(PATIENCE, () -> network.ip("-d", "link", "show", tap).contains(queues));
+    assertThat(network.ip("-d", "link", "show", tap)).contains(queues);
   }
 
   private static void assertStreamWent(EchoStream stream) {

@@ -32,9 +32,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 /// The processor of an adopted guest is the same on every release, as the guest itself sees it: it
 /// executes CPUID again and again.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptProcessorTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final int MEBIBYTES = 32;
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");

@@ -22,7 +22,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -32,7 +31,7 @@ import tools.jackson.databind.JsonNode;
 /// that could not be moved are refused and not touched.
 @Tag("slow")
 class AdoptTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration DAEMON_START = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final QemuRelease OLD = Workshop.release("qemu-7.2");
@@ -282,7 +281,7 @@ class AdoptTest {
     } finally {
       run("guest", "delete", "mine", "--force");
       for (Process daemon : daemons) {
-        daemon.destroyForcibly().waitFor(10, TimeUnit.SECONDS);
+        daemon.destroyForcibly().waitFor();
       }
     }
   }
@@ -367,7 +366,8 @@ class AdoptTest {
           quietNanos / 1e6);
       // A QEMU that was stopped and continued over its socket stands for as long as two commands
       // take; what is above is told by the STOP that is looked for beside this.
-      assertThat(longestNanos).isLessThan(Math.max(4 * quietNanos, 200_000_000));
+      double most = Math.max(4.0 * quietNanos, 200e6 * Workshop.crowd());
+      assertThat((double) longestNanos).isLessThan(most);
     }
   }
 

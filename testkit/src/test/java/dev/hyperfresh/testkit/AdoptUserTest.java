@@ -36,12 +36,12 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// A guest of another user, in a network of its own, with a disk, a kernel and a tap that are the
 /// user's: all its later hypervisors are what the first one was.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptUserTest {
   private static final int USER = 1_999_900_001;
   private static final int GROUP = 1_999_900_002;
   private static final int ONE_MORE = 1_999_900_003;
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
 
   /// Opens a queue of a tap as descriptor 30 and becomes what follows: managers pass taps so.

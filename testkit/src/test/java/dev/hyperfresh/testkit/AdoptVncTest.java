@@ -2,6 +2,7 @@ package dev.hyperfresh.testkit;
 
 import static dev.hyperfresh.testkit.Adopted.adopt;
 import static dev.hyperfresh.testkit.Adopted.at;
+import static dev.hyperfresh.testkit.Adopted.killTarget;
 import static dev.hyperfresh.testkit.Adopted.moved;
 import static dev.hyperfresh.testkit.Adopted.takeBack;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -27,9 +28,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// The VNC server of a guest that was adopted stays where its clients look for it, whichever QEMU
 /// the guest has.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class AdoptVncTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
   private static final String PASSWORD = "8letters";
   private static final int FIRST_PORT = 5900;
@@ -52,7 +53,7 @@ class AdoptVncTest {
         assertShown("QEMU");
 
         ReplacementRecord back =
-            hyperplexor.replace("mine", NEW, BLACKOUT, at("Prepared", AdoptVncTest::killTarget));
+            hyperplexor.replace("mine", NEW, BLACKOUT, at("Prepared", () -> killTarget(own.pid())));
         assertThat(back.outcome()).as(back.detail()).isEqualTo(Outcome.ROLLED_BACK);
         own.assertRunning();
         assertShown("QEMU");
@@ -131,24 +132,6 @@ class AdoptVncTest {
             + ",password-secret=key,share=ignore,power-control=on",
         "-kernel",
         Workshop.images().tick().toString());
-  }
-
-  private static void killTarget() {
-    assertThat(
-            ProcessHandle.current()
-                .children()
-                .filter(child -> commandLine(child.pid()).contains("\0-incoming\0"))
-                .map(ProcessHandle::destroyForcibly))
-        .containsExactly(true);
-  }
-
-  private static String commandLine(long pid) {
-    try {
-      return Files.readString(Path.of("/proc", Long.toString(pid), "cmdline"));
-    } catch (IOException e) {
-      // It has ended since it was listed.
-      return "";
-    }
   }
 
   /// Somebody else's socket in the place of the guest's.

@@ -8,6 +8,9 @@ import dev.hyperfresh.hyperplexor.Progress;
 import dev.hyperfresh.hyperplexor.ReplacementRecord;
 import dev.hyperfresh.hyperplexor.ReplacementRecord.Outcome;
 import dev.hyperfresh.qemu.QemuRelease;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,7 +21,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 
 /// The guest `mine`, which a test started by hand: its adoption, its moves, and the next daemon.
 final class Adopted {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
 
   private Adopted() {}
@@ -73,5 +76,27 @@ final class Adopted {
         what.run();
       }
     };
+  }
+
+  /// Kills the instance that waits for a guest.
+  ///
+  /// @param source which has the guest, and has perhaps waited for it, too
+  static void killTarget(int source) {
+    assertThat(
+            ProcessHandle.current()
+                .children()
+                .filter(child -> child.pid() != source)
+                .filter(child -> commandLine(child.pid()).contains("\0-incoming\0"))
+                .map(ProcessHandle::destroyForcibly))
+        .containsExactly(true);
+  }
+
+  private static String commandLine(long pid) {
+    try {
+      return Files.readString(Path.of("/proc", Long.toString(pid), "cmdline"));
+    } catch (IOException e) {
+      // It has ended since it was listed.
+      return "";
+    }
   }
 }

@@ -40,7 +40,7 @@ class BlackoutTest {
 
   /// How often more pairs are taken when the noise leaves the verdict open; a real difference only
   /// shows more clearly with more pairs.
-  private static final int LOOKS = 2;
+  private static final int LOOKS = 4;
 
   private static final Duration BUDGET = Duration.ofSeconds(5);
 
@@ -103,7 +103,7 @@ class BlackoutTest {
               spec.memoryBytes(),
               new RivalQemu.Model(view.pid(), first),
               first,
-              RivalQemu.Way.BY_HAND)) {
+              RivalWay.BY_HAND)) {
         TestGuest.beatingIn(hand.pid(), Workshop.BOOT).close();
         int[] next = {0};
         Runnable pair =
@@ -118,7 +118,7 @@ class BlackoutTest {
                   alone(
                       pid,
                       () ->
-                          hand.replace(releases.get(i % 2), Duration.ofMillis(500), BUDGET)
+                          hand.replace(releases.get(i % 2), Workshop.BRIEFLY.before(), BUDGET)
                               .orElseThrow()
                               .blackoutMs());
               // The first pairs warm both up.

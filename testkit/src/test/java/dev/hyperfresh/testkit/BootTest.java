@@ -37,10 +37,10 @@ import org.junit.jupiter.params.provider.CsvSource;
 /// memory is a window that was added to the running machine, and that window can be taken away
 /// again.
 @Tag("slow")
-@Timeout(300)
+@Timeout(600)
 class BootTest {
   private static final Duration BOOT = Duration.ofMinutes(2);
-  private static final Duration PATIENCE = Duration.ofMinutes(1);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final long WINDOW_AT = 1L << 32;
   private static final long WINDOW_BYTES = 64L << 20;
 

@@ -23,7 +23,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// Every error of the catalogue is one that a test meets; those that no other test meets as a user
 /// does are met here.
 class CatalogueTest {
-  private static final Duration START = Duration.ofSeconds(60);
+  private static final Duration START = Duration.ofMinutes(3);
 
   /// Tests of the catalogue itself, and stand-ins that throw what they are told to.
   private static final List<String> NO_PROOF =
@@ -47,8 +47,8 @@ class CatalogueTest {
   void endDaemons() throws InterruptedException {
     for (Process daemon : daemons) {
       daemon.destroy();
-      if (!daemon.waitFor(20, TimeUnit.SECONDS)) {
-        daemon.destroyForcibly();
+      if (!daemon.waitFor(180, TimeUnit.SECONDS)) {
+        daemon.destroyForcibly().waitFor();
       }
     }
   }

@@ -22,13 +22,13 @@ import tools.jackson.databind.JsonNode;
 /// they print and the codes they end with.
 @Tag("slow")
 class CommandLineTest {
-  private static final Duration START = Duration.ofSeconds(60);
+  private static final Duration START = Duration.ofMinutes(3);
 
   /// What a daemon that has nothing to do may hold of the host's memory, and when it must have
   /// given the rest back: the launcher has it do so every ten seconds.
   private static final long IDLE_BYTES = 120_000_000;
 
-  private static final Duration IDLE = Duration.ofSeconds(60);
+  private static final Duration IDLE = Duration.ofMinutes(2);
   private static final int COMMANDS = 20;
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
@@ -45,8 +45,8 @@ class CommandLineTest {
   void endDaemons() throws InterruptedException {
     for (Process daemon : daemons) {
       daemon.destroy();
-      if (!daemon.waitFor(20, TimeUnit.SECONDS)) {
-        daemon.destroyForcibly();
+      if (!daemon.waitFor(180, TimeUnit.SECONDS)) {
+        daemon.destroyForcibly().waitFor();
       }
     }
   }
@@ -273,13 +273,13 @@ class CommandLineTest {
     assertSmallWhenIdle(first);
 
     first.destroy();
-    assertThat(first.waitFor(20, TimeUnit.SECONDS)).as("ends after SIGTERM").isTrue();
+    assertThat(first.waitFor(180, TimeUnit.SECONDS)).as("ends after SIGTERM").isTrue();
     run(List.of("guest", "list")).fails(Problem.DAEMON_ABSENT, "daemon.sock");
 
     Process second = startDaemon();
     run(List.of("guest", "list")).succeeds();
     second.destroyForcibly();
-    assertThat(second.waitFor(20, TimeUnit.SECONDS)).as("ends after SIGKILL").isTrue();
+    assertThat(second.waitFor(180, TimeUnit.SECONDS)).as("ends after SIGKILL").isTrue();
     run(List.of("guest", "list")).fails(Problem.DAEMON_ABSENT, "daemon.sock");
 
     startDaemon();

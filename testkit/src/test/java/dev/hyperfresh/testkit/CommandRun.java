@@ -23,7 +23,7 @@ import tools.jackson.databind.json.JsonMapper;
 /// @param out standard output
 /// @param err standard error
 record CommandRun(List<String> arguments, int code, String out, String err) {
-  private static final long PATIENCE_SECONDS = 120;
+  private static final long PATIENCE_SECONDS = 300;
 
   /// The program and its first arguments; more follow.
   static List<String> command(String... arguments) {

@@ -23,7 +23,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// Two operating systems, `one` and `two`, which go from daemon to daemon, and containers that run
 /// a program as they are told to. They serve all tests of a class.
 abstract class ContainerLifeScene {
-  static final Duration LIMIT = Duration.ofSeconds(60);
+  static final Duration LIMIT = Duration.ofMinutes(3);
 
   @RegisterExtension static final Workspace WORKSPACE = Workspace.ofClass();
 

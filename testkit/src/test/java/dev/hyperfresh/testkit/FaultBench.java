@@ -39,10 +39,10 @@ final class FaultBench implements AutoCloseable {
 
   static final Duration MAX_BLACKOUT = Duration.ofSeconds(1);
 
-  private static final Duration GOES_ON = Duration.ofSeconds(20);
+  private static final Duration GOES_ON = Duration.ofMinutes(2);
   private static final Duration REPLACEMENT = Duration.ofMinutes(2);
 
-  private static final Duration SETTLES = Duration.ofSeconds(5);
+  private static final Duration SETTLES = Duration.ofSeconds(30);
   private static final String TAP = "hf-fault0";
   private static final int STATE_MIB = 48;
 
@@ -109,7 +109,8 @@ final class FaultBench implements AutoCloseable {
 
   static DaemonConfig config(Path state) {
     return new DaemonConfig(
-        state, Workshop.CACHE.resolve("releases"), Workshop.CACHE.resolve("apt"));
+            state, Workshop.CACHE.resolve("releases"), Workshop.CACHE.resolve("apt"))
+        .watching(Workshop.BRIEFLY);
   }
 
   /// Boots the guest unless it lives.
@@ -282,9 +283,9 @@ final class FaultBench implements AutoCloseable {
   private void requireOneRunner() {
     GuestView view = view();
     assertThat(view.state()).as(view.detail()).isEqualTo(GuestView.State.RUNNING);
-    assertThat(workspace.hypervisors().stream().map(ProcessHandle::pid).toList())
-        .as("hypervisors that live")
-        .containsExactly((long) view.pid());
+    // One that was told to end is there for a moment.
+    Await.holdsWithin(SETTLES, () -> pids().equals(List.of((long) view.pid())));
+    assertThat(pids()).as("hypervisors that live").containsExactly((long) view.pid());
     List<Integer> saying =
         injector.instances().stream()
             .filter(instance -> instance.runState().isLive())
@@ -306,7 +307,7 @@ final class FaultBench implements AutoCloseable {
   void requireGuestIsLostHonestly() throws IOException {
     Life was = life.orElseThrow();
     Await.until("the guest's end", GOES_ON, () -> view().state() == GuestView.State.STOPPED);
-    assertThat(workspace.hypervisors()).as("hypervisors that live").isEmpty();
+    assertThat(Await.emptyWithin(SETTLES, this::pids)).as("hypervisors that live").isEmpty();
     assertThat(was.watch().wentBack()).as("the heartbeat went back").isEmpty();
     checkRecords(was.guest());
     Path copy = disks.resolve("replayed.ext4");
@@ -371,16 +372,23 @@ final class FaultBench implements AutoCloseable {
 
   /// The same after a new daemon was started, whose own descriptors and threads are others.
   void requireNothingLeftOfADaemon(Leftovers before) {
-    assertThat(network.interfaces()).as("interfaces").isEqualTo(before.interfaces());
-    assertThat(files())
-        .as("files")
-        .containsExactly(
+    List<String> expected =
+        List.of(
             "disks.json",
             "guest.properties",
             "initrd",
             "kernel",
             GUEST + ".N.con",
             GUEST + ".N.qmp");
+    Await.holdsWithin(
+        SETTLES,
+        () -> network.interfaces().equals(before.interfaces()) && files().equals(expected));
+    assertThat(network.interfaces()).as("interfaces").isEqualTo(before.interfaces());
+    assertThat(files()).as("files").isEqualTo(expected);
+  }
+
+  private List<Long> pids() {
+    return workspace.hypervisors().stream().map(ProcessHandle::pid).toList();
   }
 
   private void endHypervisors(int except) {

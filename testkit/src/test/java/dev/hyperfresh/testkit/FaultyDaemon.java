@@ -69,7 +69,12 @@ final class FaultyDaemon {
           daemon
               .guests()
               .replace(
-                  FaultBench.GUEST, FaultBench.other(release), FaultBench.MAX_BLACKOUT, progress);
+                  FaultBench.GUEST,
+                  FaultBench.other(release),
+                  FaultBench.MAX_BLACKOUT,
+                  false,
+                  false,
+                  progress);
       System.out.println(record.outcome().label() + " " + record.problem() + " " + record.detail());
     } catch (HyperFreshException e) {
       System.out.println(e.problem().code() + " " + e.detail());

@@ -36,7 +36,7 @@ class GuestContinuityTest {
   private static final String TAP = "hf-peer0";
   private static final int REPLACEMENTS = 6;
   private static final double MAX_STALL_MS = 1000;
-  private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
@@ -99,8 +99,11 @@ class GuestContinuityTest {
       long next = 0;
       long last = System.nanoTime();
       try {
-        while (!done || echoed < sent) {
+        while (true) {
           if (channel.read(words) < 0) {
+            if (done && echoed == sent) {
+              return;
+            }
             throw new EOFException("the guest closed the connection");
           }
           long now = System.nanoTime();
@@ -128,10 +131,11 @@ class GuestContinuityTest {
       return millis;
     }
 
-    /// Ends the stream, and waits for the echo of all that was sent.
-    void finish() throws InterruptedException {
+    /// Ends the stream, and waits for the echo of all that was sent, and for its end.
+    void finish() throws InterruptedException, IOException {
       done = true;
       writer.join();
+      channel.shutdownOutput();
       reader.join(PATIENCE);
     }
 
@@ -204,7 +208,7 @@ class GuestContinuityTest {
     System.out.println("  " + quiet);
     assertThat(stalls.quantile(1))
         .as("longest stall, ms, beyond what this host shows without a replacement")
-        .isLessThan(MAX_STALL_MS + quiet.quantile(1));
+        .isLessThan(MAX_STALL_MS * Workshop.crowd() + quiet.quantile(1));
   }
 
   private static SocketChannel connect() {

@@ -20,7 +20,7 @@ import tools.jackson.databind.JsonNode;
 /// and after a boot of the host.
 @Tag("slow")
 class GuestReturnTest {
-  private static final Duration START = Duration.ofSeconds(60);
+  private static final Duration START = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 

@@ -13,7 +13,6 @@ import dev.hyperfresh.qemu.QemuRelease;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
@@ -36,9 +35,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// A machine that was changed over its monitor since its start moves as it is by now, as its guest
 /// itself sees it.
 @Tag("slow")
-@Timeout(240)
+@Timeout(600)
 class HotplugTest {
-  private static final Duration PATIENCE = Duration.ofSeconds(100);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final int DISK_BYTES = 1 << 20;
 
   /// Where the guest writes, behind what is summed up.
@@ -55,7 +54,7 @@ class HotplugTest {
     image("gone.img", DISK_BYTES);
     image("a.iso", 1 << 16);
     image("b.iso", 1 << 16);
-    int port = freePort();
+    int port = Workshop.freePort();
     try (OwnQemu own = start()) {
       Workshop.awaitReady(workspace.state(), "own-console.log");
       plug(own, port);
@@ -63,10 +62,10 @@ class HotplugTest {
       // What the kernel says of a disk that is gone would stand between what is asked for.
       shell(console, "dmesg -n 1");
       String disk = newDisk(console);
+      awaitCard(console);
       assertThat(shell(console, useCard())).contains("up");
       String machine = shell(console, look(disk));
       assertThat(machine).startsWith(sum).hasSize(2 * sum.length());
-      assertThat(shell(console, "cat /sys/class/net/*/address")).contains("52:54:00:00:00:07");
       assertEchoes(port);
       try (Hyperplexor hyperplexor = Workshop.hyperplexor(workspace.state())) {
         assertThat(adopt(hyperplexor, own).detail())
@@ -130,6 +129,13 @@ class HotplugTest {
         PATIENCE,
         () -> shell(console, "grep -l LATE /sys/block/vd*/serial").contains("serial"));
     return shell(console, "grep -l LATE /sys/block/vd*/serial").split("/")[3];
+  }
+
+  private static void awaitCard(Path console) {
+    Workshop.await(
+        "the plugged card",
+        PATIENCE,
+        () -> shell(console, "cat /sys/class/net/*/address").contains("52:54:00:00:00:07"));
   }
 
   private static String useCard() {
@@ -379,11 +385,5 @@ class HotplugTest {
     MessageDigest sum = MessageDigest.getInstance("MD5");
     sum.update(content, 0, Math.max(0, bytes - 4096));
     return HexFormat.of().formatHex(sum.digest());
-  }
-
-  private static int freePort() throws IOException {
-    try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      return socket.getLocalPort();
-    }
   }
 }

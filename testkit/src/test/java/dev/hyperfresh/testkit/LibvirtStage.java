@@ -24,7 +24,7 @@ import java.util.stream.Collectors;
 /// a mount namespace of their own, in which libvirt, a daemon and all commands of a test run. The
 /// host sees none of it but their processes, and it ends with them.
 final class LibvirtStage implements AutoCloseable {
-  private static final Duration PATIENCE = Duration.ofSeconds(60);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final String EMULATOR = "/usr/bin/qemu-system-x86_64";
 
   private static final List<String> PACKAGES =
@@ -177,7 +177,7 @@ final class LibvirtStage implements AutoCloseable {
     Path err = Files.createTempFile(state, "err", ".txt");
     Process process =
         inside(command).redirectOutput(out.toFile()).redirectError(err.toFile()).start();
-    if (!process.waitFor(120, TimeUnit.SECONDS)) {
+    if (!process.waitFor(300, TimeUnit.SECONDS)) {
       process.destroyForcibly();
       throw new AssertionError(command + " does not end");
     }
@@ -197,12 +197,32 @@ final class LibvirtStage implements AutoCloseable {
         .succeeds();
   }
 
+  /// Starts another one, as somebody might by hand, and comes when it has ended.
+  CommandRun startAnotherLibvirt() throws Exception {
+    return run(
+        List.of(
+            "libvirtd",
+            "--config",
+            "/etc/libvirt/libvirtd.conf",
+            "--pid-file",
+            "/run/libvirt/other.pid"));
+  }
+
   /// The number of its process; 0 when it does not run.
   int libvirt() {
     return ProcFs.HOST.pids().stream()
         .filter(pid -> isInside(pid) && isProgram(pid, "libvirtd"))
         .findFirst()
         .orElse(0);
+  }
+
+  /// All that run in the namespace, but for what holds it.
+  private List<ProcessHandle> inside() {
+    return ProcFs.HOST.pids().stream()
+        .filter(this::isInside)
+        .flatMap(pid -> ProcessHandle.of(pid).stream())
+        .filter(process -> process.pid() != holder.pid())
+        .toList();
   }
 
   private boolean isInside(int pid) {
@@ -338,12 +358,9 @@ final class LibvirtStage implements AutoCloseable {
 
   @Override
   public void close() {
-    // The namespace ends with the last process in it.
-    ProcFs.HOST.pids().stream()
-        .filter(this::isInside)
-        .flatMap(pid -> ProcessHandle.of(pid).stream())
-        .filter(process -> process.pid() != holder.pid())
-        .forEach(ProcessHandle::destroyForcibly);
+    // The namespace ends with the last process in it, which may write files until then.
+    inside().forEach(ProcessHandle::destroyForcibly);
+    Workshop.await("the end of all in the namespace", PATIENCE, () -> inside().isEmpty());
     holder.destroyForcibly();
     try {
       holder.waitFor();

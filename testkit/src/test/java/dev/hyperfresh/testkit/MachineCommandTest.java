@@ -27,7 +27,7 @@ import tools.jackson.databind.node.ObjectNode;
 @Tag("slow")
 class MachineCommandTest {
   private static final Duration BOOT = Duration.ofMinutes(4);
-  private static final Duration SOON = Duration.ofSeconds(10);
+  private static final Duration SOON = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 

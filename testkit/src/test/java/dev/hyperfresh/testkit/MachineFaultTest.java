@@ -34,6 +34,8 @@ class MachineFaultTest extends MachineScene {
   /// No machine has room for such a window.
   private static final long NO_ROOM_BYTES = 1L << 42;
 
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
+
   /// Two guests of a machine with an old QEMU move together to one with a new QEMU, in which a
   /// stream was rejected first, and a channel broke: then they stayed where they were.
   @Test
@@ -67,8 +69,8 @@ class MachineFaultTest extends MachineScene {
             Workshop.say(figures(entry.record().orElseThrow()));
             assertCommitted(entry.record().orElseThrow());
           });
-      one.awaitBeat(Duration.ofSeconds(10));
-      two.awaitBeat(Duration.ofSeconds(10));
+      one.awaitBeat(PATIENCE);
+      two.awaitBeat(PATIENCE);
       awaitGone(older, "one");
       awaitGone(older, "two");
     }
@@ -90,7 +92,7 @@ class MachineFaultTest extends MachineScene {
             record.phases().rollBackMs().orElse(0)));
     assertThat(record.outcome()).isEqualTo(Outcome.ROLLED_BACK);
     assertThat(hyperplexor.show(name).release()).isEqualTo(older.name());
-    guest.awaitBeat(Duration.ofSeconds(10));
+    guest.awaitBeat(PATIENCE);
     awaitGone(newer, name);
     return record;
   }
@@ -120,7 +122,7 @@ class MachineFaultTest extends MachineScene {
                 assertThat(e.problem()).isEqualTo(Problem.REPLACE_OBSTACLES);
                 assertThat(e.detail()).contains("Machine hangs has ended.");
               });
-      guest.awaitBeat(Duration.ofSeconds(10));
+      guest.awaitBeat(PATIENCE);
       Machine newer = machines.get("newer");
       try (MemFd tooLarge = MemFd.create("hf-too-large", NO_ROOM_BYTES)) {
         preparing = launch -> with(tooLarge, launch);
@@ -168,7 +170,7 @@ class MachineFaultTest extends MachineScene {
       // It may be gone before it has answered.
       Workshop.say(String.valueOf(e.getMessage()));
     }
-    Workshop.await("the end of " + machine.name(), Duration.ofSeconds(30), machine::ended);
+    Workshop.await("the end of " + machine.name(), PATIENCE, machine::ended);
   }
 
   private void assertEndsWithItsMachine(String name, Machine newer) {
@@ -178,7 +180,7 @@ class MachineFaultTest extends MachineScene {
     assertThat(record.problem()).isEqualTo(Problem.REPLACE_PREPARE.code());
     Workshop.await(
         "the end of " + name,
-        Duration.ofSeconds(10),
+        PATIENCE,
         () -> hyperplexor.show(name).state() == GuestView.State.STOPPED);
     awaitGone(newer, name);
     assertThat(newer.isOccupied()).isFalse();

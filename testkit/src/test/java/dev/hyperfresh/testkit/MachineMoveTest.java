@@ -35,6 +35,8 @@ import org.junit.jupiter.api.Test;
 /// Guests move to a machine with another kernel, or from a process into a machine, and back.
 @Tag("slow")
 class MachineMoveTest extends MachineScene {
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
+
   /// The whole promise: another kernel, KVM and QEMU under a guest that serves TCP and writes to
   /// its disk, there and back. In the same run, for comparison, the same guest between two
   /// processes, the way of the state with nobody at its ends, and two moves whose way is measured:
@@ -80,10 +82,10 @@ class MachineMoveTest extends MachineScene {
             awaitGone(from, "web1");
             assertThat(maps(to.pid(), "web1")).isTrue();
             assertThat(guest.populatedBytes() - populated).isLessThan(16 << 20);
-            guest.awaitBeat(Duration.ofSeconds(10));
+            guest.awaitBeat(PATIENCE);
             assertThat(guest.counter()).isGreaterThan(beats);
           }
-          stream.finish(Duration.ofSeconds(30));
+          stream.finish(PATIENCE);
           assertThat(stream.fault()).isEmpty();
           assertThat(stream.bytesLost()).isZero();
           assertThat(stream.bytesSent()).isPositive();
@@ -97,7 +99,7 @@ class MachineMoveTest extends MachineScene {
             .as("what keeps a guest with a card from a process")
             .contains("network cards");
         long summed = guest.passes();
-        Workshop.await("another sum", Duration.ofSeconds(60), () -> guest.passes() > summed);
+        Workshop.await("another sum", PATIENCE, () -> guest.passes() > summed);
         assertThat(guest.mismatches()).isZero();
         assertThat(guest.diskErrors()).isZero();
         assertThat(guest.echoConnections()).isEqualTo(1);
@@ -190,7 +192,7 @@ class MachineMoveTest extends MachineScene {
     try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("flat").pid(), BOOT)) {
       for (Release to : List.of(newer, older, newer)) {
         blackouts.add(replace("flat", to).blackoutMs().orElseThrow());
-        guest.awaitBeat(Duration.ofSeconds(10));
+        guest.awaitBeat(PATIENCE);
       }
     }
     hyperplexor.delete("flat");
@@ -222,11 +224,11 @@ class MachineMoveTest extends MachineScene {
     hyperplexor.create(spec, process, Progress.NONE);
     try (TestGuest guest = TestGuest.beatingIn(hyperplexor.show("count").pid(), BOOT)) {
       assertCommitted(replace("count", machine));
-      guest.awaitBeat(Duration.ofSeconds(30));
+      guest.awaitBeat(PATIENCE);
       ReplacementRecord back = replace("count", process);
       assertThat(back.outcome()).as(back.detail()).isEqualTo(Outcome.COMMITTED);
       assertThat(back.kind()).isEqualTo("process");
-      guest.awaitBeat(Duration.ofSeconds(30));
+      guest.awaitBeat(PATIENCE);
     }
     hyperplexor.delete("count");
   }

@@ -38,7 +38,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @Tag("slow")
 class MachineRecoveryTest {
   private static final Duration BOOT = Duration.ofMinutes(4);
-  private static final Duration BEAT = Duration.ofSeconds(20);
+  private static final Duration BEAT = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
@@ -89,7 +89,7 @@ class MachineRecoveryTest {
   private static void assertGone(Machine machine, String guest) {
     Workshop.await(
         "the end of the window of " + guest + " in " + machine.name(),
-        Duration.ofSeconds(5),
+        BEAT,
         () -> !maps(machine, guest) && open(machine, "/memfd:hf-" + guest + " ") == 0);
   }
 
@@ -169,7 +169,7 @@ class MachineRecoveryTest {
           guest.awaitBeat(BEAT);
           assertConsoleWorks(next.hyperplexor.show("web1"), "moved");
           assertGone(next.machines.get("older"), "web1");
-          stream.finish(Duration.ofSeconds(30));
+          stream.finish(BEAT);
           assertThat(stream.fault()).isEmpty();
           assertThat(stream.bytesLost()).isZero();
           assertThat(guest.diskErrors()).isZero();

@@ -205,6 +205,9 @@ abstract class MachineScene {
       return Files.readString(Path.of("/proc", Integer.toString(pid), "maps"))
           .contains("/memfd:hf-" + guest + " ");
     } catch (IOException e) {
+      if (!Workspace.runs(pid)) {
+        return false;
+      }
       throw new UncheckedIOException(e);
     }
   }
@@ -213,7 +216,7 @@ abstract class MachineScene {
   static void awaitGone(Machine machine, String guest) {
     Workshop.await(
         "the end of the window of " + guest + " in " + machine.name(),
-        Duration.ofSeconds(5),
+        Duration.ofSeconds(60),
         () -> machine.ended() || !maps(machine.pid(), guest));
   }
 }

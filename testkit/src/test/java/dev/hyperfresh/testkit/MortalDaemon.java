@@ -88,9 +88,14 @@ final class MortalDaemon {
 
   private void die(String moment, String name) {
     if (moment.equals(when) && name.equals(call)) {
-      try (PidFd self = PidFd.open((int) ProcessHandle.current().pid())) {
-        self.signal(Signals.KILL);
-      }
+      die();
+    }
+  }
+
+  /// Kills this process.
+  static void die() {
+    try (PidFd self = PidFd.open((int) ProcessHandle.current().pid())) {
+      self.signal(Signals.KILL);
     }
   }
 

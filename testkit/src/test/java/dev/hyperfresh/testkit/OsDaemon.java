@@ -22,7 +22,8 @@ import java.util.concurrent.CountDownLatch;
 ///
 /// As a program it takes back what is there, and then makes the systems `older` and `newer` and the
 /// container `c1` in the first, or moves that container; and waits to be killed. Arguments: the
-/// state directory, and the address and the bundle of the container, or the OS it goes to.
+/// state directory, and the address and the bundle of the container, or the OS it goes to; after
+/// that, `until` and the state at which it kills itself may follow.
 final class OsDaemon {
   static final String DONE = "all is done";
   private static final Duration PATIENCE = Duration.ofSeconds(60);
@@ -91,11 +92,17 @@ final class OsDaemon {
     if (arguments.length == 3) {
       daemon.make(arguments[1], Path.of(arguments[2]));
     } else {
+      String last = arguments.length == 4 ? arguments[3] : "";
       daemon.systems.relocate(
           "c1",
           arguments[1],
           Transport.MAPPED,
-          (state, text) -> System.out.printf(Locale.ROOT, "%s: %s%n", state, text));
+          (state, text) -> {
+            System.out.printf(Locale.ROOT, "%s: %s%n", state, text);
+            if (state.equals(last)) {
+              MortalDaemon.die();
+            }
+          });
     }
     System.out.println(DONE);
     new CountDownLatch(1).await();

@@ -23,8 +23,8 @@ import java.util.function.BooleanSupplier;
 final class OsStage implements AutoCloseable {
   static final String MAIN = "dev.hyperfresh.cli.Main";
 
-  private static final Duration LIMIT = Duration.ofSeconds(60);
-  private static final int END_SECONDS = 40;
+  private static final Duration LIMIT = Duration.ofMinutes(3);
+  private static final int END_SECONDS = 180;
 
   private final Path state;
   private final TestNetwork network;
@@ -152,8 +152,8 @@ final class OsStage implements AutoCloseable {
     try (PidFd process = PidFd.open((int) daemon.pid())) {
       process.signal(Signals.TERM);
     } catch (LinuxException e) {
-      // One that a newer daemon has followed ends by itself.
-      assertThat(daemon.isAlive()).as(String.valueOf(e.getMessage())).isFalse();
+      // One that a newer daemon has followed ends by itself, and Java hears of that in a moment.
+      Workshop.say("not told to end: " + e.getMessage());
     }
     assertThat(daemon.waitFor(END_SECONDS, TimeUnit.SECONDS)).isTrue();
   }

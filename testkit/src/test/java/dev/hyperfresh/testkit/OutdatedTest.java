@@ -98,7 +98,7 @@ class OutdatedTest {
       assertThat(after.path("replaceable").asBoolean()).isTrue();
       assertThat(after.path("verdict").asString())
           .isEqualTo("`hyperfresh replace web1 --to qemu-7.2.99` replaces it.");
-      hyperfresh("guest", "stop", "web1").succeeds();
+      hyperfresh("guest", "stop", "web1", "--patience", "0").succeeds();
       hyperfresh("guest", "delete", "web1").succeeds();
     }
   }

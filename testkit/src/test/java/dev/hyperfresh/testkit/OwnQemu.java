@@ -28,7 +28,7 @@ import tools.jackson.databind.json.JsonMapper;
 /// A QEMU that a test starts by itself, as a user without HyperFresh does. It has a second control
 /// socket, over which the test reads what it reports.
 final class OwnQemu implements AutoCloseable {
-  private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   private final Process process;
   private final Path qmp;
@@ -178,8 +178,9 @@ final class OwnQemu implements AutoCloseable {
     return (int) process.pid();
   }
 
+  /// Whether it runs, as the kernel sees it: Java hears of its end a moment later.
   boolean isAlive() {
-    return process.isAlive();
+    return process.isAlive() && Workspace.runs(pid());
   }
 
   Path qmp() {
@@ -190,7 +191,7 @@ final class OwnQemu implements AutoCloseable {
   MemFd memory(String word) {
     try (Stream<Path> links = Files.list(Path.of("/proc", Integer.toString(pid()), "fd"))) {
       for (Path link : links.toList()) {
-        if (Files.readSymbolicLink(link).toString().contains(word)) {
+        if (target(link).contains(word)) {
           return MemFd.adoptForeign(Fd.open(link, OpenFlags.READ_WRITE));
         }
       }
@@ -198,6 +199,15 @@ final class OwnQemu implements AutoCloseable {
       throw new UncheckedIOException(e);
     }
     throw new AssertionError("no descriptor of " + word);
+  }
+
+  private static String target(Path link) {
+    try {
+      return Files.readSymbolicLink(link).toString();
+    } catch (IOException e) {
+      // Closed since it was listed.
+      return "";
+    }
   }
 
   @Override

@@ -19,8 +19,11 @@ import java.util.stream.Stream;
 /// @param program that of this host, or else Debian's in a folder of the test
 /// @param process the swtpm
 record OwnSwtpm(Path program, Process process) implements AutoCloseable {
-  private static final Duration PATIENCE = Duration.ofSeconds(30);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
   private static final Path INSTALLED = Path.of("/usr/bin/swtpm");
+
+  /// `__SO_ACCEPTCON` of the kernel's `include/linux/net.h`.
+  private static final String ACCEPTS = "00010000";
 
   /// Where Debian's looks for a library of its own; a shorter path fits in its place.
   private static final String LIBRARIES = "/usr/lib/x86_64-linux-gnu/swtpm";
@@ -87,12 +90,28 @@ record OwnSwtpm(Path program, Process process) implements AutoCloseable {
         new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
     OwnSwtpm own = new OwnSwtpm(program, process);
     try {
-      Workshop.await("swtpm", PATIENCE, () -> Files.exists(socket) || !process.isAlive());
+      Workshop.await("swtpm", PATIENCE, () -> isListened(socket) || !process.isAlive());
       Workshop.require(process.isAlive(), "swtpm does not run here: " + Files.readString(log));
       return own;
     } catch (RuntimeException | AssertionError e) {
       own.close();
       throw e;
+    }
+  }
+
+  /// Whether somebody listens at a socket, whose file is there a moment before. A client that only
+  /// asked would end the swtpm.
+  private static boolean isListened(Path socket) {
+    try (Stream<String> sockets = Files.lines(Path.of("/proc/self/net/unix"))) {
+      // Number, references, protocol, flags, type, state, inode, path.
+      return sockets
+          .map(line -> line.split(" +", 8))
+          .anyMatch(fields ->
+              fields.length == 8
+                  && fields[7].equals(socket.toString())
+                  && fields[3].equals(ACCEPTS));
+    } catch (IOException | UncheckedIOException e) {
+      throw new AssertionError("the host's sockets cannot be read", e);
     }
   }
 

@@ -2,16 +2,22 @@ package dev.hyperfresh.testkit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.hyperfresh.hyperplexor.Hyperplexor;
 import dev.hyperfresh.hypervisor.Check;
 import dev.hyperfresh.hypervisor.Check.Verdict;
 import dev.hyperfresh.hypervisor.GuestSpec;
+import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Nic;
+import dev.hyperfresh.hypervisor.Kinds;
 import dev.hyperfresh.linux.PidFd;
 import dev.hyperfresh.linux.Signals;
+import dev.hyperfresh.qemu.ControlWatcher;
+import dev.hyperfresh.qemu.Qemu;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Tag;
@@ -59,6 +65,13 @@ class PreflightGuestTest extends PreflightScene {
 
   @Test
   void aGuestThatStandsIsFound() throws Exception {
+    end();
+    // One that does not answer is waited for.
+    Qemu hasty = new Qemu(ControlWatcher.NONE, Duration.ofSeconds(5));
+    hyperplexor =
+        new Hyperplexor(
+            workspace.state(), new Kinds(hasty), Workshop.KVM, _ -> {}, Workshop.BRIEFLY);
+    create(Workshop.tick(GUEST, 64, AcceleratorWish.TCG));
     int pid = hyperplexor.show(GUEST).pid();
     try (PidFd source = PidFd.open(pid)) {
       source.signal(Signals.STOP);

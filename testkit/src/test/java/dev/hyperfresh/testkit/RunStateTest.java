@@ -19,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
@@ -30,7 +31,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /// Guests that do not simply run, on real hypervisors: what each operation makes of them.
 @Tag("slow")
 class RunStateTest {
-  private static final Duration LIMIT = Duration.ofSeconds(60);
+  private static final Duration LIMIT = Duration.ofMinutes(3);
   private static final Duration BLACKOUT = Duration.ofSeconds(10);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
@@ -80,11 +81,11 @@ class RunStateTest {
     }
   }
 
-  /// Its image lies on a file system that is full.
+  /// Its image lies on a file system that is full after some 100 of its records.
   @Test
   void aGuestThatItsDiskStoppedStaysSoUntilItIsResumed() throws Exception {
     Path small = Files.createDirectory(workspace.state().resolve("small"));
-    TestNetwork.run("mount", "-t", "tmpfs", "-o", "size=2m", "hf-small", small.toString());
+    TestNetwork.run("mount", "-t", "tmpfs", "-o", "size=512k", "hf-small", small.toString());
     try {
       Path image = small.resolve("disk.raw");
       try (RandomAccessFile file = new RandomAccessFile(image.toFile(), "rw")) {
@@ -138,11 +139,18 @@ class RunStateTest {
         .toList();
   }
 
+  /// What was typed has been passed on when the guest has repeated it.
   private void type(String line) {
     try (UnixSocket console = UnixSocket.connect(view().console().orElseThrow())) {
+      console.receiveTimeout(LIMIT);
       console.send((line + "\n").getBytes(StandardCharsets.US_ASCII));
-      // What was typed is passed on before the client is let go.
-      Workshop.pause(Duration.ofMillis(300));
+      StringBuilder repeated = new StringBuilder();
+      byte[] bytes = new byte[1024];
+      while (repeated.indexOf(line + "\n") < 0) {
+        int got = console.receive(bytes, new ArrayList<>());
+        assertThat(got).as("after '%s'", repeated).isPositive();
+        repeated.append(new String(bytes, 0, got, StandardCharsets.ISO_8859_1).replace("\r", ""));
+      }
     }
   }
 }

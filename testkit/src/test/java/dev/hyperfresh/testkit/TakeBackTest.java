@@ -20,7 +20,7 @@ import tools.jackson.databind.JsonNode;
 /// to do, and in the middle of a replacement.
 @Tag("slow")
 class TakeBackTest {
-  private static final Duration START = Duration.ofSeconds(60);
+  private static final Duration START = Duration.ofMinutes(3);
 
   @RegisterExtension final Workspace workspace = Workspace.ofTest();
 
@@ -79,7 +79,7 @@ class TakeBackTest {
   void anOrderlyEndLeavesTheGuestRunningToo() throws Exception {
     try (TestGuest guest = TestGuest.beatingIn(pid(), Workshop.BOOT)) {
       daemons.getLast().destroy();
-      assertThat(daemons.getLast().waitFor(20, TimeUnit.SECONDS)).isTrue();
+      assertThat(daemons.getLast().waitFor(180, TimeUnit.SECONDS)).isTrue();
       guest.awaitBeat(START);
       startDaemon();
       assertThat(show().path("detail").asString()).isEmpty();

@@ -1,6 +1,7 @@
 package dev.hyperfresh.testkit;
 
 import dev.hyperfresh.hyperplexor.Hyperplexor;
+import dev.hyperfresh.hyperplexor.WatchTimes;
 import dev.hyperfresh.hypervisor.GuestSpec;
 import dev.hyperfresh.hypervisor.GuestSpec.AcceleratorWish;
 import dev.hyperfresh.hypervisor.GuestSpec.Disk;
@@ -19,6 +20,7 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -39,8 +41,16 @@ final class Workshop {
   static final QemuReleases RELEASES = new QemuReleases(CACHE.resolve("releases"), PACKAGES);
   static final KvmProbe.Result KVM = KvmProbe.probe(Path.of("/dev/kvm"));
 
+  /// What a Linux guest says when all is up.
+  static final String READY = "HF-GUEST READY";
+
+  private static final String PROMPT = " # ";
+
   /// Far more than any test guest needs to boot, also translated on a busy host.
   static final Duration BOOT = Duration.ofMinutes(2);
+
+  /// How long heartbeats are watched where nothing is measured.
+  static final WatchTimes BRIEFLY = new WatchTimes(Duration.ofMillis(200), Duration.ofMillis(100));
 
   // Held here, because the log manager would forget the level with the logger.
   private static final List<Logger> CHATTY =
@@ -82,8 +92,13 @@ final class Workshop {
     return GuestImages.build(CACHE, PACKAGES, Workshop::say);
   }
 
+  /// One that loses no time with figures that no test looks at.
   static Hyperplexor hyperplexor(Path state) {
-    return new Hyperplexor(state, new Kinds(new Qemu()), KVM, _ -> {});
+    return hyperplexor(state, BRIEFLY);
+  }
+
+  static Hyperplexor hyperplexor(Path state, WatchTimes watchTimes) {
+    return new Hyperplexor(state, new Kinds(new Qemu()), KVM, _ -> {}, watchTimes);
   }
 
   static GuestSpec linux(String name, long mebibytes, List<Disk> disks, List<Nic> nics) {
@@ -244,7 +259,9 @@ final class Workshop {
     }
   }
 
-  /// Waits until the Linux guest whose folder is `files` has said on its console that all is up.
+  /// Waits until the Linux guest whose folder is `files` has said on its console that all is up,
+  /// and its shell asks for a command: what is typed before is thrown away, or echoed in two
+  /// pieces.
   static void awaitReady(Path files) {
     awaitReady(files, "console.log");
   }
@@ -252,13 +269,29 @@ final class Workshop {
   /// As [#awaitReady(Path)], with another name of the console's log.
   static void awaitReady(Path files, String log) {
     Path console = files.resolve(log);
-    await("HF-GUEST READY in " + console, BOOT, () -> contains(console, "HF-GUEST READY"));
+    await(READY + " in " + console, BOOT, () -> contains(console, READY));
+    await("a prompt in " + console, BOOT, () -> asksForACommand(console));
   }
 
+  private static boolean asksForACommand(Path console) {
+    String said = text(console);
+    return said.indexOf(PROMPT, said.indexOf(READY)) >= 0;
+  }
+
+  /// Whether a file has `text` in it; not one that is not there, or is gone in this moment.
   static boolean contains(Path file, String text) {
+    return text(file).contains(text);
+  }
+
+  private static String text(Path file) {
+    return new String(bytes(file), StandardCharsets.ISO_8859_1);
+  }
+
+  private static byte[] bytes(Path file) {
     try {
-      return Files.exists(file)
-          && Files.readString(file, StandardCharsets.ISO_8859_1).contains(text);
+      return Files.readAllBytes(file);
+    } catch (NoSuchFileException e) {
+      return new byte[0];
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -267,14 +300,9 @@ final class Workshop {
   /// The lines of a file that somebody is writing, without the beginning of one at its end: a write
   /// across the end of a page is seen in two pieces. None of a file that is not there.
   static List<String> wholeLines(Path file) {
-    try {
-      byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
-      // Also of a character there may be half.
-      String text = new String(bytes, StandardCharsets.UTF_8);
-      return text.substring(0, text.lastIndexOf('\n') + 1).lines().toList();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+    // Also of a character there may be half.
+    String text = new String(bytes(file), StandardCharsets.UTF_8);
+    return text.substring(0, text.lastIndexOf('\n') + 1).lines().toList();
   }
 
   static void say(String line) {

@@ -12,6 +12,7 @@ import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.extension.AfterAllCallback;
 import org.junit.jupiter.api.extension.AfterEachCallback;
@@ -27,6 +28,7 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 final class Workspace
     implements BeforeAllCallback, BeforeEachCallback, AfterEachCallback, AfterAllCallback {
   private static final long LARGEST_KEPT_BYTES = 4 << 20;
+  private static final Duration ENDING = Duration.ofSeconds(30);
   private static final List<String> KEPT = List.of(".log", ".yaml", ".txt");
 
   private final boolean ofClass;
@@ -80,7 +82,7 @@ final class Workspace
     // The source gets its end when the target has answered its last command of the preparation.
     Workshop.await(
         "the channel in source and target",
-        Duration.ofSeconds(20),
+        Duration.ofSeconds(60),
         () -> hypervisors().stream().allMatch(process -> pipes(process.pid()) > 0));
     Workshop.pause(Duration.ofMillis(200));
     try (PidFd process = PidFd.open((int) target.pid())) {
@@ -141,6 +143,18 @@ final class Workspace
           Path.of("/proc", Long.toString(pid), "cmdline"), StandardCharsets.ISO_8859_1);
     } catch (IOException e) {
       return "";
+    }
+  }
+
+  /// Whether a process runs, as the kernel sees it. One that has ended is there until its parent,
+  /// which may be this process, has been told.
+  static boolean runs(long pid) {
+    try {
+      return !Files.readString(
+              Path.of("/proc", Long.toString(pid), "stat"), StandardCharsets.ISO_8859_1)
+          .contains(") Z ");
+    } catch (IOException e) {
+      return false;
     }
   }
 
@@ -229,16 +243,26 @@ final class Workspace
         && file.toFile().length() <= LARGEST_KEPT_BYTES;
   }
 
+  /// Also while somebody who is ending still makes or removes files in it.
   static void delete(Path folder) {
+    AtomicReference<String> why = new AtomicReference<>("");
+    if (!Await.holdsWithin(ENDING, () -> isDeleted(folder, why))) {
+      throw new AssertionError(folder + " cannot be removed: " + why);
+    }
+  }
+
+  private static boolean isDeleted(Path folder, AtomicReference<String> why) {
     if (!Files.exists(folder)) {
-      return;
+      return true;
     }
     try (Stream<Path> files = Files.walk(folder)) {
       for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
         Files.deleteIfExists(file);
       }
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
+      return true;
+    } catch (IOException | UncheckedIOException e) {
+      why.set(e.toString());
+      return false;
     }
   }
 }
