@@ -26,7 +26,6 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Properties;
@@ -216,30 +215,10 @@ record GuestFile(
     }
   }
 
-  /// Puts this file into the folder `files` and returns when it is on disk. That the first one of a
-  /// guest is there is certain then, also when the host loses its power at once.
+  /// Puts this file into the folder `files` and returns when it is on disk, with its name. The
+  /// first one of a guest has the folder's name written to disk, too.
   void write(Path files) {
     boolean first = !isIn(files);
-    replace(files);
-    if (first) {
-      forceNames(files);
-    }
-  }
-
-  /// Has the names in a guest's folder written to disk, and the folder's own, which may be new.
-  static void forceNames(Path files) {
-    Path folder = files.toAbsolutePath();
-    for (Path names : List.of(folder, Objects.requireNonNullElse(folder.getParent(), folder))) {
-      try (FileChannel in = FileChannel.open(names, StandardOpenOption.READ)) {
-        in.force(true);
-      } catch (IOException e) {
-        throw Problem.DAEMON_STATE.because(
-            names + " cannot be written to disk: " + e.getMessage(), e);
-      }
-    }
-  }
-
-  private void replace(Path files) {
     Path draft = files.resolve(NAME + ".new");
     try (FileChannel file =
         FileChannel.open(
@@ -261,6 +240,9 @@ record GuestFile(
           StandardCopyOption.ATOMIC_MOVE,
           StandardCopyOption.REPLACE_EXISTING);
       FolderNames.force(files.resolve(NAME));
+      if (first) {
+        FolderNames.force(files);
+      }
     } catch (IOException e) {
       Contained.run("removing " + draft, () -> delete(draft));
       throw Problem.DAEMON_STATE.because(draft + " cannot be written: " + e.getMessage(), e);

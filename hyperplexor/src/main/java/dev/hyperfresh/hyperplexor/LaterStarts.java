@@ -119,7 +119,6 @@ final class LaterStarts {
       } else {
         facts.rewrite();
       }
-      GuestFile.forceNames(facts.identity().files());
     });
     guest.publish(guest.view().state(), guest.view().detail());
   }

@@ -8,6 +8,7 @@ import dev.hyperfresh.libvirt.LibvirtDomain.Terminal;
 import dev.hyperfresh.libvirt.XmlPlaces.Element;
 import dev.hyperfresh.libvirt.XmlPlaces.Span;
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.linux.FolderNames;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -25,7 +26,6 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -254,9 +254,6 @@ record StatusFile(LibvirtHost host, LibvirtDomain old) {
       throw e;
     }
     Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    Path folder = Objects.requireNonNull(file.toAbsolutePath().getParent());
-    try (FileChannel names = FileChannel.open(folder, StandardOpenOption.READ)) {
-      names.force(true);
-    }
+    FolderNames.force(file);
   }
 }

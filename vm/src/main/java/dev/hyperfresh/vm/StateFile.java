@@ -2,6 +2,7 @@ package dev.hyperfresh.vm;
 
 import dev.hyperfresh.hypervisor.Problem;
 import dev.hyperfresh.linux.BoundedFile;
+import dev.hyperfresh.linux.FolderNames;
 import dev.hyperfresh.linux.PrivateFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -113,15 +114,12 @@ public final class StateFile {
 
   /// Has the name of a file written to disk, and that of its folder, which may be new.
   private static void forceNames(Path file) {
-    Path folder = Objects.requireNonNull(file.toAbsolutePath().getParent());
-    Path above = Objects.requireNonNullElse(folder.getParent(), folder);
-    for (Path names : List.of(folder, above)) {
-      try (FileChannel in = FileChannel.open(names, StandardOpenOption.READ)) {
-        in.force(true);
-      } catch (IOException e) {
-        throw Problem.DAEMON_STATE.because(
-            names + " cannot be written to disk: " + e.getMessage(), e);
-      }
+    try {
+      FolderNames.force(file);
+      FolderNames.force(Objects.requireNonNull(file.toAbsolutePath().getParent()));
+    } catch (IOException e) {
+      throw Problem.DAEMON_STATE.because(
+          "The name of " + file + " cannot be written to disk: " + e.getMessage(), e);
     }
   }
 
